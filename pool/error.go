@@ -1,0 +1,128 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Reason is why an exchange with an origin failed: a small closed set for
+// logs, metrics and the choice of a status.
+type Reason uint8
+
+// The reasons of an Error.
+const (
+	ReasonNone        Reason = iota
+	ReasonDNS                // the name did not resolve
+	ReasonConnect            // the connection was refused or unreachable
+	ReasonTLS                // the TLS handshake failed
+	ReasonTimeout            // the origin was too slow; Error.Phase tells in what
+	ReasonReset              // the origin closed or reset the connection
+	ReasonTruncated          // the body ended before Content-Length bytes
+	ReasonProtocol           // the response is not valid HTTP/1.1 for a bounded body
+	ReasonQueue              // no connection became free in time
+	ReasonBuffers            // all stream buffers are in use
+	ReasonClosed             // the Upstream was closed
+	ReasonClientGone         // the client closed its connection
+	ReasonClientSlow         // the client read below the minimum rate
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	"", "dns", "connect", "tls", "timeout", "reset", "truncated", "protocol",
+	"queue", "buffers", "closed", "client_gone", "client_slow",
+}
+
+// String returns the reason's label in logs and metrics.
+func (r Reason) String() string { return reasonNames[r] }
+
+// Phase is the part of an exchange in which an Error happened.
+type Phase uint8
+
+// The phases of an exchange, in order.
+const (
+	PhaseQueue Phase = iota
+	PhaseConnect
+	PhaseTLS
+	PhaseSend
+	PhaseHead
+	PhaseBody
+)
+
+var phaseNames = [...]string{"queue", "connect", "tls", "send", "head", "body"}
+
+// String returns the phase's name in logs.
+func (p Phase) String() string { return phaseNames[p] }
+
+// Error is the failure of one exchange.
+type Error struct {
+	Reason Reason
+	Phase  Phase
+	// Sent tells that the request can have reached the origin.
+	Sent bool
+	// Err is the cause; may be nil. Never holds request or response text.
+	Err error
+}
+
+func (e *Error) Error() string {
+	s := "upstream " + e.Phase.String() + ": " + e.Reason.String()
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Of returns the reason of err, ReasonNone when it is not an *Error.
+func Of(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ReasonNone
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &ne) && ne.Timeout()
+}
+
+// isClosedByPeer tells whether err means that the other side closed or reset
+// the connection.
+func isClosedByPeer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// ioError types an error of reading from or writing to an established
+// connection.
+func ioError(phase Phase, sent bool, err error) *Error {
+	switch {
+	case isTimeout(err):
+		return &Error{Reason: ReasonTimeout, Phase: phase, Sent: sent, Err: os.ErrDeadlineExceeded}
+	case phase == PhaseBody && isClosedByPeer(err):
+		return &Error{Reason: ReasonTruncated, Phase: phase, Sent: sent, Err: err}
+	default:
+		return &Error{Reason: ReasonReset, Phase: phase, Sent: sent, Err: err}
+	}
+}
+
+// dialError types an error of opening a connection.
+func dialError(phase Phase, err error) *Error {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		return &Error{Reason: ReasonDNS, Phase: phase, Err: err}
+	case isTimeout(err):
+		return &Error{Reason: ReasonTimeout, Phase: phase, Err: err}
+	case phase == PhaseTLS:
+		return &Error{Reason: ReasonTLS, Phase: phase, Err: err}
+	default:
+		return &Error{Reason: ReasonConnect, Phase: phase, Err: err}
+	}
+}

@@ -1,0 +1,143 @@
+package pool
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// Pace ends streams that move fewer than a minimum of bytes per second, so that
+// neither a client that reads one byte a second nor an origin that sends one
+// can hold a connection for ever.
+//
+// A stream is measured over consecutive windows by the bytes that the client's
+// kernel acknowledged (on Linux; elsewhere by the bytes handed to ours). In a
+// window without enough of them the side that keeps the other waiting is to
+// blame: the client if it has bytes to acknowledge, else the origin.
+//
+// A Pace is safe for concurrent use. Use NewPace, and Stop it at the end.
+type Pace struct {
+	rate   int64 // bytes per second; 0: nothing is measured
+	window time.Duration
+	stop   chan struct{}
+	done   chan struct{}
+
+	mu    sync.Mutex // guards the following fields and every paceEntry's list
+	first *Exchange  // registered streams, newest first
+}
+
+// NewPace starts the goroutine that looks at the streams; Stop ends it. rate is
+// in bytes per second, 0 turns it off; window is how long a stream may stay
+// below it.
+func NewPace(rate int, window time.Duration) *Pace {
+	p := &Pace{rate: int64(rate), window: window, stop: make(chan struct{}), done: make(chan struct{})}
+	if rate <= 0 {
+		close(p.done)
+		return p
+	}
+	go p.run()
+	return p
+}
+
+// Stop ends the goroutine. Streams go on, unmeasured.
+func (p *Pace) Stop() {
+	close(p.stop)
+	<-p.done
+}
+
+func (p *Pace) run() {
+	defer close(p.done)
+	ticker := time.NewTicker(max(p.window/8, 10*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			p.check(now)
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+func (p *Pace) add(x *Exchange, client net.Conn) {
+	e := &x.pace
+	e.sent.Store(0)
+	if p.rate <= 0 {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	e.client, e.origin, e.since, e.base, e.sampled = client, x.conn.Conn, now, 0, false
+	e.prev, e.next = nil, p.first
+	if p.first != nil {
+		p.first.pace.prev = x
+	}
+	p.first = x
+	p.mu.Unlock()
+}
+
+func (p *Pace) remove(x *Exchange) {
+	if p.rate <= 0 {
+		return
+	}
+	e := &x.pace
+	p.mu.Lock()
+	if e.prev != nil {
+		e.prev.pace.next = e.next
+	} else {
+		p.first = e.next
+	}
+	if e.next != nil {
+		e.next.pace.prev = e.prev
+	}
+	e.client, e.origin, e.prev, e.next = nil, nil, nil, nil
+	p.mu.Unlock()
+}
+
+// check ends the streams whose window is over with too little progress.
+func (p *Pace) check(now time.Time) {
+	need := p.rate * int64(p.window) / int64(time.Second)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for x := p.first; x != nil; x = x.pace.next {
+		e := &x.pace
+		if !e.sampled {
+			// Sampled at the first look, not at add: most streams end before.
+			e.base, _ = e.progress()
+			e.since, e.sampled = now, true
+			continue
+		}
+		if now.Sub(e.since) < p.window {
+			continue
+		}
+		have, clientBehind := e.progress()
+		if have-e.base >= need {
+			e.since, e.base = now, have
+			continue
+		}
+		reason := ReasonTimeout
+		if clientBehind {
+			reason = ReasonClientSlow
+		}
+		x.cut.Store(uint32(reason))
+		// Deadlines in the past wake whichever side the stream waits for. The
+		// stream arms its own before it looks at cut, so none is missed.
+		e.client.SetDeadline(elapsed)
+		e.origin.SetDeadline(elapsed)
+	}
+}
+
+// progress returns a count of delivered bytes that only grows, and whether the
+// client has bytes to take.
+func (e *paceEntry) progress() (n int64, clientBehind bool) {
+	c := e.client
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if d, ok := delivered(tcp); ok {
+			return int64(d.acked), d.pending
+		}
+	}
+	return e.sent.Load(), true
+}

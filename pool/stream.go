@@ -1,0 +1,165 @@
+package pool
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// maxSplice bounds the bytes of one splice, so that deadlines roll in between.
+const maxSplice = 1 << 20
+
+// Stream writes the rest of the body to client and returns how many bytes were
+// written. Where both sides are plain TCP the kernel moves them (splice(2));
+// else they pass through the exchange's buffer. Memory is constant either way.
+//
+// client must have nothing buffered before it; Stream leaves it without a write
+// deadline, pace ends the stream when either side is too slow. An error is an
+// *Error whose reason tells whether the origin or the client failed; the client
+// then has fewer bytes than it was promised, and its connection must be closed.
+func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
+	if err := client.SetWriteDeadline(time.Time{}); err != nil {
+		return 0, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
+	}
+	pace.add(x, client)
+	defer pace.remove(x)
+
+	total := x.rest
+	err := x.writeBuffered(client)
+	if err == nil && x.rest > 0 {
+		if dst, ok := client.(*net.TCPConn); ok && x.conn.tls == nil {
+			x.releaseBuffer() // empty, and not needed any more
+			err = x.spliceTo(dst)
+		} else {
+			err = x.copyTo(client)
+		}
+	}
+	return total - x.rest, err
+}
+
+// writeBuffered writes what came together with the head.
+func (x *Exchange) writeBuffered(client net.Conn) error {
+	n := int(min(int64(x.br.Buffered()), x.rest))
+	if n == 0 {
+		return nil
+	}
+	b, _ := x.br.Peek(n)
+	w, err := client.Write(b)
+	x.br.Discard(w)
+	x.advance(int64(w))
+	if err != nil {
+		return x.clientError(err)
+	}
+	return nil
+}
+
+func (x *Exchange) advance(n int64) {
+	x.rest -= n
+	x.pace.sent.Add(n)
+}
+
+// copyTo moves the rest of the body through the exchange's buffer.
+func (x *Exchange) copyTo(client net.Conn) error {
+	for x.rest > 0 {
+		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
+			return ioError(PhaseBody, true, err)
+		}
+		if err := x.cutError(); err != nil { // after arming: Pace may have been first
+			return err
+		}
+		if _, err := x.br.Peek(1); err != nil {
+			return x.originError(err)
+		}
+		if err := x.writeBuffered(client); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spliceTo has the kernel move the rest of the body from socket to socket.
+func (x *Exchange) spliceTo(client *net.TCPConn) error {
+	for x.rest > 0 {
+		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
+			return ioError(PhaseBody, true, err)
+		}
+		if err := x.cutError(); err != nil {
+			return err
+		}
+		want := min(x.rest, maxSplice)
+		x.splice = io.LimitedReader{R: x.conn.tcp, N: want}
+		n, err := client.ReadFrom(&x.splice)
+		x.advance(n)
+		switch {
+		case err != nil && n > 0 && isTimeout(err) && x.cut.Load() == 0:
+			// Slow, but not idle: the deadline was over the whole piece.
+		case err != nil:
+			return x.spliceError(err)
+		case n < want:
+			return x.originError(io.ErrUnexpectedEOF)
+		}
+	}
+	return nil
+}
+
+// spliceError finds out which side an error of a splice came from.
+func (x *Exchange) spliceError(err error) error {
+	if isTimeout(err) || errors.Is(err, syscall.EPIPE) {
+		// The client has no deadline but Pace's; the origin is only read.
+		if errors.Is(err, syscall.EPIPE) {
+			return x.clientError(err)
+		}
+		return x.originError(err)
+	}
+	if x.conn.look() == peekEOF {
+		return x.originError(err)
+	}
+	return x.clientError(err)
+}
+
+func (x *Exchange) originError(err error) error {
+	if cut := x.cutError(); cut != nil {
+		return cut
+	}
+	return ioError(PhaseBody, true, err)
+}
+
+func (x *Exchange) clientError(err error) error {
+	if cut := x.cutError(); cut != nil {
+		return cut
+	}
+	return &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
+}
+
+var (
+	errOriginSlow = errors.New("the origin sends below the minimum rate")
+	errClientSlow = errors.New("the client reads below the minimum rate")
+)
+
+// cutError returns the error of a stream that Pace ended; nil if it did not.
+func (x *Exchange) cutError() error {
+	switch Reason(x.cut.Load()) {
+	case ReasonNone:
+		return nil
+	case ReasonClientSlow:
+		return &Error{Reason: ReasonClientSlow, Phase: PhaseBody, Sent: true, Err: errClientSlow}
+	default:
+		return &Error{Reason: ReasonTimeout, Phase: PhaseBody, Sent: true, Err: errOriginSlow}
+	}
+}
+
+// paceEntry is an Exchange's registration with a Pace.
+type paceEntry struct {
+	sent atomic.Int64 // bytes handed to the client's connection
+
+	// The following are guarded by Pace.mu.
+	client     net.Conn
+	origin     net.Conn
+	prev, next *Exchange
+	since      time.Time // start of the current window
+	base       int64     // progress at since
+	sampled    bool      // base is set
+}
