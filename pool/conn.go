@@ -17,7 +17,8 @@ type conn struct {
 	idleAt   time.Time // when it last became idle
 
 	raw    syscall.RawConn
-	peek   func(fd uintptr) // bound once, so that a check allocates nothing
+	peek   func(fd uintptr)      // bound once, so that a check allocates nothing
+	ready  func(fd uintptr) bool // the same, for waiting
 	peeked peekResult
 }
 
@@ -40,6 +41,10 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 	}
 	c.raw = raw
 	c.peek = func(fd uintptr) { c.peeked = peekSocket(fd) }
+	c.ready = func(fd uintptr) bool {
+		c.peeked = peekSocket(fd)
+		return c.peeked != peekClean
+	}
 	return c, nil
 }
 

@@ -15,19 +15,19 @@ type Reason uint8
 
 // The reasons of an Error.
 const (
-	ReasonNone        Reason = iota
-	ReasonDNS                // the name did not resolve
-	ReasonConnect            // the connection was refused or unreachable
-	ReasonTLS                // the TLS handshake failed
-	ReasonTimeout            // the origin was too slow; Error.Phase tells in what
-	ReasonReset              // the origin closed or reset the connection
-	ReasonTruncated          // the body ended before Content-Length bytes
-	ReasonProtocol           // the response is not valid HTTP/1.1 for a bounded body
-	ReasonQueue              // no connection became free in time
-	ReasonBuffers            // all stream buffers are in use
-	ReasonClosed             // the Upstream was closed
-	ReasonClientGone         // the client closed its connection
-	ReasonClientSlow         // the client read below the minimum rate
+	ReasonNone       Reason = iota
+	ReasonDNS               // the name did not resolve
+	ReasonConnect           // the connection was refused or unreachable
+	ReasonTLS               // the TLS handshake failed
+	ReasonTimeout           // the origin was too slow; Error.Phase tells in what
+	ReasonReset             // the origin closed or reset the connection
+	ReasonTruncated         // the body ended before Content-Length bytes
+	ReasonProtocol          // the response is not valid HTTP/1.1 for a bounded body
+	ReasonQueue             // no connection became free in time
+	ReasonBuffers           // all stream buffers are in use
+	ReasonClosed            // the Upstream was closed
+	ReasonClientGone        // the client closed its connection
+	ReasonClientSlow        // the client read below the minimum rate
 	numReasons
 )
 
