@@ -38,7 +38,9 @@ func appendEncoded[T []byte | string](dst []byte, v T, upTo63 uint64) []byte {
 		if c < 64 && upTo63>>c&1 != 0 || c-64 < 64 && uint64(plainFrom64)>>(c-64)&1 != 0 {
 			continue
 		}
-		dst = append(dst, v[start:i]...)
+		if start < i {
+			dst = append(dst, v[start:i]...)
+		}
 		dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
 		start = i + 1
 	}

@@ -117,3 +117,14 @@ func TestConcurrentDays(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// The zone of the machine does not matter. No test of this package runs in
+// parallel with this one.
+func TestMachineZone(t *testing.T) {
+	defer func(zone *time.Location) { time.Local = zone }(time.Local)
+	for _, hours := range []int{-12, 14} {
+		time.Local = time.FixedZone("", hours*3600)
+		checkDay(t, newSigner(t, exampleOptions), exampleTime)
+		checkDay(t, newSigner(t, exampleOptions), exampleTime.Add(-1).Local())
+	}
+}
