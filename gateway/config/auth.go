@@ -1,0 +1,140 @@
+package config
+
+import "time"
+
+// Auth says who may read a bucket.
+type Auth struct {
+	// Enabled demands a valid token. Default false: the bucket is public.
+	Enabled bool
+
+	// JWT is the verifier in effect: the bucket's own, else the global one. Nil
+	// exactly when Enabled is false.
+	JWT *JWT
+
+	// Rules refine sub-paths of the bucket; the longest matching Path decides.
+	// Empty unless Enabled.
+	Rules []AuthRule
+}
+
+// AuthRule is what one sub-path of a bucket demands.
+type AuthRule struct {
+	// Path is relative to the bucket's prefix and matches whole segments, in the
+	// form of Bucket.PathPrefix.
+	Path string
+
+	// Enabled demands a valid token under Path. Default true.
+	Enabled bool
+
+	// Claims hold in place of JWT.Claims under Path, all of them. Empty: any
+	// valid token will do.
+	Claims []Claim
+}
+
+// JWT is a verifier of JSON Web Tokens.
+type JWT struct {
+	// Sources are where a request carries its token, in order; the first one
+	// present decides. Default: SourceBearer alone.
+	Sources []TokenSource
+
+	// Keys are the configured keys, those of the block itself (secret,
+	// public_key_file) before those of its keys list. Empty only with a JWKS.
+	Keys []Key
+
+	// JWKSURL or JWKSFile is where further keys come from, at most one of them.
+	// The URL is https, or http to a loopback host. Empty: none.
+	JWKSURL, JWKSFile string
+
+	// JWKSAlgorithm is the one algorithm accepted with keys of the JWKS. Empty:
+	// the one that each key's own "alg" names.
+	JWKSAlgorithm string
+
+	// JWKSOptional lets the gateway start without a first copy of JWKSURL.
+	// Default false.
+	JWKSOptional bool
+
+	// Issuer is the only "iss" accepted. Empty: any.
+	Issuer string
+
+	// Audience are the "aud" values of which a token must have one. Empty: any.
+	Audience []string
+
+	// Leeway is how far clocks may differ. Default 30 s.
+	Leeway time.Duration
+
+	// RequireExp refuses tokens without "exp". Default true.
+	RequireExp bool
+
+	// Claims must all hold. Empty: any valid token will do.
+	Claims []Claim
+}
+
+// The types of a TokenSource.
+const (
+	SourceBearer = "bearer" // Authorization: Bearer TOKEN
+	SourceHeader = "header" // a header, after an optional prefix
+	SourceQuery  = "query"  // a query parameter
+	SourceCookie = "cookie" // a cookie
+)
+
+// TokenSource is one place of a request that may carry the token.
+type TokenSource struct {
+	// Type is one of the Source constants.
+	Type string
+
+	// Name is the header, parameter or cookie; empty for SourceBearer.
+	Name string
+
+	// Prefix precedes the token in a header, such as "Token ". Empty: none.
+	Prefix string
+}
+
+// Key verifies signatures of exactly one algorithm.
+type Key struct {
+	// ID is the "kid" that selects the key. Empty: the key is tried for tokens
+	// whose kid, if any, names no other.
+	ID string
+
+	// Algorithm is the key's "alg", such as "HS256". Tokens that name another
+	// one are not verified with it.
+	Algorithm string
+
+	// Secret is the key of an HS algorithm, never shorter than its hash; empty
+	// for the others.
+	Secret Secret
+
+	// PublicKeyFile is the PEM file of the public key or certificate of any
+	// other algorithm. It was read once, and its key fits Algorithm.
+	PublicKeyFile string
+}
+
+// Claim is one rule on one claim of a token.
+type Claim struct {
+	// Name is the claim, "a.b" for member b of a.
+	Name string
+
+	// Operator is one of equals, not_equals, contains, in, not_in, gt, lt, gte,
+	// lte, exists and matches.
+	Operator string
+
+	// Value is what the claim is compared with: a string, bool, json.Number
+	// (the exact decimal text) or Template, []any of these for in and not_in,
+	// nil for exists. For matches it is the string as written, an RE2 expression
+	// that must match the whole claim.
+	Value any
+}
+
+// Template is a string that contains values of the request: its parts, joined.
+type Template []TemplatePart
+
+// TemplatePart is a literal or one value of the request.
+type TemplatePart struct {
+	// Literal is the text of the part where Var is empty.
+	Literal string
+
+	// Var is "path", "bucket" or "method"; empty for a literal.
+	Var string
+
+	// Index is the segment that "path" means, from 0: the decoded segments of the
+	// object key after the prefix.
+	Index int
+}

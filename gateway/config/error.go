@@ -1,0 +1,89 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Error is one mistake in a configuration file. It never contains a value that
+// may be secret or that came from the environment.
+type Error struct {
+	// File is the name given to Load or Parse.
+	File string
+
+	// Line and Column are where the mistake is, from 1, the column in
+	// characters. Both are 0 when the file as a whole is meant.
+	Line, Column int
+
+	// Path is the key in question, such as "buckets[2].auth"; empty when the
+	// file as a whole is meant.
+	Path string
+
+	// Problem says what is wrong and Fix what to do about it.
+	Problem, Fix string
+}
+
+// Error returns "file:line:column: path: problem; fix".
+func (e *Error) Error() string {
+	return place(e.File, e.Line, e.Column, e.Path) + e.Problem + "; " + e.Fix
+}
+
+// place returns "file:line:column: path: " without what is unknown.
+func place(file string, line, column int, path string) string {
+	s := file
+	if line > 0 {
+		s += ":" + strconv.Itoa(line) + ":" + strconv.Itoa(column)
+	}
+	s += ": "
+	if path != "" {
+		s += path + ": "
+	}
+	return s
+}
+
+// Errors are all mistakes of one file, sorted by position; never empty when
+// returned.
+type Errors []*Error
+
+// Error returns one line for each mistake.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the mistakes for errors.As.
+func (e Errors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, one := range e {
+		errs[i] = one
+	}
+	return errs
+}
+
+func (e Errors) sort() {
+	slices.SortStableFunc(e, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
+// Unenforced is a key that was checked but has no effect in this build.
+type Unenforced struct {
+	// File, Line, Column and Path are the place, as in Error.
+	File         string
+	Line, Column int
+	Path         string
+
+	// Refuse says that serving without the key would be unsafe: start-up must
+	// fail. Otherwise a warning will do.
+	Refuse bool
+}
+
+// String returns "file:line:column: path: not enforced by this build".
+func (u Unenforced) String() string {
+	return place(u.File, u.Line, u.Column, u.Path) + "not enforced by this build"
+}
