@@ -2,7 +2,10 @@
 
 package route
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestLookupAllocs(t *testing.T) {
 	table := build(t, []rule{{"", "/a"}, {"", "/a/b"}, {"cdn.example.com", "/c"}})
@@ -13,6 +16,7 @@ func TestLookupAllocs(t *testing.T) {
 		{"any host", "example.com", "/a/b/c", 1},
 		{"exact host", "CDN.example.com:8080", "/c/d", 2},
 		{"no route", "cdn.example.com", "/x", -1},
+		{"host too long to be one", strings.Repeat("a", 8192), "/a", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			host, path := []byte(tc.host), []byte(tc.path)

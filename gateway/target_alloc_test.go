@@ -1,0 +1,40 @@
+//go:build !race
+
+package gateway
+
+import "testing"
+
+func TestTargetAllocs(t *testing.T) {
+	allow := []string{"versionId", "partNumber"}
+	var tg target
+	var dst []byte
+	for _, tc := range []struct {
+		name, raw, key, query string
+	}{
+		{"plain", "/pub/img/hero.webp", "img/hero.webp", ""},
+		{"escaped", "/pub/a%20b%2F%E6%97%A5.txt", "a b/日.txt", ""},
+		{"query", "/pub/x?versionId=a%2Bb&partNumber=3", "x", "partNumber=3&versionId=a%2Bb"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			raw := []byte(tc.raw)
+			var key []byte
+			var err targetError
+			run := func() {
+				if err = tg.parse(raw); err != targetOK {
+					return
+				}
+				if key, err = tg.key(len("/pub")); err != targetOK {
+					return
+				}
+				dst, err = tg.allowedQuery(dst[:0], allow)
+			}
+			run()
+			if err != targetOK || string(key) != tc.key || string(dst) != tc.query {
+				t.Fatalf("%q: key %q, query %q, error %q, want key %q, query %q", raw, key, dst, err.text(), tc.key, tc.query)
+			}
+			if n := testing.AllocsPerRun(100, run); n != 0 {
+				t.Errorf("%q: %v allocations, want 0", raw, n)
+			}
+		})
+	}
+}

@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// naiveTarget is the model of target: strings, net/url and no cleverness. Its
+// status is 200, 400 or 414.
+type naiveTarget struct {
+	rawPath, path, query string
+	hasQuery             bool
+	status               int
+}
+
+func parseNaive(raw string) naiveTarget {
+	if len(raw) > 8192 {
+		return naiveTarget{status: 414}
+	}
+	bad := naiveTarget{status: 400}
+	if !strings.HasPrefix(raw, "/") || strings.HasPrefix(raw, "//") || strings.ContainsAny(raw, " #") || hasControl(raw) {
+		return bad
+	}
+	n := naiveTarget{status: 200}
+	n.rawPath, n.query, n.hasQuery = strings.Cut(raw, "?")
+	var err error
+	n.path, err = url.PathUnescape(n.rawPath)
+	if err != nil || hasControl(n.path) || !utf8.ValidString(n.path) {
+		return bad
+	}
+	for _, segment := range strings.Split(n.path, "/") {
+		if segment == "." || segment == ".." {
+			return bad
+		}
+	}
+	return n
+}
+
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if s[i] < utf8.RuneSelf && unicode.IsControl(rune(s[i])) {
+			return true
+		}
+	}
+	return false
+}
+
+// key takes the prefix off the raw path, segment by segment, and decodes what
+// is left: an encoded slash in the prefix can match nothing.
+func (n naiveTarget) key(prefix string) (string, error) {
+	var segments []string
+	if prefix != "" {
+		segments = strings.Split(prefix, "/")[1:]
+	}
+	rest := strings.Split(n.rawPath, "/")[1:]
+	for _, segment := range segments {
+		if len(rest) == 0 {
+			return "", errors.New("path ends within the prefix")
+		}
+		if decoded, err := url.PathUnescape(rest[0]); err != nil || decoded != segment {
+			return "", errors.New("segments differ")
+		}
+		rest = rest[1:]
+	}
+	key, err := url.PathUnescape(strings.Join(rest, "/"))
+	if len(key) > 1024 {
+		return "", errors.New("too long")
+	}
+	return key, err
+}
+
+func (n naiveTarget) allowedQuery(allow []string) (string, error) {
+	var params []string
+	seen := map[string]bool{}
+	for _, param := range strings.Split(n.query, "&") {
+		name, raw, _ := strings.Cut(param, "=")
+		if !slices.Contains(allow, name) {
+			continue
+		}
+		value, err := url.PathUnescape(raw)
+		if err != nil {
+			return "", err
+		}
+		if seen[name] || hasControl(value) || len(value) > 1024 || name == "versionId" && value == "" {
+			return "", errors.New("bad value")
+		}
+		seen[name] = true
+		if name == "partNumber" {
+			i, err := strconv.Atoi(value)
+			if err != nil || i < 1 || i > 10000 || strconv.Itoa(i) != value {
+				return "", errors.New("bad part number")
+			}
+		}
+		params = append(params, name+"="+strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+	}
+	slices.Sort(params)
+	return strings.Join(params, "&"), nil
+}
+
+// compareWithNaive parses raw with a fresh and with a used target, takes the
+// key at each end of a segment, and the query. It reports whether raw is good.
+func compareWithNaive(t *testing.T, used *target, raw string) bool {
+	t.Helper()
+	want := parseNaive(raw)
+	var fresh target
+	for _, tg := range []*target{used, &fresh} {
+		err := tg.parse([]byte(raw))
+		status := err.status()
+		if status != want.status || string(tg.path) != want.path || string(tg.query) != want.query || (tg.query != nil) != want.hasQuery {
+			t.Fatalf("%q: status %d (%s), path %q, query %q, want status %d, path %q, query %q", raw, status, err.text(), tg.path, tg.query, want.status, want.path, want.query)
+		}
+		if err != targetOK {
+			continue
+		}
+		for i := range len(want.path) + 1 {
+			if i < len(want.path) && want.path[i] != '/' {
+				continue
+			}
+			wantKey, wantErr := want.key(want.path[:i])
+			key, err := tg.key(i)
+			if (err != targetOK) != (wantErr != nil) || string(key) != wantKey {
+				t.Fatalf("%q: key behind %q is %q (%s), want %q (%v)", raw, want.path[:i], key, err.text(), wantKey, wantErr)
+			}
+		}
+		for _, allow := range [][]string{nil, {"versionId"}, {"versionId", "partNumber"}, {"a", "b"}} {
+			wantQuery, wantErr := want.allowedQuery(allow)
+			query, err := tg.allowedQuery(nil, allow)
+			if (err != targetOK) != (wantErr != nil) || string(query) != wantQuery {
+				t.Fatalf("%q: query of %q is %q (%s), want %q (%v)", raw, allow, query, err.text(), wantQuery, wantErr)
+			}
+		}
+	}
+	return want.status == 200
+}
+
+func TestTargetAgainstNetURL(t *testing.T) {
+	pieces := []string{
+		"/", "/", "/", "a", "b", ".", "..", "%2e", "%2F", "%2f", "%25", "%", "%4", "%zz", "%00", "%0a", "%7f", "%20",
+		"\\", "+", "?", "?", "&", "=", "a=", "versionId=", "partNumber=", "7", "10000", "é", "%c3%a9", "\xc3", "%a9",
+		"\x00", "\x7f", " ", "#", ";", strings.Repeat("x", 600), strings.Repeat("%41", 900),
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var used target
+	good := 0
+	for range 30_000 {
+		var raw strings.Builder
+		raw.WriteString("/")
+		for range rnd.IntN(12) {
+			// Harmless pieces more often, or hardly a target is good.
+			n := len(pieces)
+			if rnd.IntN(3) > 0 {
+				n = 5
+			}
+			raw.WriteString(pieces[rnd.IntN(n)])
+		}
+		if compareWithNaive(t, &used, raw.String()) {
+			good++
+		}
+	}
+	if good < 3_000 {
+		t.Errorf("only %d of 30,000 targets are good: the comparison shows little", good)
+	}
+}
+
+func FuzzTarget(f *testing.F) {
+	for _, raw := range []string{
+		"/", "/pub/a%2Fb//c?versionId=a&partNumber=7", "/%252e%252e/.../..a", "/a/%2e%2e", "//a", "http://a/b", "*",
+		"/\xe6%97\xa5?a=%zz&b=1&a=%00", "/x?versionId=&partNumber=010000", "/%c0%af", "/a#b", "/a b", "/a\x7f",
+	} {
+		f.Add(raw)
+	}
+	var used target
+	f.Fuzz(func(t *testing.T, raw string) { compareWithNaive(t, &used, raw) })
+}
