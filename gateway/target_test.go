@@ -19,7 +19,7 @@ func parsed(t testing.TB, raw string) (*target, targetError) {
 	return tg, tg.parse([]byte(raw))
 }
 
-// testKeys parses each raw target and takes its key below prefixLen bytes.
+// keyCase is a raw target and its key below prefixLen bytes, or what is wrong.
 type keyCase struct {
 	name, raw string
 	prefixLen int
