@@ -25,8 +25,8 @@ type AuthRule struct {
 	// Enabled demands a valid token under Path. Default true.
 	Enabled bool
 
-	// Claims hold in place of JWT.Claims under Path, all of them. Empty: any
-	// valid token will do.
+	// Claims must hold under Path too, all of them, beside JWT.Claims. Empty: no
+	// more is demanded.
 	Claims []Claim
 }
 

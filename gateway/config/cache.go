@@ -35,3 +35,63 @@ type Cache struct {
 	// NegativeTTL is how long a 404 is remembered. Default 0: not at all.
 	NegativeTTL time.Duration
 }
+
+// cacheBlock is a cache block with what its defaults and heirs need to know.
+type cacheBlock struct {
+	Cache
+	set      bool // there, or inherited from one
+	explicit bool // enabled is written here or in the global block
+	used     bool // of the global block: a bucket's cache is enabled
+	at       *node
+}
+
+// minCacheSize is the least max_size with which a cache can hold anything.
+const minCacheSize Size = 64 << 10
+
+// cacheBlock decodes a bucket's cache block over defaults, or the global one,
+// for which defaults is nil.
+func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
+	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: 256e6, MaxObjectSize: 10e6}}
+	if defaults != nil {
+		b = *defaults
+	}
+	o := d.object(n, "cache")
+	b.at = o.n
+	b.set = b.set || n != nil
+	b.explicit = b.explicit || o.has("enabled")
+	b.Enabled = o.boolean("enabled", b.Enabled)
+	b.TTL = o.duration("ttl", b.TTL, 0)
+	b.StaleWhileRevalidate = o.duration("stale_while_revalidate", b.StaleWhileRevalidate, 0)
+	b.StaleIfError = o.duration("stale_if_error", b.StaleIfError, 0)
+	b.NegativeTTL = o.duration("negative_ttl", b.NegativeTTL, 0)
+	b.OwnBudget = defaults != nil && o.has("max_size")
+	b.MaxSize = o.size("max_size", b.MaxSize)
+	if at := o.get("max_size"); at != nil && b.MaxSize < minCacheSize {
+		d.fail(at, "is too small to hold anything", "write at least "+minCacheSize.String()+", or enabled: false")
+	}
+	b.MaxObjectSize = o.size("max_object_size", b.MaxObjectSize)
+	if half := b.MaxSize / 2; b.MaxObjectSize > half {
+		if at := o.get("max_object_size"); at != nil {
+			d.fail(at, "is more than half of max_size, which is "+b.MaxSize.String(), "write at most "+half.String()+", or raise max_size")
+		}
+		b.MaxObjectSize = half
+	}
+
+	if at := o.get("enabled"); at != nil && b.Enabled {
+		d.notEnforced(at, false)
+	}
+	if defaults != nil {
+		defaults.used = defaults.used || b.Enabled
+		if !b.explicit {
+			d.needEnabled(o)
+		}
+	}
+	return b
+}
+
+// checkCacheUse reports a global block that enables nothing.
+func (d *decoder) checkCacheUse(global *cacheBlock) {
+	if global.at != nil && !global.explicit && !global.used {
+		d.needEnabled(object{d: d, n: global.at})
+	}
+}

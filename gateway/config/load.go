@@ -1,13 +1,108 @@
 package config
 
-// Load reads the file at path; see Parse.
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Load reads the file at path, which may be a pipe, and checks it; see Parse.
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
-	return nil, Errors{{File: path, Problem: "cannot read it yet", Fix: "wait"}}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: "check -config and the file's permissions"}}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err != nil {
+		return nil, Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: "check -config and the file's permissions"}}
+	}
+	return Parse(path, data, env)
 }
 
-// Parse checks the configuration in data, which is called name in errors, and
-// returns it with variables from env substituted and defaults filled in. An
-// error is always Errors. Parse opens the files that the configuration names.
+// reason is err without the path, which is shown by other means if at all.
+func reason(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
+
+// Parse checks the configuration in data, which is called name in messages, and
+// returns it with the variables of env substituted and all defaults filled in.
+// env is os.LookupEnv or a function like it; nil is an empty environment.
+//
+// The error, if any, is Errors: everything that is wrong, or the first mistake
+// of syntax. It contains no value of a variable and none that may be secret.
+// Parse reads the certificate and key files that the configuration names, as
+// seen from the working directory, and does nothing else outside of memory. It
+// keeps no reference to data.
 func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
-	return nil, Errors{{File: name, Problem: "cannot read it yet", Fix: "wait"}}
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	body, errs := parseYAML(name, data)
+	if errs != nil {
+		return nil, errs
+	}
+	d := &decoder{file: name, env: env}
+	t := &tree{d: d, anchors: map[string]ast.Node{}, open: map[string]bool{}, left: maxNodes}
+	c := new(Config)
+	if root := t.convert(body, ""); root != nil {
+		d.config(root, c)
+	}
+	if len(d.errs) > 0 {
+		return nil, d.sorted()
+	}
+	slices.SortStableFunc(d.unenforced, func(a, b Unenforced) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	c.Unenforced = d.unenforced
+	return c, nil
+}
+
+// sorted returns the mistakes in the order of the file. One in a part that is
+// used in several places counts once for each.
+func (d *decoder) sorted() Errors {
+	d.errs.sort()
+	return slices.CompactFunc(d.errs, func(a, b *Error) bool { return *a == *b })
+}
+
+// config decodes the whole file. Blocks that others refer to come first.
+func (d *decoder) config(n *node, c *Config) {
+	o := d.object(n, "")
+	if o.n == nil {
+		return
+	}
+	c.Server = d.server(o.get("server"))
+	c.Logging = d.logging(o.get("logging"))
+	c.Metrics = d.metrics(o.get("metrics"))
+	c.Admin = d.admin(o.get("admin"))
+	d.checkPorts(o, c)
+
+	global := d.globalJWT(o.get("jwt"))
+	c.JWT = global.jwt
+	defaults := d.cacheBlock(o.get("cache"), nil)
+	if defaults.set {
+		c.Cache = &defaults.Cache
+	}
+	o.need("buckets", "add a list of one or more buckets")
+	var used scope
+	for _, item := range o.list("buckets") {
+		if b, ok := d.bucket(item, &global, &defaults); ok {
+			used.add(d, item, &b)
+			c.Buckets = append(c.Buckets, b)
+		}
+	}
+	if global.jwt != nil && !global.used {
+		d.fail(o.get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
+			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
+	}
+	d.checkCacheUse(&defaults)
 }

@@ -25,6 +25,7 @@ var sizeUnits = [...]struct {
 var (
 	errSizeSyntax = errors.New("is no size")
 	errSizeRange  = errors.New("is too large for a size")
+	errSizeZero   = errors.New("must be more than nothing")
 	errSizeWhole  = errors.New("is no whole number of bytes")
 )
 

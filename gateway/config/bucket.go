@@ -1,0 +1,190 @@
+package config
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// bucket decodes one item of buckets; ok is false if it is no mapping at all.
+func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
+	o := d.object(n, "buckets[]")
+	if o.n == nil {
+		return Bucket{}, false
+	}
+	o.need("name", "give the bucket a unique name")
+	if name, _, ok := d.text(o.get("name")); ok {
+		if isName(name, 128) {
+			b.Name = name
+		} else {
+			d.fail(o.get("name"), "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first")
+		}
+	}
+	b.Hosts = d.hosts(o)
+	b.PathPrefix = d.pathPrefix(o)
+	if s3 := o.need("s3", "say where the objects are"); s3 != nil {
+		b.S3 = d.s3(s3)
+	}
+	b.Auth = d.auth(o.get("auth"), global)
+	block := d.cacheBlock(o.get("cache"), defaults)
+	if block.set {
+		b.Cache = &block.Cache
+	}
+	return b, true
+}
+
+// isName reports whether s is letters, digits, '.', '_' and '-', a letter or
+// digit first.
+func isName(s string, most int) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= most
+}
+
+func (d *decoder) hosts(o object) []string {
+	var hosts []string
+	seen := make(map[string]bool)
+	o.strings("hosts", func(n *node, text string, _ bool) {
+		host, problem, fix := canonicalHost(text)
+		switch {
+		case problem != "":
+			d.fail(n, problem, fix)
+		case seen[host]:
+			d.fail(n, "is in the list twice", "remove one of them")
+		default:
+			seen[host] = true
+			hosts = append(hosts, host)
+		}
+	})
+	return hosts
+}
+
+// canonicalHost returns the form in which hosts are compared.
+func canonicalHost(s string) (host, problem, fix string) {
+	host = strings.ToLower(s)
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" {
+		return a.String(), "", ""
+	}
+	switch {
+	case strings.Contains(s, "*"):
+		return "", "is a wildcard", "list each host name"
+	case strings.Contains(s, ":"):
+		return "", "has a port or scheme", "name the host alone; it matches on every port"
+	}
+	if len(host) > 1 {
+		host = strings.TrimSuffix(host, ".")
+	}
+	if !isHostName(host) {
+		return "", "is no host name", "use a DNS name (punycode for other letters than ASCII) or an IP address"
+	}
+	return host, "", ""
+}
+
+// pathPrefix returns the bucket's prefix, "" if that is wrong.
+func (d *decoder) pathPrefix(o object) string {
+	n := o.get("path_prefix")
+	if n == nil && o.has("hosts") {
+		return "/"
+	}
+	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
+	text, _, ok := d.text(n)
+	if !ok {
+		return ""
+	}
+	prefix, problem, fix := canonicalPath(text)
+	if problem != "" {
+		d.fail(n, problem, fix)
+		return ""
+	}
+	first, _, _ := strings.Cut(prefix[1:], "/")
+	switch first {
+	case "health", "ready", "metrics", "admin":
+		d.fail(n, "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
+		return ""
+	}
+	return prefix
+}
+
+// canonicalPath checks a decoded path and returns it without trailing slash,
+// the root as "/".
+func canonicalPath(s string) (path, problem, fix string) {
+	if !strings.HasPrefix(s, "/") {
+		return "", "does not begin with \"/\"", "put a \"/\" before it"
+	}
+	for _, r := range s {
+		switch {
+		case r < ' ' || r == 0x7f:
+			return "", "contains a control character", "remove it"
+		case r == '?' || r == '#':
+			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"
+		case r == '%':
+			return "", "contains \"%\"", "write the path decoded: a space as a space, not as %20"
+		}
+	}
+	path = strings.TrimSuffix(s, "/")
+	if path == "" {
+		return "/", "", ""
+	}
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		switch segment {
+		case "":
+			return "", "contains \"//\"", "write single slashes"
+		case ".", "..":
+			return "", "contains a \".\" or \"..\" segment", "write the path without it"
+		}
+	}
+	if len(path) > 1024 {
+		return "", "is longer than 1024 bytes", "shorten it"
+	}
+	return path, "", ""
+}
+
+// scope finds buckets that cannot be told apart.
+type scope struct {
+	names  map[string]*node
+	routes map[[2]string]*node // host, prefix
+}
+
+// add reports a name or a route of b, at item, that an earlier bucket has.
+func (s *scope) add(d *decoder, item *node, b *Bucket) {
+	if s.names == nil {
+		s.names, s.routes = map[string]*node{}, map[[2]string]*node{}
+	}
+	o := object{d: d, n: item}
+	if b.Name != "" {
+		if first := s.names[b.Name]; first != nil {
+			d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
+		} else {
+			s.names[b.Name] = item
+		}
+	}
+	if b.PathPrefix == "" {
+		return
+	}
+	hosts := b.Hosts
+	if len(hosts) == 0 {
+		if o.has("hosts") {
+			return // none was valid
+		}
+		hosts = []string{""}
+	}
+	at := o.get("path_prefix")
+	if at == nil {
+		at = o.get("hosts")
+	}
+	for _, host := range hosts {
+		key := [2]string{host, b.PathPrefix}
+		if first := s.routes[key]; first != nil {
+			d.fail(at, "is the prefix of "+first.path+" in line "+strconv.Itoa(first.line)+" too, on the same host", "give each bucket its own prefix or hosts")
+			return
+		}
+		s.routes[key] = item
+	}
+}

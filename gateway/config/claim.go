@@ -1,0 +1,135 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+)
+
+// operand is what an operator compares a claim with.
+type operand uint8
+
+const (
+	operandScalar operand = iota // a string, number or boolean
+	operandNumber
+	operandList
+	operandPattern
+	operandNone
+)
+
+// operators are the comparisons of a claim rule, each with its operand.
+var operators = [...]struct {
+	name    string
+	operand operand
+}{
+	{"equals", operandScalar}, {"not_equals", operandScalar}, {"contains", operandScalar},
+	{"in", operandList}, {"not_in", operandList},
+	{"gt", operandNumber}, {"lt", operandNumber}, {"gte", operandNumber}, {"lte", operandNumber},
+	{"exists", operandNone}, {"matches", operandPattern},
+}
+
+// claims decodes the claim rules of o, under either name.
+func (d *decoder) claims(o object) []Claim {
+	key := "claims"
+	if o.has("claims_verification") {
+		key = "claims_verification"
+		if n := o.get("claims"); n != nil {
+			d.fail(n, "is there beside claims_verification, which is the same list", "put all rules into one of them")
+		}
+	}
+	var names []string
+	for _, op := range operators {
+		names = append(names, op.name)
+	}
+	var claims []Claim
+	for _, item := range o.list(key) {
+		co := d.object(item, "jwt.claims[]")
+		co.need("claim", "name the claim, such as role")
+		co.need("operator", "use one of: "+strings.Join(names, ", "))
+		c := Claim{Name: co.str("claim", ""), Operator: co.oneOf("operator", "", names...)}
+		if i := slices.Index(names, c.Operator); i >= 0 {
+			c.Value = d.claimValue(co, operators[i].operand)
+		}
+		claims = append(claims, c)
+	}
+	return claims
+}
+
+// claimValue decodes the value of a claim rule; see Claim.Value.
+func (d *decoder) claimValue(o object, want operand) any {
+	if want == operandNone {
+		if n := o.get("value"); n != nil && (n.kind != kindBool || n.text != "true") {
+			d.fail(n, "has no effect: exists compares with nothing, and an absent claim fails every rule", "remove it")
+		}
+		return nil
+	}
+	n := o.need("value", "say what the claim is compared with")
+	if n == nil {
+		return nil
+	}
+	switch want {
+	case operandList:
+		var values []any
+		for _, item := range o.list("value") {
+			values = append(values, d.claimScalar(item))
+		}
+		return values
+	case operandNumber:
+		const fix = "write a decimal number without quotes"
+		text, ok := d.scalar(n, kindNumber, fix)
+		if ok && !isNumber(text) {
+			d.fail(n, "is no decimal number", fix)
+		}
+		return json.Number(text)
+	case operandPattern:
+		return d.pattern(n)
+	}
+	return d.claimScalar(n)
+}
+
+// claimScalar decodes a value that is compared as it is, type included.
+func (d *decoder) claimScalar(n *node) any {
+	switch n.kind {
+	case kindBool:
+		return n.text == "true"
+	case kindNumber:
+		if !isNumber(n.text) {
+			d.fail(n, "is no decimal number", "write digits with at most one point, or put a string in quotes")
+		}
+		return json.Number(n.text)
+	case kindString:
+		value, _, _ := d.resolveTemplate(n)
+		return value
+	}
+	d.fail(n, "must be a string, a number or true or false, not "+n.kind.String(), "write one value; lists go with the operators in and not_in")
+	return nil
+}
+
+// pattern decodes an RE2 expression.
+func (d *decoder) pattern(n *node) any {
+	if n.kind != kindString {
+		d.fail(n, "must be a string, not "+n.kind.String(), "put the expression in quotes")
+		return nil
+	}
+	value, _, ok := d.resolveTemplate(n)
+	if !ok {
+		return nil
+	}
+	text, ok := value.(string)
+	if !ok {
+		d.fail(n, "a request value cannot be part of an expression", "use the operator equals")
+		return nil
+	}
+	if _, err := regexp.Compile("^(?:" + text + ")$"); err != nil {
+		problem := "is no RE2 expression"
+		var s *syntax.Error
+		if errors.As(err, &s) {
+			problem += ": " + s.Code.String()
+		}
+		d.fail(n, problem, "see https://github.com/google/re2/wiki/Syntax")
+	}
+	return text
+}

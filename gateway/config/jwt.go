@@ -1,0 +1,322 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// algorithms are the signature algorithms (RFC 7518, 3.1; RFC 8037, 3.1).
+var algorithms = [...]string{
+	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
+	"PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// globalJWT is the global block and whether a bucket relies on it.
+type globalJWT struct {
+	jwt  *JWT // nil: absent or disabled
+	off  bool // there, but disabled
+	used bool
+}
+
+func (d *decoder) globalJWT(n *node) globalJWT {
+	if n == nil {
+		return globalJWT{}
+	}
+	o := d.object(n, "jwt")
+	if o.n == nil {
+		return globalJWT{jwt: new(JWT), used: true} // reported; it is there all the same
+	}
+	if !o.boolean("enabled", true) {
+		d.jwt(o, false)
+		return globalJWT{off: true}
+	}
+	return globalJWT{jwt: d.jwt(o, true)}
+}
+
+// auth decodes a bucket's auth block.
+func (d *decoder) auth(n *node, global *globalJWT) Auth {
+	o := d.object(n, "buckets[].auth")
+	a := Auth{Enabled: o.boolean("enabled", false)}
+	d.needEnabled(o)
+	rules := d.authRules(o)
+
+	if own := o.get("jwt"); own != nil {
+		a.JWT = new(JWT)
+		if jo := d.object(own, "jwt"); jo.n != nil {
+			if e := jo.get("enabled"); e != nil {
+				d.fail(e, "is a key of the global jwt block alone", "remove it; auth.enabled switches the bucket")
+			}
+			a.JWT = d.jwt(jo, a.Enabled)
+		}
+	} else if a.JWT = global.jwt; a.Enabled {
+		global.used = true
+	}
+	if !a.Enabled {
+		if len(rules) > 0 && o.has("enabled") {
+			d.fail(o.get("rules"), "has no effect: auth.enabled is false", "set auth.enabled: true, and enabled: false in the rules of public paths")
+		}
+		return Auth{}
+	}
+
+	at := *o.get("enabled")
+	at.path = n.path
+	if a.JWT == nil {
+		fix := "add auth.jwt to the bucket, or a global jwt block"
+		if global.off {
+			fix = "set jwt.enabled: true in the global block, or add auth.jwt to the bucket"
+		}
+		d.fail(&at, "auth is enabled without a verifier", fix)
+	}
+	a.Rules = rules
+	d.notEnforced(&at, true)
+	return a
+}
+
+func (d *decoder) authRules(o object) []AuthRule {
+	var rules []AuthRule
+	seen := make(map[string]bool)
+	for _, item := range o.list("rules") {
+		ro := d.object(item, "buckets[].auth.rules[]")
+		r := AuthRule{Enabled: ro.boolean("enabled", true), Claims: d.claims(ro)}
+		ro.need("path", "name the sub-path that the rule is for, such as \"/reports\"")
+		if text, _, ok := d.text(ro.get("path")); ok {
+			path, problem, fix := canonicalPath(text)
+			switch {
+			case problem != "":
+				d.fail(ro.get("path"), problem, fix)
+			case seen[path]:
+				d.fail(ro.get("path"), "is the path of two rules", "put their claims into one")
+			}
+			seen[path], r.Path = true, path
+		}
+		hasClaims := ro.has("claims", "claims_verification")
+		switch {
+		case ro.n != nil && !hasClaims && !ro.has("enabled"):
+			d.fail(item, "the rule demands nothing", "add claims_verification, or enabled: false for a public path")
+		case hasClaims && !r.Enabled:
+			d.fail(item, "its claims have no effect: enabled is false", "remove one of the two")
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// jwt decodes a jwt block. Where it is not in use, no files are opened.
+func (d *decoder) jwt(o object, inUse bool) *JWT {
+	j := &JWT{
+		Issuer:       o.str("issuer", ""),
+		Leeway:       o.duration("leeway", 30*time.Second, 0),
+		RequireExp:   o.boolean("require_exp", true),
+		JWKSOptional: o.boolean("jwks_optional", false),
+		Claims:       d.claims(o),
+		Sources:      d.tokenSources(o),
+	}
+	o.stringOrList("audience", func(_ *node, text string, _ bool) { j.Audience = append(j.Audience, text) })
+	if n := o.get("jwks_optional"); n != nil && !o.has("jwks_url") {
+		d.fail(n, "has no effect without jwks_url", "remove it")
+	}
+
+	var found []string
+	for _, key := range []string{"secret", "public_key_file", "jwks_url", "jwks_file"} {
+		if o.has(key) {
+			found = append(found, key)
+		}
+	}
+	switch {
+	case len(found) > 1:
+		d.fail(o.get(found[1]), "is there beside "+found[0], "keep one of them; further keys go into the keys list")
+	case len(found) == 0 && !o.has("keys"):
+		d.fail(o.n, "has no key to verify with", "add secret, public_key_file, jwks_url, jwks_file or keys")
+	case len(found) == 0 && o.has("algorithm"):
+		d.fail(o.get("algorithm"), "has no effect: each of the keys has its own", "remove it")
+	case len(found) == 1:
+		d.mainKey(o, j, found[0], inUse)
+	}
+	j.Keys = append(j.Keys, d.keys(o, inUse)...)
+	return j
+}
+
+// mainKey decodes the key that the jwt block itself names by key.
+func (d *decoder) mainKey(o object, j *JWT, key string, inUse bool) {
+	algorithm, ok := d.algorithm(o, key)
+	switch key {
+	case "secret":
+		j.Keys = append(j.Keys, Key{Algorithm: algorithm, Secret: d.hashSecret(o, algorithm)})
+	case "public_key_file":
+		o.stringOrList(key, func(n *node, path string, _ bool) {
+			if inUse && ok {
+				d.publicKey(n, path, algorithm)
+			}
+			j.Keys = append(j.Keys, Key{Algorithm: algorithm, PublicKeyFile: path})
+		})
+	case "jwks_url":
+		j.JWKSURL, j.JWKSAlgorithm = d.jwksURL(o.get(key)), algorithm
+	case "jwks_file":
+		if path, _, ok := d.text(o.get(key)); ok {
+			j.JWKSFile, j.JWKSAlgorithm = path, algorithm
+			if inUse {
+				d.jwksFile(o.get(key), path)
+			}
+		}
+	}
+}
+
+// algorithm decodes the algorithm of o and checks that it goes with key. Only
+// with a JWKS it may be left out.
+func (d *decoder) algorithm(o object, key string) (name string, ok bool) {
+	if !strings.HasPrefix(key, "jwks") {
+		o.need("algorithm", "name the one algorithm of the key, such as HS256 for a secret")
+	}
+	name = o.oneOf("algorithm", "", algorithms[:]...)
+	if name == "" {
+		return "", !o.has("algorithm")
+	}
+	at := o.get("algorithm")
+	switch isHS := strings.HasPrefix(name, "HS"); {
+	case key == "secret" && !isHS:
+		d.fail(at, "does not go with a secret", "use HS256, HS384 or HS512, or public_key_file in place of secret")
+		return "", false
+	case key != "secret" && isHS:
+		d.fail(at, "does not go with "+key+": it needs a secret", "use the algorithm of the public key, such as RS256")
+		return "", false
+	}
+	return name, true
+}
+
+// hashSecret decodes the secret of an HS key, which must be as long as the hash
+// (RFC 7518, 3.2).
+func (d *decoder) hashSecret(o object, algorithm string) Secret {
+	secret := o.secret("secret")
+	bits, err := strconv.Atoi(strings.TrimPrefix(algorithm, "HS"))
+	if err == nil && !secret.Empty() && len(secret.value) < bits/8 {
+		size := strconv.Itoa(bits / 8)
+		d.fail(o.get("secret"), "the secret is shorter than the "+size+" bytes that "+algorithm+" needs", "make one: openssl rand -hex "+size)
+	}
+	return secret
+}
+
+func (d *decoder) keys(o object, inUse bool) []Key {
+	var keys []Key
+	seen := make(map[string]bool)
+	for _, item := range o.list("keys") {
+		ko := d.object(item, "jwt.keys[]")
+		if ko.n == nil {
+			continue
+		}
+		k := Key{ID: ko.str("kid", "")}
+		if k.ID != "" && seen[k.ID] {
+			d.fail(ko.get("kid"), "is the kid of two keys", "give each key its own")
+		}
+		seen[k.ID] = true
+		switch {
+		case ko.has("secret") == ko.has("public_key_file"):
+			d.fail(item, "needs either secret or public_key_file", "keep exactly one of them")
+		case ko.has("secret"):
+			k.Algorithm, _ = d.algorithm(ko, "secret")
+			k.Secret = d.hashSecret(ko, k.Algorithm)
+		default:
+			var ok bool
+			k.Algorithm, ok = d.algorithm(ko, "public_key_file")
+			k.PublicKeyFile = ko.str("public_key_file", "")
+			if inUse && ok && k.PublicKeyFile != "" {
+				d.publicKey(ko.get("public_key_file"), k.PublicKeyFile, k.Algorithm)
+			}
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// jwksURL checks a URL whose answers are trusted like the configuration itself.
+func (d *decoder) jwksURL(n *node) string {
+	text, _, ok := d.text(n)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || !isHost(u.Hostname()) || u.Port() != "" && !isPort(u.Port(), 1):
+		d.fail(n, "is no URL", "write such as https://issuer.example.com/.well-known/jwks.json")
+	case u.User != nil || strings.Contains(text, "#"):
+		d.fail(n, "contains credentials or a fragment", "remove them")
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		d.fail(n, "is not https", "use https; plain http is for a loopback host only")
+	}
+	return text
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && a.IsLoopback()
+}
+
+func (d *decoder) tokenSources(o object) []TokenSource {
+	if !o.has("token_sources") {
+		return []TokenSource{{Type: SourceBearer}}
+	}
+	var sources []TokenSource
+	for _, item := range o.list("token_sources") {
+		so := d.object(item, "jwt.token_sources[]")
+		s := TokenSource{
+			Type:   so.oneOf("type", "", SourceBearer, SourceHeader, SourceQuery, SourceCookie),
+			Name:   so.str("name", ""),
+			Prefix: so.str("prefix", ""),
+		}
+		so.need("type", "use one of: bearer, header, query, cookie")
+		if s.Type == "" {
+			continue
+		}
+		d.checkSource(so, &s)
+		if slices.ContainsFunc(sources, func(other TokenSource) bool { return sourceKey(other) == sourceKey(s) }) {
+			d.fail(item, "is the same source as one above", "remove one of them")
+		}
+		sources = append(sources, s)
+	}
+	return sources
+}
+
+// checkSource reports names and prefixes that a source lacks or cannot use.
+func (d *decoder) checkSource(o object, s *TokenSource) {
+	if s.Type == SourceBearer {
+		if n := o.get("name"); n != nil {
+			d.fail(n, "has no effect for a bearer source", "remove it; the header is Authorization")
+		}
+	} else if o.need("name", "name the "+s.Type+" that carries the token") != nil && s.Name != "" {
+		if s.Type == SourceQuery && !isVisible(s.Name) || s.Type != SourceQuery && !isToken(s.Name) {
+			d.fail(o.get("name"), "is no name of a "+s.Type, "use letters, digits, '-' and '_'")
+		}
+	}
+	n := o.get("prefix")
+	switch {
+	case n == nil:
+	case s.Type != SourceHeader:
+		d.fail(n, "has no effect for a "+s.Type+" source", "remove it")
+	case !isVisible(strings.ReplaceAll(s.Prefix, " ", "")):
+		d.fail(n, "has characters that a header cannot carry", "use a word and a space, such as \"Token \"")
+	}
+}
+
+// sourceKey is equal for sources that find the same token.
+func sourceKey(s TokenSource) TokenSource {
+	if s.Type == SourceBearer {
+		return TokenSource{Type: SourceHeader, Name: "authorization", Prefix: "bearer "}
+	}
+	if s.Type == SourceHeader {
+		s.Name, s.Prefix = strings.ToLower(s.Name), strings.ToLower(s.Prefix)
+	}
+	return s
+}
+
+// isToken reports whether s is a token of HTTP (RFC 9110, 5.6.2).
+func isToken(s string) bool {
+	return s != "" && isVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
+}
+
+// isVisible reports whether s is visible ASCII without spaces.
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}

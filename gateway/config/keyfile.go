@@ -1,0 +1,143 @@
+package config
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// maxKeyFile bounds the certificate, key and JWKS files.
+const maxKeyFile = 1 << 20
+
+// readFile returns the content of the file that n names, which is at path.
+func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
+	const fix = "check the path, seen from the working directory, and the permissions"
+	// Opening a pipe could block for ever, and a reload with it.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		d.fail(n, d.showPath(n)+" is no regular file", fix)
+		return nil, false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fix)
+		return nil, false
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fix)
+		return nil, false
+	}
+	if len(data) > maxKeyFile {
+		d.fail(n, d.showPath(n)+" is larger than 1 MiB", "name the right file")
+		return nil, false
+	}
+	return data, true
+}
+
+// showPath quotes the path in n as it is written, variables not substituted. A
+// key pasted in place of its path is not shown.
+func (d *decoder) showPath(n *node) string {
+	if len(n.text) > 256 || strings.Contains(n.text, "-----") || strings.ContainsAny(n.text, "\n\t") {
+		return "the file"
+	}
+	return strconv.Quote(n.text)
+}
+
+// publicKey checks that the file at path holds one public key that fits the
+// algorithm; algorithm "" fits all.
+func (d *decoder) publicKey(n *node, path, algorithm string) {
+	data, ok := d.readFile(n, path)
+	if !ok {
+		return
+	}
+	key, problem := parsePublicKey(data)
+	if problem == "" && algorithm != "" {
+		problem = keyFits(key, algorithm)
+	}
+	if problem != "" {
+		d.fail(n, d.showPath(n)+" "+problem, "name a PEM file with one public key or certificate for the algorithm")
+	}
+}
+
+func parsePublicKey(data []byte) (key crypto.PublicKey, problem string) {
+	block, rest := pem.Decode(data)
+	if block == nil {
+		return nil, "holds no PEM block"
+	}
+	if next, _ := pem.Decode(rest); next != nil {
+		return nil, "holds more than one PEM block"
+	}
+	var err error
+	switch block.Type {
+	case "PUBLIC KEY":
+		key, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	case "CERTIFICATE":
+		var c *x509.Certificate
+		if c, err = x509.ParseCertificate(block.Bytes); err == nil {
+			key = c.PublicKey
+		}
+	default:
+		if strings.Contains(block.Type, "PRIVATE") {
+			return nil, "holds a private key, which does not belong on the gateway"
+		}
+		return nil, "holds no public key"
+	}
+	if err != nil {
+		return nil, "holds a public key that cannot be read"
+	}
+	return key, ""
+}
+
+// minRSABits is the least size of an RSA key (RFC 7518, 3.3).
+const minRSABits = 2048
+
+// keyFits says why key cannot verify signatures of algorithm, "" if it can.
+func keyFits(key crypto.PublicKey, algorithm string) string {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if !strings.HasPrefix(algorithm, "RS") && !strings.HasPrefix(algorithm, "PS") {
+			return "holds an RSA key, which does not fit the algorithm"
+		}
+		if key.N.BitLen() < minRSABits {
+			return "holds an RSA key of fewer than 2048 bits"
+		}
+	case *ecdsa.PublicKey:
+		curves := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+		if curves[algorithm] != key.Curve.Params().Name {
+			return "holds an EC key on " + key.Curve.Params().Name + ", which does not fit the algorithm"
+		}
+	case ed25519.PublicKey:
+		if algorithm != "EdDSA" {
+			return "holds an Ed25519 key, which does not fit the algorithm"
+		}
+	default:
+		return "holds a key of an unsupported type"
+	}
+	return ""
+}
+
+// jwksFile checks that the file at path is a JSON object with keys. What the
+// keys are is checked when they are loaded.
+func (d *decoder) jwksFile(n *node, path string) {
+	data, ok := d.readFile(n, path)
+	if !ok {
+		return
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 {
+		d.fail(n, d.showPath(n)+" holds no JWK set", "name a JSON file of the form {\"keys\": [...]} with at least one key")
+	}
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"strconv"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// maxNodes bounds the tree after aliases were expanded.
+const maxNodes = 200_000
+
+// kind is what a node is in YAML's terms.
+type kind uint8
+
+const (
+	kindNull kind = iota
+	kindBool
+	kindNumber // text is as written: an integer or float of any notation
+	kindString
+	kindList
+	kindMap
+)
+
+func (k kind) String() string {
+	return [...]string{"nothing", "true or false", "a number", "a string", "a list", "a mapping"}[k]
+}
+
+// node is one value of the file with its place.
+type node struct {
+	kind         kind
+	line, column int
+	path         string // such as buckets[2].auth
+
+	text    string  // of a scalar, as written
+	items   []*node // of a list
+	entries []entry // of a mapping, each key once
+}
+
+// entry is one key of a mapping.
+type entry struct {
+	key          string
+	line, column int
+	value        *node
+}
+
+// tree converts the parser's tree into nodes, following aliases and merge keys.
+type tree struct {
+	d       *decoder
+	anchors map[string]ast.Node
+	open    map[string]bool // anchors being expanded
+	left    int             // nodes that may still be made
+	depth   int             // of the node being made
+}
+
+// convert returns the node for n at path. It is nil when the bound is reached,
+// which was reported then.
+func (t *tree) convert(n ast.Node, path string) *node {
+	if t.left == 0 {
+		return nil
+	}
+	t.left--
+	t.depth++
+	defer func() { t.depth-- }()
+	out := &node{path: path}
+	if tk := n.GetToken(); tk != nil && tk.Position != nil {
+		out.line, out.column = tk.Position.Line, tk.Position.Column
+	}
+	if t.left == 0 {
+		t.d.fail(out, "aliases make the file too large", "write the values out, or use fewer anchors")
+		return nil
+	}
+	if t.depth > maxDepth {
+		t.d.fail(out, "the structure is nested too deeply", "configuration needs no more than a few levels")
+		return nil
+	}
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		out.kind, out.text = kindBool, strconv.FormatBool(n.Value)
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		out.kind, out.text = kindNumber, n.GetToken().Value
+	case *ast.StringNode:
+		out.kind, out.text = kindString, n.Value
+	case *ast.LiteralNode:
+		out.kind, out.text = kindString, n.Value.Value
+	case *ast.SequenceNode:
+		out.kind = kindList
+		for i, item := range n.Values {
+			if c := t.convert(item, path+"["+strconv.Itoa(i)+"]"); c != nil {
+				out.items = append(out.items, c)
+			}
+		}
+	case *ast.MappingNode:
+		t.convertMap(out, n.Values)
+	case *ast.MappingValueNode:
+		t.convertMap(out, []*ast.MappingValueNode{n})
+	case *ast.AnchorNode:
+		t.anchors[n.Name.GetToken().Value] = n.Value
+		return t.convert(n.Value, path)
+	case *ast.AliasNode:
+		return t.convertAlias(out, n)
+	case *ast.NullNode:
+		out.kind = kindNull
+	default:
+		t.d.fail(out, "this kind of YAML value is not supported", "write a plain value")
+		return nil
+	}
+	return out
+}
+
+// convertAlias returns the anchored node at the alias's place in the tree, but
+// with the positions of the anchor, where its mistakes are.
+func (t *tree) convertAlias(at *node, n *ast.AliasNode) *node {
+	name := n.Value.GetToken().Value
+	target, ok := t.anchors[name]
+	switch {
+	case !ok:
+		t.d.fail(at, "the alias names no anchor above it", "define the anchor first")
+		return nil
+	case t.open[name]:
+		t.d.fail(at, "the alias is inside its own anchor", "remove it")
+		return nil
+	}
+	t.open[name] = true
+	defer delete(t.open, name)
+	return t.convert(target, at.path)
+}
+
+func (t *tree) convertMap(out *node, values []*ast.MappingValueNode) {
+	out.kind = kindMap
+	var merged []entry
+	for i, v := range values {
+		tk := v.Key.GetToken()
+		if i == 0 {
+			// A mapping's own token is its first colon.
+			out.line, out.column = tk.Position.Line, tk.Position.Column
+		}
+		e := entry{key: tk.Value, line: tk.Position.Line, column: tk.Position.Column}
+		at := &node{line: e.line, column: e.column, path: out.path}
+		if v.Key.IsMergeKey() {
+			merged = append(merged, t.convertMerge(at, v.Value)...)
+			continue
+		}
+		if k, ok := v.Key.(*ast.StringNode); ok {
+			e.key = k.Value
+		} else {
+			t.d.fail(at, "a key is no plain name", "use only the keys of docs/CONFIGURATION.md")
+			continue
+		}
+		if first := out.find(e.key); first != nil {
+			at.path = join(out.path, printable(e.key))
+			t.d.fail(at, "the key is there twice, first in line "+strconv.Itoa(first.line), "remove one of them")
+			continue
+		}
+		e.value = t.convert(v.Value, join(out.path, printable(e.key)))
+		if e.value != nil {
+			out.entries = append(out.entries, e)
+		}
+	}
+	for _, e := range merged {
+		if out.find(e.key) == nil {
+			out.entries = append(out.entries, e)
+		}
+	}
+}
+
+// convertMerge returns the entries that a merge key brings in (YAML 1.1, merge).
+func (t *tree) convertMerge(at *node, value ast.Node) []entry {
+	n := t.convert(value, at.path)
+	if n == nil {
+		return nil
+	}
+	if n.kind == kindMap {
+		return n.entries
+	}
+	if n.kind != kindList {
+		t.d.fail(at, "the merge key merges no mapping", "merge an alias of a mapping")
+	}
+	var all []entry
+	for _, item := range n.items {
+		if item.kind != kindMap {
+			t.d.fail(at, "the merge key merges no mapping", "merge aliases of mappings")
+		}
+		all = append(all, item.entries...)
+	}
+	return all
+}
+
+// find returns the entry of key, nil without one.
+func (n *node) find(key string) *entry {
+	for i := range n.entries {
+		if n.entries[i].key == key {
+			return &n.entries[i]
+		}
+	}
+	return nil
+}
+
+// join appends a key to a path.
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}

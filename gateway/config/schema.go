@@ -1,0 +1,84 @@
+package config
+
+import "strings"
+
+// schema lists the keys of every block, in the order in which they are
+// documented. Nothing writes to it. The block of a list's items ends in "[]".
+var schema = map[string][]string{
+	"":                       {"server", "buckets", "jwt", "cache", "logging", "metrics", "admin"},
+	"server":                 {"address", "https", "trusted_proxies", "ready", "limits"},
+	"server.https":           {"enabled", "cert_path", "key_path"},
+	"server.limits":          {"max_connections", "max_connections_per_address", "max_in_flight"},
+	"buckets[]":              {"name", "path_prefix", "hosts", "s3", "auth", "cache"},
+	"buckets[].s3":           {"bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "allow_query", "access_denied"},
+	"buckets[].s3.timeouts":  {"dial", "first_byte", "idle"},
+	"buckets[].auth":         {"enabled", "jwt", "rules"},
+	"buckets[].auth.rules[]": {"path", "enabled", "claims", "claims_verification"},
+	"jwt":                    {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "keys", "token_sources", "issuer", "audience", "leeway", "require_exp", "claims", "claims_verification"},
+	"jwt.keys[]":             {"kid", "algorithm", "secret", "public_key_file"},
+	"jwt.token_sources[]":    {"type", "name", "prefix"},
+	"jwt.claims[]":           {"claim", "operator", "value"},
+	"cache":                  {"enabled", "ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl"},
+	"logging":                {"level", "format"},
+	"metrics":                {"enabled", "address", "port"},
+	"admin":                  {"token"},
+}
+
+// printable returns key for use in a message: a mistyped key is worth showing,
+// but a line out of place can make a key of a secret.
+func printable(key string) string {
+	if key == "s3" {
+		return key
+	}
+	for i := range len(key) {
+		c := key[i] | 0x20
+		if (c < 'a' || c > 'z') && key[i] != '_' && key[i] != '-' {
+			return "?"
+		}
+	}
+	if key == "" || len(key) > len("max_connections_per_address") {
+		return "?"
+	}
+	return key
+}
+
+// adviseKey says what to do about an unknown key, given those of its block.
+func adviseKey(key string, known []string) string {
+	best, distance := "", 1+len(key)/3
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(key), k); d <= distance && (best == "" || d < distance) {
+			best, distance = k, d
+		}
+	}
+	if best != "" {
+		return "did you mean " + best + "?"
+	}
+	return "use one of: " + strings.Join(known, ", ")
+}
+
+// editDistance counts the insertions, deletions, substitutions and swaps of
+// neighbours between a and b (optimal string alignment).
+func editDistance(a, b string) int {
+	if len(a) > 64 {
+		return len(a)
+	}
+	var before, last, row [66]int
+	for j := range len(b) + 1 {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

@@ -1,0 +1,221 @@
+package config
+
+import (
+	"crypto/tls"
+	"math"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxCount bounds counts of connections and requests.
+const maxCount = math.MaxInt32
+
+func (d *decoder) server(n *node) Server {
+	o := d.object(n, "server")
+	s := Server{
+		Address: "0.0.0.0:8080",
+		HTTPS:   d.https(o.get("https")),
+		Ready:   o.oneOf("ready", "any", "any", "all", "config"),
+		Limits:  d.limits(o.get("limits")),
+	}
+	if text, _, ok := d.text(o.get("address")); ok {
+		if isListenAddress(text) {
+			s.Address = text
+		} else {
+			d.fail(o.get("address"), "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")
+		}
+	}
+	seen := make(map[netip.Prefix]bool)
+	o.strings("trusted_proxies", func(n *node, text string, _ bool) {
+		p, problem := parseProxy(text)
+		switch {
+		case problem != "":
+			d.fail(n, problem, "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8")
+		case seen[p]:
+			d.fail(n, "is in the list twice", "remove one of them")
+		default:
+			seen[p] = true
+			s.TrustedProxies = append(s.TrustedProxies, p)
+		}
+	})
+	return s
+}
+
+// isListenAddress reports whether s is [host]:port with a numeric port.
+func isListenAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && isPort(port, 0) && (host == "" || isHost(host))
+}
+
+// isPort reports whether s is a port number of at least least.
+func isPort(s string, least int) bool {
+	v, err := strconv.Atoi(s)
+	return err == nil && isDigits(s) && v >= least && v <= math.MaxUint16
+}
+
+// isHost reports whether s is an IP address or a host name.
+func isHost(s string) bool {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Zone() == "" || strings.HasPrefix(s, "fe80:")
+	}
+	return isHostName(s)
+}
+
+// isHostName reports whether s is a DNS name (RFC 1123, 2.1), underscores
+// allowed. All digits and dots is a mistyped address.
+func isHostName(s string) bool {
+	if s == "" || len(s) > 253 || strings.Trim(s, "0123456789.") == "" {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func parseProxy(s string) (netip.Prefix, string) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, "is neither an address nor a network"
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, "is neither an address nor a network"
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, "has bits of an address after the network part"
+	}
+	return p, ""
+}
+
+func (d *decoder) https(n *node) HTTPS {
+	o := d.object(n, "server.https")
+	h := HTTPS{
+		Enabled:  o.boolean("enabled", false),
+		CertPath: o.str("cert_path", ""),
+		KeyPath:  o.str("key_path", ""),
+	}
+	d.needEnabled(o)
+	if !h.Enabled {
+		return h
+	}
+	cert := o.need("cert_path", "name the PEM file of the certificate chain")
+	key := o.need("key_path", "name the PEM file of the private key")
+	if h.CertPath == "" || h.KeyPath == "" {
+		return h
+	}
+	certPEM, certOK := d.readFile(cert, h.CertPath)
+	keyPEM, keyOK := d.readFile(key, h.KeyPath)
+	if certOK && keyOK {
+		if _, err := tls.X509KeyPair(certPEM, keyPEM); err != nil {
+			d.fail(cert, "the certificate "+d.showPath(cert)+" and the key "+d.showPath(key)+" do not load as a pair",
+				"use PEM files: the certificate chain, leaf first, and the leaf's own unencrypted key")
+		}
+	}
+	return h
+}
+
+// needEnabled reports a block whose keys would do nothing because it leaves out
+// "enabled". An explicit false is a decision and no mistake.
+func (d *decoder) needEnabled(o object) {
+	if o.n != nil && !o.has("enabled") {
+		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
+	}
+}
+
+func (d *decoder) limits(n *node) Limits {
+	o := d.object(n, "server.limits")
+	l := Limits{
+		MaxConnections:           o.integer("max_connections", 65536, 1, maxCount),
+		MaxConnectionsPerAddress: o.integer("max_connections_per_address", 0, 0, maxCount),
+		MaxInFlight:              o.integer("max_in_flight", 0, 0, maxCount),
+	}
+	if l.MaxConnectionsPerAddress > l.MaxConnections {
+		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
+	}
+	return l
+}
+
+func (d *decoder) logging(n *node) Logging {
+	o := d.object(n, "logging")
+	return Logging{
+		Level:  o.oneOf("level", "info", "trace", "debug", "info", "warn", "error"),
+		Format: o.oneOf("format", "json", "json", "text"),
+	}
+}
+
+func (d *decoder) metrics(n *node) Metrics {
+	o := d.object(n, "metrics")
+	m := Metrics{
+		Enabled: o.boolean("enabled", false),
+		Address: o.str("address", ""),
+		Port:    o.integer("port", 9090, 0, math.MaxUint16),
+	}
+	d.needEnabled(o)
+	if m.Address != "" && !isHost(m.Address) {
+		d.fail(o.get("address"), "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")
+	}
+	if m.Enabled {
+		d.notEnforced(o.get("enabled"), false)
+	}
+	return m
+}
+
+// minAdminToken is the length in bytes below which a token can be guessed.
+const minAdminToken = 16
+
+func (d *decoder) admin(n *node) Admin {
+	o := d.object(n, "admin")
+	a := Admin{Token: o.secret("token")}
+	if a.Token.Empty() {
+		o.need("token", "set it, or remove the block")
+		return a
+	}
+	at := o.get("token")
+	if len(a.Token.value) < minAdminToken {
+		d.fail(at, "is shorter than 16 bytes", "make one: openssl rand -hex 16")
+	}
+	if strings.ContainsFunc(a.Token.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		d.fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
+	}
+	d.notEnforced(at, false)
+	return a
+}
+
+// checkPorts reports two listeners that cannot both open.
+func (d *decoder) checkPorts(o object, c *Config) {
+	host, port, err := net.SplitHostPort(c.Server.Address)
+	if err != nil || !c.Metrics.Enabled || port == "0" || port != strconv.Itoa(c.Metrics.Port) {
+		return
+	}
+	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
+	if host == c.Metrics.Address || wild(host) || wild(c.Metrics.Address) {
+		at := o.get("metrics")
+		if e := at.find("port"); e != nil {
+			at = e.value
+		}
+		d.fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
+	}
+}
+
+// The defaults of origins.
+const (
+	defaultDial      = 3 * time.Second
+	defaultFirstByte = 10 * time.Second
+	defaultIdle      = 30 * time.Second
+)

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A reference is one ${...} of a value.
+type reference struct {
+	name         string // of the variable
+	hasDefault   bool
+	defaultValue string
+}
+
+// splitReferences cuts s into literals and references, calling literal and refer
+// for them in order; "$${" is the literal "${". It reports a problem and its fix
+// for a reference that has no end or is no reference. Nothing is looked at twice,
+// so a variable's own value is never a reference.
+func splitReferences(s string, literal func(string), refer func(inner string) (problem, fix string)) (problem, fix string) {
+	for s != "" {
+		i := strings.Index(s, "${")
+		if i < 0 {
+			literal(s)
+			break
+		}
+		if i > 0 && s[i-1] == '$' {
+			literal(s[:i-1] + "${")
+			s = s[i+2:]
+			continue
+		}
+		literal(s[:i])
+		end := strings.IndexByte(s[i:], '}')
+		if end < 0 {
+			return "a variable has no closing brace", "write ${NAME}, or $${ for a literal ${"
+		}
+		if problem, fix = refer(s[i+2 : i+end]); problem != "" {
+			return problem, fix
+		}
+		s = s[i+end+1:]
+	}
+	return "", ""
+}
+
+// parseReference reads what is between the braces.
+func parseReference(inner string) (r reference, ok bool) {
+	r.name, r.defaultValue, r.hasDefault = strings.Cut(inner, ":-")
+	return r, isVariable(r.name)
+}
+
+// isVariable reports whether s is [A-Za-z_][A-Za-z0-9_]*.
+func isVariable(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// expand returns the value of a reference's inner text. As in a shell, the
+// default also stands in for an empty variable.
+func (d *decoder) expand(inner string) (value, problem, fix string) {
+	r, ok := parseReference(inner)
+	if !ok {
+		return "", "a variable reference is malformed", "write ${NAME} or ${NAME:-default}; a name has letters, digits and _ only, and $${ is a literal ${"
+	}
+	if strings.Contains(r.defaultValue, "${") {
+		return "", "the default of the variable " + r.name + " contains another variable", "write a literal default"
+	}
+	if v, ok := d.env(r.name); ok && (v != "" || !r.hasDefault) {
+		return v, "", ""
+	}
+	if r.hasDefault {
+		return r.defaultValue, "", ""
+	}
+	return "", "the variable " + r.name + " is not set", "set it in the environment, or write ${" + r.name + ":-default}"
+}
+
+// resolve returns the text of a scalar with variables substituted, and whether
+// there were any. A failure is reported and not ok.
+func (d *decoder) resolve(n *node) (text string, fromEnv, ok bool) {
+	if n.kind != kindString || !strings.Contains(n.text, "${") {
+		return n.text, false, true
+	}
+	var b strings.Builder
+	problem, fix := splitReferences(n.text,
+		func(s string) { b.WriteString(s) },
+		func(inner string) (problem, fix string) {
+			value, problem, fix := d.expand(inner)
+			b.WriteString(value)
+			fromEnv = true
+			return problem, fix
+		})
+	if problem != "" {
+		d.fail(n, problem, fix)
+		return "", true, false
+	}
+	return b.String(), fromEnv, true
+}
+
+// resolveTemplate is resolve for the value of a claim rule: ${path.N}, ${bucket}
+// and ${method} stay for the request. It returns a string or a Template.
+func (d *decoder) resolveTemplate(n *node) (value any, fromEnv, ok bool) {
+	var (
+		parts   Template
+		literal strings.Builder
+		dynamic bool
+	)
+	flush := func() {
+		if literal.Len() > 0 {
+			parts = append(parts, TemplatePart{Literal: literal.String()})
+			literal.Reset()
+		}
+	}
+	problem, fix := splitReferences(n.text,
+		func(s string) { literal.WriteString(s) },
+		func(inner string) (problem, fix string) {
+			if part, ok := requestValue(inner); ok {
+				flush()
+				parts, dynamic = append(parts, part), true
+				return "", ""
+			}
+			if strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
+				return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
+			}
+			value, problem, fix := d.expand(inner)
+			literal.WriteString(value)
+			fromEnv = true
+			return problem, fix
+		})
+	if problem != "" {
+		d.fail(n, problem, fix)
+		return nil, true, false
+	}
+	if !dynamic {
+		return literal.String(), fromEnv, true
+	}
+	flush()
+	return parts, fromEnv, true
+}
+
+// requestValue reads what is between the braces of a request value.
+func requestValue(inner string) (TemplatePart, bool) {
+	if inner == "bucket" || inner == "method" {
+		return TemplatePart{Var: inner}, true
+	}
+	digits, ok := strings.CutPrefix(inner, "path.")
+	if !ok || !isDigits(digits) || len(digits) > 3 || len(digits) > 1 && digits[0] == '0' {
+		return TemplatePart{}, false
+	}
+	index, err := strconv.Atoi(digits)
+	return TemplatePart{Var: "path", Index: index}, err == nil
+}
