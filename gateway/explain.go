@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// Explain writes what the gateway would do with a GET request for rawURL: the
+// route, bucket, object key and the address it would ask the origin for, or why
+// it would refuse. Nothing is sent. It reports whether the request would reach
+// the origin.
+//
+// rawURL is an absolute URL or a request target that begins with a slash; it is
+// taken as it is, like a client would send it.
+func (g *Gateway) Explain(w io.Writer, rawURL string) bool {
+	host, raw := splitURL(rawURL)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
+	}
+	refuse := func(status int, why string) bool {
+		line("answer", "%d: %s", status, why)
+		return false
+	}
+	line("target", "%s", rawPath([]byte(raw)))
+	var t target
+	if e := t.parse([]byte(raw)); e != targetOK {
+		return refuse(e.status(), e.text())
+	}
+	if path := string(t.path); path == "/health" || path == "/ready" {
+		line("answer", "200 or 503: the gateway's own %s", path)
+		return false
+	} else if path == "/metrics" || path == "/admin" || strings.HasPrefix(path, "/admin/") {
+		return refuse(problemNoRoute.status, "the path is reserved for the gateway")
+	}
+	b, prefixLen := g.generation.Load().table.Lookup([]byte(host), t.path)
+	if b == nil {
+		return refuse(problemNoRoute.status, "no bucket's path_prefix matches, on segment boundaries and by case; mounted are "+g.mounted())
+	}
+	line("route", "%s", b.prefix)
+	line("bucket", "%s", b.name)
+	key, e := t.key(prefixLen)
+	if e != targetOK {
+		return refuse(e.status(), e.text())
+	}
+	if len(key) == 0 {
+		return refuse(problemNoKey.status, problemNoKey.message)
+	}
+	line("key", "%q", key)
+	query, e := t.allowedQuery(nil, b.allowQuery)
+	if e != targetOK {
+		return refuse(e.status(), e.text())
+	}
+	x := exchange{bucket: b, key: key}
+	line("upstream", "GET %s", b.origin.url(x.appendKeyPath(nil), query))
+	line("s3 bucket", "%s", b.s3Bucket)
+	line("dials", "%s", b.origin.address)
+	if len(t.query) > 0 {
+		sent := "nothing"
+		if len(query) > 0 {
+			sent = string(query)
+		}
+		line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
+	}
+	return true
+}
+
+func (g *Gateway) mounted() string {
+	var names []string
+	for _, b := range g.generation.Load().buckets {
+		names = append(names, b.prefix)
+	}
+	return strings.Join(names, ", ")
+}
+
+// splitURL splits an absolute URL into host and target without touching the
+// bytes of the target.
+func splitURL(s string) (host, target string) {
+	for _, scheme := range []string{"http://", "https://"} {
+		if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+			rest := s[len(scheme):]
+			i := strings.IndexAny(rest, "/?")
+			if i < 0 {
+				return rest, "/"
+			}
+			if rest[i] == '?' {
+				return rest[:i], "/" + rest[i:]
+			}
+			return rest[:i], rest[i:]
+		}
+	}
+	if u, err := url.Parse(s); err == nil && u.Scheme != "" && u.Host != "" {
+		return u.Host, s // another scheme: refused as a target
+	}
+	return "", s
+}

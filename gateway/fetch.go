@@ -1,0 +1,290 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/pool"
+	"yatagarasu/sign"
+)
+
+// forward is what of a request's conditions goes to the origin. At most one
+// precondition does, since origins disagree on how they combine; the gateway
+// evaluates all of them on the answer.
+type forward struct {
+	ranged    bool   // Range, as exchange.rangeV
+	condition string // lower-case header name; empty: none
+	value     []byte
+	// ifRange marks that condition stands for If-Range: where it fails, the
+	// whole object is the answer.
+	ifRange bool
+}
+
+// fetch answers from the origin.
+func (x *exchange) fetch(ctx *fasthttp.RequestCtx) {
+	x.conn = ctx.Conn()
+	head := x.method == methodHead
+	rng := x.readConditions(&ctx.Request.Header)
+	if rng.kind == rangeUnsatisfiable {
+		x.validateByHead(ctx, problemRange)
+		return
+	}
+	f := x.plan(rng)
+	if err := x.send(f, head); err != nil {
+		x.failUpstream(ctx, err)
+		return
+	}
+	if f.ifRange && !x.ifRangeHeld() {
+		// The object changed since the client's part: it gets the whole one.
+		x.pre.ifRange = nil
+		f = x.plan(byteRange{})
+		if err := x.send(f, head); err != nil {
+			x.failUpstream(ctx, err)
+			return
+		}
+	}
+	x.answer(ctx, f, rng)
+}
+
+// answer turns the origin's response into the client's.
+func (x *exchange) answer(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
+	switch code := x.up.Header.StatusCode(); code {
+	case fasthttp.StatusOK, fasthttp.StatusPartialContent:
+		x.answerObject(ctx, f, rng)
+	case fasthttp.StatusNotModified:
+		switch {
+		case f.condition != "if-none-match" && f.condition != "if-modified-since":
+			x.fail(ctx, problemProtocol)
+		case len(x.up.Header.PeekBytes(headerETag)) == 0:
+			x.validateByHead(ctx, nil) // some origins send a 304 without validators
+		default:
+			x.answerNotModified(ctx)
+		}
+	case fasthttp.StatusPreconditionFailed:
+		if f.condition == "if-match" || f.condition == "if-unmodified-since" {
+			x.fail(ctx, problemFailed)
+		} else {
+			x.fail(ctx, problemProtocol)
+		}
+	case fasthttp.StatusRequestedRangeNotSatisfiable:
+		if !f.ranged {
+			x.fail(ctx, problemProtocol)
+			return
+		}
+		x.answerUnsatisfiable(ctx)
+	default:
+		x.answerError(ctx)
+	}
+}
+
+// readConditions takes the preconditions and the range out of the head. Range
+// means nothing on other methods than GET (RFC 9110 section 14.2), If-Range
+// nothing without Range.
+func (x *exchange) readConditions(h *fasthttp.RequestHeader) byteRange {
+	x.pre.ifMatch = joinLines(h, fasthttp.HeaderIfMatch)
+	x.pre.ifNoneMatch = joinLines(h, fasthttp.HeaderIfNoneMatch)
+	x.pre.ifModifiedSince = h.Peek(fasthttp.HeaderIfModifiedSince)
+	x.pre.ifUnmodifiedSince = h.Peek(fasthttp.HeaderIfUnmodifiedSince)
+	if x.method != methodGet {
+		return byteRange{}
+	}
+	v := h.Peek(fasthttp.HeaderRange)
+	if v == nil {
+		return byteRange{}
+	}
+	rng := parseRange(v)
+	if rng.kind == rangeMulti {
+		return byteRange{} // answered by the whole object, RFC 9110 section 14.2
+	}
+	x.pre.ifRange = h.Peek(fasthttp.HeaderIfRange)
+	return rng
+}
+
+// joinLines returns the value of a list header; several lines are one list.
+func joinLines(h *fasthttp.RequestHeader, name string) []byte {
+	first := h.Peek(name)
+	if first == nil {
+		return nil
+	}
+	lines := h.PeekAll(name)
+	if len(lines) == 1 {
+		return first
+	}
+	var list []byte
+	for i, l := range lines {
+		if i > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(list, l...)
+	}
+	return list
+}
+
+// plan decides what is sent to the origin: the range, and of the preconditions
+// the one that is evaluated first, if every origin understands it alike.
+func (x *exchange) plan(rng byteRange) forward {
+	p := &x.pre
+	f := forward{ranged: rng.kind == rangeSingle}
+	if f.ranged {
+		x.rangeV = appendRange(x.rangeV[:0], rng)
+	}
+	if f.ranged && p.ifRange != nil {
+		if tag, weak, ok := singleTag(p.ifRange); ok && !weak {
+			return forward{ranged: true, condition: "if-match", value: tag, ifRange: true}
+		}
+		if _, ok := parseHTTPDate(p.ifRange); ok {
+			return forward{ranged: true, condition: "if-unmodified-since", value: p.ifRange, ifRange: true}
+		}
+		f.ranged = false // a weak or malformed validator never holds
+	}
+	switch {
+	case p.ifMatch != nil:
+		if tag, weak, ok := singleTag(p.ifMatch); ok && !weak {
+			f.condition, f.value = "if-match", tag
+		}
+	case isHTTPDate(p.ifUnmodifiedSince):
+		f.condition, f.value = "if-unmodified-since", p.ifUnmodifiedSince
+	case p.ifNoneMatch != nil:
+		if tag, _, ok := singleTag(p.ifNoneMatch); ok {
+			f.condition, f.value = "if-none-match", tag // compared weakly: the opaque tag is enough
+		}
+	case isHTTPDate(p.ifModifiedSince):
+		f.condition, f.value = "if-modified-since", p.ifModifiedSince
+	}
+	return f
+}
+
+func isHTTPDate(v []byte) bool {
+	if v == nil {
+		return false
+	}
+	_, ok := parseHTTPDate(v)
+	return ok
+}
+
+// ifRangeHeld tells whether the answer to a request with If-Range may be used.
+func (x *exchange) ifRangeHeld() bool {
+	switch x.up.Header.StatusCode() {
+	case fasthttp.StatusPreconditionFailed:
+		return false
+	case fasthttp.StatusPartialContent:
+		etag, modified := x.validators()
+		return ifRangeHolds(x.pre.ifRange, etag, modified)
+	}
+	return true
+}
+
+// validators returns the validators of the origin's answer.
+func (x *exchange) validators() (etag []byte, modified int64) {
+	h := &x.up.Header
+	modified, ok := parseHTTPDate(h.Peek(fasthttp.HeaderLastModified))
+	if !ok {
+		modified = 0
+	}
+	return h.Peek(fasthttp.HeaderETag), modified
+}
+
+// validateByHead asks for the object's headers alone and answers by them: with
+// what the preconditions say, or, where they let the request proceed, with
+// otherwise.
+func (x *exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem) {
+	if err := x.send(forward{}, true); err != nil {
+		x.failUpstream(ctx, err)
+		return
+	}
+	if x.up.Header.StatusCode() != fasthttp.StatusOK {
+		x.answerError(ctx)
+		return
+	}
+	etag, modified := x.validators()
+	switch x.pre.evaluate(etag, modified) {
+	case notModified:
+		x.answerNotModified(ctx)
+	case preconditionFailed:
+		x.fail(ctx, problemFailed)
+	default:
+		switch otherwise {
+		case problemRange:
+			x.failRange(ctx, x.up.Length())
+		default:
+			x.fail(ctx, problemProtocol) // a 304 that no validator bears out
+		}
+	}
+}
+
+// send signs and sends one request for the exchange's object and reads the
+// head of the response. An exchange before it is closed.
+func (x *exchange) send(f forward, head bool) error {
+	x.up.Close()
+	b := x.bucket
+	x.keyPath = x.appendKeyPath(x.keyPath[:0])
+
+	headers := x.headers[:0]
+	if f.condition != "" {
+		headers = append(headers, sign.Header{Name: f.condition, Value: f.value})
+	}
+	if f.ranged {
+		headers = append(headers, sign.Header{Name: "range", Value: x.rangeV})
+	}
+	name := fasthttp.MethodGet
+	if head {
+		name = fasthttp.MethodHead
+	}
+	x.sentHead = head
+	x.head = b.appendHead(x.head[:0], name, x.keyPath, x.query, headers, time.Now())
+	err := b.upstream.Do(&x.up, x.head, head)
+	if err != nil {
+		b.countUpstreamError(err)
+		return err
+	}
+	h := &x.up.Header
+	x.upstream = h.StatusCode()
+	x.ttfb = x.g.since(x)
+	x.s3ID = append(x.s3ID[:0], h.Peek("X-Amz-Request-Id")...)
+	b.countUpstream(x.upstream)
+	return nil
+}
+
+// appendKeyPath appends the encoded path of the object at the origin.
+func (x *exchange) appendKeyPath(dst []byte) []byte {
+	dst = append(dst, x.bucket.origin.basePath...)
+	dst = append(dst, '/')
+	return sign.AppendPath(dst, x.key)
+}
+
+// failUpstream answers for an exchange that brought no response.
+func (x *exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
+	x.cause = err
+	var e *pool.Error
+	if errors.As(err, &e) {
+		x.reason = e.Reason.String()
+	}
+	x.fail(ctx, problemOf(err))
+}
+
+// appendHead appends a signed request head. What is signed is byte for byte
+// what is sent; nothing of the client's request is in it but the key and what
+// the query allow-list, Range and one precondition let through.
+func (b *bucket) appendHead(dst []byte, method string, path, query []byte, headers []sign.Header, now time.Time) []byte {
+	dst = append(dst, method...)
+	dst = append(dst, ' ')
+	dst = append(dst, path...)
+	if len(query) > 0 {
+		dst = append(dst, '?')
+		dst = append(dst, query...)
+	}
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	dst = append(dst, b.host...)
+	dst = append(dst, "\r\nUser-Agent: yatagarasu\r\nAccept-Encoding: identity\r\n"...)
+	for i := range headers {
+		dst = append(dst, headers[i].Name...)
+		dst = append(dst, ": "...)
+		dst = append(dst, headers[i].Value...)
+		dst = append(dst, "\r\n"...)
+	}
+	r := sign.Request{Method: method, Host: b.host, Path: path, Query: query, Headers: headers}
+	dst = b.signer.AppendHeaders(dst, &r, now)
+	return append(dst, "\r\n"...)
+}

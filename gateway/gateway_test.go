@@ -1,0 +1,247 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"yatagarasu/gateway/config"
+)
+
+// testGateway is a running gateway on a loopback port.
+type testGateway struct {
+	*Gateway
+	t       *testing.T
+	addr    string
+	log     *syncBuffer
+	signals chan os.Signal
+	done    chan error
+	stopped bool
+}
+
+// startGateway runs a gateway over the configuration text. It is stopped, and
+// must stop cleanly, at the end of the test.
+func startGateway(t *testing.T, yaml string, tune ...func(*Options)) *testGateway {
+	t.Helper()
+	c, err := config.Parse("test.yaml", []byte(yaml), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatalf("configuration: %v", err)
+	}
+	o := NewOptions()
+	o.Version = "test"
+	o.Address = "127.0.0.1:0"
+	o.ShutdownTimeout = 5 * time.Second
+	log := new(syncBuffer)
+	o.Output = log
+	for _, f := range tune {
+		f(o)
+	}
+	if err := o.validate(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := newGateway(o, c)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	tg := &testGateway{Gateway: g, t: t, log: log, signals: make(chan os.Signal, 2), done: make(chan error, 1)}
+	go func() { tg.done <- g.Run(tg.signals) }()
+	for deadline := time.Now().Add(5 * time.Second); g.Addr() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the gateway does not listen")
+		}
+	}
+	tg.addr = g.Addr().String()
+	t.Cleanup(func() {
+		if err := tg.stop(); err != nil && !tg.stopped {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return tg
+}
+
+// stop sends SIGTERM once and returns what Run returns.
+func (tg *testGateway) stop() error {
+	if tg.stopped {
+		return nil
+	}
+	tg.stopped = true
+	tg.signals <- syscall.SIGTERM
+	select {
+	case err := <-tg.done:
+		return err
+	case <-time.After(20 * time.Second):
+		return fmt.Errorf("the gateway does not stop")
+	}
+}
+
+func (tg *testGateway) url(path string) string { return "http://" + tg.addr + path }
+
+// metricValue returns the value of a metric, written with its labels; 0 if it
+// does not exist.
+func (tg *testGateway) metricValue(name string) (v float64) {
+	var b bytes.Buffer
+	tg.WriteMetrics(&b)
+	for line := range strings.Lines(b.String()) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			fmt.Sscan(rest, &v)
+		}
+	}
+	return v
+}
+
+// raw sends bytes on a connection of its own and returns all that comes back
+// until the gateway closes or is silent for a while.
+func (tg *testGateway) raw(request string) string {
+	tg.t.Helper()
+	c, err := net.Dial("tcp", tg.addr)
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		tg.t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
+
+// statusOf returns the status of the first response in raw; 0 if there is none.
+func statusOf(raw string) int {
+	r, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
+	if err != nil {
+		return 0
+	}
+	return r.StatusCode
+}
+
+// get requests a target, byte for byte as given, and returns the response with
+// its body read.
+func (tg *testGateway) do(method, target string, header ...string) (*http.Response, []byte) {
+	tg.t.Helper()
+	c, err := net.Dial("tcp", tg.addr)
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n", method, target)
+	for _, h := range header {
+		b.WriteString(h + "\r\n")
+	}
+	b.WriteString("\r\n")
+	if _, err := io.WriteString(c, b.String()); err != nil {
+		tg.t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		tg.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		tg.t.Fatalf("%s %s: body: %v", method, target, err)
+	}
+	return r, body
+}
+
+// syncBuffer is a log sink that may be read while it is written to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// waitFor waits until the log holds text.
+func (s *syncBuffer) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log never says %q; it says:\n%s", text, s.String())
+		}
+	}
+}
+
+// testOrigin is an S3 stand-in that records what it is asked.
+type testOrigin struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+// startOrigin serves objects with handle. Probes of the bucket itself are
+// answered apart and not recorded.
+func startOrigin(t *testing.T, handle http.HandlerFunc) *testOrigin {
+	t.Helper()
+	o := new(testOrigin)
+	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.mu.Lock()
+		o.requests = append(o.requests, r.Clone(r.Context()))
+		o.mu.Unlock()
+		handle(w, r)
+	}))
+	t.Cleanup(o.Close)
+	return o
+}
+
+// seen returns the requests so far.
+func (o *testOrigin) seen() []*http.Request {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]*http.Request(nil), o.requests...)
+}
+
+// serveText is an origin of one object at every path.
+func serveText(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("ETag", `"e1"`)
+		http.ServeContent(w, r, "", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), strings.NewReader(text))
+	}
+}
+
+// oneBucket is a configuration with a public bucket at prefix.
+func oneBucket(prefix, endpoint string, more ...string) string {
+	return "server: {ready: config}\nbuckets:\n" + bucketYAML("main", prefix, endpoint, more...)
+}
+
+// bucketYAML is one item of buckets; more are further lines of its s3 block.
+func bucketYAML(name, prefix, endpoint string, more ...string) string {
+	s := fmt.Sprintf("  - name: %q\n    path_prefix: %q\n    s3:\n      bucket: \"things\"\n      region: \"us-east-1\"\n      endpoint: %q\n      access_key: \"AK%s\"\n      secret_key: \"secret-of-%s\"\n", name, prefix, endpoint, name, name)
+	for _, m := range more {
+		s += "      " + m + "\n"
+	}
+	return s
+}
+
+// writeFile writes a file of the test and returns its path.
+func writeFile(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

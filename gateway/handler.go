@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// handle serves one request: the path of a request, top to bottom.
+func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
+	x := g.acquireExchange()
+	defer func() {
+		if p := recover(); p != nil {
+			g.panicked(ctx, x, p)
+		}
+		if !x.ending {
+			x.ttfb = g.since(x)
+			x.finish()
+		}
+	}()
+	g.serve(ctx, x)
+}
+
+func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
+	h := &ctx.Request.Header
+	gen := g.generation.Load()
+
+	x.method = methodOf(ctx)
+	x.identify(ctx, gen)
+	if g.draining.Load() {
+		ctx.SetConnectionClose()
+	}
+
+	// The head first: until it is known to be sound, nothing in it can be
+	// trusted, not even where the next request begins.
+	if flaw := checkHead(h.RawHeaders(), h.IsHTTP11()); flaw != headOK {
+		if flaw == headBody && x.method == methodOther {
+			ctx.SetConnectionClose()
+			x.fail(ctx, problemMethod)
+			return
+		}
+		x.fail(ctx, flaw.problem())
+		return
+	}
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		x.fail(ctx, problemVersion)
+		return
+	}
+
+	raw := h.RequestURI()
+	x.path = append(x.path, rawPath(raw)...)
+	if e := x.target.parse(raw); e != targetOK {
+		if x.method == methodOther {
+			x.fail(ctx, problemMethod) // CONNECT and OPTIONS * have targets of their own
+			return
+		}
+		x.fail(ctx, e.problem())
+		return
+	}
+	if len(x.target.query) > 0 {
+		// A query can hold a token, which must not leak by the Referer header.
+		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
+	}
+
+	if g.serveReserved(ctx, x) {
+		return
+	}
+	b, prefixLen := gen.table.Lookup(h.Host(), x.target.path)
+	if b == nil {
+		x.fail(ctx, problemNoRoute)
+		return
+	}
+	x.bucket = b
+	if x.method == methodOther {
+		x.fail(ctx, problemMethod)
+		return
+	}
+	if !g.admit(x) {
+		x.fail(ctx, problemInFlight)
+		return
+	}
+
+	key, e := x.target.key(prefixLen)
+	if e != targetOK {
+		x.fail(ctx, e.problem())
+		return
+	}
+	if len(key) == 0 {
+		x.fail(ctx, problemNoKey)
+		return
+	}
+	x.key = key
+	if x.query, e = x.target.allowedQuery(x.query, b.allowQuery); e != targetOK {
+		x.fail(ctx, e.problem())
+		return
+	}
+	x.fetch(ctx)
+}
+
+// admit counts the request as under way, unless too many are.
+func (g *Gateway) admit(x *exchange) bool {
+	n := g.inFlight.Add(1)
+	if g.maxInFlight > 0 && n > g.maxInFlight {
+		g.inFlight.Add(-1)
+		return false
+	}
+	x.counted = true
+	return true
+}
+
+func methodOf(ctx *fasthttp.RequestCtx) method {
+	switch m := ctx.Request.Header.Method(); string(m) {
+	case fasthttp.MethodGet:
+		return methodGet
+	case fasthttp.MethodHead:
+		return methodHead
+	}
+	return methodOther
+}
+
+// rawPath returns the target up to its query, shortened for the log.
+func rawPath(raw []byte) []byte {
+	const most = 2 << 10
+	for i, c := range raw {
+		if c == '?' || i == most {
+			return raw[:i]
+		}
+	}
+	return raw
+}
+
+// fail answers with p. It may be called again: the last answer counts.
+func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
+	x.status = p.status
+	if x.reason == "" || p.reason != "" {
+		x.reason = p.reason
+	}
+	if x.reason == "" {
+		x.reason = p.code
+	}
+	h := &ctx.Response.Header
+	ctx.SetStatusCode(p.status)
+	plain := prefersPlain(ctx.Request.Header.Peek(fasthttp.HeaderAccept))
+	if plain {
+		h.SetContentType("text/plain; charset=utf-8")
+	} else {
+		h.SetContentType("application/json")
+	}
+	h.SetCanonical(headerRequestID, x.id)
+	if p.retryAfter > 0 {
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.retryAfter))
+	}
+	if p.status == fasthttp.StatusMethodNotAllowed {
+		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
+	}
+	if p.close {
+		ctx.SetConnectionClose()
+	}
+	ctx.Response.SetBody(appendErrorBody(x.scratch[:0], plain, p.status, p.code, p.message, x.id))
+	x.bytes = int64(len(ctx.Response.Body()))
+	if x.method == methodHead {
+		x.bytes = 0
+	}
+}
+
+// panicked turns a panic of the handler into a 500; the process lives on.
+func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
+	g.log.Error().Interface("panic", p).Bytes("request_id", x.id).Bytes("stack", debug.Stack()).Msg("request handler panicked")
+	g.metrics.panics.Inc()
+	ctx.Response.Reset()
+	x.reason, x.ending = "", false
+	x.fail(ctx, problemPanic)
+}
+
+// handleError answers requests that fasthttp could not parse. Its error texts
+// quote the request, tokens included, so they are used nowhere.
+func (g *Gateway) handleError(ctx *fasthttp.RequestCtx, err error) {
+	x := g.acquireExchange()
+	x.method = methodOf(ctx)
+	x.identify(ctx, g.generation.Load())
+	x.path = append(x.path, rawPath(ctx.Request.Header.RequestURI())...)
+	x.fail(ctx, parseProblem(err))
+	x.ttfb = g.since(x)
+	x.finish()
+}
+
+func parseProblem(err error) *problem {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.As(err, &small):
+		return problemHeadSize
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return problemSlow
+	default:
+		return problemMalform
+	}
+}

@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"bytes"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The headers of an object that clients get, in the form in which fasthttp
+// stores them; and x-amz-meta-* and x-amz-checksum-*.
+var (
+	headerETag            = []byte("Etag")
+	headerETagSent        = []byte("ETag")
+	headerAcceptRanges    = []byte("Accept-Ranges")
+	headerBytes           = []byte("bytes")
+	prefixMeta            = []byte("X-Amz-Meta-")
+	prefixChecksum        = []byte("X-Amz-Checksum-")
+	notModifiedHeaders    = [][]byte{headerETagSent, []byte("Last-Modified"), []byte("Cache-Control"), []byte("Expires")}
+	headerRequestID       = []byte("X-Request-ID")
+	headerReferrerPolicy  = []byte("Referrer-Policy")
+	referrerPolicyNothing = []byte("no-referrer")
+)
+
+// passes tells whether a header of the origin is the object's own. All others
+// are the origin's: its Vary, HSTS, rate limits and ids are not ours to repeat.
+// Content-Length is set with the body.
+func passes(name []byte) bool {
+	switch string(name) {
+	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
+		"Cache-Control", "Expires", "Etag", "Last-Modified", "Accept-Ranges",
+		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
+		return true
+	}
+	return bytes.HasPrefix(name, prefixMeta) || bytes.HasPrefix(name, prefixChecksum)
+}
+
+// copyHeaders copies the object's headers into the response and adds ours.
+//
+// Hot path: no allocation beyond what TestProxyAllocs states.
+func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	for name, value := range x.up.Header.All() {
+		if !passes(name) {
+			continue
+		}
+		if bytes.Equal(name, headerETag) {
+			name = headerETagSent
+		}
+		h.SetCanonical(name, value)
+	}
+	if len(x.up.Header.PeekBytes(headerAcceptRanges)) == 0 {
+		h.SetCanonical(headerAcceptRanges, headerBytes)
+	}
+	h.SetCanonical(headerRequestID, x.id)
+}

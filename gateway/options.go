@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/pool"
+)
+
+// Options are the tunables of the process, fixed at start. The configuration
+// file says what is served; where both name a value, the flag wins.
+//
+// Use NewOptions for the defaults.
+type Options struct {
+	// ConfigPath is the configuration file.
+	ConfigPath string
+	// Version is what /health and -version tell.
+	Version string
+	// Output receives the log; nil: standard output.
+	Output io.Writer
+
+	// Address overrides server.address; empty: the file's.
+	Address string
+	// HeaderTimeout bounds the TLS handshake and the arrival of a request head.
+	HeaderTimeout time.Duration
+	// IdleTimeout closes a keep-alive connection without requests.
+	IdleTimeout time.Duration
+	// ReadBuffer is the largest request head in bytes.
+	ReadBuffer int
+	// WriteBuffer is the buffer in bytes that a response head is written through.
+	WriteBuffer int
+
+	// StreamBuffer is the size of one stream buffer in bytes.
+	StreamBuffer int
+	// StreamBuffers bounds the stream buffers in use; 0: no bound.
+	StreamBuffers int
+	// MinRate is the least rate in bytes per second at which a body must move;
+	// 0 turns the check off.
+	MinRate int
+	// MinRateWindow is how long a body may stay below MinRate.
+	MinRateWindow time.Duration
+
+	// MaxConns, MaxConnsPerAddress and MaxInFlight override server.limits;
+	// negative: the file's; 0: no limit.
+	MaxConns, MaxConnsPerAddress, MaxInFlight int
+
+	// GCPercent is the garbage collector's target; 0: GOGC or Go's default.
+	GCPercent int
+	// MemoryLimit is the soft memory limit in bytes; 0: GOMEMLIMIT or none.
+	MemoryLimit int64
+
+	// LogLevel and LogFormat override the logging block; empty: the file's.
+	LogLevel, LogFormat string
+
+	// Drain is how long to keep serving after SIGTERM while /ready fails.
+	Drain time.Duration
+	// ShutdownTimeout is how long requests under way may take after that.
+	ShutdownTimeout time.Duration
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	return &Options{
+		HeaderTimeout:      10 * time.Second,
+		IdleTimeout:        60 * time.Second,
+		ReadBuffer:         16 << 10,
+		WriteBuffer:        4 << 10,
+		StreamBuffer:       pool.DefaultBufferSize,
+		MinRate:            1 << 10,
+		MinRateWindow:      30 * time.Second,
+		MaxConns:           -1,
+		MaxConnsPerAddress: -1,
+		MaxInFlight:        -1,
+		ShutdownTimeout:    25 * time.Second,
+	}
+}
+
+// FlagGroup is a titled part of the flag help.
+type FlagGroup struct {
+	Title string
+	Names []string
+}
+
+// RegisterFlags registers every tunable with fs, one line each, and returns
+// them grouped for PrintFlags.
+func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
+	var groups []FlagGroup
+	group := func(title string) { groups = append(groups, FlagGroup{Title: title}) }
+	name := func(n string) string {
+		g := &groups[len(groups)-1]
+		g.Names = append(g.Names, n)
+		return n
+	}
+
+	group("Configuration")
+	fs.StringVar(&o.ConfigPath, name("config"), o.ConfigPath, "Path of the configuration `file` (YAML): what is served, from which buckets, to whom. Required. See config.example.yaml")
+
+	group("Listener")
+	fs.StringVar(&o.Address, name("listen.address"), o.Address, "`host:port` to listen on instead of server.address. Change it to run several gateways from one file")
+	fs.DurationVar(&o.HeaderTimeout, name("listen.header-timeout"), o.HeaderTimeout, "How long a client may take for the TLS handshake and for a complete request head. Lower it under slowloris attacks, raise it for clients on very slow links")
+	fs.DurationVar(&o.IdleTimeout, name("listen.idle-timeout"), o.IdleTimeout, "How long a keep-alive connection without a request stays open. Set it above the idle timeout of a load balancer in front, so that the balancer closes first")
+	sizeVar(fs, &o.ReadBuffer, name("listen.read-buffer"), "Largest request head, as a `size`; each connection with a request holds one such buffer. Beyond it: 431. Raise it for very large cookies or tokens")
+	sizeVar(fs, &o.WriteBuffer, name("listen.write-buffer"), "Buffer for a response head and a small body, as a `size`, per busy connection. Raise it if most objects are slightly larger")
+
+	group("Streaming")
+	sizeVar(fs, &o.StreamBuffer, name("stream.buffer-size"), "Stream buffer, as a `size`: each request that waits for its origin holds one. Objects up to this size are read whole before they are sent; larger ones are streamed, by the kernel where both sides are plain TCP. At least 16KiB. Lower it to save memory with very many slow origins")
+	fs.IntVar(&o.StreamBuffers, name("stream.buffers"), o.StreamBuffers, "Largest `number` of stream buffers in use at once; beyond it requests get 503. 0: no limit beside -limit.in-flight. Set it to bound memory to number x size")
+	sizeVar(fs, &o.MinRate, name("stream.min-rate"), "Least rate, as a `size` per second, at which a client must take a body and an origin deliver it; slower transfers are cut. 0 turns it off. Raise it to free connections from slow readers sooner")
+	fs.DurationVar(&o.MinRateWindow, name("stream.min-rate-window"), o.MinRateWindow, "How long a transfer may stay below -stream.min-rate before it is cut. Raise it for clients that pause, such as video players")
+
+	group("Limits")
+	fs.IntVar(&o.MaxConns, name("limit.connections"), o.MaxConns, "Largest `number` of client connections; beyond it new ones get 503 and are closed. 0: no limit; -1: server.limits.max_connections, by default 65536. Keep it below the open files limit")
+	fs.IntVar(&o.MaxConnsPerAddress, name("limit.connections-per-address"), o.MaxConnsPerAddress, "Largest `number` of connections from one client address. 0: no limit; -1: server.limits.max_connections_per_address, by default off. Leave it off behind a load balancer")
+	fs.IntVar(&o.MaxInFlight, name("limit.in-flight"), o.MaxInFlight, "Largest `number` of requests under way, counted until the last body byte; beyond it 429. 0: no limit; -1: server.limits.max_in_flight, by default off. Set it to what memory and origins can bear")
+
+	group("Runtime")
+	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 100. Raise it to trade memory for CPU")
+	size64Var(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
+
+	group("Log")
+	fs.StringVar(&o.LogLevel, name("log.level"), o.LogLevel, "Least `level` that is logged: trace, debug, info, warn or error. Empty: logging.level, by default info. Access lines are info: warn turns them off")
+	fs.StringVar(&o.LogFormat, name("log.format"), o.LogFormat, "Log `format`: json, or text for reading. Empty: logging.format, by default json. text is slower: for development")
+
+	group("Stop")
+	fs.DurationVar(&o.Drain, name("shutdown.drain"), o.Drain, "After SIGTERM or SIGINT, how long to keep serving while /ready answers 503. Set it to the time a load balancer needs to notice")
+	fs.DurationVar(&o.ShutdownTimeout, name("shutdown.timeout"), o.ShutdownTimeout, "How long requests under way may take to finish after that before they are cut. A second signal cuts at once. Raise it for long downloads, below the supervisor's kill timeout")
+	return groups
+}
+
+// PrintFlags writes the help of the flags of groups to w.
+func PrintFlags(w io.Writer, fs *flag.FlagSet, groups []FlagGroup) {
+	for _, g := range groups {
+		fmt.Fprintf(w, "\n%s:\n", g.Title)
+		for _, n := range g.Names {
+			f := fs.Lookup(n)
+			kind, usage := flag.UnquoteUsage(f)
+			fmt.Fprintf(w, "  -%s", n)
+			if kind != "" {
+				fmt.Fprintf(w, " %s", kind)
+			}
+			if f.DefValue != "" && f.DefValue != "false" {
+				fmt.Fprintf(w, " (default %s)", f.DefValue)
+			}
+			fmt.Fprintf(w, "\n%s\n", wrap(usage, "        ", 80))
+		}
+	}
+}
+
+// wrap breaks text into lines of at most width columns, each indented.
+func wrap(text, indent string, width int) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case column == 0:
+			b.WriteString(indent)
+			column = len(indent)
+		case column+1+len(word) > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
+
+// validate checks what the flag parser cannot.
+func (o *Options) validate() error {
+	switch {
+	case o.ReadBuffer < 4<<10 || o.ReadBuffer > 1<<20:
+		return fmt.Errorf("-listen.read-buffer must be between 4KiB and 1MiB, not %d bytes", o.ReadBuffer)
+	case o.WriteBuffer < 1<<10 || o.WriteBuffer > 1<<20:
+		return fmt.Errorf("-listen.write-buffer must be between 1KiB and 1MiB, not %d bytes", o.WriteBuffer)
+	case o.StreamBuffer < 16<<10 || o.StreamBuffer > 16<<20:
+		return fmt.Errorf("-stream.buffer-size must be between 16KiB and 16MiB, not %d bytes", o.StreamBuffer)
+	case o.HeaderTimeout <= 0:
+		return fmt.Errorf("-listen.header-timeout must be above 0, not %s", o.HeaderTimeout)
+	case o.IdleTimeout <= 0:
+		return fmt.Errorf("-listen.idle-timeout must be above 0, not %s", o.IdleTimeout)
+	case o.StreamBuffers < 0:
+		return fmt.Errorf("-stream.buffers must be 0 or more, not %d", o.StreamBuffers)
+	case o.MinRate < 0:
+		return fmt.Errorf("-stream.min-rate must be 0 or more, not %d", o.MinRate)
+	case o.MinRateWindow < 100*time.Millisecond:
+		return fmt.Errorf("-stream.min-rate-window must be 100ms or more, not %s", o.MinRateWindow)
+	case o.MaxConns < -1 || o.MaxConnsPerAddress < -1 || o.MaxInFlight < -1:
+		return fmt.Errorf("the -limit flags must be -1 (the file's value), 0 (no limit) or above")
+	case o.GCPercent < 0 || o.MemoryLimit < 0:
+		return fmt.Errorf("the -gc flags must be 0 or more")
+	case o.Drain < 0 || o.ShutdownTimeout < 0:
+		return fmt.Errorf("the -shutdown flags must be 0 or more")
+	}
+	switch o.LogLevel {
+	case "", "trace", "debug", "info", "warn", "error":
+	default:
+		return fmt.Errorf("-log.level is %q; use one of: trace, debug, info, warn, error", o.LogLevel)
+	}
+	switch o.LogFormat {
+	case "", "json", "text":
+	default:
+		return fmt.Errorf("-log.format is %q; use json or text", o.LogFormat)
+	}
+	return nil
+}
+
+// writeTimeout bounds the writing of a response that is in memory as a whole:
+// the minimum rate over one stream buffer, after its window.
+func (o *Options) writeTimeout() time.Duration {
+	rate := cmp.Or(o.MinRate, 1<<10)
+	return o.MinRateWindow + time.Duration(o.StreamBuffer)*time.Second/time.Duration(rate)
+}
+
+// sizeValue is a flag of bytes with an optional unit.
+type sizeValue struct{ set func(int64) error }
+
+func (v sizeValue) String() string { return "" }
+func (v sizeValue) Set(s string) error {
+	size, err := config.ParseSize(s)
+	if err != nil {
+		return err
+	}
+	return v.set(int64(size))
+}
+
+func sizeVar(fs *flag.FlagSet, p *int, name, usage string) {
+	fs.Var(sizeValue{func(n int64) error {
+		if n > math.MaxInt32 {
+			return fmt.Errorf("larger than 2GiB")
+		}
+		*p = int(n)
+		return nil
+	}}, name, usage)
+	fs.Lookup(name).DefValue = formatSize(int64(*p))
+}
+
+func size64Var(fs *flag.FlagSet, p *int64, name, usage string) {
+	fs.Var(sizeValue{func(n int64) error { *p = n; return nil }}, name, usage)
+	fs.Lookup(name).DefValue = formatSize(*p)
+}
+
+func formatSize(n int64) string {
+	if n > 0 && n%(1<<10) == 0 {
+		return strconv.FormatInt(n>>10, 10) + "KiB"
+	}
+	return strconv.FormatInt(n, 10)
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// answerObject answers with the object, or the part of it, that the origin
+// sends, unless a precondition stands against it.
+func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
+	etag, modified := x.validators()
+	switch x.pre.evaluate(etag, modified) {
+	case notModified:
+		x.answerNotModified(ctx)
+		return
+	case preconditionFailed:
+		x.fail(ctx, problemFailed)
+		return
+	}
+	code := x.up.Header.StatusCode()
+	if code == fasthttp.StatusPartialContent && !(f.ranged && x.partHolds(rng)) {
+		x.fail(ctx, problemProtocol)
+		return
+	}
+	if x.method == methodHead {
+		x.copyHeaders(ctx)
+		ctx.SetStatusCode(code)
+		ctx.Response.SkipBody = true
+		ctx.Response.Header.SetContentLength(int(x.up.Length()))
+		x.status = code
+		return
+	}
+	if x.up.FitsBuffer() {
+		body, err := x.up.Body()
+		if err != nil {
+			x.bucket.countUpstreamError(err)
+			x.failUpstream(ctx, err)
+			return
+		}
+		x.copyHeaders(ctx)
+		ctx.SetStatusCode(code)
+		// fasthttp sends head and body with one writev, from where they are, and
+		// closes the user value after that.
+		ctx.Response.SetBodyRaw(body)
+		x.bytes = int64(len(body))
+		x.status, x.ending = code, true
+		ctx.SetUserValue(exchangeKey{}, x)
+		return
+	}
+	if err := x.up.Await(); err != nil {
+		x.bucket.countUpstreamError(err)
+		x.failUpstream(ctx, err)
+		return
+	}
+	x.copyHeaders(ctx)
+	ctx.SetStatusCode(code)
+	ctx.Response.ImmediateHeaderFlush = true
+	x.status, x.ending = code, true
+	ctx.Response.SetBodyStream(x, int(x.up.Length()))
+}
+
+// partHolds tells whether a 206 is the part that was asked for.
+func (x *exchange) partHolds(rng byteRange) bool {
+	first, last, size, err := parseContentRange(x.up.Header.Peek(fasthttp.HeaderContentRange))
+	if err != nil || first < 0 || last-first+1 != x.up.Length() {
+		return false
+	}
+	wantFirst, wantLast, ok := rng.resolve(size)
+	return ok && first == wantFirst && last == wantLast
+}
+
+// answerNotModified answers 304 with the headers that RFC 9110 section 15.4.5
+// wants, out of the origin's answer.
+func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	for _, name := range notModifiedHeaders {
+		if v := x.up.Header.PeekBytes(name); len(v) > 0 {
+			h.SetCanonical(name, v)
+		}
+	}
+	h.SetCanonical(headerRequestID, x.id)
+	x.status = fasthttp.StatusNotModified
+	ctx.SetStatusCode(x.status)
+}
+
+// answerUnsatisfiable answers 416 with the object's size: the error document
+// carries it, else a HEAD tells. Preconditions come first.
+func (x *exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
+	if !x.pre.empty() {
+		x.validateByHead(ctx, problemRange)
+		return
+	}
+	doc, _ := x.up.Document(documentLimit)
+	if size := parseS3Error(doc).ActualObjectSize; size >= 0 {
+		x.failRange(ctx, size)
+		return
+	}
+	x.validateByHead(ctx, problemRange)
+}
+
+func (x *exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
+	x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
+	ctx.Response.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
+	x.fail(ctx, problemRange)
+}
