@@ -15,7 +15,7 @@ var objectTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type dialect struct {
 	ignoresIfRange   bool // answers 206 whatever If-Range says
 	bareNotModified  bool // 304 without validators
-	datesNeverEqual  bool // If-Modified-Since equal to Last-Modified: 200
+	datesNeverEqual  bool // the object is newer than its Last-Modified: 200 and 412 for equal dates
 	tagListsUnknown  bool // If-None-Match with a list or a weak tag: 200
 	bareRangeError   bool // 416 without Content-Range
 	sizeInDocument   bool // ActualObjectSize in the 416's document
@@ -54,6 +54,10 @@ func serveDialect(d dialect, body string) http.HandlerFunc {
 			r.Header.Del("If-None-Match")
 		case d.datesNeverEqual && ims == objectTime.Format(http.TimeFormat):
 			r.Header.Del("If-Modified-Since")
+		}
+		if d.datesNeverEqual && r.Header.Get("If-Unmodified-Since") == objectTime.Format(http.TimeFormat) {
+			w.WriteHeader(412)
+			return
 		}
 		if d.ignoresIfRange {
 			r.Header.Del("If-Range")

@@ -45,13 +45,15 @@ type cacheBlock struct {
 	at       *node
 }
 
-// minCacheSize is the least max_size with which a cache can hold anything.
-const minCacheSize Size = 64 << 10
+const (
+	defaultMaxSize Size = 256e6
+	minCacheSize   Size = 64 << 10 // below it, a cache can hold next to nothing
+)
 
 // cacheBlock decodes a bucket's cache block over defaults, or the global one,
 // for which defaults is nil.
 func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
-	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: 256e6, MaxObjectSize: 10e6}}
+	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: defaultMaxSize, MaxObjectSize: 10e6}}
 	if defaults != nil {
 		b = *defaults
 	}
@@ -67,7 +69,8 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	b.OwnBudget = defaults != nil && o.has("max_size")
 	b.MaxSize = o.size("max_size", b.MaxSize)
 	if at := o.get("max_size"); at != nil && b.MaxSize < minCacheSize {
-		d.fail(at, "is too small to hold anything", "write at least "+minCacheSize.String()+", or enabled: false")
+		d.fail(at, "is too small to be of use", "write at least "+minCacheSize.String()+", or enabled: false")
+		b.MaxSize = defaultMaxSize
 	}
 	b.MaxObjectSize = o.size("max_object_size", b.MaxObjectSize)
 	if half := b.MaxSize / 2; b.MaxObjectSize > half {

@@ -49,6 +49,8 @@ func word(text string, fromEnv bool) string {
 type object struct {
 	d *decoder
 	n *node // nil: absent
+
+	misspelt []string // keys that are there in another spelling
 }
 
 // object checks that n, which may be nil, is a mapping with the keys that the
@@ -62,13 +64,20 @@ func (d *decoder) object(n *node, block string) object {
 		d.fail(n, "must be a mapping, not "+n.kind.String(), "give it keys, of: "+strings.Join(known, ", "))
 		return object{d: d}
 	}
+	o := object{d: d, n: n}
 	for _, e := range n.entries {
-		if !slices.Contains(known, e.key) {
-			at := &node{line: e.line, column: e.column, path: join(n.path, printable(e.key))}
-			d.fail(at, "unknown key", adviseKey(e.key, known))
+		if slices.Contains(known, e.key) {
+			continue
+		}
+		at := &node{line: e.line, column: e.column, path: join(n.path, printable(e.key))}
+		if k := closest(e.key, known); k != "" && !o.has(k) {
+			o.misspelt = append(o.misspelt, k)
+			d.fail(at, "unknown key", "did you mean "+k+"?")
+		} else {
+			d.fail(at, "unknown key", "use one of: "+strings.Join(known, ", "))
 		}
 	}
-	return object{d: d, n: n}
+	return o
 }
 
 // get returns the value of key, nil without one.
@@ -87,10 +96,11 @@ func (o object) has(keys ...string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return o.get(k) != nil })
 }
 
-// need returns the value of key and reports its absence.
+// need returns the value of key and reports its absence, unless that was
+// reported as a misspelling.
 func (o object) need(key, fix string) *node {
 	n := o.get(key)
-	if n == nil && o.n != nil {
+	if n == nil && o.n != nil && !slices.Contains(o.misspelt, key) {
 		o.d.fail(&node{line: o.n.line, column: o.n.column, path: join(o.n.path, key)}, "is missing", fix)
 	}
 	return n

@@ -58,7 +58,7 @@ func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
 	docs := parsed.Docs
 	if len(docs) > 1 {
 		e := &Error{File: file, Problem: "the file has more than one YAML document", Fix: "keep one and remove the \"---\" lines"}
-		if tk := docs[1].GetToken(); tk != nil {
+		if tk := docs[1].Start; tk != nil {
 			e.Line, e.Column = tk.Position.Line, tk.Position.Column
 		}
 		return nil, Errors{e}

@@ -42,18 +42,16 @@ func printable(key string) string {
 	return key
 }
 
-// adviseKey says what to do about an unknown key, given those of its block.
-func adviseKey(key string, known []string) string {
+// closest returns the known key that key is most likely a misspelling of, "" if
+// it is none.
+func closest(key string, known []string) string {
 	best, distance := "", 1+len(key)/3
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(key), k); d <= distance && (best == "" || d < distance) {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
-		return "did you mean " + best + "?"
-	}
-	return "use one of: " + strings.Join(known, ", ")
+	return best
 }
 
 // editDistance counts the insertions, deletions, substitutions and swaps of

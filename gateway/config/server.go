@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func (d *decoder) https(n *node) HTTPS {
 // needEnabled reports a block whose keys would do nothing because it leaves out
 // "enabled". An explicit false is a decision and no mistake.
 func (d *decoder) needEnabled(o object) {
-	if o.n != nil && !o.has("enabled") {
+	if o.n != nil && !o.has("enabled") && !slices.Contains(o.misspelt, "enabled") {
 		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
 	}
 }

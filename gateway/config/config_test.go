@@ -1,0 +1,289 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testEnv are the variables of the tests. What secretParts lists must show up
+// in no message.
+var testEnv = map[string]string{
+	"EMPTY": "", "WORD": "hunter2", "PADDED": "hunter2\n", "FRACTION": "1.5",
+	"LONG": "99999h99999h99999h99999h", "KEY_DIR": "/nonexistent-hunter2",
+	"PORT": "9191", "YES": "true", "TTL": "1h30m", "BYTES": "64KiB", "COUNT": "12",
+	"SECRET": "wJalrXUtnFEMI/K7MDENG+${COUNT}", "YAML": "\"x\", y: [z] # ${COUNT}",
+}
+
+var secretParts = []string{"hunter2", "wJalr", "K7MDENG", "0123456789abcdef"}
+
+func lookup(name string) (string, bool) {
+	v, ok := testEnv[name]
+	return v, ok
+}
+
+func parseFile(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(filepath.Base(path), data, lookup)
+}
+
+func parseString(s string) (*Config, error) { return Parse("test.yaml", []byte(s), lookup) }
+
+func TestBadFiles(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bad.yml")
+	if err != nil || len(files) != len(badFiles) {
+		t.Fatalf("%d files for %d entries: %v", len(files), len(badFiles), err)
+	}
+	for _, file := range files {
+		base := filepath.Base(file)
+		t.Run(base, func(t *testing.T) {
+			c, err := parseFile(file)
+			var errs Errors
+			if c != nil || !errors.As(err, &errs) {
+				t.Fatalf("got %v, %v; want Errors", c, err)
+			}
+			var got []string
+			for _, e := range errs {
+				if e.File != base {
+					t.Errorf("file is %q", e.File)
+				}
+				got = append(got, strings.TrimPrefix(e.Error(), base))
+			}
+			want := badFiles[strings.TrimSuffix(base, ".bad.yml")]
+			for i := range max(len(got), len(want)) {
+				g, w := "nothing", "nothing"
+				if i < len(got) {
+					g = got[i]
+				}
+				if i < len(want) {
+					w = want[i]
+				}
+				if g != w {
+					t.Errorf("message %d:\n got %s\nwant %s", i, g, w)
+				}
+			}
+			checkNoSecret(t, err.Error())
+		})
+	}
+}
+
+func checkNoSecret(t *testing.T, text string) {
+	t.Helper()
+	for _, s := range secretParts {
+		if strings.Contains(text, s) {
+			t.Errorf("%q is in %s", s, text)
+		}
+	}
+}
+
+func TestEightMistakesAtOnce(t *testing.T) {
+	_, err := parseFile("testdata/eight.bad.yml")
+	var errs Errors
+	if !errors.As(err, &errs) || len(errs) != 8 {
+		t.Fatalf("got %d mistakes, want 8:\n%v", len(errs), err)
+	}
+	for _, e := range errs {
+		if e.Line == 0 || e.Column == 0 || e.Path == "" || e.Problem == "" || e.Fix == "" {
+			t.Errorf("incomplete: %+v", e)
+		}
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 8 {
+		t.Errorf("%d lines, want 8", len(lines))
+	}
+	var one *Error
+	if !errors.As(err, &one) || one != errs[0] {
+		t.Errorf("errors.As found %v, want the first mistake", one)
+	}
+}
+
+func TestMinimalFileHasDefaults(t *testing.T) {
+	c, err := parseFile("testdata/minimal.good.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Server: Server{Address: "0.0.0.0:8080", Ready: "any", Limits: Limits{MaxConnections: 65536}},
+		Buckets: []Bucket{{
+			Name: "a", PathPrefix: "/a",
+			S3: S3{
+				Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"),
+				Addressing: "virtual", MaxConnections: 1024, AccessDenied: 403,
+				Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+			},
+		}},
+		Logging: Logging{Level: "info", Format: "json"},
+		Metrics: Metrics{Port: 9090},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+func TestFullFile(t *testing.T) {
+	c, err := parseFile("testdata/full.good.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	global := &JWT{
+		Sources: []TokenSource{
+			{Type: SourceBearer}, {Type: SourceHeader, Name: "X-Auth-Token", Prefix: "Token "},
+			{Type: SourceQuery, Name: "token"}, {Type: SourceCookie, Name: "session"},
+		},
+		Keys: []Key{
+			{Algorithm: "HS256", Secret: NewSecret("0123456789abcdef0123456789abcdef")},
+			{ID: "old", Algorithm: "HS384", Secret: NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
+		},
+		Issuer: "https://issuer", Audience: []string{"one"}, Leeway: 0, RequireExp: false,
+		Claims: []Claim{
+			{Name: "role", Operator: "equals", Value: "admin"},
+			{Name: "n", Operator: "not_equals", Value: json.Number("9007199254740993")},
+			{Name: "b", Operator: "equals", Value: true},
+			{Name: "f", Operator: "contains", Value: json.Number("-1.5e3")},
+			{Name: "in", Operator: "in", Value: []any{"a", json.Number("1"), false, Template{{Var: "bucket"}}}},
+			{Name: "not", Operator: "not_in", Value: []any{"a"}},
+			{Name: "gt", Operator: "gt", Value: json.Number("12")},
+			{Name: "a.b", Operator: "exists"},
+			{Name: "m", Operator: "matches", Value: "[a-z]+${x"},
+			{Name: "t", Operator: "equals", Value: Template{
+				{Literal: "x-"}, {Var: "path", Index: 0}, {Literal: "/12${path.1}"}, {Var: "method"},
+			}},
+			{Name: "env", Operator: "equals", Value: "wJalrXUtnFEMI/K7MDENG+${COUNT}"},
+			{Name: "empty", Operator: "equals", Value: ""},
+		},
+	}
+	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond}
+	own := *cache
+	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL = 64<<10, 32<<10, true, 5*time.Second
+	off := *cache
+	off.Enabled = false
+	want := &Config{
+		Server: Server{
+			Address: "[::1]:0", Ready: "all",
+			TrustedProxies: []netip.Prefix{
+				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
+				netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("127.0.0.1/32"),
+			},
+			Limits: Limits{MaxConnections: 12, MaxConnectionsPerAddress: 3, MaxInFlight: 9191},
+		},
+		Buckets: []Bucket{
+			{
+				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
+				S3: S3{
+					Bucket: "with.dots", Region: "us-east-1", AccessKey: "id",
+					SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"),
+					Addressing: "path", MaxConnections: 12, AllowQuery: []string{"versionId", "partNumber"}, AccessDenied: 404,
+					Timeouts: Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+				},
+				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
+				Cache: cache,
+			},
+			{
+				Name: "two", PathPrefix: "/a b/é",
+				S3: S3{
+					Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"),
+					Addressing: "path", MaxConnections: 1024, AccessDenied: 403,
+					Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+				},
+				Cache: &own,
+			},
+			{
+				Name: "three", PathPrefix: "/three",
+				S3: S3{
+					Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"),
+					Addressing: "virtual", MaxConnections: 1024, AccessDenied: 403,
+					Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+				},
+				Auth: Auth{Enabled: true, JWT: &JWT{
+					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true,
+					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
+				}},
+				Cache: &off,
+			},
+		},
+		JWT: global, Cache: cache,
+		Logging: Logging{Level: "trace", Format: "text"},
+		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
+		Admin:   Admin{Token: NewSecret("0123456789abcdef")},
+	}
+	if len(c.Unenforced) != 6 {
+		t.Errorf("unenforced: %v", c.Unenforced)
+	}
+	unenforced := c.Unenforced
+	c.Unenforced = nil
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %s\nwant %s", dump(c), dump(want))
+	}
+	var paths []string
+	for _, u := range unenforced {
+		if u.File != "full.good.yml" || u.Line == 0 || u.Column == 0 || u.Refuse != strings.HasSuffix(u.Path, ".auth") {
+			t.Errorf("unexpected %+v", u)
+		}
+		paths = append(paths, u.Path)
+	}
+	wantPaths := "buckets[0].auth buckets[1].cache.enabled buckets[2].auth cache.enabled metrics.enabled admin.token"
+	if got := strings.Join(paths, " "); got != wantPaths {
+		t.Errorf("unenforced: %s, want %s", got, wantPaths)
+	}
+	if got, want := unenforced[4].String(), "full.good.yml:88:12: metrics.enabled: not enforced by this build"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// dump shows values behind pointers.
+func dump(c *Config) string {
+	b, err := json.MarshalIndent(c, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func TestLineEndingsAndByteOrderMark(t *testing.T) {
+	data, err := os.ReadFile("testdata/eight.bad.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.Replace(data, []byte("products\n"), []byte("products # comment\n"), 1)
+	_, want := Parse("f", data, lookup)
+	crlf := append([]byte("\xef\xbb\xbf"), bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))...)
+	if _, err := Parse("f", crlf, lookup); err == nil || err.Error() != want.Error() {
+		t.Errorf("got\n%v\nwant\n%v", err, want)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	if c, err := Load("testdata/minimal.good.yml", nil); err != nil || len(c.Buckets) != 1 {
+		t.Errorf("got %v, %v", c, err)
+	}
+	_, err := Load("testdata/absent.yml", os.LookupEnv)
+	if want := "testdata/absent.yml: cannot read the file: no such file or directory; check -config and the file's permissions"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	_, err = Load("testdata", os.LookupEnv)
+	if want := "testdata: cannot read the file: is a directory; check -config and the file's permissions"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := reason(errors.New("plain")); got != "plain" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestDisabledBlocksOpenNoFiles(t *testing.T) {
+	c, err := parseFile("testdata/disabled.good.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.JWT != nil || c.Buckets[0].Auth.Enabled || c.Buckets[0].Auth.JWT != nil || c.Server.HTTPS.Enabled || len(c.Unenforced) != 0 {
+		t.Errorf("got %s", dump(c))
+	}
+}

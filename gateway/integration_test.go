@@ -1,0 +1,255 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"yatagarasu/loadtest/s3server"
+)
+
+const (
+	s3AccessKey = "gateway-test"
+	s3SecretKey = "gateway-test-secret"
+	s3Bucket    = "things"
+)
+
+// startS3 starts a real S3 server with the test bucket in it.
+func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server, *minio.Client) {
+	t.Helper()
+	path, err := s3server.Find(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := s3server.Start(ctx, s3server.Options{Kind: kind, Binary: path, Dir: t.TempDir(), AccessKey: s3AccessKey, SecretKey: s3SecretKey, Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	u, err := url.Parse(s.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(s3AccessKey, s3SecretKey, ""), Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.MakeBucket(ctx, s3Bucket, minio.MakeBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return s, client
+}
+
+// realBucket mounts the test bucket of a real server at /pub.
+func realBucket(endpoint string, more ...string) string {
+	s := oneBucket("/pub", endpoint, more...)
+	s = strings.Replace(s, "AKmain", s3AccessKey, 1)
+	return strings.Replace(s, "secret-of-main", s3SecretKey, 1)
+}
+
+// putObject stores size pseudo-random bytes under key.
+func putObject(t *testing.T, c *minio.Client, key string, size int64) {
+	t.Helper()
+	_, err := c.PutObject(t.Context(), s3Bucket, key, noise(size), size, minio.PutObjectOptions{
+		ContentType: "text/x-test", CacheControl: "max-age=9", ContentLanguage: "de", ContentDisposition: `inline; filename="x"`,
+		UserMetadata: map[string]string{"Color": "blue"}, PartSize: 64 << 20, DisableMultipart: size < 64<<20,
+	})
+	if err != nil {
+		t.Fatalf("cannot store %q: %v", key, err)
+	}
+}
+
+// noise returns the same size bytes for the same size.
+func noise(size int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{byte(size), byte(size >> 8), byte(size >> 16)}), size)
+}
+
+func sumOf(t *testing.T, r io.Reader) (sum [32]byte, n int64) {
+	t.Helper()
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [32]byte(h.Sum(nil)), n
+}
+
+// TestRealOrigins runs the gateway before real, strictly verifying S3 servers.
+func TestRealOrigins(t *testing.T) {
+	for _, s := range []struct {
+		binary string
+		kind   s3server.Kind
+	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
+		t.Run(s.binary, func(t *testing.T) { testRealOrigin(t, s.kind, s.binary) })
+	}
+}
+
+func testRealOrigin(t *testing.T, kind s3server.Kind, binary string) {
+	server, client := startS3(t, kind, binary)
+	gw := startGateway(t, realBucket(server.Endpoint()))
+
+	t.Run("sizes", func(t *testing.T) {
+		sizes := []int64{0, 1, 1 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20, 100 << 20}
+		if !testing.Short() && !raceEnabled {
+			sizes = append(sizes, 1<<30)
+		}
+		for _, size := range sizes {
+			key := fmt.Sprintf("size-%d", size)
+			putObject(t, client, key, size)
+			r, err := http.Get(gw.url("/pub/" + key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, n := sumOf(t, r.Body)
+			r.Body.Close()
+			want, _ := sumOf(t, noise(size))
+			if r.StatusCode != 200 || n != size || got != want {
+				t.Errorf("%d bytes: status %d, %d bytes, equal %t", size, r.StatusCode, n, got == want)
+			}
+			h, err := http.Head(gw.url("/pub/" + key))
+			if err != nil || h.StatusCode != 200 || h.ContentLength != size {
+				t.Errorf("HEAD of %d bytes: %v, status %d, length %d", size, err, h.StatusCode, h.ContentLength)
+			}
+			for name, want := range map[string]string{"Content-Type": "text/x-test", "Cache-Control": "max-age=9", "Content-Language": "de", "Content-Disposition": `inline; filename="x"`, "X-Amz-Meta-Color": "blue", "Accept-Ranges": "bytes"} {
+				if r.Header.Get(name) != want || h.Header.Get(name) != want {
+					t.Errorf("%s is %q with GET, %q with HEAD, want %q", name, r.Header.Get(name), h.Header.Get(name), want)
+				}
+			}
+		}
+	})
+	t.Run("T23_T24_special_keys", func(t *testing.T) {
+		keys := []string{"a b+c%2Fd~é.txt", "*'()!;=&@:,$%?#", "日本/ü.txt", "plus+plus", "per%cent%20", "dots...", "dir/inner"}
+		for _, key := range keys {
+			putObject(t, client, key, 100)
+			r, body := gw.do("GET", "/pub/"+escapeKey(key))
+			want, _ := io.ReadAll(noise(100))
+			if r.StatusCode != 200 || !bytes.Equal(body, want) {
+				t.Errorf("key %q: status %d, %d bytes", key, r.StatusCode, len(body))
+			}
+		}
+		// Neither server stores such keys; the request must be signed as sent all
+		// the same, so the answer is about the key, not about the signature.
+		for _, key := range []string{"x//y", "/leading", "trailing/"} {
+			r, body := gw.do("GET", "/pub/"+key)
+			if r.StatusCode != 404 && r.StatusCode != 400 {
+				t.Errorf("key %q: status %d, body %s", key, r.StatusCode, body)
+			}
+		}
+	})
+	t.Run("conditionals and ranges", func(t *testing.T) { testRealSemantics(t, gw, client) })
+	t.Run("errors", func(t *testing.T) {
+		for _, c := range []struct {
+			method, target string
+			status         int
+			code           string
+		}{
+			{"GET", "/pub/missing", 404, "not_found"},
+			{"GET", "/elsewhere/x", 404, "no_route"},
+			{"PUT", "/pub/x", 405, "method_not_allowed"},
+			{"GET", "/pub/%zz", 400, "bad_target"},
+		} {
+			r, body := gw.do(c.method, c.target)
+			if r.StatusCode != c.status || !strings.Contains(string(body), fmt.Sprintf(`"error":%q`, c.code)) {
+				t.Errorf("%s %s: status %d, body %s", c.method, c.target, r.StatusCode, body)
+			}
+		}
+		if r, _ := gw.do("HEAD", "/pub/missing"); r.StatusCode != 404 {
+			t.Errorf("HEAD of a missing key: status %d", r.StatusCode)
+		}
+		wrong := startGateway(t, strings.Replace(realBucket(server.Endpoint()), s3SecretKey, "not-the-secret", 1))
+		putObject(t, client, "there", 10)
+		for _, m := range []string{"GET", "HEAD"} {
+			if r, body := wrong.do(m, "/pub/there"); r.StatusCode != 502 {
+				t.Errorf("%s under a wrong secret: status %d, body %s", m, r.StatusCode, body)
+			}
+		}
+		wrong.log.waitFor(t, `"reason":"signature"`)
+	})
+	t.Run("stopped origin", func(t *testing.T) {
+		server.Kill()
+		r, body := gw.do("GET", "/pub/size-1")
+		if r.StatusCode != 502 || !strings.Contains(string(body), "upstream_unreachable") {
+			t.Errorf("status %d, body %s", r.StatusCode, body)
+		}
+	})
+}
+
+// escapeKey percent-encodes what a client must encode in a path.
+func escapeKey(key string) string {
+	parts := strings.Split(key, "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}
+
+// testRealSemantics asks what S3 servers answer differently.
+func testRealSemantics(t *testing.T, gw *testGateway, client *minio.Client) {
+	putObject(t, client, "sem", 1000)
+	info, err := client.StatObject(t.Context(), s3Bucket, "sem", minio.StatObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := `"` + info.ETag + `"`
+	same := info.LastModified.UTC().Format(http.TimeFormat)
+	before := info.LastModified.Add(-time.Hour).UTC().Format(http.TimeFormat)
+	whole, _ := io.ReadAll(noise(1000))
+	for _, c := range []struct {
+		name    string
+		headers []string
+		status  int
+		rng     string
+		body    []byte
+	}{
+		{"range", []string{"Range: bytes=10-19"}, 206, "bytes 10-19/1000", whole[10:20]},
+		{"suffix", []string{"Range: bytes=-10"}, 206, "bytes 990-999/1000", whole[990:]},
+		{"last before first", []string{"Range: bytes=5-2"}, 200, "", whole},
+		{"two ranges", []string{"Range: bytes=0-1,5-6"}, 200, "", whole},
+		{"beyond the end", []string{"Range: bytes=1000-"}, 416, "bytes */1000", nil},
+		{"if-range same", []string{"Range: bytes=0-9", "If-Range: " + tag}, 206, "bytes 0-9/1000", whole[:10]},
+		{"if-range other", []string{"Range: bytes=0-9", `If-Range: "other"`}, 200, "", whole},
+		{"if-range date", []string{"Range: bytes=0-9", "If-Range: " + same}, 206, "bytes 0-9/1000", whole[:10]},
+		{"if-range older date", []string{"Range: bytes=0-9", "If-Range: " + before}, 200, "", whole},
+		{"if-none-match", []string{"If-None-Match: " + tag}, 304, "", nil},
+		{"if-none-match list", []string{`If-None-Match: "x", ` + tag}, 304, "", nil},
+		{"if-none-match weak", []string{"If-None-Match: W/" + tag}, 304, "", nil},
+		{"if-none-match other", []string{`If-None-Match: "x"`}, 200, "", whole},
+		{"if-modified-since same", []string{"If-Modified-Since: " + same}, 304, "", nil},
+		{"if-modified-since before", []string{"If-Modified-Since: " + before}, 200, "", whole},
+		{"if-match other", []string{`If-Match: "x"`}, 412, "", nil},
+		{"if-match", []string{"If-Match: " + tag}, 200, "", whole},
+		{"if-unmodified-since same", []string{"If-Unmodified-Since: " + same}, 200, "", whole},
+		{"if-unmodified-since before", []string{"If-Unmodified-Since: " + before}, 412, "", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, body := gw.do("GET", "/pub/sem", c.headers...)
+			if r.StatusCode != c.status || r.Header.Get("Content-Range") != c.rng {
+				t.Fatalf("status %d, Content-Range %q; want %d, %q", r.StatusCode, r.Header.Get("Content-Range"), c.status, c.rng)
+			}
+			if c.body != nil && !bytes.Equal(body, c.body) {
+				t.Errorf("%d bytes, want %d", len(body), len(c.body))
+			}
+			if c.status < 400 && (r.Header.Get("ETag") != tag || r.Header.Get("Last-Modified") != same) {
+				t.Errorf("ETag %q, Last-Modified %q", r.Header.Get("ETag"), r.Header.Get("Last-Modified"))
+			}
+			for _, name := range []string{"Vary", "Strict-Transport-Security", "X-Ratelimit-Limit", "Server"} {
+				if v := r.Header.Get(name); v != "" {
+					t.Errorf("%s: %s", name, v)
+				}
+			}
+		})
+	}
+}
