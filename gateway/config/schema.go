@@ -45,8 +45,11 @@ func printable(key string) string {
 // closest returns the known key that key is most likely a misspelling of, "" if
 // it is none.
 func closest(key string, known []string) string {
-	best, distance := "", 1+len(key)/3
+	best, distance := "", 1+len(key)/4
 	for _, k := range known {
+		if len(key) >= 4 && strings.HasPrefix(k, strings.ToLower(key)+"_") {
+			return k
+		}
 		if d := editDistance(strings.ToLower(key), k); d <= distance && (best == "" || d < distance) {
 			best, distance = k, d
 		}
