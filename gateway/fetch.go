@@ -57,7 +57,7 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
 		switch {
 		case f.condition != "if-none-match" && f.condition != "if-modified-since":
 			x.fail(ctx, problemProtocol)
-		case len(x.up.Header.PeekBytes(headerETag)) == 0:
+		case len(x.up.Header.Peek(fasthttp.HeaderETag)) == 0:
 			x.validateByHead(ctx, nil) // some origins send a 304 without validators
 		default:
 			x.answerNotModified(ctx)

@@ -9,10 +9,10 @@ import (
 // The headers of an object that clients get, in the form in which fasthttp
 // stores them; and x-amz-meta-* and x-amz-checksum-*.
 var (
-	headerETag            = []byte("Etag")
 	headerETagSent        = []byte("ETag")
 	headerAcceptRanges    = []byte("Accept-Ranges")
 	headerBytes           = []byte("bytes")
+	awsChunked            = []byte("aws-chunked")
 	prefixMeta            = []byte("X-Amz-Meta-")
 	prefixChecksum        = []byte("X-Amz-Checksum-")
 	notModifiedHeaders    = [][]byte{headerETagSent, []byte("Last-Modified"), []byte("Cache-Control"), []byte("Expires")}
@@ -34,6 +34,18 @@ func passes(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta) || bytes.HasPrefix(name, prefixChecksum)
 }
 
+// withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
+// of an upload, see "Signature calculations for the authorization header:
+// transferring payload in multiple chunks" in the Amazon S3 API Reference; some
+// servers store it with the object, which no client could then decode.
+func withoutAWSChunked(v []byte) []byte {
+	rest, ok := bytes.CutPrefix(v, awsChunked)
+	if !ok {
+		return v
+	}
+	return bytes.TrimLeft(rest, ", ")
+}
+
 // copyHeaders copies the object's headers into the response and adds ours.
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
@@ -43,8 +55,13 @@ func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 		if !passes(name) {
 			continue
 		}
-		if bytes.Equal(name, headerETag) {
+		switch string(name) {
+		case "Etag":
 			name = headerETagSent
+		case "Content-Encoding":
+			if value = withoutAWSChunked(value); len(value) == 0 {
+				continue
+			}
 		}
 		h.SetCanonical(name, value)
 	}

@@ -123,6 +123,9 @@ func testRealOrigin(t *testing.T, kind s3server.Kind, binary string) {
 			if err != nil || h.StatusCode != 200 || h.ContentLength != size {
 				t.Errorf("HEAD of %d bytes: %v, status %d, length %d", size, err, h.StatusCode, h.ContentLength)
 			}
+			if v := r.Header.Get("Content-Encoding"); v != "" {
+				t.Errorf("Content-Encoding %q: the framing of the upload is not the object's", v)
+			}
 			for name, want := range map[string]string{"Content-Type": "text/x-test", "Cache-Control": "max-age=9", "Content-Language": "de", "Content-Disposition": `inline; filename="x"`, "X-Amz-Meta-Color": "blue", "Accept-Ranges": "bytes"} {
 				if r.Header.Get(name) != want || h.Header.Get(name) != want {
 					t.Errorf("%s is %q with GET, %q with HEAD, want %q", name, r.Header.Get(name), h.Header.Get(name), want)

@@ -24,6 +24,10 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		return
 	}
 	if x.method == methodHead {
+		if x.up.Length() < 0 {
+			x.fail(ctx, problemProtocol)
+			return
+		}
 		x.copyHeaders(ctx)
 		ctx.SetStatusCode(code)
 		ctx.Response.SkipBody = true
@@ -100,6 +104,10 @@ func (x *exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
 }
 
 func (x *exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
+	if size < 0 {
+		x.fail(ctx, problemProtocol)
+		return
+	}
 	x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
 	ctx.Response.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 	x.fail(ctx, problemRange)

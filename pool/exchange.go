@@ -163,9 +163,6 @@ func (x *Exchange) frame(bodiless bool) error {
 	switch {
 	case bodiless, code == fasthttp.StatusNoContent, code == fasthttp.StatusNotModified:
 		x.rest = 0
-		if code == fasthttp.StatusOK && (n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0) {
-			return protocolError(errFraming)
-		}
 	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 			return protocolError(errFraming)

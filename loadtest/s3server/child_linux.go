@@ -2,8 +2,8 @@ package s3server
 
 import "syscall"
 
-// childAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
+// ChildAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
 // in order, and end it when the parent dies without doing so.
-func childAttributes() *syscall.SysProcAttr {
+func ChildAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,6 +4,6 @@ package s3server
 
 import "syscall"
 
-// childAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
+// ChildAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
 // in order.
-func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func ChildAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -99,7 +99,7 @@ func (s *Server) start(ctx context.Context) error {
 		out = io.MultiWriter(s.tail, o.Log)
 	}
 	s.cmd.Stdout, s.cmd.Stderr = out, out
-	s.cmd.SysProcAttr = childAttributes()
+	s.cmd.SysProcAttr = ChildAttributes()
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", o.Binary, err)
 	}
