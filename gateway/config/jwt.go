@@ -3,7 +3,6 @@ package config
 import (
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -259,6 +258,7 @@ func (d *decoder) tokenSources(o object) []TokenSource {
 		return []TokenSource{{Type: SourceBearer}}
 	}
 	var sources []TokenSource
+	seen := make(map[TokenSource]bool)
 	for _, item := range o.list("token_sources") {
 		so := d.object(item, "jwt.token_sources[]")
 		s := TokenSource{
@@ -271,9 +271,10 @@ func (d *decoder) tokenSources(o object) []TokenSource {
 			continue
 		}
 		d.checkSource(so, &s)
-		if slices.ContainsFunc(sources, func(other TokenSource) bool { return sourceKey(other) == sourceKey(s) }) {
+		if seen[sourceKey(s)] {
 			d.fail(item, "is the same source as one above", "remove one of them")
 		}
+		seen[sourceKey(s)] = true
 		sources = append(sources, s)
 	}
 	return sources

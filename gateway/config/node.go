@@ -127,6 +127,10 @@ func (t *tree) convertAlias(at *node, n *ast.AliasNode) *node {
 
 func (t *tree) convertMap(out *node, values []*ast.MappingValueNode) {
 	out.kind = kindMap
+	if len(values) > maxMapKeys {
+		t.d.fail(out, tooManyKeys, "remove those that are no configuration keys")
+		return
+	}
 	var merged []entry
 	for i, v := range values {
 		tk := v.Key.GetToken()
@@ -157,6 +161,10 @@ func (t *tree) convertMap(out *node, values []*ast.MappingValueNode) {
 		}
 	}
 	for _, e := range merged {
+		if len(out.entries) > maxMapKeys {
+			t.d.fail(out, tooManyKeys, "merge fewer mappings")
+			return
+		}
 		if out.find(e.key) == nil {
 			out.entries = append(out.entries, e)
 		}

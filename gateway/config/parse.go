@@ -22,6 +22,8 @@ const (
 	maxMapKeys  = 1000
 )
 
+const tooManyKeys = "there are too many keys in one mapping"
+
 // parseYAML returns the one document in data. Its error never quotes the file:
 // the parser's own excerpts can show a secret.
 func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
@@ -123,7 +125,7 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 			}
 			onLine++
 			if keys[tk.Prev.Position.Column]++; keys[tk.Prev.Position.Column] > maxMapKeys {
-				return tooMuch("there are too many keys in one mapping", "remove those that are no configuration keys")
+				return tooMuch(tooManyKeys, "remove those that are no configuration keys")
 			}
 		}
 		if brackets > maxDepth || onLine > maxDepth {

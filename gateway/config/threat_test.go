@@ -97,7 +97,17 @@ func TestThreat(t *testing.T) {
 		for i := range 60_000 {
 			fmt.Fprintf(&keys, "key%d: x\n", i)
 		}
+		var merges, names strings.Builder
+		for i := range 30_000 {
+			fmt.Fprintf(&merges, "{k%d: x},", i)
+			fmt.Fprintf(&names, "&a%d x%d,\n ", i, i)
+		}
 		for name, c := range map[string]struct{ yaml, want string }{
+			"flow keys":        {"a: {" + strings.ReplaceAll(keys.String(), "\n", ", ") + "}", "too many keys"},
+			"merged keys":      {"a: {<<: [" + merges.String() + "]}", "too many keys"},
+			"many anchors":     {"a: [" + names.String() + "]", "a: unknown key"},
+			"equal sources":    {"jwt: {token_sources: [" + strings.Repeat("{type: bearer}, ", 50_000) + "]}", "is the same source"},
+			"unknown keys":     {"buckets: [" + strings.Repeat("{zz: 1}, ", 50_000) + "]", "zz: unknown key"},
 			"aliases":          {bomb.String(), "aliases make the file too large"},
 			"brackets":         {"a: " + strings.Repeat("[", 1<<19), "nested too deeply"},
 			"closed brackets":  {"a: " + strings.Repeat("[", 1000) + strings.Repeat("]", 1000), "nested too deeply"},
