@@ -8,6 +8,13 @@ import (
 	"time"
 )
 
+// The defaults of origins.
+const (
+	defaultDial      = 3 * time.Second
+	defaultFirstByte = 10 * time.Second
+	defaultIdle      = 30 * time.Second
+)
+
 func (d *decoder) s3(n *node) S3 {
 	o := d.object(n, "buckets[].s3")
 	s := S3{

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // maxCount bounds counts of connections and requests.
@@ -213,10 +212,3 @@ func (d *decoder) checkPorts(o object, c *Config) {
 		d.fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
 	}
 }
-
-// The defaults of origins.
-const (
-	defaultDial      = 3 * time.Second
-	defaultFirstByte = 10 * time.Second
-	defaultIdle      = 30 * time.Second
-)
