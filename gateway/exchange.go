@@ -34,6 +34,7 @@ type exchange struct {
 	keyPath []byte // encoded path for the origin
 	headers [3]sign.Header
 	rangeV  []byte // canonical Range for the origin
+	date    []byte // canonical If-Modified-Since for the origin
 	scratch []byte // for small values
 
 	up       pool.Exchange
@@ -80,7 +81,7 @@ func (x *exchange) reset() {
 	x.counted, x.ending = false, false
 	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
 	x.headers = [3]sign.Header{}
-	for _, b := range []*[]byte{&x.id, &x.path, &x.query, &x.head, &x.keyPath, &x.rangeV, &x.scratch, &x.s3ID} {
+	for _, b := range []*[]byte{&x.id, &x.path, &x.query, &x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.s3ID} {
 		if cap(*b) > keep {
 			*b = nil
 		}

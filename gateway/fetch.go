@@ -153,7 +153,9 @@ func (x *exchange) plan(rng byteRange) forward {
 			f.condition, f.value = "if-none-match", tag // compared weakly: the opaque tag is enough
 		}
 	case isHTTPDate(p.ifModifiedSince):
-		f.condition, f.value = "if-modified-since", p.ifModifiedSince
+		t, _ := parseHTTPDate(p.ifModifiedSince)
+		x.date = appendHTTPDate(x.date[:0], t)
+		f.condition, f.value = "if-modified-since", x.date
 	}
 	return f
 }

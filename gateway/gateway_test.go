@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -234,14 +233,4 @@ func bucketYAML(name, prefix, endpoint string, more ...string) string {
 		s += "      " + m + "\n"
 	}
 	return s
-}
-
-// writeFile writes a file of the test and returns its path.
-func writeFile(t *testing.T, name string, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

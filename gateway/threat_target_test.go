@@ -12,7 +12,7 @@ func TestThreat(t *testing.T) {
 	t.Run("Target", threatTarget)
 	t.Run("Framing", threatFraming)
 	t.Run("Signing", threatSigning)
-	//ORIGIN
+	t.Run("Origin", threatOrigin)
 }
 
 func threatTarget(t *testing.T) {
