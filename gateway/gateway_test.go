@@ -29,14 +29,21 @@ type testGateway struct {
 	stopped bool
 }
 
-// startGateway runs a gateway over the configuration text. It is stopped, and
-// must stop cleanly, at the end of the test.
-func startGateway(t *testing.T, yaml string, tune ...func(*Options)) *testGateway {
+// mustConfig parses a configuration text.
+func mustConfig(t testing.TB, yaml string) *config.Config {
 	t.Helper()
 	c, err := config.Parse("test.yaml", []byte(yaml), func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatalf("configuration: %v", err)
 	}
+	return c
+}
+
+// startGateway runs a gateway over the configuration text. It is stopped, and
+// must stop cleanly, at the end of the test.
+func startGateway(t *testing.T, yaml string, tune ...func(*Options)) *testGateway {
+	t.Helper()
+	c := mustConfig(t, yaml)
 	o := NewOptions()
 	o.Version = "test"
 	o.Address = "127.0.0.1:0"
