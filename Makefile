@@ -72,6 +72,10 @@ fuzz: ## run every fuzz target for FUZZTIME (30s), and a million signatures agai
 bench: ## run the benchmarks; BENCH=regexp, BENCHTIME=1s
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
+.PHONY: memory
+memory: build $(VERSITYGW_STAMP) ## measure the gateway's memory over a 10 GB download and over 1,000 downloads at once
+	$(GO) run ./loadtest/memory
+
 .PHONY: tools
 tools: $(MINIO_STAMP) $(VERSITYGW_STAMP) $(STATICCHECK_STAMP) ## install the S3 servers and linters for tests into bin/, at pinned versions
 

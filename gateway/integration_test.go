@@ -16,6 +16,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -28,7 +29,7 @@ const (
 // startS3 starts a real S3 server with the test bucket in it.
 func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server, *minio.Client) {
 	t.Helper()
-	path, err := s3server.Find(binary)
+	path, err := process.Find(binary)
 	if err != nil {
 		t.Fatal(err)
 	}

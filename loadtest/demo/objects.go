@@ -21,6 +21,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"yatagarasu/loadtest/gateway"
 )
 
 // sample is an object that the demo prints a request for.
@@ -48,7 +50,7 @@ func seed(ctx context.Context, endpoint, dir string) ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: region})
+	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(gateway.AccessKey, gateway.SecretKey, ""), Region: region})
 	if err != nil {
 		return nil, err
 	}

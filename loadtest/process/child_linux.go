@@ -1,9 +1,9 @@
-package s3server
+package process
 
 import "syscall"
 
-// ChildAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
+// childAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
 // in order, and end it when the parent dies without doing so.
-func ChildAttributes() *syscall.SysProcAttr {
+func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

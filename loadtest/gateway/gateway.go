@@ -1,0 +1,83 @@
+// Package gateway runs bin/yatagarasu as a child process, with
+// config.example.yaml, for the demo and for measurements.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"yatagarasu/loadtest/process"
+)
+
+// The credential under which config.example.yaml reads, unless told otherwise.
+const (
+	AccessKey = "demo"
+	SecretKey = "demo-secret-key"
+)
+
+// Gateway is a running gateway.
+type Gateway struct {
+	*process.Process
+	URL string // base URL, without a trailing slash
+}
+
+// Start starts the gateway before the S3 server at endpoint and waits until it
+// is ready. port is on 127.0.0.1, another one if it is taken; 0: a free one.
+func Start(ctx context.Context, endpoint string, port int, out io.Writer, flags ...string) (*Gateway, error) {
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return nil, err
+	}
+	root, err := process.ModuleRoot()
+	if err != nil {
+		return nil, err
+	}
+	if port, err = process.FreePort(port); err != nil {
+		return nil, err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	args := append([]string{"-config", filepath.Join(root, "config.example.yaml")}, flags...)
+	p, err := process.Start(binary, args, []string{
+		"YATAGARASU_ENDPOINT=" + endpoint, "YATAGARASU_ADDRESS=" + address,
+		"YATAGARASU_ACCESS_KEY=" + AccessKey, "YATAGARASU_SECRET_KEY=" + SecretKey,
+	}, out)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{Process: p, URL: "http://" + address}
+	if err := g.awaitReady(ctx); err != nil {
+		g.Kill()
+		return nil, fmt.Errorf("%w; it said: %s", err, g.Output())
+	}
+	return g, nil
+}
+
+// awaitReady waits until /ready is 200.
+func (g *Gateway) awaitReady(ctx context.Context) error {
+	for {
+		var body []byte
+		r, err := http.Get(g.URL + "/ready")
+		if err == nil {
+			body, _ = io.ReadAll(r.Body)
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-g.Done():
+			return errors.New("the gateway ended while starting")
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway does not get ready: %s", body)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the gateway; it lets requests under way finish.
+func (g *Gateway) Stop() error { return g.Process.Stop(30 * time.Second) }
