@@ -213,11 +213,10 @@ func (b *bucket) probe() (reason string, shared bool) {
 	switch o.reason {
 	case "access_denied":
 		return "", false // the key may read objects, only not list them
-	case "no_such_bucket", "no_such_key", "redirect_region":
+	case "no_such_bucket", "no_such_key":
+		return "no_such_bucket", false // a HEAD of a bucket says 404 alone
+	case "redirect_region":
 		return o.reason, false
-	}
-	if code == fasthttp.StatusNotFound {
-		return "no_such_bucket", false
 	}
 	return o.reason, true
 }

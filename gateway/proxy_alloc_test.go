@@ -71,7 +71,7 @@ func handlerGateway(t testing.TB, endpoint string) *Gateway {
 }
 
 // request returns a context with a parsed request for target.
-func request(t testing.TB, g *Gateway, head string) *fasthttp.RequestCtx {
+func request(t testing.TB, head string) *fasthttp.RequestCtx {
 	t.Helper()
 	ctx := new(fasthttp.RequestCtx)
 	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
@@ -87,7 +87,7 @@ const proxyHead = "GET /pub/dir/object.txt HTTP/1.1\r\nHost: gateway.test\r\nUse
 // and without the access line.
 func TestProxyAllocs(t *testing.T) {
 	g := handlerGateway(t, quietOrigin(t, s3Response(1<<10)))
-	ctx := request(t, g, proxyHead)
+	ctx := request(t, proxyHead)
 	serve := func() {
 		g.handle(ctx)
 		if ctx.Response.StatusCode() != 200 || len(ctx.Response.Body()) != 1<<10 {
@@ -109,7 +109,7 @@ func TestProxyAllocs(t *testing.T) {
 func BenchmarkProxy(b *testing.B) {
 	b.Run("1KiB", func(b *testing.B) {
 		g := handlerGateway(b, quietOrigin(b, s3Response(1<<10)))
-		ctx := request(b, g, proxyHead)
+		ctx := request(b, proxyHead)
 		b.ReportAllocs()
 		b.SetBytes(1 << 10)
 		for b.Loop() {

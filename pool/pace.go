@@ -39,10 +39,15 @@ func NewPace(rate int, window time.Duration) *Pace {
 	return p
 }
 
-// Stop ends the goroutine. Streams go on, unmeasured.
+// Stop ends the goroutine and every stream under way, with ReasonClosed.
 func (p *Pace) Stop() {
 	close(p.stop)
 	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for x := p.first; x != nil; x = x.pace.next {
+		x.end(ReasonClosed)
+	}
 }
 
 func (p *Pace) run() {
@@ -62,12 +67,8 @@ func (p *Pace) run() {
 func (p *Pace) add(x *Exchange, client net.Conn) {
 	e := &x.pace
 	e.sent.Store(0)
-	if p.rate <= 0 {
-		return
-	}
-	now := time.Now()
 	p.mu.Lock()
-	e.client, e.origin, e.since, e.base, e.sampled = client, x.conn.Conn, now, 0, false
+	e.client, e.origin, e.sampled = client, x.conn.Conn, false
 	e.prev, e.next = nil, p.first
 	if p.first != nil {
 		p.first.pace.prev = x
@@ -77,9 +78,6 @@ func (p *Pace) add(x *Exchange, client net.Conn) {
 }
 
 func (p *Pace) remove(x *Exchange) {
-	if p.rate <= 0 {
-		return
-	}
 	e := &x.pace
 	p.mu.Lock()
 	if e.prev != nil {
@@ -119,12 +117,17 @@ func (p *Pace) check(now time.Time) {
 		if clientBehind {
 			reason = ReasonClientSlow
 		}
-		x.cut.Store(uint32(reason))
-		// Deadlines in the past wake whichever side the stream waits for. The
-		// stream arms its own before it looks at cut, so none is missed.
-		e.client.SetDeadline(elapsed)
-		e.origin.SetDeadline(elapsed)
+		x.end(reason)
 	}
+}
+
+// end makes a registered stream return with reason; Pace.mu is held.
+func (x *Exchange) end(reason Reason) {
+	x.cut.Store(uint32(reason))
+	// Deadlines in the past wake whichever side the stream waits for. The stream
+	// arms its own before it looks at cut, so none is missed.
+	x.pace.client.SetDeadline(elapsed)
+	x.pace.origin.SetDeadline(elapsed)
 }
 
 // progress returns a count of delivered bytes that only grows, and whether the

@@ -144,6 +144,8 @@ func (x *Exchange) cutError() error {
 	switch Reason(x.cut.Load()) {
 	case ReasonNone:
 		return nil
+	case ReasonClosed:
+		return &Error{Reason: ReasonClosed, Phase: PhaseBody, Sent: true}
 	case ReasonClientSlow:
 		return &Error{Reason: ReasonClientSlow, Phase: PhaseBody, Sent: true, Err: errClientSlow}
 	default:
