@@ -1,0 +1,130 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const goodConfig = `
+server: {address: "127.0.0.1:0", ready: config}
+buckets:
+  - name: pub
+    path_prefix: /pub
+    s3: {bucket: things, region: us-east-1, endpoint: "http://127.0.0.1:9000", access_key: AK, secret_key: secret-text}
+`
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for path, text := range map[string]string{good: goodConfig, bad: strings.Replace(goodConfig, "region", "regoin", 1)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"version", []string{"-version"}, 0, "yatagarasu dev\n", ""},
+		{"help teaches", []string{"-help"}, 0, "", "-stream.min-rate size (default 1KiB)"},
+		{"unknown flag", []string{"-nonsense"}, 2, "", "nonsense"},
+		{"stray argument", []string{"-config", good, "serve"}, 2, "", `unexpected argument "serve"`},
+		{"no configuration", nil, 2, "", "-config is required"},
+		{"bad size", []string{"-stream.min-rate", "fast"}, 2, "", "stream.min-rate"},
+		{"check", []string{"-check", "-config", good}, 0, "good.yaml: valid, 1 bucket", ""},
+		{"check names the place and a fix", []string{"-check", "-config", bad}, 1, "", "bad.yaml:6:"},
+		{"start refuses the same file", []string{"-config", bad}, 1, "", "bad.yaml:6:"},
+		{"explain", []string{"-config", good, "-explain", "http://gw/pub/a%20b?x=1"}, 0, "http://127.0.0.1:9000/things/a%20b", ""},
+		{"explain a refusal", []string{"-config", good, "-explain", "/pub/../x"}, 1, "400", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			code := run(c.args, &stdout, &stderr)
+			if code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("exit %d, want %d\nstdout: %s\nstderr: %s", code, c.code, stdout.String(), stderr.String())
+			}
+			if strings.Contains(stdout.String()+stderr.String(), "secret-text") {
+				t.Error("a secret is printed")
+			}
+		})
+	}
+}
+
+// TestImportsGoOneWay keeps pool, sign and cache free of the gateway, its
+// configuration, logger and metrics, and the rest in the order of the layout.
+func TestImportsGoOneWay(t *testing.T) {
+	forbidden := map[string][]string{
+		"yatagarasu/pool":           {"yatagarasu/gateway", "yatagarasu/sign", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+		"yatagarasu/sign":           {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+		"yatagarasu/gateway/config": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/route"},
+		"yatagarasu/gateway/route":  {"yatagarasu/pool", "yatagarasu/sign"},
+		"yatagarasu":                {"yatagarasu/loadtest", "github.com/aws", "github.com/minio/minio-go"},
+	}
+	for pkg, names := range forbidden {
+		out, err := exec.Command("go", "list", "-deps", pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dep := range strings.Lines(string(out)) {
+			dep = strings.TrimSpace(dep)
+			for _, name := range names {
+				if dep == name || strings.HasPrefix(dep, name+"/") {
+					t.Errorf("%s imports %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+// TestProcess runs the built program as a service manager would.
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	binary, config := filepath.Join(dir, "yatagarasu"), filepath.Join(dir, "c.yaml")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(config, []byte(goodConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	ln.Close()
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd := exec.Command(binary, "-config", config, "-listen.address", address, "-gc.percent", "200", "-gc.memory-limit", "1GiB")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill() })
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if r, err := http.Get("http://" + address + "/ready"); err == nil {
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+				if r.StatusCode == 200 {
+					break
+				}
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the process does not serve")
+			}
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("after %v: %v", signal, err)
+		}
+	}
+}
