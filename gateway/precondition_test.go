@@ -1,0 +1,367 @@
+package gateway
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The object of the tests in this file.
+const (
+	objectTag  = `"v2"`
+	objectDate = "Sun, 06 Nov 1994 08:49:37 GMT"
+	objectUnix = 784111777
+	dateBefore = "Sun, 06 Nov 1994 08:49:36 GMT"
+	dateAfter  = "Sun, 06 Nov 1994 08:49:38 GMT"
+)
+
+// optional returns nil for "-", which stands for an absent header here.
+func optional(v string) []byte {
+	if v == "-" {
+		return nil
+	}
+	return []byte(v)
+}
+
+func TestPreconditions(t *testing.T) {
+	const match, none, modified, unmodified = 0, 1, 2, 3
+	type headers map[int]string
+	for _, tc := range []struct {
+		name    string
+		headers headers
+		want    verdict
+	}{
+		{"none", headers{}, proceed},
+
+		{"If-Match: the tag", headers{match: `"v2"`}, proceed},
+		{"If-Match: another tag", headers{match: `"v1"`}, preconditionFailed},
+		{"If-Match: in a list", headers{match: `"v1", "v2"`}, proceed},
+		{"If-Match: in a list with empty elements", headers{match: `, "v1" ,,	"v2",`}, proceed},
+		{"If-Match: not in a list", headers{match: `"v1", "v3"`}, preconditionFailed},
+		{"If-Match: any", headers{match: `*`}, proceed},
+		{"If-Match: any, with whitespace", headers{match: " *\t"}, proceed},
+		{"If-Match: a weak tag is never strongly equal", headers{match: `W/"v2"`}, preconditionFailed},
+		{"If-Match: comma within a tag", headers{match: `"v1,"v2"`}, preconditionFailed},
+		{"If-Match: empty", headers{match: ``}, preconditionFailed},
+		{"If-Match: malformed", headers{match: `v2`}, preconditionFailed},
+		{"If-Match: malformed behind the tag", headers{match: `"v2", v3`}, preconditionFailed},
+		{"If-Match: no comma", headers{match: `"v1" "v2"`}, preconditionFailed},
+		{"If-Match: any in a list", headers{match: `"v1", *`}, preconditionFailed},
+		{"If-Match: tag without end", headers{match: `"v2`}, preconditionFailed},
+		{"If-Match: lower-case weak prefix", headers{match: `w/"v2"`}, preconditionFailed},
+		{"If-Match: space in a tag", headers{match: `"v 2", "v2"`}, preconditionFailed},
+
+		{"If-None-Match: the tag", headers{none: `"v2"`}, notModified},
+		{"If-None-Match: weakly equal", headers{none: `W/"v2"`}, notModified},
+		{"If-None-Match: another tag", headers{none: `"v1"`}, proceed},
+		{"If-None-Match: in a list", headers{none: `W/"v1", "v2", "v3"`}, notModified},
+		{"If-None-Match: any", headers{none: `*`}, notModified},
+		{"If-None-Match: empty", headers{none: ``}, proceed},
+		{"If-None-Match: malformed", headers{none: `v2`}, proceed},
+		{"If-None-Match: malformed behind the tag", headers{none: `"v2", v3`}, proceed},
+
+		{"If-Modified-Since: older", headers{modified: dateBefore}, proceed},
+		{"If-Modified-Since: equal", headers{modified: objectDate}, notModified},
+		{"If-Modified-Since: newer", headers{modified: dateAfter}, notModified},
+		{"If-Modified-Since: RFC 850", headers{modified: "Sunday, 06-Nov-94 08:49:37 GMT"}, notModified},
+		{"If-Modified-Since: asctime", headers{modified: "Sun Nov  6 08:49:37 1994"}, notModified},
+		{"If-Modified-Since: invalid", headers{modified: "yesterday"}, proceed},
+		{"If-Modified-Since is ignored beside If-None-Match", headers{none: `"v1"`, modified: objectDate}, proceed},
+		{"If-Modified-Since is ignored beside a malformed If-None-Match", headers{none: `v1`, modified: objectDate}, proceed},
+		{"If-None-Match decides alone", headers{none: `"v2"`, modified: dateBefore}, notModified},
+
+		{"If-Unmodified-Since: older", headers{unmodified: dateBefore}, preconditionFailed},
+		{"If-Unmodified-Since: equal", headers{unmodified: objectDate}, proceed},
+		{"If-Unmodified-Since: newer", headers{unmodified: dateAfter}, proceed},
+		{"If-Unmodified-Since: invalid", headers{unmodified: "1994-11-06"}, proceed},
+		{"If-Unmodified-Since is ignored beside If-Match", headers{match: `"v2"`, unmodified: dateBefore}, proceed},
+
+		{"412 comes before 304", headers{match: `"v1"`, none: `"v2"`}, preconditionFailed},
+		{"412 by date comes before 304", headers{unmodified: dateBefore, none: `"v2"`}, preconditionFailed},
+		{"304 after If-Match held", headers{match: `"v2"`, none: `"v2"`}, notModified},
+		{"304 by date after If-Unmodified-Since held", headers{unmodified: objectDate, modified: objectDate}, notModified},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var p preconditions
+			for h, v := range tc.headers {
+				*[]*[]byte{&p.ifMatch, &p.ifNoneMatch, &p.ifModifiedSince, &p.ifUnmodifiedSince}[h] = []byte(v)
+			}
+			if got := p.evaluate([]byte(objectTag), objectUnix); got != tc.want {
+				t.Errorf("verdict %d, want %d", got, tc.want)
+			}
+			if p.empty() != (len(tc.headers) == 0) {
+				t.Errorf("empty: %v", p.empty())
+			}
+		})
+	}
+	if p := (preconditions{ifRange: []byte(`"v2"`)}); !p.empty() || p.evaluate([]byte(objectTag), objectUnix) != proceed {
+		t.Error("If-Range counts as a precondition")
+	}
+}
+
+func TestPreconditionsWithoutValidators(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		p        preconditions
+		etag     string
+		modified int64
+		want     verdict
+	}{
+		{"no tag: If-Match fails", preconditions{ifMatch: []byte(`"v2"`)}, "", objectUnix, preconditionFailed},
+		{"no tag: the object exists all the same", preconditions{ifMatch: []byte(`*`)}, "", 0, proceed},
+		{"no tag: If-None-Match matches nothing", preconditions{ifNoneMatch: []byte(`"", "v2"`)}, "", objectUnix, proceed},
+		{"no date: If-Modified-Since is ignored", preconditions{ifModifiedSince: []byte(objectDate)}, objectTag, 0, proceed},
+		{"no date: If-Unmodified-Since is ignored", preconditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1970 00:00:00 GMT")}, objectTag, 0, proceed},
+		{"date before 1970 counts as none", preconditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1903 00:00:00 GMT")}, objectTag, -1, proceed},
+		{"weak tag of the object: If-Match fails", preconditions{ifMatch: []byte(`"v2"`)}, `W/"v2"`, 0, preconditionFailed},
+		{"weak tag of the object: both weak fails too", preconditions{ifMatch: []byte(`W/"v2"`)}, `W/"v2"`, 0, preconditionFailed},
+		{"weak tag of the object: If-None-Match matches", preconditions{ifNoneMatch: []byte(`"v2"`)}, `W/"v2"`, 0, notModified},
+		{"empty tag is a tag", preconditions{ifNoneMatch: []byte(`""`)}, `""`, 0, notModified},
+		{"bytes beyond ASCII in a tag", preconditions{ifNoneMatch: []byte("\"\xe9\"")}, "\"\xe9\"", 0, notModified},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := tc.p.evaluate([]byte(tc.etag), tc.modified); got != tc.want {
+				t.Errorf("verdict %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestIfRange(t *testing.T) {
+	for _, tc := range []struct {
+		name, value, etag string
+		modified          int64
+		want              bool
+	}{
+		{"the tag", `"v2"`, objectTag, objectUnix, true},
+		{"another tag", `"v1"`, objectTag, objectUnix, false},
+		{"weak tag", `W/"v2"`, objectTag, objectUnix, false},
+		{"weak tag of the object", `"v2"`, `W/"v2"`, objectUnix, false},
+		{"both weak", `W/"v2"`, `W/"v2"`, objectUnix, false},
+		{"two tags", `"v2", "v2"`, objectTag, objectUnix, false},
+		{"any", `*`, objectTag, objectUnix, false},
+		{"tag of an object without one", `"v2"`, "", objectUnix, false},
+		{"the date", objectDate, objectTag, objectUnix, true},
+		{"the date in another form", "Sun Nov  6 08:49:37 1994", objectTag, objectUnix, true},
+		{"earlier date", dateBefore, objectTag, objectUnix, false},
+		{"later date is not exact", dateAfter, objectTag, objectUnix, false},
+		{"date of an object without one", "Thu, 01 Jan 1970 00:00:00 GMT", objectTag, 0, false},
+		{"neither", "v2", objectTag, objectUnix, false},
+		{"empty", "", objectTag, objectUnix, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := ifRangeHolds([]byte(tc.value), []byte(tc.etag), tc.modified); got != tc.want {
+				t.Errorf("%q against %s and %d: %v", tc.value, tc.etag, tc.modified, got)
+			}
+		})
+	}
+}
+
+func TestSingleTag(t *testing.T) {
+	for _, tc := range []struct {
+		value, tag string
+		weak, ok   bool
+	}{
+		{`"a"`, `"a"`, false, true},
+		{` "a"	`, `"a"`, false, true},
+		{`W/"a"`, `"a"`, true, true},
+		{`""`, `""`, false, true},
+		{`"a", "b"`, "", false, false},
+		{`"a",`, "", false, false},
+		{`W/"a" x`, "", false, false},
+		{`*`, "", false, false},
+		{`W/`, "", false, false},
+		{`"`, "", false, false},
+		{`a`, "", false, false},
+		{``, "", false, false},
+		{"\"a\x7f\"", "", false, false},
+	} {
+		tag, weak, ok := singleTag([]byte(tc.value))
+		if string(tag) != tc.tag || weak != tc.weak || ok != tc.ok {
+			t.Errorf("singleTag(%q) = %q, weak %v, %v", tc.value, tag, weak, ok)
+		}
+	}
+}
+
+func TestParseHTTPDate(t *testing.T) {
+	for value, want := range map[string]int64{
+		"Sun, 06 Nov 1994 08:49:37 GMT":     objectUnix, // the three examples of RFC 9110, 5.6.7
+		"Sunday, 06-Nov-94 08:49:37 GMT":    objectUnix,
+		"Sun Nov  6 08:49:37 1994":          objectUnix,
+		"Thu, 01 Jan 1970 00:00:00 GMT":     0,
+		"Wed, 31 Dec 1969 23:59:59 GMT":     -1,
+		"Tue, 29 Feb 2000 12:00:00 GMT":     951825600,
+		"Wednesday, 31-Dec-69 23:59:59 GMT": -1,
+		"Tuesday, 31-Dec-68 23:59:59 GMT":   3124223999,
+		"Mon, 06 Nov 1994 08:49:37 GMT":     objectUnix, // not a Monday: harmless
+		"Sat Feb 29 00:00:00 2020":          1582934400,
+	} {
+		if got, ok := parseHTTPDate([]byte(value)); !ok || got != want {
+			t.Errorf("%q: %d, %v; want %d", value, got, ok, want)
+		}
+	}
+	for _, bad := range []string{
+		"", "0", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:37 +0000",
+		"Son, 06 Nov 1994 08:49:37 GMT", "sun, 06 nov 1994 08:49:37 gmt", "Sun, 06 Nov 1994 08:49:60 GMT",
+		"Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
+		"Sun, 31 Nov 1994 08:49:37 GMT", "Wed, 29 Feb 1900 12:00:00 GMT", "Sun, 29 Feb 2023 12:00:00 GMT",
+		"Sun, 06-Nov 1994 08:49:37 GMT", "Sun, 06 Nov-1994 08:49:37 GMT", "Sun,006 Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov 1994 08.49.37 GMT", "Sun, 06 Nov 199x 08:49:37 GMT", "Sun, x6 Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov 1994 x8:49:37 GMT", "Sun, 06 Nov 1994 08:x9:37 GMT", "Sun, 06 Nov 1994 08:49:3x GMT",
+		"Sun, 06 Nov 1994 08:49:37 GMTx", " Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Jab 1994 08:49:37 GMT",
+		"Sun Nov  6 08:49:37 94  ", "Sun Nov -6 08:49:37 1994", "Sun Nov 6  08:49:37 1994", "Sun Nov  6 08:49:37.1994",
+		"Sun,Nov  6 08:49:37 1994", "Sunday, 06 Nov 94 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 EST",
+		"Sun, 06-Nov-94 08:49:37 GMT", "Sunday, 06-Nov-1994 08:49:37 GMT", "Sunday, 06-Nov-x4 08:49:37 GMT",
+		"Sun, 06 Nov 1994x08:49:37 GMT", "Sunday: 06-Nov-94 08:49:37 GMT  ", "-un, 06 Nov -994 08:49:37 GMT",
+	} {
+		if got, ok := parseHTTPDate([]byte(bad)); ok {
+			t.Errorf("%q was taken as %d", bad, got)
+		}
+	}
+}
+
+func TestHTTPDateAgainstTime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	forms := []struct {
+		layout   string
+		from, to int // years
+	}{
+		{http.TimeFormat, 0, 10000}, {time.ANSIC, 0, 10000}, {"Monday, 02-Jan-06 15:04:05 GMT", 1969, 2069},
+	}
+	for range 10000 {
+		f := forms[rng.IntN(len(forms))]
+		first := time.Date(f.from, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+		unix := first + rng.Int64N(time.Date(f.to, 1, 1, 0, 0, 0, 0, time.UTC).Unix()-first)
+		v := time.Unix(unix, 0).UTC().Format(f.layout)
+		if got, ok := parseHTTPDate([]byte(v)); !ok || got != unix {
+			t.Fatalf("%q: %d, %v; want %d", v, got, ok, unix)
+		}
+		if got := appendHTTPDate([]byte("x"), unix); string(got) != "x"+time.Unix(unix, 0).UTC().Format(http.TimeFormat) {
+			t.Fatalf("%d became %q", unix, got)
+		}
+		// One byte changed: what is still taken must be what package time reads.
+		b := []byte(v)
+		b[rng.IntN(len(b))] = " ,:-0123456789JanGMTx"[rng.IntN(21)]
+		if got, ok := parseHTTPDate(b); ok {
+			if want, err := time.Parse(f.layout, string(b)); err != nil || want.Unix() != got {
+				t.Fatalf("%q was taken as %d, package time says %d, %v", b, got, want.Unix(), err)
+			}
+		}
+	}
+}
+
+// conditional is a GET or HEAD request for the object of this file; "-" stands for
+// an absent header.
+type conditional struct {
+	method, match, none, modified, unmodified, ifRange, rangeV string
+}
+
+// answer is the status that the gateway answers with.
+func (r *conditional) answer(etag string, modified int64) int {
+	p := preconditions{optional(r.match), optional(r.none), optional(r.modified), optional(r.unmodified), nil}
+	switch p.evaluate([]byte(etag), modified) {
+	case notModified:
+		return 304
+	case preconditionFailed:
+		return 412
+	}
+	if r.rangeV == "-" || r.ifRange != "-" && !ifRangeHolds([]byte(r.ifRange), []byte(etag), modified) {
+		return 200
+	}
+	return answerRange(r.rangeV, 10).status
+}
+
+// answerHTTP is the status that net/http answers with.
+func (r *conditional) answerHTTP(etag string, modified int64) int {
+	q := httptest.NewRequest(r.method, "/", nil)
+	for name, v := range map[string]string{
+		"If-Match": r.match, "If-None-Match": r.none, "If-Modified-Since": r.modified,
+		"If-Unmodified-Since": r.unmodified, "If-Range": r.ifRange, "Range": r.rangeV,
+	} {
+		if v != "-" {
+			q.Header.Set(name, v)
+		}
+	}
+	w := httptest.NewRecorder()
+	if etag != "" {
+		w.Header().Set("Etag", etag)
+	}
+	http.ServeContent(w, q, "x.bin", time.Unix(modified, 0), bytes.NewReader(make([]byte, 10)))
+	return w.Code
+}
+
+// preconditionDifferences are the deliberate differences from net/http, each
+// with an example that shows it still exists.
+var preconditionDifferences = []struct {
+	name    string
+	example conditional
+	in      func(r *conditional) bool
+}{
+	{"a malformed If-Match holds for nothing, not for what precedes the error", conditional{"GET", `"v2", v3`, "-", "-", "-", "-", "-"},
+		func(r *conditional) bool { return malformedTags(r.match) }},
+	{"a malformed If-None-Match matches nothing, not what precedes the error", conditional{"GET", "-", `"v2" "v3"`, "-", "-", "-", "-"},
+		func(r *conditional) bool { return malformedTags(r.none) }},
+	{"an empty If-Match holds for nothing, not for anything", conditional{"GET", "", "-", "-", "-", "-", "-"},
+		func(r *conditional) bool { return r.match == "" }},
+	{"an empty If-None-Match still outdoes If-Modified-Since", conditional{"GET", "-", "", objectDate, "-", "-", "-"},
+		func(r *conditional) bool { return r.none == "" }},
+	{"an empty If-Range holds for nothing, not for anything", conditional{"GET", "-", "-", "-", "-", "", "bytes=0-1"},
+		func(r *conditional) bool { return r.ifRange == "" }},
+	{"an If-Range of more than one tag never holds, not for the first", conditional{"GET", "-", "-", "-", "-", `"v2", "v3"`, "bytes=0-1"},
+		func(r *conditional) bool { return severalTags.MatchString(r.ifRange) }},
+}
+
+var severalTags = regexp.MustCompile(`^(W/)?"[^"]*".`)
+
+var tagList = regexp.MustCompile(`^[ \t,]*((W/)?"[!#-~\x80-\x{10FFFF}]*"[ \t]*(,[ \t,]*|$))*$`)
+
+func malformedTags(list string) bool {
+	return strings.Trim(list, " \t") != "*" && list != "-" && !tagList.MatchString(list)
+}
+
+func TestPreconditionsAgainstHTTP(t *testing.T) {
+	for _, d := range preconditionDifferences {
+		if ours, theirs := d.example.answer(objectTag, objectUnix), d.example.answerHTTP(objectTag, objectUnix); ours == theirs || !d.in(&d.example) {
+			t.Errorf("%s: %+v is no difference: %d, net/http %d", d.name, d.example, ours, theirs)
+		}
+	}
+	tags := []string{"-", "-", objectTag, `"v1"`, `W/"v2"`, `"v1", "v2"`, `W/"v1",, W/"v2" ,`, "*", "", "v2", `"v1" "v2"`, `"v2", v3`, `"v1", *`}
+	dates := []string{"-", "-", objectDate, dateBefore, dateAfter, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:38 1994", "", "0", objectTag}
+	ranges := []string{"-", "bytes=0-4", "bytes=-3", "bytes=10-", "bytes=2-"}
+
+	rng := rand.New(rand.NewPCG(5, 6))
+	pick := func(s []string) string { return s[rng.IntN(len(s))] }
+	compared := make(map[int]int)
+cases:
+	for range 20000 {
+		r := conditional{pick([]string{"GET", "GET", "HEAD"}), pick(tags), pick(tags), pick(dates), pick(dates), pick(append(tags, dates...)), pick(ranges)}
+		if rng.IntN(2) == 0 {
+			r.match = "-"
+		}
+		if rng.IntN(2) == 0 {
+			r.none = "-"
+		}
+		etag := pick([]string{objectTag, objectTag, `W/"v2"`, ""})
+		modified := []int64{objectUnix, objectUnix, 0}[rng.IntN(3)]
+		for _, d := range preconditionDifferences {
+			if d.in(&r) {
+				continue cases
+			}
+		}
+		ours, theirs := r.answer(etag, modified), r.answerHTTP(etag, modified)
+		if ours != theirs {
+			t.Fatalf("%+v of %s at %d: %d, net/http says %d", r, etag, modified, ours, theirs)
+		}
+		compared[ours]++
+	}
+	for _, status := range []int{200, 206, 304, 412, 416} {
+		if compared[status] < 100 {
+			t.Errorf("only %d answers with status %d were compared: %v", compared[status], status, compared)
+		}
+	}
+}
