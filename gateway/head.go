@@ -1,75 +1,219 @@
 package gateway
 
 import (
-	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"github.com/valyala/fasthttp"
 )
 
+// headFlaw says what is wrong with the header lines of a request; 0 is nothing.
 type headFlaw uint8
 
 const (
 	headOK headFlaw = iota
-	headMalformed
+	headEnding
+	headFold
+	headName
+	headValue
+	headFraming
 	headHost
 	headAuthorization
 	headBody
 	headExpect
+	numHeadFlaws
 )
 
-func (f headFlaw) problem() *problem {
-	switch f {
-	case headBody:
-		return &problem{status: fasthttp.StatusBadRequest, code: "body_not_allowed", message: "a request must not carry a body", close: true}
-	case headExpect:
-		return &problem{status: fasthttp.StatusExpectationFailed, code: "expectation_failed", message: "unknown expectation", close: true}
-	}
-	return &problem{status: fasthttp.StatusBadRequest, code: "bad_request", message: "malformed head", close: true}
+// headProblems says how the gateway answers each headFlaw. The connection is
+// closed after all of them: after most nobody can tell where the next request
+// begins, and a client that sends the others gains nothing by keeping it.
+var headProblems = [numHeadFlaws]problem{
+	headEnding:        {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_line_ending", close: true, message: "a header line does not end in CRLF"},
+	headFold:          {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_fold", close: true, message: "a header line is folded"},
+	headName:          {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_name", close: true, message: "a header line does not begin with a name and a colon"},
+	headValue:         {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_value", close: true, message: "a header has a control character"},
+	headFraming:       {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_framing", close: true, message: "Content-Length or Transfer-Encoding is not acceptable"},
+	headHost:          {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_host", close: true, message: "a request needs exactly one Host header"},
+	headAuthorization: {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_authorization", close: true, message: "there is more than one Authorization header"},
+	headBody:          {status: fasthttp.StatusRequestEntityTooLarge, code: "body_not_allowed", close: true, message: "a request must not have a body"},
+	headExpect:        {status: fasthttp.StatusExpectationFailed, code: "expectation_failed", close: true, message: "only the expectation 100-continue can be met"},
 }
 
+// problem returns the answer to f, which must not be headOK. It is shared: the
+// caller must not change it.
+func (f headFlaw) problem() *problem { return &headProblems[f] }
+
+// headSeen is what was found of the headers that decide on framing, routing and
+// access. Headers are counted up to 2.
+type headSeen struct {
+	host, authorization, length, coding uint8
+
+	badLength bool // a Content-Length that is not 1*DIGIT
+	badCoding bool // a Transfer-Encoding other than chunked
+	body      bool // a Content-Length above 0, or chunked
+	badExpect bool
+}
+
+// checkHead checks the header lines of a request as they were received, up to
+// and including the empty line: fasthttp's RequestHeader.RawHeaders. That is
+// empty where there is no header. http11 tells that the request is HTTP/1.1.
+//
+// fasthttp v1.77.0 has refused lines without a colon, names that are empty or
+// have other bytes than a token's or a space, a space before the colon, control
+// bytes in values, a second Host, Content-Length or Transfer-Encoding, codings
+// other than chunked and identity, and HTTP/1.1 without a Host. It lets through
+// what RFC 9112 section 2.2 and 5 tell a recipient to refuse, or to repair,
+// where two readers may do it differently: lines that end in a bare LF, an
+// empty line of a bare LF, obs-fold, spaces within a name; and
+// Transfer-Encoding with Content-Length, which section 6.1 calls an attack.
+// All of it is checked here, for the sake of the next version.
+//
+// A name with '_' is never its twin with '-'.
+//
+// Hot path: zero allocations, guarded by TestHeadAllocs.
 func checkHead(raw []byte, http11 bool) headFlaw {
-	hosts, auths := 0, 0
-	for len(raw) > 0 {
-		i := bytes.IndexByte(raw, '\n')
-		if i < 0 {
-			i = len(raw)
+	var seen headSeen
+	for i := 0; i < len(raw); {
+		colon := i
+		for colon < len(raw) && nameBytes[raw[colon]] {
+			colon++
 		}
-		line := raw[:i]
-		raw = raw[min(i+1, len(raw)):]
-		if len(line) == 0 || line[len(line)-1] != '\r' {
-			return headMalformed
+		if colon == i || colon == len(raw) || raw[colon] != ':' {
+			if string(raw[i:]) == "\r\n" {
+				return seen.flaw(http11)
+			}
+			return badName(raw[i:], colon-i)
 		}
-		line = line[:len(line)-1]
-		if len(line) == 0 {
-			continue
+		end, flaw := valueEnd(raw, colon+1)
+		if flaw != headOK {
+			return flaw
 		}
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t\x00") || bytes.ContainsAny(value, "\x00\r") {
-			return headMalformed
+		seen.note(raw[i:colon], raw[colon+1:end])
+		i = end + len("\r\n")
+	}
+	if len(raw) > 0 {
+		return headEnding // the empty line is missing
+	}
+	return seen.flaw(http11)
+}
+
+// nameBytes are the bytes of a token, RFC 9110 section 5.6.2.
+var nameBytes = func() (t [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
+
+// badName says what is wrong with line, of which the first n bytes are a name.
+func badName(line []byte, n int) headFlaw {
+	switch {
+	case n == 0 && (line[0] == ' ' || line[0] == '\t'):
+		return headFold
+	case n == 0 && (line[0] == '\n' || line[0] == '\r'):
+		return headEnding
+	}
+	return headName
+}
+
+// valueEnd returns the index of the CRLF that ends the value from raw[i:]. Eight
+// bytes at a time: few have control bytes in them.
+func valueEnd(raw []byte, i int) (end int, flaw headFlaw) {
+	for {
+		for len(raw)-i >= 8 {
+			if m := controlBytes(binary.LittleEndian.Uint64(raw[i:])); m != 0 {
+				i += bits.TrailingZeros64(m) / 8
+				break
+			}
+			i += 8
 		}
-		value = bytes.Trim(value, " \t")
+		for i < len(raw) && (raw[i] >= ' ' && raw[i] != 0x7f) {
+			i++
+		}
 		switch {
-		case bytes.EqualFold(name, []byte("host")):
-			hosts++
-		case bytes.EqualFold(name, []byte("authorization")):
-			auths++
-		case bytes.EqualFold(name, []byte("transfer-encoding")):
-			return headBody
-		case bytes.EqualFold(name, []byte("content-length")):
-			if string(value) != "0" {
-				return headBody
-			}
-		case bytes.EqualFold(name, []byte("expect")):
-			if !bytes.EqualFold(value, []byte("100-continue")) {
-				return headExpect
-			}
+		case i == len(raw), raw[i] == '\n':
+			return 0, headEnding
+		case raw[i] == '\t':
+			i++
+		case raw[i] != '\r':
+			return 0, headValue
+		case i+1 < len(raw) && raw[i+1] == '\n':
+			return i, headOK
+		default:
+			return 0, headEnding
 		}
 	}
-	if auths > 1 {
-		return headAuthorization
+}
+
+// controlBytes returns a word whose lowest set bit is the highest of the first
+// byte of w, in memory order, that is below 0x20 or 0x7f; 0 if there is none.
+// Bits above the lowest mean nothing.
+func controlBytes(w uint64) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	low := (w - ones*0x20) &^ w
+	del := w ^ ones*0x7f
+	return (low | (del-ones)&^del) & tops
+}
+
+// note takes down a header that matters.
+func (s *headSeen) note(name, value []byte) {
+	switch len(name) {
+	case len("host"):
+		if nameIs(name, "host") {
+			s.host = min(s.host+1, 2)
+		}
+	case len("expect"):
+		if nameIs(name, "expect") {
+			s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
+		}
+	case len("authorization"):
+		if nameIs(name, "authorization") {
+			s.authorization = min(s.authorization+1, 2)
+		}
+	case len("content-length"):
+		if nameIs(name, "content-length") {
+			n, ok := parseDigits(trimOWS(value))
+			s.length = min(s.length+1, 2)
+			s.badLength = s.badLength || !ok
+			s.body = s.body || n > 0
+		}
+	case len("transfer-encoding"):
+		if nameIs(name, "transfer-encoding") {
+			s.coding = min(s.coding+1, 2)
+			s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
+			s.body = true
+		}
 	}
-	if hosts > 1 || hosts == 0 && http11 {
+}
+
+// nameIs compares b with name, which is in lower case, without regard to case:
+// letters differ in bit 0x20 alone. That bit also makes '-' and digits of some
+// control bytes, so b must have none; of '_' it makes 0x7f, which is in no name.
+func nameIs(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := range b {
+		if b[i]|0x20 != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// flaw judges what was seen, framing first.
+func (s *headSeen) flaw(http11 bool) headFlaw {
+	switch {
+	case s.length > 1, s.badLength, s.coding > 1, s.badCoding, s.length > 0 && s.coding > 0:
+		return headFraming
+	case s.host > 1, s.host == 0 && http11:
 		return headHost
+	case s.authorization > 1:
+		return headAuthorization
+	case s.body:
+		return headBody
+	case s.badExpect:
+		return headExpect
 	}
 	return headOK
 }
