@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestParseS3Error(t *testing.T) {
+	const head = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+	none := s3ErrorDoc{ActualObjectSize: -1}
+	for _, tc := range []struct {
+		name, doc string
+		want      s3ErrorDoc
+	}{
+		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`,
+			s3ErrorDoc{"NoSuchKey", "The specified key does not exist.", "4442587FB7D0A2F9", "Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==", "", -1}},
+		{"range", `<Error><Code>InvalidRange</Code><RangeRequested>bytes=99-</RangeRequested><ActualObjectSize>10</ActualObjectSize></Error>`,
+			s3ErrorDoc{Code: "InvalidRange", ActualObjectSize: 10}},
+		{"region", `<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>`,
+			s3ErrorDoc{Code: "AuthorizationHeaderMalformed", Region: "eu-west-1", ActualObjectSize: -1}},
+		{"MinIO's code of key management", `<Error><Code>kms:KeyNotFound</Code></Error>`, s3ErrorDoc{Code: "kms:KeyNotFound", ActualObjectSize: -1}},
+		{"namespace, space and unknown elements", `<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Detail><Code>Inner</Code></Detail> <Code>
+			KMS.DisabledException
+		</Code><ActualObjectSize> 7 </ActualObjectSize></Error>`,
+			s3ErrorDoc{Code: "KMS.DisabledException", ActualObjectSize: 7}},
+		{"fields that are none are left out", `<Error><Code>X</Code><Region>eu west</Region><RequestId>a"b</RequestId><HostId>` + strings.Repeat("a", 257) + `</HostId></Error>`,
+			s3ErrorDoc{Code: "X", ActualObjectSize: -1}},
+		{"a long message is cut between characters", `<Error><Code>X</Code><Message>a` + strings.Repeat("é", 600) + `</Message></Error>`,
+			s3ErrorDoc{Code: "X", Message: "a" + strings.Repeat("é", 511), ActualObjectSize: -1}},
+		{"size below 0", `<Error><Code>X</Code><ActualObjectSize>-5</ActualObjectSize></Error>`, s3ErrorDoc{Code: "X", ActualObjectSize: -1}},
+		{"size beyond int64", `<Error><Code>X</Code><ActualObjectSize>99999999999999999999</ActualObjectSize></Error>`, s3ErrorDoc{Code: "X", ActualObjectSize: -1}},
+		{"tail behind the document", `<Error><Code>X</Code></Error><Error`, s3ErrorDoc{Code: "X", ActualObjectSize: -1}},
+
+		{"nothing", "", none},
+		{"text", "Service Unavailable", none},
+		{"HTML", "<html><body><Error><Code>NoSuchKey</Code></Error></body></html>", none},
+		{"JSON", `{"Code":"NoSuchKey"}`, none},
+		{"no code", "<Error><Message>m</Message></Error>", none},
+		{"cut off", "<Error><Code>NoSuchKey</Code><Message>m", none},
+		{"tags that do not match", "<Error><Code>NoSuchKey</Message></Error>", none},
+		{"code with a line break", "<Error><Code>No\nSuchKey</Code></Error>", none},
+		{"code too long", "<Error><Code>" + strings.Repeat("a", 65) + "</Code></Error>", none},
+		{"code that is not UTF-8", "<Error><Code>No\xffSuchKey</Code></Error>", none},
+		{"other encoding", `<?xml version="1.0" encoding="UTF-16"?><Error><Code>X</Code></Error>`, none},
+		{"entities of its own", `<!DOCTYPE Error [<!ENTITY a "NoSuchKey">]><Error><Code>&a;</Code></Error>`, none},
+		{"entity bomb", `<!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]><Error><Code>X</Code><Message>&c;</Message></Error>`, none},
+		{"external entity", `<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><Error><Code>X</Code><Message>&a;</Message></Error>`, none},
+		{"beyond the limit", "<Error>" + strings.Repeat(" ", 16<<10) + "<Code>X</Code></Error>", none},
+		{"deep", strings.Repeat("<Error>", 2000), none},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := parseS3Error([]byte(tc.doc)); got != tc.want {
+				t.Errorf("got  %+v\nwant %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzParseS3Error(f *testing.F) {
+	f.Add([]byte(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><Message>m</Message><RequestId>1</RequestId><HostId>2=</HostId></Error>`))
+	f.Add([]byte(`<Error><Code>InvalidRange</Code><ActualObjectSize>10</ActualObjectSize><Region>eu</Region></Error>`))
+	f.Add([]byte(`<!DOCTYPE l [<!ENTITY a "aaaa">]><Error><Code>&a;</Code></Error>`))
+	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,256}$`)
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		e := parseS3Error(doc)
+		for _, s := range []string{e.Code, e.Region, e.RequestID, e.HostID} {
+			if !field.MatchString(s) {
+				t.Fatalf("%q: %+v", doc, e)
+			}
+		}
+		if e.ActualObjectSize < -1 || len(e.Message) > 1024 || !utf8.ValidString(e.Message) || e.Code == "" && e != (s3ErrorDoc{ActualObjectSize: -1}) {
+			t.Fatalf("%q: %+v", doc, e)
+		}
+		if o := classify(404, e.Code); o == nil || o.status < 400 {
+			t.Fatalf("%q: %+v", doc, o)
+		}
+	})
+}
+
+func TestClassify(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status int
+		code   string
+		want   int
+		reason string
+	}{
+		{"no such key", 404, "NoSuchKey", 404, "no_such_key"},
+		{"no such version", 404, "NoSuchVersion", 404, "no_such_version"},
+		{"delete marker by version", 405, "MethodNotAllowed", 404, "delete_marker"},
+		{"delete marker by version, to HEAD", 405, "", 404, "delete_marker"},
+		{"denied", 403, "AccessDenied", 403, "access_denied"},
+		{"all access disabled", 403, "AllAccessDisabled", 403, "access_denied"},
+		{"archived", 403, "InvalidObjectState", 403, "object_archived"},
+		{"precondition", 412, "PreconditionFailed", 412, "precondition_failed"},
+		{"range", 416, "InvalidRange", 416, "invalid_range"},
+		{"part number", 416, "InvalidPartNumber", 416, "invalid_range"},
+		{"key too long", 400, "KeyTooLongError", 400, "bad_key"},
+		{"malformed version id", 400, "InvalidArgument", 400, "bad_key"},
+		{"customer's key is missing", 400, "InvalidRequest", 502, "protocol"},
+
+		{"no such bucket", 404, "NoSuchBucket", 502, "no_such_bucket"},
+		{"KMS", 400, "KMS.DisabledException", 502, "kms"},
+		{"KMS, a code to come", 400, "KMS.SomethingNew", 502, "kms"},
+		{"KMS of MinIO, no permission", 403, "kms:NotAuthorized", 502, "kms"},
+		{"KMS of MinIO, no key", 404, "kms:KeyNotFound", 502, "kms"},
+		{"unknown access key", 403, "InvalidAccessKeyId", 502, "access_key"},
+		{"unknown access key of versitygw", 404, "XAdminUserNotFound", 502, "access_key"},
+		{"wrong secret", 403, "SignatureDoesNotMatch", 502, "signature"},
+		{"session token expired", 400, "ExpiredToken", 502, "session_token"},
+		{"session token invalid", 400, "InvalidToken", 502, "session_token"},
+		{"session token must be refreshed", 400, "TokenRefreshRequired", 502, "session_token"},
+		{"account", 403, "AccountProblem", 502, "account"},
+		{"clock", 403, "RequestTimeTooSkewed", 502, "clock_skew"},
+		{"wrong region in the scope", 400, "AuthorizationHeaderMalformed", 502, "region"},
+		{"permanent redirect", 301, "PermanentRedirect", 502, "redirect_region"},
+		{"temporary redirect", 307, "TemporaryRedirect", 502, "redirect_region"},
+		{"redirect without document", 301, "", 502, "redirect_region"},
+		{"redirect of another kind", 308, "", 502, "redirect_region"},
+		{"internal error", 500, "InternalError", 502, "internal_error"},
+		{"slow down", 503, "SlowDown", 503, "slow_down"},
+		{"unavailable", 503, "ServiceUnavailable", 503, "slow_down"},
+		{"MinIO starts", 503, "XMinioServerNotInitialized", 503, "slow_down"},
+		{"request timeout of S3", 400, "RequestTimeout", 504, "timeout"},
+		{"request timeout of MinIO", 503, "RequestTimeout", 504, "timeout"},
+
+		{"404 alone", 404, "", 404, "no_such_key"},
+		{"404 of unknown code is not absence", 404, "NoSuchConfiguration", 502, "protocol"},
+		{"403 alone", 403, "", 403, "access_denied"},
+		{"403 of unknown code", 403, "SomethingNew", 403, "access_denied"},
+		{"405 of unknown code", 405, "SomethingNew", 502, "protocol"},
+		{"400 alone", 400, "", 502, "protocol"},
+		{"401 alone", 401, "", 502, "protocol"},
+		{"409 alone", 409, "", 502, "protocol"},
+		{"412 alone", 412, "", 412, "precondition_failed"},
+		{"416 alone", 416, "", 416, "invalid_range"},
+		{"408 alone", 408, "", 504, "timeout"},
+		{"429 alone", 429, "", 503, "slow_down"},
+		{"500 of unknown code", 500, "SomethingNew", 502, "internal_error"},
+		{"501 alone", 501, "", 502, "internal_error"},
+		{"503 alone", 503, "", 503, "slow_down"},
+		{"504 alone", 504, "", 504, "timeout"},
+		{"no status of HTTP", 999, "", 502, "protocol"},
+		{"success is none here", 204, "", 502, "protocol"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := classify(tc.status, tc.code)
+			if o.status != tc.want || o.reason != tc.reason {
+				t.Errorf("classify(%d, %q): %d %s, want %d %s", tc.status, tc.code, o.status, o.reason, tc.want, tc.reason)
+			}
+			if again := classify(tc.status, tc.code); again != o {
+				t.Error("the outcome is not the table's own")
+			}
+		})
+	}
+}
+
+// The public half of an outcome must not tell what the log tells, and 503 must
+// say when to come back.
+func TestS3Outcomes(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z][a-z_]*$`)
+	code := regexp.MustCompile(`^[A-Z][A-Za-z0-9.]*$`)
+	public := make(map[string]int) // status by public code
+	for c, o := range s3Codes {
+		if !code.MatchString(c) || len(c) > maxS3Code || word(c, maxS3Code) != c {
+			t.Errorf("%q cannot be a code of a document", c)
+		}
+		if !name.MatchString(o.code) || !name.MatchString(o.reason) || o.message == "" {
+			t.Errorf("%s: %+v", c, *o)
+		}
+		if (o.status == 503) != (o.retryAfter > 0) {
+			t.Errorf("%s: status %d with Retry-After %d", c, o.status, o.retryAfter)
+		}
+		if strings.Contains(o.message, c) {
+			t.Errorf("%s: the message %q has the origin's code", c, o.message)
+		}
+		if s := public[o.code]; s != 0 && s != o.status {
+			t.Errorf("%s: public code %s stands for %d and %d", c, o.code, s, o.status)
+		}
+		public[o.code] = o.status
+	}
+}
