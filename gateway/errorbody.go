@@ -3,23 +3,134 @@ package gateway
 import (
 	"bytes"
 	"strconv"
+	"unicode/utf8"
 )
 
-// appendErrorBody appends the body of an error: JSON, or plain text.
+// appendErrorBody appends the body of an error: a JSON object, or lines of plain
+// text. code is for programs, message for people. Any bytes are safe in the
+// strings: in JSON they are escaped, in plain text control bytes become spaces.
 func appendErrorBody(dst []byte, plain bool, status int, code, message string, requestID []byte) []byte {
 	if plain {
-		dst = strconv.AppendInt(dst, int64(status), 10)
-		dst = append(append(append(append(dst, ' '), code...), ": "...), message...)
-		return append(append(append(dst, "\nrequest id: "...), requestID...), '\n')
+		dst = append(strconv.AppendInt(dst, int64(status), 10), ' ')
+		dst = append(appendLine(dst, code), ": "...)
+		dst = append(appendLine(dst, message), '\n')
+		if len(requestID) > 0 {
+			dst = append(dst, "request id: "...)
+			dst = append(appendLine(dst, requestID), '\n')
+		}
+		return dst
 	}
-	dst = append(append(dst, `{"error":"`...), code...)
-	dst = append(append(dst, `","message":"`...), message...)
-	dst = strconv.AppendInt(append(dst, `","status":`...), int64(status), 10)
-	dst = append(append(dst, `,"request_id":"`...), requestID...)
-	return append(dst, "\"}\n"...)
+	dst = appendJSONString(append(dst, `{"error":`...), code)
+	dst = appendJSONString(append(dst, `,"message":`...), message)
+	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(status), 10)
+	dst = appendJSONString(append(dst, `,"request_id":`...), requestID)
+	return append(dst, '}', '\n')
 }
 
-// prefersPlain tells whether a client rather takes plain text than JSON.
+// appendLine appends s without control bytes.
+func appendLine[T string | []byte](dst []byte, s T) []byte {
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c == 0x7f {
+			c = ' '
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// appendJSONString appends s as a string of JSON, RFC 8259 section 7. Bytes that
+// are not UTF-8 become U+FFFD. What begins a tag in HTML is escaped, too.
+func appendJSONString[T string | []byte](dst []byte, s T) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ' || c == 0x7f || c == '<' || c == '>' || c == '&':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+		default:
+			var word [utf8.UTFMax]byte
+			r, n := utf8.DecodeRune(word[:copy(word[:], s[i:])])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(dst, '"')
+}
+
+// prefersPlain tells whether an Accept header gives text/plain a higher weight
+// than application/json, RFC 9110 section 12.5.1. Absent, equal, or "*/*": no.
+// Elements that are not understood do not count.
 func prefersPlain(accept []byte) bool {
-	return bytes.Contains(accept, []byte("text/plain")) && !bytes.Contains(accept, []byte("application/json"))
+	var plain, json mediaWeight
+	for more := len(accept) > 0; more; {
+		var element []byte
+		element, accept, more = bytes.Cut(accept, []byte(","))
+		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
+		mediaRange = trimOWS(mediaRange)
+		weight, ok := weightOf(parameters)
+		if !ok {
+			continue
+		}
+		switch {
+		case bytes.EqualFold(mediaRange, []byte("text/plain")):
+			plain.set(weight, 3)
+		case bytes.EqualFold(mediaRange, []byte("text/*")):
+			plain.set(weight, 2)
+		case bytes.EqualFold(mediaRange, []byte("application/json")):
+			json.set(weight, 3)
+		case bytes.EqualFold(mediaRange, []byte("application/*")):
+			json.set(weight, 2)
+		case string(mediaRange) == "*/*":
+			plain.set(weight, 1)
+			json.set(weight, 1)
+		}
+	}
+	return plain.weight > json.weight
+}
+
+// mediaWeight is the weight that an Accept header gives one media type, in
+// thousandths: the weight of the most precise range that covers it.
+type mediaWeight struct{ weight, precision int }
+
+func (m *mediaWeight) set(weight, precision int) {
+	if precision > m.precision {
+		m.weight, m.precision = weight, precision
+	}
+}
+
+// weightOf returns the weight q among the parameters of a media range, in
+// thousandths; 1000 if there is none.
+func weightOf(parameters []byte) (thousandths int, ok bool) {
+	for len(parameters) > 0 {
+		var p []byte
+		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
+		name, value, _ := bytes.Cut(trimOWS(p), []byte("="))
+		if len(name) == 1 && name[0]|0x20 == 'q' {
+			return parseWeight(value)
+		}
+	}
+	return 1000, true
+}
+
+// parseWeight parses a qvalue, RFC 9110 section 12.4.2: 0 to 1, with up to three
+// decimals.
+func parseWeight(v []byte) (thousandths int, ok bool) {
+	if len(v) == 0 || len(v) > len("0.123") || v[0] != '0' && v[0] != '1' || len(v) > 1 && v[1] != '.' {
+		return 0, false
+	}
+	thousandths = 1000 * int(v[0]-'0')
+	for i, scale := 2, 100; i < len(v); i, scale = i+1, scale/10 {
+		if v[i] < '0' || v[i] > '9' {
+			return 0, false
+		}
+		thousandths += scale * int(v[i]-'0')
+	}
+	return thousandths, thousandths <= 1000
 }
