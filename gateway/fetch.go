@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -69,11 +70,14 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
 			x.fail(ctx, problemProtocol)
 		}
 	case fasthttp.StatusRequestedRangeNotSatisfiable:
-		if !f.ranged {
+		switch {
+		case f.ranged:
+			x.answerUnsatisfiable(ctx)
+		case x.part():
+			x.answerError(ctx) // no such part
+		default:
 			x.fail(ctx, problemProtocol)
-			return
 		}
-		x.answerUnsatisfiable(ctx)
 	default:
 		x.answerError(ctx)
 	}
@@ -91,8 +95,8 @@ func (x *exchange) readConditions(h *fasthttp.RequestHeader) byteRange {
 		return byteRange{}
 	}
 	v := h.Peek(fasthttp.HeaderRange)
-	if v == nil {
-		return byteRange{}
+	if v == nil || x.part() {
+		return byteRange{} // S3 takes either a range or a part
 	}
 	rng := parseRange(v)
 	if rng.kind == rangeMulti {
@@ -101,6 +105,12 @@ func (x *exchange) readConditions(h *fasthttp.RequestHeader) byteRange {
 	x.pre.ifRange = h.Peek(fasthttp.HeaderIfRange)
 	return rng
 }
+
+// part tells whether the request asks for a part of a multipart object, which
+// S3 answers like a range: by 206 with Content-Range.
+func (x *exchange) part() bool { return bytes.HasPrefix(x.query, partNumber) }
+
+var partNumber = []byte("partNumber=") // first in a canonical query
 
 // joinLines returns the value of a list header; several lines are one list.
 func joinLines(h *fasthttp.RequestHeader, name string) []byte {

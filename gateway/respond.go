@@ -19,7 +19,7 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		return
 	}
 	code := x.up.Header.StatusCode()
-	if code == fasthttp.StatusPartialContent && !(f.ranged && x.partHolds(rng)) {
+	if code == fasthttp.StatusPartialContent && !x.rangeHolds(f, rng) {
 		x.fail(ctx, problemProtocol)
 		return
 	}
@@ -64,14 +64,17 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 	ctx.Response.SetBodyStream(x, int(x.up.Length()))
 }
 
-// partHolds tells whether a 206 is the part that was asked for.
-func (x *exchange) partHolds(rng byteRange) bool {
+// rangeHolds tells whether a 206 is what was asked for.
+func (x *exchange) rangeHolds(f forward, rng byteRange) bool {
 	first, last, size, err := parseContentRange(x.up.Header.Peek(fasthttp.HeaderContentRange))
 	if err != nil || first < 0 || last-first+1 != x.up.Length() {
 		return false
 	}
+	if x.part() {
+		return true
+	}
 	wantFirst, wantLast, ok := rng.resolve(size)
-	return ok && first == wantFirst && last == wantLast
+	return f.ranged && ok && first == wantFirst && last == wantLast
 }
 
 // answerNotModified answers 304 with the headers that RFC 9110 section 15.4.5

@@ -73,6 +73,29 @@ func threatSigning(t *testing.T) {
 			}
 		}
 	})
+	t.Run("T26_part_of_an_object", func(t *testing.T) {
+		parts := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") != "" || r.URL.Query().Get("partNumber") != "2" {
+				w.WriteHeader(416)
+				fmt.Fprint(w, "<Error><Code>InvalidPartNumber</Code></Error>")
+				return
+			}
+			w.Header().Set("Content-Range", "bytes 4-7/8")
+			w.Header().Set("Content-Length", "4")
+			w.WriteHeader(206)
+			fmt.Fprint(w, "part")
+		})
+		gw := startGateway(t, oneBucket("/pub", parts.URL, "allow_query: [partNumber]"))
+		for _, m := range []string{"GET", "HEAD"} {
+			r, body := gw.do(m, "/pub/x?partNumber=2", "Range: bytes=0-1")
+			if r.StatusCode != 206 || r.Header.Get("Content-Range") != "bytes 4-7/8" || m == "GET" && string(body) != "part" {
+				t.Errorf("%s: status %d, %q, body %q", m, r.StatusCode, r.Header.Get("Content-Range"), body)
+			}
+			if r, _ := gw.do(m, "/pub/x?partNumber=3"); r.StatusCode != 416 {
+				t.Errorf("%s of a missing part: status %d", m, r.StatusCode)
+			}
+		}
+	})
 	t.Run("T28_client_headers_stay_here", func(t *testing.T) {
 		r, _ := gw.do("GET", "/pub/x", "Authorization: Bearer client", "Cookie: c=1", "X-Auth-Token: t", "X-Amz-Date: 1", "x-amz-acl: public-read",
 			"X-Amz-Security-Token: mine", "Forwarded: for=1.2.3.4", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil", "Accept-Encoding: gzip", "Origin: http://evil")
