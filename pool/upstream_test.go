@@ -1,0 +1,275 @@
+package pool
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// blocking is an origin that answers each request only after a value from next.
+func blocking(t *testing.T) (s *scripted, next chan bool) {
+	next = make(chan bool)
+	return startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+		if keep, ok := <-next; !ok || !keep {
+			return false
+		}
+		io.WriteString(c, ok("body"))
+		return true
+	}), next
+}
+
+// waiting waits until n exchanges wait for a connection of u.
+func waiting(t *testing.T, u *Upstream, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		var s Stats
+		if u.UpdateStats(&s); s.Waiting == n {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d waiting, want %d", s.Waiting, n)
+		}
+	}
+}
+
+func TestQueue(t *testing.T) {
+	one := func(o *Options) { o.MaxConns = 1 }
+	t.Run("a freed connection goes to the one that waits longest", func(t *testing.T) {
+		s, next := blocking(t)
+		u := s.upstream(one)
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				if _, body, err := fetch(u); body != "body" || err != nil {
+					t.Errorf("%d: %q %v", i, body, err)
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+			})
+			if i == 0 {
+				for s.requests.Load() == 0 {
+					runtime.Gosched()
+				}
+			} else {
+				waiting(t, u, i)
+			}
+		}
+		for i := range 4 {
+			next <- true
+			for {
+				mu.Lock()
+				n := len(order)
+				mu.Unlock()
+				if n > i {
+					break
+				}
+				runtime.Gosched()
+			}
+		}
+		wg.Wait()
+		for i, n := range order {
+			if i != n {
+				t.Fatalf("served in the order %v", order)
+			}
+		}
+		if n := s.conns.Load(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		idle(t, u, 1)
+	})
+	t.Run("a closed connection's place goes to the one that waits", func(t *testing.T) {
+		s, next := blocking(t)
+		u := s.upstream(one)
+		results := make(chan error, 2)
+		for i := range 2 {
+			go func() { _, _, err := fetch(u); results <- err }()
+			if i == 0 {
+				for s.requests.Load() == 0 {
+					runtime.Gosched()
+				}
+			}
+		}
+		waiting(t, u, 1)
+		next <- false // the first connection breaks
+		want(t, <-results, ReasonReset, PhaseHead, true)
+		next <- true
+		if err := <-results; err != nil {
+			t.Errorf("the one that waited: %v", err)
+		}
+		if n := s.conns.Load(); n != 2 {
+			t.Errorf("%d connections, want 2", n)
+		}
+		idle(t, u, 1)
+	})
+	t.Run("the wait ends by its deadline", func(t *testing.T) {
+		s, next := blocking(t)
+		u := s.upstream(one, func(o *Options) { o.QueueTimeout = 50 * time.Millisecond })
+		done := make(chan error, 1)
+		go func() { _, _, err := fetch(u); done <- err }()
+		for s.requests.Load() == 0 {
+			runtime.Gosched()
+		}
+		_, _, err := fetch(u)
+		want(t, err, ReasonQueue, PhaseQueue, false)
+		waiting(t, u, 0)
+		next <- true
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		var stats Stats
+		if u.UpdateStats(&stats); stats.QueueTimeouts != 1 {
+			t.Errorf("%+v", stats)
+		}
+		idle(t, u, 1)
+	})
+	t.Run("a stale connection handed to a waiter is replaced", func(t *testing.T) {
+		s := startScripted(t, false, answer(ok("body")))
+		u := s.upstream(one)
+		if _, _, err := fetch(u); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := u.acquire(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		go func() { _, _, err := fetch(u); got <- err }()
+		waiting(t, u, 1)
+		c.tcp.CloseRead() // reads as closed by the origin
+		u.release(c)
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		idle(t, u, 1)
+	})
+}
+
+func TestCloseOfUpstream(t *testing.T) {
+	s, next := blocking(t)
+	u := s.upstream(func(o *Options) { o.MaxConns = 1 })
+	first := make(chan error, 1)
+	go func() { _, _, err := fetch(u); first <- err }()
+	for s.requests.Load() == 0 {
+		runtime.Gosched()
+	}
+	second := make(chan error, 1)
+	go func() { _, _, err := fetch(u); second <- err }()
+	waiting(t, u, 1)
+	u.Close()
+	want(t, <-second, ReasonClosed, PhaseQueue, false)
+	next <- true
+	if err := <-first; err != nil {
+		t.Errorf("the exchange under way: %v", err)
+	}
+	idle(t, u, 0)
+	_, _, err := fetch(u)
+	want(t, err, ReasonClosed, PhaseQueue, false)
+}
+
+func TestCloseOfIdleConnections(t *testing.T) {
+	s := startScripted(t, false, answer(ok("body")))
+	u := s.upstream()
+	if _, _, err := fetch(u); err != nil {
+		t.Fatal(err)
+	}
+	idle(t, u, 1)
+	u.Close()
+	idle(t, u, 0)
+}
+
+func TestAges(t *testing.T) {
+	t.Run("idle connections are closed", func(t *testing.T) {
+		u := startScripted(t, false, answer(ok("body"))).upstream(func(o *Options) { o.KeepIdle = 30 * time.Millisecond })
+		for range 2 {
+			if _, _, err := fetch(u); err != nil {
+				t.Fatal(err)
+			}
+			idle(t, u, 0)
+		}
+	})
+	t.Run("an idle connection past its time is not used", func(t *testing.T) {
+		s := startScripted(t, false, answer(ok("body")))
+		u := s.upstream(func(o *Options) { o.KeepIdle = time.Hour })
+		if _, _, err := fetch(u); err != nil {
+			t.Fatal(err)
+		}
+		u.mu.Lock()
+		u.idle[0].idleAt = time.Now().Add(-2 * time.Hour)
+		u.mu.Unlock()
+		if _, _, err := fetch(u); err != nil || s.conns.Load() != 2 {
+			t.Errorf("%d connections, %v", s.conns.Load(), err)
+		}
+	})
+	t.Run("the reaper leaves younger ones", func(t *testing.T) {
+		next := make(chan bool)
+		s := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+			<-next
+			io.WriteString(c, ok("body"))
+			return true
+		})
+		u := s.upstream(func(o *Options) { o.KeepIdle = time.Hour })
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { fetch(u) })
+		}
+		for s.requests.Load() < 2 {
+			runtime.Gosched()
+		}
+		next <- true
+		next <- true
+		wg.Wait()
+		idle(t, u, 2)
+		u.mu.Lock()
+		u.idle[0].idleAt = time.Now().Add(-2 * time.Hour)
+		u.mu.Unlock()
+		u.reap()
+		idle(t, u, 1)
+	})
+	t.Run("old connections are not kept", func(t *testing.T) {
+		s := startScripted(t, false, answer(ok("body")))
+		u := s.upstream(func(o *Options) { o.MaxAge = time.Nanosecond })
+		for range 3 {
+			if _, _, err := fetch(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := s.conns.Load(); n != 3 {
+			t.Errorf("%d connections, want 3", n)
+		}
+		idle(t, u, 0)
+	})
+}
+
+func TestBuffersLimit(t *testing.T) {
+	s, next := blocking(t)
+	u := s.upstream(func(o *Options) { o.Buffers = NewBuffers(DefaultBufferSize, 1) })
+	done := make(chan error, 1)
+	go func() { _, _, err := fetch(u); done <- err }()
+	for s.requests.Load() == 0 {
+		runtime.Gosched()
+	}
+	_, _, err := fetch(u)
+	want(t, err, ReasonBuffers, PhaseQueue, false)
+	next <- true
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	idle(t, u, 1)
+	if n := NewBuffers(1, 0).Size(); n != maxHead {
+		t.Errorf("a buffer that holds no head: %d bytes", n)
+	}
+}
+
+func TestOptionsAreRequired(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("an Upstream without an address is made")
+		}
+	}()
+	NewUpstream(Options{})
+}
