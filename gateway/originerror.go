@@ -12,14 +12,14 @@ const documentLimit = 16 << 10
 // answerError answers for an error status of the origin. Its document is read
 // for the code and for the log; nothing of it reaches the client.
 func (x *exchange) answerError(ctx *fasthttp.RequestCtx) {
-	status := x.up.Header.StatusCode()
+	status, head := x.up.Header.StatusCode(), x.sentHead
 	doc, err := x.errorDocument(status)
 	if err != nil {
 		x.bucket.countUpstreamError(err)
 		x.failUpstream(ctx, err)
 		return
 	}
-	if doc.Code == "" && x.sentHead && unclear(status) {
+	if doc.Code == "" && head && unclear(status) {
 		x.bucket.metrics.upstreamError(problemHeadError.reason)
 		x.fail(ctx, problemHeadError)
 		return
@@ -56,7 +56,7 @@ func (x *exchange) errorDocument(status int) (s3ErrorDoc, error) {
 		}
 	}
 	raw, err := x.up.Document(documentLimit)
-	if err != nil && len(raw) == 0 {
+	if err != nil {
 		return s3ErrorDoc{}, err
 	}
 	return parseS3Error(raw), nil

@@ -243,6 +243,8 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 		return doc, ioError(PhaseBody, true, err)
 	}
 	switch {
+	case x.rest >= 0 && int64(len(doc)) < min(x.rest, int64(limit)):
+		return doc, ioError(PhaseBody, true, io.ErrUnexpectedEOF)
 	case x.rest >= 0 && int64(len(doc)) == x.rest:
 		x.rest = 0
 	case chunked && x.endOfChunks(r):

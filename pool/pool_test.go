@@ -524,6 +524,20 @@ func TestDocument(t *testing.T) {
 			}
 		})
 	}
+	t.Run("broken off", func(t *testing.T) {
+		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+			io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 800\r\n\r\nhalf")
+			return false
+		}).upstream()
+		var x Exchange
+		if err := u.Do(&x, []byte(getHead), false); err != nil {
+			t.Fatal(err)
+		}
+		_, err := x.Document(1 << 10)
+		want(t, err, ReasonTruncated, PhaseBody, true)
+		x.Close()
+		idle(t, u, 0)
+	})
 	t.Run("a drip ends by the deadline", func(t *testing.T) {
 		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, "HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\n\r\n")
