@@ -39,6 +39,21 @@ func mustConfig(t testing.TB, yaml string) *config.Config {
 	return c
 }
 
+// handlerGateway is a gateway whose handler is called without a listener.
+func handlerGateway(t testing.TB, endpoint, logLevel string) *Gateway {
+	t.Helper()
+	c := mustConfig(t, oneBucket("/pub", endpoint))
+	o := NewOptions()
+	o.LogLevel = logLevel
+	o.Output = io.Discard
+	g, err := newGateway(o, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.generation.Load().close() })
+	return g
+}
+
 // startGateway runs a gateway over the configuration text. It is stopped, and
 // must stop cleanly, at the end of the test.
 func startGateway(t *testing.T, yaml string, tune ...func(*Options)) *testGateway {

@@ -120,6 +120,9 @@ func (r *readiness) run(g *Gateway, group []*bucket) {
 	for i := 0; ; i++ {
 		b := group[i%len(group)]
 		reason, shared := b.probe()
+		if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
+			reason, shared = r.last(b), false // it never left: no news of the origin
+		}
 		r.record(group, b, reason, shared)
 		if reason != "" {
 			g.log.Debug().Str("bucket", b.name).Str("reason", reason).Msg("bucket is not reachable")
@@ -140,6 +143,13 @@ func (r *readiness) run(g *Gateway, group []*bucket) {
 			return
 		}
 	}
+}
+
+// last returns the reason that the last probe of b found.
+func (r *readiness) last(b *bucket) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.states[b].Reason
 }
 
 // record notes the result of probing b. A fault of the origin or the credential

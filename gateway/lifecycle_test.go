@@ -221,7 +221,7 @@ func TestLimits(t *testing.T) {
 // TestListenerConnections holds what writev and splice depend on: the server
 // sees bare TCP connections with their options set.
 func TestListenerConnections(t *testing.T) {
-	g := handlerGateway(t, "http://127.0.0.1:1")
+	g := handlerGateway(t, "http://127.0.0.1:1", "warn")
 	g.address = "127.0.0.1:0"
 	l, err := g.listen()
 	if err != nil {
@@ -298,7 +298,7 @@ func TestStartRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	busy := handlerGateway(t, "http://127.0.0.1:1")
+	busy := handlerGateway(t, "http://127.0.0.1:1", "warn")
 	busy.address = taken.Addr().String()
 	if err := busy.Run(make(chan os.Signal)); err == nil || !strings.Contains(err.Error(), "-listen.address") {
 		t.Errorf("a taken port: %v", err)

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -55,21 +54,6 @@ func s3Response(size int) []byte {
 		size, strings.Repeat("x", size))
 }
 
-// handlerGateway is a gateway whose handler is called without a listener.
-func handlerGateway(t testing.TB, endpoint string) *Gateway {
-	t.Helper()
-	c := mustConfig(t, oneBucket("/pub", endpoint))
-	o := NewOptions()
-	o.LogLevel = "warn"
-	o.Output = io.Discard
-	g, err := newGateway(o, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { g.generation.Load().close() })
-	return g
-}
-
 // request returns a context with a parsed request for target.
 func request(t testing.TB, head string) *fasthttp.RequestCtx {
 	t.Helper()
@@ -83,10 +67,16 @@ func request(t testing.TB, head string) *fasthttp.RequestCtx {
 
 const proxyHead = "GET /pub/dir/object.txt HTTP/1.1\r\nHost: gateway.test\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n"
 
-// TestProxyAllocs guards the whole handler on a proxied 1 KiB GET, with metrics
-// and without the access line.
+// TestProxyAllocs guards the whole handler on a proxied 1 KiB GET, with metrics,
+// without and with the access line.
 func TestProxyAllocs(t *testing.T) {
-	g := handlerGateway(t, quietOrigin(t, s3Response(1<<10)))
+	for _, level := range []string{"warn", "info"} {
+		t.Run("log level "+level, func(t *testing.T) { testProxyAllocs(t, level) })
+	}
+}
+
+func testProxyAllocs(t *testing.T, level string) {
+	g := handlerGateway(t, quietOrigin(t, s3Response(1<<10)), level)
 	ctx := request(t, proxyHead)
 	serve := func() {
 		g.handle(ctx)
@@ -108,7 +98,7 @@ func TestProxyAllocs(t *testing.T) {
 // BenchmarkProxy/1KiB is a proxied GET inside the process.
 func BenchmarkProxy(b *testing.B) {
 	b.Run("1KiB", func(b *testing.B) {
-		g := handlerGateway(b, quietOrigin(b, s3Response(1<<10)))
+		g := handlerGateway(b, quietOrigin(b, s3Response(1<<10)), "warn")
 		ctx := request(b, proxyHead)
 		b.ReportAllocs()
 		b.SetBytes(1 << 10)
