@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"flag"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFlags(t *testing.T) {
+	o := NewOptions()
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	groups := o.RegisterFlags(fs)
+	grouped := map[string]int{}
+	for _, g := range groups {
+		for _, n := range g.Names {
+			grouped[n]++
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		if grouped[f.Name] != 1 {
+			t.Errorf("-%s is in %d groups", f.Name, grouped[f.Name])
+		}
+		if len(f.Usage) < 40 {
+			t.Errorf("-%s teaches little: %q", f.Name, f.Usage)
+		}
+	})
+	var help strings.Builder
+	PrintFlags(&help, fs, groups)
+	for line := range strings.Lines(help.String()) {
+		if len(line) > 82 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	for _, text := range []string{"-stream.buffer-size size (default 64KiB)", "-gc.memory-limit size (default 0)", "-limit.connections number (default -1)", "Listener:"} {
+		if !strings.Contains(help.String(), text) {
+			t.Errorf("the help lacks %q", text)
+		}
+	}
+
+	err := fs.Parse([]string{"-config", "c.yaml", "-listen.address", ":1", "-listen.header-timeout", "1s", "-listen.idle-timeout", "2s",
+		"-listen.read-buffer", "32KiB", "-listen.write-buffer", "8KiB", "-stream.buffer-size", "128KiB", "-stream.buffers", "3", "-stream.min-rate", "2KiB",
+		"-stream.min-rate-window", "5s", "-limit.connections", "4", "-limit.connections-per-address", "5", "-limit.in-flight", "6", "-gc.percent", "50",
+		"-gc.memory-limit", "4GiB", "-log.level", "warn", "-log.format", "text", "-shutdown.drain", "7s", "-shutdown.timeout", "8s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Options{ConfigPath: "c.yaml", Address: ":1", HeaderTimeout: time.Second, IdleTimeout: 2 * time.Second, ReadBuffer: 32 << 10, WriteBuffer: 8 << 10,
+		StreamBuffer: 128 << 10, StreamBuffers: 3, MinRate: 2 << 10, MinRateWindow: 5 * time.Second, MaxConns: 4, MaxConnsPerAddress: 5, MaxInFlight: 6,
+		GCPercent: 50, MemoryLimit: 4 << 30, LogLevel: "warn", LogFormat: "text", Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second}
+	if *o != want {
+		t.Errorf("flags give %+v, want %+v", *o, want)
+	}
+	if err := o.validate(); err != nil {
+		t.Error(err)
+	}
+	for _, args := range [][]string{{"-stream.min-rate", "3GiB"}, {"-listen.read-buffer", "much"}} {
+		if err := fs.Parse(args); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+}
+
+func TestOptionsAreValidated(t *testing.T) {
+	if err := NewOptions().validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	for name, change := range map[string]func(*Options){
+		"-listen.read-buffer":     func(o *Options) { o.ReadBuffer = 1 },
+		"-listen.write-buffer":    func(o *Options) { o.WriteBuffer = 2 << 20 },
+		"-stream.buffer-size":     func(o *Options) { o.StreamBuffer = 1 << 10 },
+		"-listen.header-timeout":  func(o *Options) { o.HeaderTimeout = 0 },
+		"-listen.idle-timeout":    func(o *Options) { o.IdleTimeout = -1 },
+		"-stream.buffers":         func(o *Options) { o.StreamBuffers = -1 },
+		"-stream.min-rate ":       func(o *Options) { o.MinRate = -1 },
+		"-stream.min-rate-window": func(o *Options) { o.MinRateWindow = 0 },
+		"-limit":                  func(o *Options) { o.MaxInFlight = -2 },
+		"-gc":                     func(o *Options) { o.GCPercent = -1 },
+		"-shutdown":               func(o *Options) { o.Drain = -1 },
+		"-log.level":              func(o *Options) { o.LogLevel = "loud" },
+		"-log.format":             func(o *Options) { o.LogFormat = "xml" },
+	} {
+		o := NewOptions()
+		change(o)
+		if err := o.validate(); err == nil || !strings.HasPrefix(strings.TrimPrefix(err.Error(), "the "), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWriteTimeoutFollowsTheMinimumRate(t *testing.T) {
+	o := NewOptions()
+	if got, want := o.writeTimeout(), 94*time.Second; got != want {
+		t.Errorf("%s, want %s: the window, and 64 KiB at 1 KiB/s", got, want)
+	}
+	o.MinRate = 0
+	if o.writeTimeout() <= 0 {
+		t.Error("without a minimum rate a client that never reads would hold a connection for ever")
+	}
+}
+
+func TestTextLog(t *testing.T) {
+	origin := startOrigin(t, serveText("x"))
+	gw := startGateway(t, oneBucket("/pub", origin.URL), func(o *Options) { o.LogFormat = "text" })
+	gw.do("GET", "/pub/x")
+	gw.log.waitFor(t, "INF request")
+	gw.log.waitFor(t, "path=/pub/x")
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestUUIDv7(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	seen := make(map[string]bool)
+	for range 10_000 {
+		s := string(appendUUIDv7(nil, now))
+		u, err := uuid.Parse(s)
+		if err != nil || u.Version() != 7 || u.Variant() != uuid.RFC4122 {
+			t.Fatalf("%s: %v, version %d, variant %s", s, err, u.Version(), u.Variant())
+		}
+		sec, nsec := u.Time().UnixTime()
+		if got := time.Unix(sec, nsec); got.UnixMilli() != now.UnixMilli() {
+			t.Fatalf("%s is of %s, want %s", s, got, now)
+		}
+		if seen[s] {
+			t.Fatalf("%s twice", s)
+		}
+		seen[s] = true
+	}
+}
+
+func TestWellFormedID(t *testing.T) {
+	for id, want := range map[string]bool{
+		"abc-DEF_0.9": true, strings.Repeat("a", 128): true,
+		"": false, strings.Repeat("a", 129): false, "a b": false, "a\nb": false, `a"b`: false, "ä": false, "a/b": false,
+	} {
+		if got := wellFormedID([]byte(id)); got != want {
+			t.Errorf("%q: %t", id, got)
+		}
+	}
+}
+
+func TestForwardedClient(t *testing.T) {
+	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  string
+	}{
+		{"none", nil, "10.0.0.1"},
+		{"one", []string{"192.0.2.7"}, "192.0.2.7"},
+		{"the last untrusted counts", []string{"198.51.100.1, 192.0.2.7, 10.9.9.9"}, "192.0.2.7"},
+		{"lines are one list", []string{"198.51.100.1", "192.0.2.7", "10.9.9.9"}, "192.0.2.7"},
+		{"all trusted", []string{"10.1.1.1,10.2.2.2"}, "10.1.1.1"},
+		{"IPv6 through a trusted one", []string{"2001:db8::1, fd00::5"}, "2001:db8::1"},
+		{"mapped IPv4", []string{"::ffff:192.0.2.7"}, "192.0.2.7"},
+		{"nonsense stops the reading", []string{"192.0.2.7, unknown, 10.3.3.3"}, "10.3.3.3"},
+		{"a port is nonsense", []string{"192.0.2.7:80"}, "10.0.0.1"},
+		{"empty", []string{""}, "10.0.0.1"},
+	} {
+		var lines [][]byte
+		for _, l := range c.lines {
+			lines = append(lines, []byte(l))
+		}
+		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), lines); got.String() != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestPeerAddr(t *testing.T) {
+	if got := peerAddr(&net.TCPAddr{IP: net.ParseIP("::ffff:192.0.2.7"), Port: 80}); got.String() != "192.0.2.7" {
+		t.Errorf("a mapped address is %s", got)
+	}
+	if got := peerAddr(&net.UnixAddr{}); got.IsValid() {
+		t.Errorf("a socket without address is %s", got)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	origin := startOrigin(t, serveText("x"))
+	for _, c := range []struct {
+		name, trusted, id string
+		taken             bool
+	}{
+		{"from a trusted proxy", "127.0.0.0/8", "caller-1", true},
+		{"from anybody else", "192.0.2.0/24", "caller-1", false},
+		{"malformed", "127.0.0.0/8", "caller 1", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gw := startGateway(t, strings.Replace(oneBucket("/pub", origin.URL), "ready: config", "ready: config, trusted_proxies: [\""+c.trusted+"\"]", 1))
+			for _, path := range []string{"/pub/x", "/nowhere", "/health"} {
+				r, _ := gw.do("GET", path, "X-Request-ID: "+c.id, "X-Forwarded-For: 192.0.2.99")
+				if got := r.Header.Get("X-Request-ID"); (got == c.id) != c.taken || !c.taken && len(got) != 36 {
+					t.Errorf("%s: X-Request-ID %q", path, got)
+				}
+			}
+			client := "127.0.0.1"
+			if c.trusted == "127.0.0.0/8" {
+				client = "192.0.2.99"
+			}
+			gw.log.waitFor(t, `"client":"`+client+`"`)
+		})
+	}
+}
