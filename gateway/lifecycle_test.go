@@ -375,11 +375,13 @@ func TestReady(t *testing.T) {
 				yaml += bucketYAML(fmt.Sprintf("b%d", i), fmt.Sprintf("/b%d", i), e)
 			}
 			gw := startGateway(t, yaml)
-			var doc struct{ Buckets []bucketState }
+			type document struct{ Buckets []bucketState }
+			var doc document
 			var r *http.Response
 			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 				var body []byte
 				r, body = gw.do("GET", "/ready")
+				doc = document{}
 				if err := json.Unmarshal(body, &doc); err != nil {
 					t.Fatal(err)
 				}
