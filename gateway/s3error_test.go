@@ -182,3 +182,45 @@ func TestS3Outcomes(t *testing.T) {
 		public[o.code] = o.status
 	}
 }
+
+// TestS3Codes states for each code of the table what a client gets: 404 only
+// for absence, 502 for what the operator must mend.
+func TestS3Codes(t *testing.T) {
+	codes := map[int]string{
+		400: "InvalidArgument InvalidURI KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName",
+		403: "AccessDenied AllAccessDisabled UnauthorizedAccess InvalidObjectState",
+		404: "NoSuchKey NoSuchVersion MethodNotAllowed",
+		412: "PreconditionFailed",
+		416: "InvalidRange InvalidPartNumber NoSuchPart",
+		502: "NoSuchBucket NoSuchAccessPoint InvalidAccessPoint InvalidBucketName " +
+			"InvalidAccessKeyId InvalidSecurity XAdminUserNotFound InvalidToken InvalidTokenId ExpiredToken TokenRefreshRequired " +
+			"AccountProblem InvalidPayer NotSignedUp UserSuspended SignatureDoesNotMatch AuthorizationParametersError " +
+			"AuthorizationQueryParametersError CredentialsNotSupported InvalidSignature MalformedDate MissingSecurityHeader " +
+			"XAmzContentSHA256Mismatch RequestTimeTooSkewed RequestExpired AuthorizationHeaderMalformed " +
+			"IllegalLocationConstraintException IncorrectEndpoint InvalidRegion PermanentRedirect PermanentRedirectControlError " +
+			"Redirect TemporaryRedirect InternalError",
+		503: "SlowDown SlowDownRead ServiceUnavailable Busy ServerBusy Throttling ThrottlingException TooManyRequests " +
+			"RequestLimitExceeded BandwidthLimitExceeded XMinioBackendDown XMinioBucketMetadataNotInitialized " +
+			"XMinioIAMNotInitialized XMinioServerNotInitialized",
+		504: "RequestTimeout",
+	}
+	stated := make(map[string]bool)
+	for want, list := range codes {
+		for code := range strings.FieldsSeq(list) {
+			stated[code] = true
+			for _, status := range []int{200, 301, 400, 403, 404, 500, 503} { // the code decides, not the status
+				if o := classify(status, code); o.status != want {
+					t.Errorf("%s with status %d: %d, want %d", code, status, o.status, want)
+				}
+			}
+		}
+	}
+	for code := range s3Codes {
+		if !stated[code] {
+			t.Errorf("%s: the status is not stated here", code)
+		}
+	}
+	if o := classify(403, "InvalidObjectState"); o.code != "object_archived" {
+		t.Errorf("an archived object is %s", o.code)
+	}
+}
