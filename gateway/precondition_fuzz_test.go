@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // matchesTagNaive is the model of matchesTag for lists of valid UTF-8.
@@ -38,6 +40,81 @@ func FuzzMatchesTag(f *testing.F) {
 		}
 		if want := matchesTagNaive(list, etag, strong); got != want {
 			t.Fatalf("matchesTag(%q, %q, %v) = %v, the model says %v", list, etag, strong, got, want)
+		}
+	})
+}
+
+// FuzzEvaluate holds the order of RFC 9110 section 13.2.2 against its words,
+// over any values.
+func FuzzEvaluate(f *testing.F) {
+	f.Add(`"v1"`, "-", objectDate, dateBefore, objectTag, int64(objectUnix))
+	f.Add("-", `W/"v2"`, dateAfter, "-", objectTag, int64(objectUnix))
+	f.Add("-", "-", dateAfter, "Sunday, 06-Nov-94 08:49:37 GMT", "", int64(0))
+	f.Add("*", "", "", "", `W/"v2"`, int64(-1))
+	f.Fuzz(func(t *testing.T, match, none, modifiedSince, unmodifiedSince, etag string, modified int64) {
+		p := preconditions{optional(match), optional(none), optional(modifiedSince), optional(unmodifiedSince), nil}
+		if got, want := p.evaluate([]byte(etag), modified), evaluateNaive(&p, etag, modified); got != want {
+			t.Fatalf("%q of %s at %d: verdict %d, the model says %d", p, etag, modified, got, want)
+		}
+	})
+}
+
+// evaluateNaive follows the steps of RFC 9110 section 13.2.2 for GET and HEAD.
+// Lists of tags and forms of dates have models of their own.
+func evaluateNaive(p *preconditions, etag string, modified int64) verdict {
+	// since tells whether the object is later than the date v; known is false
+	// where there is no telling.
+	since := func(v []byte) (later, known bool) {
+		date, err := http.ParseTime(string(v))
+		if _, ours := parseHTTPDate(v); err != nil || !ours || modified <= 0 {
+			return false, false
+		}
+		return time.Unix(modified, 0).After(date), true
+	}
+	held, changed := true, true // by steps 1 and 2; by steps 3 and 4
+	if p.ifMatch != nil {
+		held = matchesTag(p.ifMatch, []byte(etag), true)
+	} else if later, known := since(p.ifUnmodifiedSince); known {
+		held = !later
+	}
+	if p.ifNoneMatch != nil {
+		changed = !matchesTag(p.ifNoneMatch, []byte(etag), false)
+	} else if later, known := since(p.ifModifiedSince); known {
+		changed = later
+	}
+	switch {
+	case !held:
+		return preconditionFailed
+	case !changed:
+		return notModified
+	}
+	return proceed
+}
+
+// FuzzHTTPDate takes package time as the model: what it reads and writes back
+// unchanged must be taken, and nothing may be taken that it reads otherwise.
+func FuzzHTTPDate(f *testing.F) {
+	for _, v := range []string{objectDate, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Tue, 29 Feb 2000 23:59:59 GMT", "Mon, 06 Nov 1994 24:00:60 UTC"} {
+		f.Add(v)
+	}
+	layouts := []string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
+	f.Fuzz(func(t *testing.T, v string) {
+		got, ok := parseHTTPDate([]byte(v))
+		for _, layout := range layouts {
+			want, err := time.Parse(layout, v)
+			if err != nil {
+				continue
+			}
+			if ok && got != want.Unix() {
+				t.Fatalf("%q: %d, package time says %d", v, got, want.Unix())
+			}
+			if !ok && want.Format(layout) == v {
+				t.Fatalf("%q is not taken", v)
+			}
+			return
+		}
+		if ok {
+			t.Fatalf("%q is taken as %d, and no date to package time", v, got)
 		}
 	})
 }
