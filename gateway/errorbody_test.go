@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"encoding/json"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -102,4 +104,45 @@ func TestPrefersPlain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// prefersPlainNaive is the model: for each of the two types the most precise
+// range that covers it, the first of several.
+func prefersPlainNaive(accept string) bool {
+	weight := func(ranges ...string) float64 {
+		for _, r := range ranges {
+			for _, element := range strings.Split(accept, ",") {
+				parts := strings.Split(element, ";")
+				if !strings.EqualFold(strings.Trim(parts[0], " \t"), r) {
+					continue
+				}
+				q, ok := 1.0, true
+				for _, p := range parts[1:] {
+					if name, value, _ := strings.Cut(strings.Trim(p, " \t"), "="); name == "q" || name == "Q" {
+						ok = qvalue.MatchString(value)
+						q, _ = strconv.ParseFloat(value, 64)
+						break
+					}
+				}
+				if ok {
+					return q
+				}
+			}
+		}
+		return 0
+	}
+	return weight("text/plain", "text/*", "*/*") > weight("application/json", "application/*", "*/*")
+}
+
+var qvalue = regexp.MustCompile(`^(0(\.[0-9]{0,3})?|1(\.0{0,3})?)$`) // RFC 9110 section 12.4.2
+
+func FuzzPrefersPlain(f *testing.F) {
+	for _, v := range []string{"", "text/plain", "text/*;q=0.5, application/json;q=0.4", "*/*, text/plain;level=1;Q=1.000", "application/*;q=0.123, TEXT/plain ;q=0.124", "text/plain;q=1.001"} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		if got, want := prefersPlain([]byte(accept)), prefersPlainNaive(accept); got != want {
+			t.Fatalf("prefersPlain(%q) = %t, the model says %t", accept, got, want)
+		}
+	})
 }

@@ -12,6 +12,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(g.generation.Load().close)
 	for _, c := range []struct {
 		url    string
 		served bool
@@ -28,6 +29,12 @@ func TestExplain(t *testing.T) {
 		{"/assets%2Fx", false, []string{"400"}},
 		{"/nowhere/x", false, []string{"404", "/assets, /assets/inner"}},
 		{"/assets/a?versionId=", false, []string{"400"}},
+		{"/assetsx/a", false, []string{"404", "segment boundaries"}},
+		{"/Assets/a", false, []string{"404", "by case"}},
+		{"/assets/" + strings.Repeat("a", 20<<10), false, []string{"414"}},
+		{"/assets/" + strings.Repeat("a", 1025), false, []string{"bucket:    assets", "answer:"}},
+		{"/ready", false, []string{"own /ready"}},
+		{"/metrics", false, []string{"404", "reserved"}},
 		{"/health", false, []string{"own /health"}},
 		{"/admin/reload", false, []string{"404", "reserved"}},
 		{"http://other.test", false, []string{"404"}},
@@ -47,38 +54,5 @@ func TestExplain(t *testing.T) {
 		if strings.Contains(out.String(), "secret") {
 			t.Errorf("%s: a secret is printed:\n%s", c.url, out.String())
 		}
-	}
-}
-
-func TestOriginAddressing(t *testing.T) {
-	for _, c := range []struct {
-		name, s3                string
-		tls                     bool
-		address, host, basePath string
-	}{
-		{"AWS", "bucket: my-bucket, region: eu-central-1", true, "my-bucket.s3.eu-central-1.amazonaws.com:443", "my-bucket.s3.eu-central-1.amazonaws.com", ""},
-		{"AWS in China", "bucket: my-bucket, region: cn-north-1", true, "my-bucket.s3.cn-north-1.amazonaws.com.cn:443", "my-bucket.s3.cn-north-1.amazonaws.com.cn", ""},
-		{"AWS by path", "bucket: my-bucket, region: us-east-1, addressing: path", true, "s3.us-east-1.amazonaws.com:443", "s3.us-east-1.amazonaws.com", "/my-bucket"},
-		{"AWS with a dot in the name", "bucket: my.bucket, region: us-east-1", true, "s3.us-east-1.amazonaws.com:443", "s3.us-east-1.amazonaws.com", "/my.bucket"},
-		{"endpoint with port", `bucket: b-1, region: us-east-1, endpoint: "http://minio:9000"`, false, "minio:9000", "minio:9000", "/b-1"},
-		{"endpoint without port", `bucket: b-1, region: us-east-1, endpoint: "http://minio"`, false, "minio:80", "minio", "/b-1"},
-		{"endpoint over TLS", `bucket: b-1, region: us-east-1, endpoint: "https://minio"`, true, "minio:443", "minio", "/b-1"},
-		{"default port written", `bucket: b-1, region: us-east-1, endpoint: "https://minio:443"`, true, "minio:443", "minio", "/b-1"},
-		{"the other scheme's port", `bucket: b-1, region: us-east-1, endpoint: "https://minio:80"`, true, "minio:80", "minio:80", "/b-1"},
-		{"trailing slash", `bucket: b-1, region: us-east-1, endpoint: "http://minio:9000/"`, false, "minio:9000", "minio:9000", "/b-1"},
-		{"IPv6 with port", `bucket: b-1, region: us-east-1, endpoint: "http://[2001:db8::1]:9000"`, false, "[2001:db8::1]:9000", "[2001:db8::1]:9000", "/b-1"},
-		{"IPv6 without port", `bucket: b-1, region: us-east-1, endpoint: "http://[2001:db8::1]"`, false, "[2001:db8::1]:80", "[2001:db8::1]", "/b-1"},
-		{"virtual host", `bucket: b-1, region: us-east-1, endpoint: "http://minio.test:9000", addressing: virtual`, false, "b-1.minio.test:9000", "b-1.minio.test:9000", ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cfg := mustConfig(t, "buckets:\n  - {name: n, path_prefix: /p, s3: {"+c.s3+", access_key: AK, secret_key: secretsecret}}\n")
-			o, err := newOrigin(&cfg.Buckets[0].S3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if o.tls != c.tls || o.address != c.address || o.host != c.host || o.basePath != c.basePath {
-				t.Errorf("%+v", *o)
-			}
-		})
 	}
 }

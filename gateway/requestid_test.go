@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,11 @@ func TestForwardedClient(t *testing.T) {
 		{"nonsense stops the reading", []string{"192.0.2.7, unknown, 10.3.3.3"}, "10.3.3.3"},
 		{"a port is nonsense", []string{"192.0.2.7:80"}, "10.0.0.1"},
 		{"empty", []string{""}, "10.0.0.1"},
+		{"empty behind the client", []string{"192.0.2.7,"}, "10.0.0.1"},
+		{"commas alone", []string{",,,"}, "10.0.0.1"},
+		{"what a client invents is not read", []string{"10.0.0.5, 198.51.100.1", "192.0.2.7"}, "192.0.2.7"},
+		{"whitespace around", []string{" \t192.0.2.7\t , 10.9.9.9 "}, "192.0.2.7"},
+		{"an octal address is nonsense", []string{"0300.0.2.7"}, "10.0.0.1"},
 	} {
 		var lines [][]byte
 		for _, l := range c.lines {
@@ -87,6 +93,8 @@ func TestRequestID(t *testing.T) {
 		{"from a trusted proxy", "127.0.0.0/8", "caller-1", true},
 		{"from anybody else", "192.0.2.0/24", "caller-1", false},
 		{"malformed", "127.0.0.0/8", "caller 1", false},
+		{"too long", "127.0.0.0/8", strings.Repeat("a", 129), false},
+		{"a line of its own for the log", "127.0.0.0/8", `x","level":"fatal`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gw := startGateway(t, strings.Replace(oneBucket("/pub", origin.URL), "ready: config", "ready: config, trusted_proxies: [\""+c.trusted+"\"]", 1))
@@ -103,4 +111,36 @@ func TestRequestID(t *testing.T) {
 			gw.log.waitFor(t, `"client":"`+client+`"`)
 		})
 	}
+}
+
+// FuzzForwardedClient reads the list from the right in a second way.
+func FuzzForwardedClient(f *testing.F) {
+	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	peer := netip.MustParseAddr("10.0.0.1")
+	for _, v := range []string{"", "192.0.2.7", "192.0.2.7, 10.1.1.1", ",10.1.1.1", ",", "::ffff:10.1.1.1,,", "fe80::1%eth0", "10.1.1.1, x, 10.2.2.2"} {
+		f.Add(v, v)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		var elements []string
+		for _, line := range []string{a, b} {
+			list := strings.Split(line, ",")
+			if list[0] == "" {
+				list = list[1:] // nothing is left of the first comma
+			}
+			elements = append(elements, list...)
+		}
+		want := peer
+		for _, e := range slices.Backward(elements) {
+			addr, err := netip.ParseAddr(strings.Trim(e, " \t"))
+			if err != nil {
+				break
+			}
+			if want = addr.Unmap(); !gen.trusts(want) {
+				break
+			}
+		}
+		if got := gen.forwardedClient(peer, [][]byte{[]byte(a), []byte(b)}); got != want {
+			t.Fatalf("%q, %q: %s, the model says %s", a, b, got, want)
+		}
+	})
 }
