@@ -63,6 +63,35 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// What the help calls the default is what an unset flag does.
+func TestFlagDefaults(t *testing.T) {
+	o := NewOptions()
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	o.RegisterFlags(fs)
+	defaults := map[string]string{
+		"config": "", "listen.address": "", "listen.header-timeout": "10s", "listen.idle-timeout": "1m0s",
+		"listen.read-buffer": "16KiB", "listen.write-buffer": "4KiB",
+		"stream.buffer-size": "64KiB", "stream.buffers": "0", "stream.min-rate": "1KiB", "stream.min-rate-window": "30s",
+		"limit.connections": "-1", "limit.connections-per-address": "-1", "limit.in-flight": "-1",
+		"gc.percent": "0", "gc.memory-limit": "0", "log.level": "", "log.format": "", "shutdown.drain": "0s", "shutdown.timeout": "25s",
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		if want, ok := defaults[f.Name]; !ok || f.DefValue != want {
+			t.Errorf("-%s is %q by default, want %q", f.Name, f.DefValue, want)
+		}
+		if err := f.Value.Set(f.DefValue); err != nil {
+			t.Errorf("-%s does not take its own default: %v", f.Name, err)
+		}
+		delete(defaults, f.Name)
+	})
+	if len(defaults) > 0 {
+		t.Errorf("no flags: %v", defaults)
+	}
+	if *o != *NewOptions() {
+		t.Errorf("the defaults, set as flags, give %+v", *o)
+	}
+}
+
 func TestOptionsAreValidated(t *testing.T) {
 	if err := NewOptions().validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
