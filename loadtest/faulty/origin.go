@@ -213,7 +213,7 @@ func (o *Origin) serve(c net.Conn, id int64) {
 		r.Conn, r.OnConn, r.Done = id, n, o.done
 		o.record(r)
 		if !(*o.script.Load())(peer, r) {
-			// TLS: the close_notify alert, without which a client sees a truncation.
+			// TLS: the close_notify alert, without which strict clients see a truncation.
 			peer.Close()
 			return
 		}
