@@ -4,50 +4,15 @@ package gateway
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/valyala/fasthttp"
-)
 
-// quietOrigin answers every request on a connection with the same bytes and
-// allocates nothing while doing so, so that it does not disturb a count.
-func quietOrigin(t testing.TB, response []byte) (endpoint string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // ends with the connection
-				defer c.Close()
-				buf, n := make([]byte, 8<<10), 0
-				for {
-					m, err := c.Read(buf[n:])
-					if err != nil {
-						return
-					}
-					if n += m; bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
-						n = 0
-						if _, err := c.Write(response); err != nil {
-							return
-						}
-					}
-				}
-			}()
-		}
-	}()
-	return "http://" + ln.Addr().String()
-}
+	"yatagarasu/loadtest/rawserver"
+)
 
 func s3Response(size int) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\nETag: \"0123456789abcdef\"\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\nServer: MinIO\r\nVary: Origin\r\nVary: Accept-Encoding\r\nX-Amz-Request-Id: 17A1B2C3D4E5F607\r\nX-Amz-Meta-Color: blue\r\n\r\n%s",
@@ -76,7 +41,7 @@ func TestProxyAllocs(t *testing.T) {
 }
 
 func testProxyAllocs(t *testing.T, level string) {
-	g := handlerGateway(t, quietOrigin(t, s3Response(1<<10)), level)
+	g := handlerGateway(t, "http://"+rawserver.StartQuiet(t, s3Response(1<<10)).Addr, level)
 	ctx := request(t, proxyHead)
 	serve := func() {
 		g.handle(ctx)
@@ -98,7 +63,7 @@ func testProxyAllocs(t *testing.T, level string) {
 // BenchmarkProxy/1KiB is a proxied GET inside the process.
 func BenchmarkProxy(b *testing.B) {
 	b.Run("1KiB", func(b *testing.B) {
-		g := handlerGateway(b, quietOrigin(b, s3Response(1<<10)), "warn")
+		g := handlerGateway(b, "http://"+rawserver.StartQuiet(b, s3Response(1<<10)).Addr, "warn")
 		ctx := request(b, proxyHead)
 		b.ReportAllocs()
 		b.SetBytes(1 << 10)

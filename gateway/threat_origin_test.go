@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -17,67 +16,22 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/pool"
 )
 
 // faultyOrigin answers each request with raw bytes of a script's choice.
 type faultyOrigin struct {
+	*rawserver.Server
 	endpoint string
-	requests atomic.Int64
-	conns    atomic.Int64 // open now
 }
 
 // startFaulty runs script for each request, with its head; the connection is
 // closed when script returns false.
 func startFaulty(t *testing.T, script func(c net.Conn, head string) bool) *faultyOrigin {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &faultyOrigin{endpoint: "http://" + ln.Addr().String()}
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for c := range open {
-			c.Close()
-		}
-	})
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open[c] = true
-			mu.Unlock()
-			o.conns.Add(1)
-			go func() { // ends with the connection
-				defer o.conns.Add(-1)
-				defer c.Close()
-				br := bufio.NewReader(c)
-				for {
-					var head strings.Builder
-					for !strings.HasSuffix(head.String(), "\r\n\r\n") {
-						line, err := br.ReadString('\n')
-						if err != nil {
-							return
-						}
-						head.WriteString(line)
-					}
-					o.requests.Add(1)
-					if !script(c, head.String()) {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	return o
+	s := rawserver.Start(t, nil, func(c net.Conn, _ int, head string) bool { return script(c, head) })
+	return &faultyOrigin{Server: s, endpoint: "http://" + s.Addr}
 }
 
 // reset makes the close of c a reset.
@@ -192,7 +146,7 @@ func threatOrigin(t *testing.T) {
 			if took := time.Since(begin); took > 4*time.Second {
 				t.Errorf("it took %s", took)
 			}
-			if n := origin.requests.Load(); n != 1 {
+			if n := origin.Requests.Load(); n != 1 {
 				t.Errorf("%d attempts, want 1", n)
 			}
 			gw.settle(t)

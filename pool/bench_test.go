@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/loadtest/rawserver"
 )
 
 // BenchmarkExchange moves a body from an origin to a client over loopback, by
@@ -21,7 +23,7 @@ func BenchmarkExchange(b *testing.B) {
 		name string
 		n    int
 	}{{"1KiB", 1 << 10}, {"100KiB", 100 << 10}, {"1MiB", 1 << 20}, {"100MiB", 100 << 20}} {
-		addr := quiet(b, response(noise(size.n)))
+		addr := rawserver.StartQuiet(b, response(noise(size.n))).Addr
 		b.Run("own/"+size.name, func(b *testing.B) {
 			u := NewUpstream(Options{Address: addr, Buffers: NewBuffers(DefaultBufferSize, 0)})
 			defer u.Close()

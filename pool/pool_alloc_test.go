@@ -6,46 +6,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"testing"
 	"time"
-)
 
-// quiet is an origin that answers every request on a connection with the same
-// bytes and allocates nothing while doing so.
-func quiet(t testing.TB, response []byte) (addr string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // ends with the connection
-				defer c.Close()
-				buf, n := make([]byte, 4<<10), 0
-				for {
-					m, err := c.Read(buf[n:])
-					if err != nil {
-						return
-					}
-					if n += m; bytes.HasSuffix(buf[:n], headEnd) {
-						n = 0
-						if _, err := c.Write(response); err != nil {
-							return
-						}
-					}
-				}
-			}()
-		}
-	}()
-	return ln.Addr().String()
-}
+	"yatagarasu/loadtest/rawserver"
+)
 
 func response(body []byte) []byte {
 	return append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"e\"\r\nContent-Length: %d\r\n\r\n", len(body)), body...)
@@ -54,7 +19,7 @@ func response(body []byte) []byte {
 // TestExchangeAllocs guards an exchange on a kept connection.
 func TestExchangeAllocs(t *testing.T) {
 	body := noise(1 << 10)
-	u := NewUpstream(Options{Address: quiet(t, response(body)), Buffers: NewBuffers(0, 0)})
+	u := NewUpstream(Options{Address: rawserver.StartQuiet(t, response(body)).Addr, Buffers: NewBuffers(0, 0)})
 	defer u.Close()
 	head := []byte(getHead)
 	var x Exchange
@@ -77,7 +42,7 @@ func TestExchangeAllocs(t *testing.T) {
 // TestStreamAllocs guards a body that is spliced.
 func TestStreamAllocs(t *testing.T) {
 	body := noise(300_000)
-	u := NewUpstream(Options{Address: quiet(t, response(body)), Buffers: NewBuffers(0, 0)})
+	u := NewUpstream(Options{Address: rawserver.StartQuiet(t, response(body)).Addr, Buffers: NewBuffers(0, 0)})
 	defer u.Close()
 	p := pace(t, 1<<10, time.Minute)
 	ours, client := pair(t, false)

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,85 +12,34 @@ import (
 	"math/big"
 	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/rawserver"
 )
 
-// scripted is an origin on a raw socket: script writes whatever bytes answer
-// the n-th request (from 1) on a connection, and returns false to close it.
+// scripted is an origin whose script writes whatever bytes answer a request.
 type scripted struct {
-	t        *testing.T
-	addr     string
-	conns    atomic.Int64 // accepted so far
-	requests atomic.Int64
-	tls      *tls.Config // of a client that trusts it; nil: plain
+	*rawserver.Server
+	t   *testing.T
+	tls *tls.Config // of a client that trusts it; nil: plain
 }
 
-func startScripted(t *testing.T, overTLS bool, script func(c net.Conn, n int, head string) bool) *scripted {
+func startScripted(t *testing.T, overTLS bool, script rawserver.Script) *scripted {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scripted{t: t, addr: ln.Addr().String()}
+	s := &scripted{t: t}
 	var server *tls.Config
 	if overTLS {
 		server, s.tls = tlsPair(t)
 	}
-	var mu sync.Mutex
-	var open []net.Conn
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range open {
-			c.Close()
-		}
-	})
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s.conns.Add(1)
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-			if overTLS {
-				c = tls.Server(c, server)
-			}
-			go s.serve(c, script) // ends with the connection
-		}
-	}()
+	s.Server = rawserver.Start(t, server, script)
 	return s
-}
-
-func (s *scripted) serve(c net.Conn, script func(c net.Conn, n int, head string) bool) {
-	defer c.Close()
-	br := bufio.NewReader(c)
-	for n := 1; ; n++ {
-		var head strings.Builder
-		for !strings.HasSuffix(head.String(), "\r\n\r\n") {
-			line, err := br.ReadString('\n')
-			if err != nil {
-				return
-			}
-			head.WriteString(line)
-		}
-		s.requests.Add(1)
-		if !script(c, n, head.String()) {
-			return
-		}
-	}
 }
 
 // upstream returns a pool of connections to s with short timeouts.
 func (s *scripted) upstream(tune ...func(*Options)) *Upstream {
 	o := Options{
-		Address: s.addr, TLS: s.tls, Buffers: NewBuffers(DefaultBufferSize, 0),
+		Address: s.Addr, TLS: s.tls, Buffers: NewBuffers(DefaultBufferSize, 0),
 		QueueTimeout: time.Second, DialTimeout: time.Second, HeadTimeout: time.Second, IdleTimeout: time.Second,
 	}
 	for _, f := range tune {
@@ -190,7 +138,7 @@ func TestKeepAlive(t *testing.T) {
 				t.Fatalf("%d %q %v", code, body, err)
 			}
 		}
-		if n := s.conns.Load(); n != 1 {
+		if n := s.Conns.Load(); n != 1 {
 			t.Errorf("%d connections for 5 exchanges", n)
 		}
 		idle(t, u, 1)
@@ -294,7 +242,7 @@ func TestStaleConnection(t *testing.T) {
 		fetch(u)
 		_, _, err := fetch(u)
 		want(t, err, ReasonReset, PhaseHead, true)
-		if n := s.requests.Load(); n != 2 {
+		if n := s.Requests.Load(); n != 2 {
 			t.Errorf("%d requests, want 2", n)
 		}
 	})
@@ -302,7 +250,7 @@ func TestStaleConnection(t *testing.T) {
 		s := startScripted(t, false, func(net.Conn, int, string) bool { return false })
 		_, _, err := fetch(s.upstream())
 		want(t, err, ReasonReset, PhaseHead, true)
-		if n := s.requests.Load(); n != 1 {
+		if n := s.Requests.Load(); n != 1 {
 			t.Errorf("%d requests, want 1", n)
 		}
 	})
@@ -322,7 +270,7 @@ func TestStaleConnection(t *testing.T) {
 				}
 				<-closed
 			}
-			if n := s.requests.Load(); n != 3 {
+			if n := s.Requests.Load(); n != 3 {
 				t.Errorf("%d requests, want 3", n)
 			}
 		})
@@ -372,7 +320,7 @@ func TestFraming(t *testing.T) {
 			u := s.upstream()
 			_, _, err := fetch(u)
 			want(t, err, ReasonProtocol, PhaseHead, true)
-			if n := s.requests.Load(); n != 1 {
+			if n := s.Requests.Load(); n != 1 {
 				t.Errorf("%d attempts", n)
 			}
 			if strings.Contains(err.Error(), "bbbb") {

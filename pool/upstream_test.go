@@ -52,7 +52,7 @@ func TestQueue(t *testing.T) {
 				mu.Unlock()
 			})
 			if i == 0 {
-				for s.requests.Load() == 0 {
+				for s.Requests.Load() == 0 {
 					runtime.Gosched()
 				}
 			} else {
@@ -77,7 +77,7 @@ func TestQueue(t *testing.T) {
 				t.Fatalf("served in the order %v", order)
 			}
 		}
-		if n := s.conns.Load(); n != 1 {
+		if n := s.Conns.Load(); n != 1 {
 			t.Errorf("%d connections", n)
 		}
 		idle(t, u, 1)
@@ -89,7 +89,7 @@ func TestQueue(t *testing.T) {
 		for i := range 2 {
 			go func() { _, _, err := fetch(u); results <- err }()
 			if i == 0 {
-				for s.requests.Load() == 0 {
+				for s.Requests.Load() == 0 {
 					runtime.Gosched()
 				}
 			}
@@ -101,7 +101,7 @@ func TestQueue(t *testing.T) {
 		if err := <-results; err != nil {
 			t.Errorf("the one that waited: %v", err)
 		}
-		if n := s.conns.Load(); n != 2 {
+		if n := s.Conns.Load(); n != 2 {
 			t.Errorf("%d connections, want 2", n)
 		}
 		idle(t, u, 1)
@@ -111,7 +111,7 @@ func TestQueue(t *testing.T) {
 		u := s.upstream(one, func(o *Options) { o.QueueTimeout = 50 * time.Millisecond })
 		done := make(chan error, 1)
 		go func() { _, _, err := fetch(u); done <- err }()
-		for s.requests.Load() == 0 {
+		for s.Requests.Load() == 0 {
 			runtime.Gosched()
 		}
 		_, _, err := fetch(u)
@@ -154,7 +154,7 @@ func TestCloseOfUpstream(t *testing.T) {
 	u := s.upstream(func(o *Options) { o.MaxConns = 1 })
 	first := make(chan error, 1)
 	go func() { _, _, err := fetch(u); first <- err }()
-	for s.requests.Load() == 0 {
+	for s.Requests.Load() == 0 {
 		runtime.Gosched()
 	}
 	second := make(chan error, 1)
@@ -201,8 +201,8 @@ func TestAges(t *testing.T) {
 		u.mu.Lock()
 		u.idle[0].idleAt = time.Now().Add(-2 * time.Hour)
 		u.mu.Unlock()
-		if _, _, err := fetch(u); err != nil || s.conns.Load() != 2 {
-			t.Errorf("%d connections, %v", s.conns.Load(), err)
+		if _, _, err := fetch(u); err != nil || s.Conns.Load() != 2 {
+			t.Errorf("%d connections, %v", s.Conns.Load(), err)
 		}
 	})
 	t.Run("the reaper leaves younger ones", func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestAges(t *testing.T) {
 		for range 2 {
 			wg.Go(func() { fetch(u) })
 		}
-		for s.requests.Load() < 2 {
+		for s.Requests.Load() < 2 {
 			runtime.Gosched()
 		}
 		next <- true
@@ -238,7 +238,7 @@ func TestAges(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := s.conns.Load(); n != 3 {
+		if n := s.Conns.Load(); n != 3 {
 			t.Errorf("%d connections, want 3", n)
 		}
 		idle(t, u, 0)
@@ -250,7 +250,7 @@ func TestBuffersLimit(t *testing.T) {
 	u := s.upstream(func(o *Options) { o.Buffers = NewBuffers(DefaultBufferSize, 1) })
 	done := make(chan error, 1)
 	go func() { _, _, err := fetch(u); done <- err }()
-	for s.requests.Load() == 0 {
+	for s.Requests.Load() == 0 {
 		runtime.Gosched()
 	}
 	_, _, err := fetch(u)
