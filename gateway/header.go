@@ -39,11 +39,27 @@ func passes(name []byte) bool {
 // transferring payload in multiple chunks" in the Amazon S3 API Reference; some
 // servers store it with the object, which no client could then decode.
 func withoutAWSChunked(v []byte) []byte {
-	rest, ok := bytes.CutPrefix(v, awsChunked)
-	if !ok {
+	if len(v) < len(awsChunked) {
 		return v
 	}
-	return bytes.TrimLeft(rest, ", ")
+	var kept []byte
+	found := false
+	for coding := range bytes.SplitSeq(v, []byte(",")) {
+		coding = bytes.Trim(coding, " \t")
+		switch {
+		case bytes.EqualFold(coding, awsChunked):
+			found = true
+		case len(coding) > 0:
+			if len(kept) > 0 {
+				kept = append(kept, ", "...)
+			}
+			kept = append(kept, coding...)
+		}
+	}
+	if !found {
+		return v
+	}
+	return kept
 }
 
 // copyHeaders copies the object's headers into the response and adds ours.

@@ -28,6 +28,7 @@ func TestWithoutAWSChunked(t *testing.T) {
 	for v, want := range map[string]string{
 		"": "", "gzip": "gzip", "br, gzip": "br, gzip",
 		"aws-chunked": "", "aws-chunked,gzip": "gzip", "aws-chunked, gzip": "gzip", "aws-chunked,  br, gzip": "br, gzip",
+		"gzip,aws-chunked": "gzip", "gzip, AWS-Chunked , br": "gzip, br", "AWS-Chunked": "", "aws-chunkedx": "aws-chunkedx", "br, x-aws-chunked": "br, x-aws-chunked",
 	} {
 		if got := withoutAWSChunked([]byte(v)); string(got) != want {
 			t.Errorf("%q became %q, want %q", v, got, want)

@@ -93,7 +93,7 @@ func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte) netip.Ad
 				cut--
 			}
 			a, err := netip.ParseAddr(string(bytes.Trim(line[cut:], " \t")))
-			if err != nil {
+			if err != nil || a.Zone() != "" {
 				return client
 			}
 			client = a.Unmap()

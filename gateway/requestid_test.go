@@ -56,6 +56,7 @@ func TestForwardedClient(t *testing.T) {
 		{"all trusted", []string{"10.1.1.1,10.2.2.2"}, "10.1.1.1"},
 		{"IPv6 through a trusted one", []string{"2001:db8::1, fd00::5"}, "2001:db8::1"},
 		{"mapped IPv4", []string{"::ffff:192.0.2.7"}, "192.0.2.7"},
+		{"a zone is nonsense", []string{"fe80::1%text"}, "10.0.0.1"},
 		{"nonsense stops the reading", []string{"192.0.2.7, unknown, 10.3.3.3"}, "10.3.3.3"},
 		{"a port is nonsense", []string{"192.0.2.7:80"}, "10.0.0.1"},
 		{"empty", []string{""}, "10.0.0.1"},
@@ -132,7 +133,7 @@ func FuzzForwardedClient(f *testing.F) {
 		want := peer
 		for _, e := range slices.Backward(elements) {
 			addr, err := netip.ParseAddr(strings.Trim(e, " \t"))
-			if err != nil {
+			if err != nil || addr.Zone() != "" {
 				break
 			}
 			if want = addr.Unmap(); !gen.trusts(want) {
