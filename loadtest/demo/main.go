@@ -46,8 +46,18 @@ func run(dir string, once bool) error {
 	}
 	data := filepath.Join(root, "bin", "demo-data")
 	if dir != "" {
-		// A folder of its own with a link, so that nothing is written to dir.
-		if data, err = linkedRoot(root, dir); err != nil {
+		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+			return fmt.Errorf("cannot serve the folder: %w", err)
+		}
+		// A folder of its own with a link, so that nothing is written to dir, and
+		// of this process, so that several can run.
+		own, err := os.MkdirTemp(filepath.Join(root, "bin"), "serve-")
+		if err != nil {
+			return fmt.Errorf("cannot make a folder: %w", err)
+		}
+		defer os.RemoveAll(own) // the link, not what it leads to
+		data = filepath.Join(own, "data")
+		if err := link(dir, data); err != nil {
 			return err
 		}
 	} else if err := os.MkdirAll(filepath.Join(data, bucket), 0o755); err != nil {
@@ -67,7 +77,7 @@ func run(dir string, once bool) error {
 
 	var samples []sample
 	if dir != "" {
-		samples, err = samplesOf(dir)
+		samples, err = samplesOf(ctx, dir)
 	} else {
 		samples, err = seed(ctx, s3.Endpoint(), filepath.Join(data, bucket))
 	}
@@ -84,15 +94,19 @@ func run(dir string, once bool) error {
 		return err
 	}
 	defer gw.Stop()
+	list, err := requestsFor(ctx, gw.URL, samples)
+	if err != nil {
+		return err
+	}
 	if once {
-		return try(gw.URL, samples)
+		return try(ctx, gw.URL, list)
 	}
 	what := "demo objects"
 	if dir != "" {
 		what = dir
 	}
 	fmt.Printf("\nServing %s at %s/demo/ from the S3 server at %s.\nTry:\n\n", what, gw.URL, s3.Endpoint())
-	printLines(os.Stdout, gw.URL, samples)
+	printLines(os.Stdout, gw.URL, list)
 	fmt.Print("\nThe access log follows. Ctrl-C ends both.\n\n")
 	select {
 	case <-ctx.Done():
@@ -105,23 +119,20 @@ func run(dir string, once bool) error {
 	}
 }
 
-// linkedRoot returns a folder whose sub-folder demo is a link to dir.
-func linkedRoot(root, dir string) (string, error) {
+// link makes the folder data with a link demo to dir.
+func link(dir, data string) error {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if info, err := os.Stat(abs); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("%s is not a folder", dir)
+		return fmt.Errorf("%s is not a folder", dir)
 	}
-	data := filepath.Join(root, "bin", "demo-link")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return "", err
+	if err := os.Mkdir(data, 0o755); err != nil {
+		return err
 	}
-	link := filepath.Join(data, bucket)
-	os.Remove(link)
-	if err := os.Symlink(abs, link); err != nil {
-		return "", fmt.Errorf("cannot link to %s: %w", dir, err)
+	if err := os.Symlink(abs, filepath.Join(data, bucket)); err != nil {
+		return fmt.Errorf("cannot link to %s: %w", dir, err)
 	}
-	return data, nil
+	return nil
 }

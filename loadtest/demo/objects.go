@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -27,9 +29,10 @@ import (
 
 // sample is an object that the demo prints a request for.
 type sample struct {
-	key  string
-	size int64
-	sum  string // SHA-256 in hexadecimal
+	key   string
+	size  int64
+	sum   string // SHA-256 in hexadecimal
+	start []byte // the first bytes
 }
 
 // path returns the request path of the sample at the gateway.
@@ -88,7 +91,7 @@ func seed(ctx context.Context, endpoint, dir string) ([]sample, error) {
 				return nil, fmt.Errorf("cannot store %s: %w", o.key, err)
 			}
 		}
-		s, err := sampleOf(dir, o.key)
+		s, err := sampleOf(ctx, dir, o.key)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +105,7 @@ func text(s string) func() io.Reader {
 }
 
 // samplesOf returns up to five of the files below dir.
-func samplesOf(dir string) ([]sample, error) {
+func samplesOf(ctx context.Context, dir string) ([]sample, error) {
 	var samples []sample
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -119,7 +122,10 @@ func samplesOf(dir string) ([]sample, error) {
 		if err != nil {
 			return err
 		}
-		s, err := sampleOf(dir, filepath.ToSlash(key))
+		if key = filepath.ToSlash(key); !isKey(key) {
+			return nil
+		}
+		s, err := sampleOf(ctx, dir, key)
 		if err == nil {
 			samples = append(samples, s)
 		}
@@ -131,16 +137,43 @@ func samplesOf(dir string) ([]sample, error) {
 	return samples, err
 }
 
+// isKey reports whether the gateway accepts a file's name as a key.
+func isKey(name string) bool {
+	return len(name) <= 1024 && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
 // sampleOf reads the size and sum of a file below dir.
-func sampleOf(dir, key string) (sample, error) {
+func sampleOf(ctx context.Context, dir, key string) (sample, error) {
 	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(key)))
 	if err != nil {
 		return sample{}, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > 1<<30 {
+		fmt.Printf("reading %s (%d bytes)\n", key, info.Size())
+	}
+	start := make([]byte, 5)
+	n, err := io.ReadFull(f, start)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return sample{}, err
+	}
 	h := sha256.New()
-	n, err := io.Copy(h, f)
-	return sample{key: key, size: n, sum: hex.EncodeToString(h.Sum(nil))}, err
+	h.Write(start[:n])
+	size, err := io.Copy(h, reader{ctx, f})
+	return sample{key: key, size: size + int64(n), sum: hex.EncodeToString(h.Sum(nil)), start: start[:n]}, err
+}
+
+// reader reads until ctx ends, so that Ctrl-C ends the reading of a large file.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
 }
 
 // crow draws a sun with the shape of a bird in it.
