@@ -101,9 +101,13 @@ func TestTryNoticesWhatIsWrong(t *testing.T) {
 			s := httptest.NewServer(c.answer)
 			defer s.Close()
 			c.want.method, c.want.path = "GET", "/"
-			err := try(t.Context(), s.URL, []request{c.want})
+			var out strings.Builder
+			err := try(t.Context(), &out, s.URL, []request{c.want})
 			if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
 				t.Errorf("%v, want %q", err, c.fails)
+			}
+			if (out.String() != "") != (err == nil) {
+				t.Errorf("it prints %q", out.String())
 			}
 		})
 	}

@@ -99,7 +99,7 @@ func run(dir string, once bool) error {
 		return err
 	}
 	if once {
-		return try(ctx, gw.URL, list)
+		return try(ctx, os.Stdout, gw.URL, list)
 	}
 	what := "demo objects"
 	if dir != "" {

@@ -81,8 +81,8 @@ func printLines(w io.Writer, base string, list []request) {
 	}
 }
 
-// try sends the requests and checks the answers.
-func try(ctx context.Context, base string, list []request) error {
+// try sends the requests, checks the answers and writes a line for each to out.
+func try(ctx context.Context, out io.Writer, base string, list []request) error {
 	for _, want := range list {
 		r, err := do(ctx, base, want)
 		if err != nil {
@@ -108,7 +108,7 @@ func try(ctx context.Context, base string, list []request) error {
 		case !strings.Contains(body.String(), want.holds):
 			return fmt.Errorf("%s: body %q lacks %s", what, body.String(), want.holds)
 		}
-		fmt.Printf("ok  %d  %9d bytes  %s\n", r.StatusCode, n, what)
+		fmt.Fprintf(out, "ok  %d  %9d bytes  %s\n", r.StatusCode, n, what)
 	}
 	return nil
 }
