@@ -28,41 +28,63 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/yatagarasu
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/yatagarasu .
+	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/yatagarasu .
 
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
-	@$(GO) build -o $(BIN)/demo ./loadtest/demo
+	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	@exec $(BIN)/demo $(if $(DIR),-dir "$(DIR)")
 
 .PHONY: smoke
 smoke: build $(VERSITYGW_STAMP) ## start what `make run` starts, request what it prints, compare, stop
-	@$(GO) build -o $(BIN)/demo ./loadtest/demo
+	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	@exec $(BIN)/demo -once $(if $(DIR),-dir "$(DIR)")
+
+# What of a verbose run is worth a line on the terminal.
+TEST_LINES := ^(ok|FAIL|panic:|\?)|^ *--- FAIL|_test\.go:[0-9]+: |no test files|coverage: 0\.0%|DATA RACE
+
+# run_tests,NAME,FLAGS runs all tests into bin/NAME.log and keeps the exit code
+# in bin/NAME.code.
+define run_tests
+	@{ $(GO) test -v $(2) -timeout 30m ./... 2>&1; echo $$? > $(BIN)/$(1).code; } | tee $(BIN)/$(1).log | grep --line-buffered -E '$(TEST_LINES)' || true
+endef
 
 .PHONY: test
 test: lint tools smoke ## everything that must hold: linters, race detector, real S3 servers, allocation guards, coverage
-	@echo "race detector:"
-	$(GO) test -race -short -timeout 30m ./...
-	@echo "without it, with allocation guards and coverage:"
-	@$(GO) test -v -cover -timeout 30m ./... > $(BIN)/test.log 2>&1; code=$$?; \
-	grep -E '^(ok|FAIL|---|panic:|\?)|^ +--- FAIL|^\s+\S+_test\.go:[0-9]+: |no test files' $(BIN)/test.log | grep -vE '^(---|=== ).*PASS' || true; \
-	test $$code -eq 0 || { echo "the whole output is in bin/test.log"; }; \
-	awk -v min=$(MIN_COVERAGE) '/^ok .*coverage:/ { for (i = 1; i < NF; i++) if ($$i == "coverage:") { c = $$(i+1); sub("%", "", c); \
-		if ($$2 ~ /^yatagarasu\/(gateway|pool|sign)/ && c + 0 < min) { print $$2 ": coverage " c " % is below " min " %"; bad = 1 } } } END { exit bad }' $(BIN)/test.log || code=1; \
-	echo "$$(grep -cE '^ *--- PASS' $(BIN)/test.log) passed, $$(grep -cE '^ *--- FAIL' $(BIN)/test.log) failed"; \
-	exit $$code
+	@rm -f $(BIN)/test.code $(BIN)/race.code
+	@echo "with the race detector (all output: bin/race.log):"
+	$(call run_tests,race,-race -short)
+	@echo "without it, with allocation guards and coverage (all output: bin/test.log):"
+	$(call run_tests,test,-cover)
+	@bad=0; \
+	awk -v min=$(MIN_COVERAGE) '/coverage: [0-9.]+% of statements/ && ($$1 == "ok" || $$1 ~ /^yatagarasu/) { \
+		pkg = $$1 == "ok" ? $$2 : $$1; match($$0, /coverage: [0-9.]+/); c = substr($$0, RSTART + 10, RLENGTH - 10) + 0; \
+		if (pkg ~ /^yatagarasu\/(gateway|pool|sign|cache)(\/|$$)/ && c < min) { print pkg ": coverage " c " % is below " min " %"; low = 1 } } \
+		END { exit low }' $(BIN)/test.log || bad=1; \
+	for run in race test; do [ "$$(cat $(BIN)/$$run.code)" = 0 ] || { bad=1; echo "failed; see bin/$$run.log"; }; done; \
+	passed=$$(cat $(BIN)/race.log $(BIN)/test.log | grep -cE '^ *--- PASS'); \
+	failed=$$(cat $(BIN)/race.log $(BIN)/test.log | grep -cE '^ *--- FAIL'); \
+	if [ $$bad = 1 ] && [ $$failed = 0 ]; then failed=1; fi; \
+	echo "$$passed passed, $$failed failed"; \
+	exit $$bad
+
+.PHONY: cover
+cover: tools ## measure coverage; bin/cover.html shows it line by line
+	$(GO) test -coverprofile=$(BIN)/cover.out ./...
+	@$(GO) tool cover -html=$(BIN)/cover.out -o $(BIN)/cover.html
+	@$(GO) tool cover -func=$(BIN)/cover.out | tail -n 1
 
 .PHONY: lint
 lint: $(STATICCHECK_STAMP) ## gofmt, go vet, staticcheck
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s), and a million signatures against two oracles
-	@set -e; for pkg in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	@set -e; pkgs=$$($(GO) list ./...); for pkg in $$pkgs; do \
+		list=$$($(GO) test -list '^Fuzz' $$pkg); \
+		for target in $$(echo "$$list" | grep '^Fuzz'); do \
 			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
@@ -87,14 +109,18 @@ define install
 	@touch $@
 endef
 
-$(MINIO_STAMP):
+# A stamp without its program is worth nothing.
+$(MINIO_STAMP): $(if $(wildcard $(BIN)/minio),,FORCE)
 	$(call install,minio,$(MINIO))
 
-$(VERSITYGW_STAMP):
+$(VERSITYGW_STAMP): $(if $(wildcard $(BIN)/versitygw),,FORCE)
 	$(call install,versitygw,$(VERSITYGW))
 
-$(STATICCHECK_STAMP):
+$(STATICCHECK_STAMP): $(if $(wildcard $(BIN)/staticcheck),,FORCE)
 	$(call install,staticcheck,$(STATICCHECK))
+
+.PHONY: FORCE
+FORCE:
 
 .PHONY: clean
 clean: ## remove bin/
