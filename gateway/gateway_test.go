@@ -122,8 +122,10 @@ func (tg *testGateway) metricValue(name string) (v float64) {
 }
 
 // raw sends bytes on a connection of its own and returns all that comes back
-// until the gateway closes or is silent for a while.
-func (tg *testGateway) raw(request string) string {
+// until the gateway closes, at most for a second.
+func (tg *testGateway) raw(request string) string { return tg.rawFor(time.Second, request) }
+
+func (tg *testGateway) rawFor(limit time.Duration, request string) string {
 	tg.t.Helper()
 	c, err := net.Dial("tcp", tg.addr)
 	if err != nil {
@@ -133,7 +135,7 @@ func (tg *testGateway) raw(request string) string {
 	if _, err := io.WriteString(c, request); err != nil {
 		tg.t.Fatal(err)
 	}
-	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	c.SetReadDeadline(time.Now().Add(limit))
 	b, _ := io.ReadAll(c)
 	return string(b)
 }

@@ -365,7 +365,7 @@ func TestLengthOfHead(t *testing.T) {
 
 func TestTimeoutsAndBreaks(t *testing.T) {
 	quick := func(o *Options) {
-		o.DialTimeout, o.HeadTimeout, o.IdleTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+		o.DialTimeout, o.HeadTimeout, o.IdleTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
 	}
 	silent := func(c net.Conn, _ int, _ string) bool { io.Copy(io.Discard, c); return false }
 	for _, c := range []struct {

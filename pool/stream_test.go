@@ -189,10 +189,10 @@ func TestSlowButNotIdleOrigin(t *testing.T) {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", pieces*size)
 			for range pieces {
 				c.Write(make([]byte, size))
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(60 * time.Millisecond)
 			}
 			return true
-		}).upstream(func(o *Options) { o.IdleTimeout = 150 * time.Millisecond }) // well below the whole
+		}).upstream(func(o *Options) { o.IdleTimeout = 400 * time.Millisecond }) // well below the whole
 		ours, client := pair(t, false)
 		go drain(client)
 		var x Exchange
@@ -253,7 +253,7 @@ func TestPace(t *testing.T) {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 40*5000)
 			for range 40 {
 				c.Write(make([]byte, 5000))
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(30 * time.Millisecond)
 			}
 			return true
 		}).upstream()
@@ -263,7 +263,7 @@ func TestPace(t *testing.T) {
 		if err := u.Do(&x, []byte(getHead), false); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := x.Stream(ours, pace(t, 20<<10, 100*time.Millisecond)); err != nil || n != 40*5000 {
+		if n, err := x.Stream(ours, pace(t, 20<<10, 400*time.Millisecond)); err != nil || n != 40*5000 {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 		x.Close()
