@@ -79,7 +79,7 @@ func run(dir string, once bool) error {
 	if dir != "" {
 		samples, err = samplesOf(ctx, dir)
 	} else {
-		samples, err = seed(ctx, s3.Endpoint(), filepath.Join(data, bucket))
+		samples, err = seed(ctx, s3, filepath.Join(data, bucket))
 	}
 	if err != nil {
 		return err

@@ -22,9 +22,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
-	"yatagarasu/loadtest/gateway"
+	"yatagarasu/loadtest/s3server"
 )
 
 // sample is an object that the demo prints a request for.
@@ -48,12 +47,8 @@ const bigKey = "big-100MB.bin"
 
 // seed stores the demo objects that are not there yet and returns them. dir is
 // where the server keeps the bucket's files.
-func seed(ctx context.Context, endpoint, dir string) ([]sample, error) {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return nil, err
-	}
-	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(gateway.AccessKey, gateway.SecretKey, ""), Region: region})
+func seed(ctx context.Context, s3 *s3server.Server, dir string) ([]sample, error) {
+	c, err := s3.Client()
 	if err != nil {
 		return nil, err
 	}
