@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http/httputil"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Exchange struct {
 	length int64 // of the body by the head; -1: not given
 	rest   int64 // bytes of the body not yet delivered
 	reuse  bool  // the connection may be kept once the body was read
+	began  bool  // a response head came, if only an interim one
 
 	splice io.LimitedReader // source of one splice
 	pace   paceEntry        // registration with a Pace while streaming
@@ -43,6 +45,7 @@ var (
 	errHeadBad      = errors.New("malformed response head")
 	errInterim      = errors.New("too many 1xx responses")
 	errSwitching    = errors.New("101 without an upgrade")
+	errChunks       = errors.New("malformed chunks")
 	errFraming      = errors.New("a body needs exactly one valid Content-Length")
 )
 
@@ -62,43 +65,41 @@ func (u *Upstream) Do(x *Exchange, head []byte, bodiless bool) error {
 	}
 	x.up, x.br = u, br
 	x.cut.Store(0)
-	err := u.attempt(x, head, bodiless, false)
-	if errors.Is(err, errStale) {
-		u.retries.Add(1)
-		err = u.attempt(x, head, bodiless, true)
-	}
-	if err != nil {
+	if err := u.attempt(x, head, bodiless); err != nil {
+		x.conn = nil
 		x.releaseBuffer()
 		return err
 	}
 	return nil
 }
 
-// errStale marks the failure of a kept connection before any response byte.
-var errStale = errors.New("kept connection was closed by the origin")
-
-// attempt runs one exchange on one connection, which it discards on failure.
-func (u *Upstream) attempt(x *Exchange, head []byte, bodiless, fresh bool) error {
-	c, reused, err := u.acquire(fresh)
+// attempt runs one exchange on one connection, or, if that was kept and fails
+// before any response byte, on a new one in its place. It discards the
+// connection on failure.
+func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
+	c, reused, err := u.acquire()
 	if err != nil {
 		return err
 	}
-	x.conn = c
-	x.br.Reset(c.Conn)
-	if err = x.roundTrip(head, bodiless); err == nil {
-		return nil
+	err = x.roundTrip(c, head, bodiless)
+	if err != nil && reused && Of(err) == ReasonReset && !x.began && x.br.Buffered() == 0 {
+		u.retries.Add(1)
+		c.Close() // its place stays with this exchange, which has waited already
+		if c, _, err = u.dialSlot(); err != nil {
+			return err
+		}
+		err = x.roundTrip(c, head, bodiless)
 	}
-	var e *Error
-	if reused && errors.As(err, &e) && e.Reason == ReasonReset && x.br.Buffered() == 0 {
-		e.Err = errStale
+	if err != nil {
+		u.discard(c)
 	}
-	x.conn = nil
-	u.discard(c)
 	return err
 }
 
-// roundTrip sends the request and reads heads up to the final one.
-func (x *Exchange) roundTrip(head []byte, bodiless bool) error {
+// roundTrip sends the request on c and reads heads up to the final one.
+func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool) error {
+	x.conn, x.began = c, false
+	x.br.Reset(c.Conn)
 	x.start = time.Now()
 	if err := x.conn.SetDeadline(x.start.Add(x.up.opts.HeadTimeout)); err != nil {
 		return ioError(PhaseSend, false, err)
@@ -110,7 +111,10 @@ func (x *Exchange) roundTrip(head []byte, bodiless bool) error {
 		if err := x.readHead(); err != nil {
 			return err
 		}
+		x.began = true
 		switch code := x.Header.StatusCode(); {
+		case code < 100 || code > 599:
+			return protocolError(errHeadBad)
 		case code == fasthttp.StatusSwitchingProtocols:
 			return protocolError(errSwitching)
 		case code >= 200:
@@ -128,6 +132,10 @@ func (x *Exchange) readHead() error {
 	for {
 		n := x.br.Buffered()
 		b, _ := x.br.Peek(n)
+		if n > 0 && b[0] != 'H' {
+			// Also a blank line, which the library would skip uncounted.
+			return protocolError(errHeadBad)
+		}
 		if i := bytes.Index(b[searched:], headEnd); i >= 0 {
 			if searched+i+len(headEnd) > maxHead {
 				return protocolError(errHeadTooLarge)
@@ -240,7 +248,7 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 	}
 	doc, err := io.ReadAll(io.LimitReader(r, int64(limit)))
 	if err != nil {
-		return doc, ioError(PhaseBody, true, err)
+		return doc, documentError(err, chunked)
 	}
 	switch {
 	case x.rest >= 0 && int64(len(doc)) < min(x.rest, int64(limit)):
@@ -253,6 +261,16 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 		x.reuse = false
 	}
 	return doc, nil
+}
+
+// documentError types an error of reading an error document: of the connection,
+// or, when that is sound, of the chunks on it.
+func documentError(err error, chunked bool) *Error {
+	var ne net.Error
+	if chunked && !errors.As(err, &ne) && !isClosedByPeer(err) {
+		return &Error{Reason: ReasonProtocol, Phase: PhaseBody, Sent: true, Err: errChunks}
+	}
+	return ioError(PhaseBody, true, err)
 }
 
 // endOfChunks consumes the end of a chunked body: the last chunk, which r must

@@ -101,8 +101,8 @@ func (u *Upstream) Close() {
 }
 
 // acquire returns a connection that the caller owns until release or discard.
-// With fresh set it is newly opened. reused tells whether it served before.
-func (u *Upstream) acquire(fresh bool) (c *conn, reused bool, err error) {
+// reused tells whether it served before.
+func (u *Upstream) acquire() (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
@@ -112,12 +112,6 @@ func (u *Upstream) acquire(fresh bool) (c *conn, reused bool, err error) {
 		c = u.idle[n-1]
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
-		if fresh {
-			// Its place is all that is wanted of it.
-			u.mu.Unlock()
-			c.Close()
-			return u.dialSlot()
-		}
 		u.mu.Unlock()
 		if u.usable(c, time.Now()) && c.clean() {
 			u.reuses.Add(1)

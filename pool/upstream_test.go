@@ -133,7 +133,7 @@ func TestQueue(t *testing.T) {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err := u.acquire(false)
+		c, _, err := u.acquire()
 		if err != nil {
 			t.Fatal(err)
 		}
