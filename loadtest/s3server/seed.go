@@ -42,7 +42,12 @@ func (s *Server) Seed(ctx context.Context, bucket string, objects ...Object) err
 		return fmt.Errorf("cannot make bucket %s: %w", bucket, err)
 	}
 	for _, o := range objects {
-		_, err := c.PutObject(ctx, bucket, o.Key, strings.NewReader(o.Body), int64(len(o.Body)), minio.PutObjectOptions{ContentType: o.ContentType, UserMetadata: o.Metadata})
+		_, err := c.PutObject(ctx, bucket, o.Key, strings.NewReader(o.Body), int64(len(o.Body)), minio.PutObjectOptions{
+			ContentType: o.ContentType, UserMetadata: o.Metadata,
+			// versitygw 1.8.0 leaves the end of an empty body in signed chunks
+			// unread and takes it for the connection's next request.
+			DisableContentSha256: true,
+		})
 		if err != nil {
 			return fmt.Errorf("cannot store %s in bucket %s: %w", o.Key, bucket, err)
 		}
