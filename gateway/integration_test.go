@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
@@ -40,11 +39,7 @@ func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Stop() })
-	u, err := url.Parse(s.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(s3AccessKey, s3SecretKey, ""), Region: "us-east-1"})
+	client, err := s.Client()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +62,7 @@ func putObject(t *testing.T, c *minio.Client, key string, size int64) {
 	_, err := c.PutObject(t.Context(), s3Bucket, key, noise(size), size, minio.PutObjectOptions{
 		ContentType: "text/x-test", CacheControl: "max-age=9", ContentLanguage: "de", ContentDisposition: `inline; filename="x"`,
 		UserMetadata: map[string]string{"Color": "blue"}, PartSize: 64 << 20, DisableMultipart: size < 64<<20,
+		DisableContentSha256: true, // versitygw leaves the end of an empty signed upload unread
 	})
 	if err != nil {
 		t.Fatalf("cannot store %q: %v", key, err)

@@ -10,7 +10,12 @@ import (
 type delivery struct {
 	acked   uint64 // bytes that the peer has acknowledged
 	pending bool   // bytes wait to be sent or acknowledged
+	over    bool   // the connection was reset
 }
+
+// stateClose is TCP_CLOSE of linux/tcp_states.h; a connection that the peer
+// only closed is in another state.
+const stateClose = 7
 
 // delivered asks the kernel how much of what was written to c the peer has
 // acknowledged; see tcp(7), TCP_INFO. ok is false where it cannot tell.
@@ -24,7 +29,7 @@ func delivered(c *net.TCPConn) (d delivery, ok bool) {
 		if err != nil {
 			return
 		}
-		d = delivery{acked: info.Bytes_acked, pending: info.Unacked > 0 || info.Notsent_bytes > 0}
+		d = delivery{acked: info.Bytes_acked, pending: info.Unacked > 0 || info.Notsent_bytes > 0, over: info.State == stateClose}
 		ok = true
 	})
 	return d, ok && err == nil

@@ -8,6 +8,7 @@ import "net"
 type delivery struct {
 	acked   uint64
 	pending bool
+	over    bool
 }
 
 // delivered cannot tell here: Pace then goes by the bytes handed to the kernel.

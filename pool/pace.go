@@ -24,6 +24,7 @@ type Pace struct {
 
 	mu    sync.Mutex // guards the following fields and every paceEntry's list
 	first *Exchange  // registered streams, newest first
+	ended bool       // Stop was called
 }
 
 // NewPace starts the goroutine that looks at the streams; Stop ends it. rate is
@@ -39,12 +40,14 @@ func NewPace(rate int, window time.Duration) *Pace {
 	return p
 }
 
-// Stop ends the goroutine and every stream under way, with ReasonClosed.
+// Stop ends the goroutine and every stream, under way or later, with
+// ReasonClosed.
 func (p *Pace) Stop() {
 	close(p.stop)
 	<-p.done
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ended = true
 	for x := p.first; x != nil; x = x.pace.next {
 		x.end(ReasonClosed)
 	}
@@ -74,6 +77,9 @@ func (p *Pace) add(x *Exchange, client net.Conn) {
 		p.first.pace.prev = x
 	}
 	p.first = x
+	if p.ended {
+		x.end(ReasonClosed)
+	}
 	p.mu.Unlock()
 }
 
@@ -94,7 +100,8 @@ func (p *Pace) remove(x *Exchange) {
 
 // check ends the streams whose window is over with too little progress.
 func (p *Pace) check(now time.Time) {
-	need := p.rate * int64(p.window) / int64(time.Second)
+	// In floating point: the product of a rate and nanoseconds can overflow.
+	need := int64(min(float64(p.rate)*p.window.Seconds(), 1<<62))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for x := p.first; x != nil; x = x.pace.next {
@@ -126,8 +133,8 @@ func (x *Exchange) end(reason Reason) {
 	x.cut.Store(uint32(reason))
 	// Deadlines in the past wake whichever side the stream waits for. The stream
 	// arms its own before it looks at cut, so none is missed.
-	x.pace.client.SetDeadline(elapsed)
-	x.pace.origin.SetDeadline(elapsed)
+	x.pace.client.SetWriteDeadline(elapsed)
+	x.pace.origin.SetReadDeadline(elapsed)
 }
 
 // progress returns a count of delivered bytes that only grows, and whether the

@@ -24,20 +24,30 @@ func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
 	if err := client.SetWriteDeadline(time.Time{}); err != nil {
 		return 0, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
 	}
-	pace.add(x, client)
-	defer pace.remove(x)
-
 	total := x.rest
-	err := x.writeBuffered(client)
-	if err == nil && x.rest > 0 {
-		if dst, ok := client.(*net.TCPConn); ok && x.conn.tls == nil {
-			x.releaseBuffer() // empty, and not needed any more
-			err = x.spliceTo(dst)
-		} else {
-			err = x.copyTo(client)
+	pace.add(x, client)
+	err := x.send(client)
+	pace.remove(x)
+	if err == nil && x.cut.Load() != 0 {
+		// Pace gave the stream up as it completed; its deadline must not stay.
+		x.cut.Store(0)
+		if err := client.SetWriteDeadline(time.Time{}); err != nil {
+			return total - x.rest, x.clientError(err)
 		}
 	}
 	return total - x.rest, err
+}
+
+// send moves the rest of the body by the cheapest way there is.
+func (x *Exchange) send(client net.Conn) error {
+	if err := x.writeBuffered(client); err != nil || x.rest == 0 {
+		return err
+	}
+	if dst, ok := client.(*net.TCPConn); ok && x.conn.tls == nil {
+		x.releaseBuffer() // empty, and not needed any more
+		return x.spliceTo(dst)
+	}
+	return x.copyTo(client)
 }
 
 // writeBuffered writes what came together with the head.
@@ -82,6 +92,7 @@ func (x *Exchange) copyTo(client net.Conn) error {
 
 // spliceTo has the kernel move the rest of the body from socket to socket.
 func (x *Exchange) spliceTo(client *net.TCPConn) error {
+	defer func() { x.splice.R = nil }()
 	for x.rest > 0 {
 		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
 			return ioError(PhaseBody, true, err)
@@ -97,7 +108,7 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 		case err != nil && n > 0 && isTimeout(err) && x.cut.Load() == 0:
 			// Slow, but not idle: the deadline was over the whole piece.
 		case err != nil:
-			return x.spliceError(err)
+			return x.spliceError(client, err)
 		case n < want:
 			return x.originError(io.ErrUnexpectedEOF)
 		}
@@ -106,7 +117,7 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 }
 
 // spliceError finds out which side an error of a splice came from.
-func (x *Exchange) spliceError(err error) error {
+func (x *Exchange) spliceError(client *net.TCPConn, err error) error {
 	if isTimeout(err) || errors.Is(err, syscall.EPIPE) {
 		// The client has no deadline but Pace's; the origin is only read.
 		if errors.Is(err, syscall.EPIPE) {
@@ -114,10 +125,16 @@ func (x *Exchange) spliceError(err error) error {
 		}
 		return x.originError(err)
 	}
-	if x.conn.look() == peekEOF {
-		return x.originError(err)
+	// A reset, and either side may have sent it. The origin's end alone does not
+	// tell: it may have closed properly with the rest still on its way.
+	d, ok := delivered(client)
+	if ok=false; !ok {
+		d.over = x.conn.look() != peekEOF
 	}
-	return x.clientError(err)
+	if d.over {
+		return x.clientError(err)
+	}
+	return x.originError(err)
 }
 
 func (x *Exchange) originError(err error) error {
