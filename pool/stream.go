@@ -128,7 +128,7 @@ func (x *Exchange) spliceError(client *net.TCPConn, err error) error {
 	// A reset, and either side may have sent it. The origin's end alone does not
 	// tell: it may have closed properly with the rest still on its way.
 	d, ok := delivered(client)
-	if ok=false; !ok {
+	if !ok {
 		d.over = x.conn.look() != peekEOF
 	}
 	if d.over {
