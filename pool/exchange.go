@@ -81,17 +81,25 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	if err != nil {
 		return err
 	}
-	err = x.roundTrip(c, head, bodiless)
-	if err != nil && reused && Of(err) == ReasonReset && !x.began && x.br.Buffered() == 0 {
-		u.retries.Add(1)
-		c.Close() // its place stays with this exchange, which has waited already
-		if c, _, err = u.dialSlot(); err != nil {
-			return err
-		}
-		err = x.roundTrip(c, head, bodiless)
+	if err = x.roundTrip(c, head, bodiless); err == nil {
+		return nil
 	}
-	if err != nil {
+	var first *Error
+	if !reused || x.began || x.br.Buffered() > 0 || !errors.As(err, &first) || first.Reason != ReasonReset {
 		u.discard(c)
+		return err
+	}
+	u.retries.Add(1)
+	c.Close() // its place stays with this exchange, which has waited already
+	if c, _, err = u.dialSlot(); err == nil {
+		if err = x.roundTrip(c, head, bodiless); err == nil {
+			return nil
+		}
+		u.discard(c)
+	}
+	var second *Error
+	if errors.As(err, &second) {
+		second.Sent = second.Sent || first.Sent
 	}
 	return err
 }

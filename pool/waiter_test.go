@@ -1,0 +1,87 @@
+package pool
+
+import (
+	"bufio"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestWaitQueue compares the queue with a slice.
+func TestWaitQueue(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var q waitQueue
+	var model, gone []*waiter
+	for step := range 20_000 {
+		switch n := r.IntN(4); {
+		case n < 2 && len(model) < 12:
+			w := newWaiter()
+			q.push(w)
+			model = append(model, w)
+		case n == 2:
+			var first *waiter
+			if len(model) > 0 {
+				first, model = model[0], model[1:]
+				gone = append(gone, first)
+			}
+			if got := q.pop(); got != first {
+				t.Fatalf("step %d: another was popped", step)
+			}
+		case len(model) > 0:
+			i := r.IntN(len(model))
+			w := model[i]
+			model = slices.Delete(model, i, i+1)
+			gone = append(gone, w)
+			if !q.remove(w) {
+				t.Fatalf("step %d: one in the queue was not removed", step)
+			}
+		}
+		if len(gone) > 0 && q.remove(gone[len(gone)-1]) {
+			t.Fatalf("step %d: one was removed twice", step)
+		}
+		if q.n != len(model) || (q.head == nil) != (len(model) == 0) || (q.tail == nil) != (len(model) == 0) {
+			t.Fatalf("step %d: %d in the queue, want %d", step, q.n, len(model))
+		}
+	}
+}
+
+// TestRetryCannotConnect has an origin go away under a kept connection.
+func TestRetryCannotConnect(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	goOn := make(chan bool)
+	go func() { // ends after two requests
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		ln.Close()
+		br := bufio.NewReader(c)
+		for n := 0; n < 6; n++ { // the two heads have three lines each
+			if _, err := br.ReadString('\n'); err != nil {
+				return
+			}
+			if n == 2 {
+				io.WriteString(c, ok("body"))
+			}
+		}
+		<-goOn
+	}()
+	u := NewUpstream(Options{Address: ln.Addr().String(), Buffers: NewBuffers(0, 1), MaxConns: 1, DialTimeout: time.Second})
+	defer u.Close()
+	if _, _, err := fetch(u); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	_, _, err = fetch(u)
+	want(t, err, ReasonConnect, PhaseConnect, true) // the first attempt was sent
+	idle(t, u, 0)
+	_, _, err = fetch(u) // neither the place nor the buffer is lost
+	want(t, err, ReasonConnect, PhaseConnect, false)
+}
