@@ -116,3 +116,56 @@ func TestStreamKeepsNothing(t *testing.T) {
 		t.Error("a connection or buffer is still referred to")
 	}
 }
+
+// TestStallAfterFastStart has an origin deliver much and then nothing: what came
+// in one window does not count in the next.
+func TestStallAfterFastStart(t *testing.T) {
+	const sent, window = 200_000, time.Minute
+	goOn := make(chan bool)
+	u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+		io.WriteString(c, largeHead)
+		<-goOn
+		c.Write(make([]byte, sent))
+		io.Copy(io.Discard, c)
+		return false
+	}).upstream(func(o *Options) { o.IdleTimeout = 20 * time.Second })
+	ours, client := pair(t, false)
+	p := &Pace{rate: 1 << 10, window: window} // checked by hand
+	result := make(chan error, 1)
+	go func() { result <- stream(t, u, p, ours) }()
+	for registered := false; !registered; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		registered = p.first != nil
+		p.mu.Unlock()
+	}
+	now := time.Now()
+	p.check(now)
+	goOn <- true
+	if _, err := io.ReadFull(client, make([]byte, sent)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := now.Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		d, ok := delivered(ours.(*net.TCPConn))
+		if !ok || d.acked >= sent && !d.pending {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not acknowledged")
+		}
+	}
+	p.check(now.Add(window))
+	select {
+	case err := <-result:
+		t.Fatalf("cut in spite of its progress: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	p.check(now.Add(2 * window))
+	select {
+	case err := <-result:
+		if r := Of(err); r != ReasonTimeout && r != ReasonClientSlow {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("never cut")
+	}
+}

@@ -53,6 +53,8 @@ func TestResetAfterOriginClosed(t *testing.T) {
 				t.Skip("the sides can be told apart on Linux alone")
 			}
 			want(t, x.spliceError(ours.(*net.TCPConn), syscall.ECONNRESET), c.reason, PhaseBody, true)
+			// Only the client is written to.
+			want(t, x.spliceError(ours.(*net.TCPConn), syscall.EPIPE), ReasonClientGone, PhaseBody, true)
 		})
 	}
 }

@@ -85,3 +85,41 @@ func TestRetryCannotConnect(t *testing.T) {
 	_, _, err = fetch(u) // neither the place nor the buffer is lost
 	want(t, err, ReasonConnect, PhaseConnect, false)
 }
+
+// TestUnsolicitedBytesForWaiter has a connection with surplus bytes handed to an
+// exchange that waits.
+func TestUnsolicitedBytesForWaiter(t *testing.T) {
+	goOn := make(chan bool)
+	first := true // one request comes after the other
+	s := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+		io.WriteString(c, ok("body"))
+		if first {
+			first = false
+			<-goOn
+			io.WriteString(c, ok("evil"))
+		}
+		return true
+	})
+	u := s.upstream(func(o *Options) { o.MaxConns = 1 })
+	if _, _, err := fetch(u); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := u.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	go func() { _, body, _ := fetch(u); got <- body }()
+	waiting(t, u, 1)
+	goOn <- true
+	for deadline := time.Now().Add(5 * time.Second); c.look() != peekBytes; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the surplus does not come")
+		}
+	}
+	u.release(c)
+	if body := <-got; body != "body" {
+		t.Errorf("the one that waited got %q", body)
+	}
+	idle(t, u, 1)
+}
