@@ -7,16 +7,20 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Pinned tools. A stamp names the version, so that a new one is installed.
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+TOXIPROXY   := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+K6          := go.k6.io/k6@v1.8.1
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 stamp = $(BIN)/.$(1)-$(notdir $(subst @,-,$(2)))
 MINIO_STAMP       := $(call stamp,minio,$(MINIO))
 VERSITYGW_STAMP   := $(call stamp,versitygw,$(VERSITYGW))
+TOXIPROXY_STAMP   := $(call stamp,toxiproxy,$(TOXIPROXY))
 STATICCHECK_STAMP := $(call stamp,staticcheck,$(STATICCHECK))
+K6_STAMP          := $(call stamp,k6,$(K6))
+BENCHSTAT_STAMP   := $(call stamp,benchstat,$(BENCHSTAT))
 
 FUZZTIME  ?= 30s
-BENCHTIME ?= 1s
-BENCH     ?= .
 MIN_COVERAGE := 90
 
 .DEFAULT_GOAL := help
@@ -39,6 +43,11 @@ run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a 
 smoke: build $(VERSITYGW_STAMP) ## start what `make run` starts, request what it prints, compare, stop
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	@exec $(BIN)/demo -once $(if $(DIR),-dir "$(DIR)")
+
+.PHONY: screenshot
+screenshot: build $(VERSITYGW_STAMP) ## start the demo with load and take pictures of the status page into bin/; needs chromium
+	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
+	$(GO) run ./loadtest/screenshot
 
 # What of a verbose run is worth a line on the terminal.
 TEST_LINES := ^(ok|FAIL|panic:|\?)|^ *--- FAIL|_test\.go:[0-9]+: |no test files|coverage: 0\.0%|DATA RACE
@@ -81,7 +90,7 @@ lint: $(STATICCHECK_STAMP) ## gofmt, go vet, staticcheck
 	$(BIN)/staticcheck ./...
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (30s), and a million signatures against two oracles
+fuzz: ## run every fuzz target for FUZZTIME (30s), a million signatures against two oracles, 100,000 requests against a model of the cache
 	@set -e; pkgs=$$($(GO) list ./...); for pkg in $$pkgs; do \
 		list=$$($(GO) test -list '^Fuzz' $$pkg); \
 		for target in $$(echo "$$list" | grep '^Fuzz'); do \
@@ -89,17 +98,41 @@ fuzz: ## run every fuzz target for FUZZTIME (30s), and a million signatures agai
 		done; \
 	done
 	SIGN_CASES=1000000 $(GO) test -count=1 -timeout 20m -run 'TestSignMatchesOracles' -v ./sign
+	CACHE_DIFF_CASES=100000 $(GO) test -count=1 -timeout 20m -run 'TestCacheAgainstModel' -v ./gateway
+
+.PHONY: faults
+faults: tools ## 10,000 downloads for each fault of an origin, with and without a replica: half an hour
+	FAULT_DOWNLOADS=10000 $(GO) test -count=1 -timeout 90m -run 'TestFaults' -v ./gateway
 
 .PHONY: bench
-bench: ## run the benchmarks; BENCH=regexp, BENCHTIME=1s
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+bench: $(BENCHSTAT_STAMP) ## compare all benchmarks with those of the last release, without one of HEAD~1: ten minutes; AGAINST=commit, BENCH=regexp, COUNT=6, BENCHTIME=100ms, LIMIT=1h
+	@$(GO) build -buildvcs=false -o $(BIN)/bench/run ./loadtest/bench
+	@exec $(BIN)/bench/run $(if $(AGAINST),-against '$(AGAINST)') $(if $(BENCH),-bench '$(value BENCH)') $(if $(COUNT),-count $(COUNT)) $(if $(BENCHTIME),-benchtime $(BENCHTIME)) $(if $(LIMIT),-limit $(LIMIT))
 
 .PHONY: memory
 memory: build $(VERSITYGW_STAMP) ## measure the gateway's memory over a 10 GB download and over 1,000 downloads at once
 	$(GO) run ./loadtest/memory
 
+.PHONY: loadtest
+loadtest: build $(VERSITYGW_STAMP) $(K6_STAMP) ## run the k6 scripts of loadtest/k6 and write loadtest/report/index.html; SCRIPT=hits, DURATION=30s, RATE=n
+	@$(GO) build -buildvcs=false -o $(BIN)/loadtest ./loadtest/run
+	@exec $(BIN)/loadtest $(if $(SCRIPT),-script $(SCRIPT)) $(if $(DURATION),-duration $(DURATION)) $(if $(RATE),-rate $(RATE))
+
+.PHONY: soak
+soak: SCRIPT = soak
+soak: loadtest ## the same with mixed work for DURATION (30m), to see whether memory grows; RATE=n
+
+.PHONY: compare
+compare: build ## compare with fasthttp, nginx, HAProxy and Varnish in CPU time per request; FULL=1, UPDATE=1, ROWS=regexp, ROUNDS=9
+	@$(GO) build -buildvcs=false -o $(BIN)/compare ./loadtest/compare
+	@exec $(BIN)/compare $(if $(FULL),-full) $(if $(UPDATE),-update) $(if $(ROWS),-only '$(value ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS))
+
+.PHONY: hitratio
+hitratio: ## compare the cache's policies with a library and with the best possible, on synthetic traces
+	$(GO) run ./loadtest/hitratio
+
 .PHONY: tools
-tools: $(MINIO_STAMP) $(VERSITYGW_STAMP) $(STATICCHECK_STAMP) ## install the S3 servers and linters for tests into bin/, at pinned versions
+tools: $(MINIO_STAMP) $(VERSITYGW_STAMP) $(TOXIPROXY_STAMP) $(STATICCHECK_STAMP) ## install the S3 servers, a fault proxy and linters for tests into bin/, at pinned versions
 
 define install
 	@mkdir -p $(BIN)
@@ -116,8 +149,18 @@ $(MINIO_STAMP): $(if $(wildcard $(BIN)/minio),,FORCE)
 $(VERSITYGW_STAMP): $(if $(wildcard $(BIN)/versitygw),,FORCE)
 	$(call install,versitygw,$(VERSITYGW))
 
+$(TOXIPROXY_STAMP): $(if $(wildcard $(BIN)/toxiproxy),,FORCE)
+	$(call install,toxiproxy,$(TOXIPROXY))
+	@mv $(BIN)/server $(BIN)/toxiproxy
+
 $(STATICCHECK_STAMP): $(if $(wildcard $(BIN)/staticcheck),,FORCE)
 	$(call install,staticcheck,$(STATICCHECK))
+
+$(K6_STAMP): $(if $(wildcard $(BIN)/k6),,FORCE)
+	$(call install,k6,$(K6))
+
+$(BENCHSTAT_STAMP): $(if $(wildcard $(BIN)/benchstat),,FORCE)
+	$(call install,benchstat,$(BENCHSTAT))
 
 .PHONY: FORCE
 FORCE:

@@ -22,15 +22,24 @@ func main() {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	inherited, inheritErr := gateway.Inherit()
+	stderr = inherited.Stderr(stderr)
+	if len(args) > 0 && args[0] == "token" {
+		return gateway.TokenCommand(args[1:], stdout, stderr)
+	}
 	o := gateway.NewOptions()
 	o.Version = version
+	o.Inherited = inherited
 	fs := flag.NewFlagSet("yatagarasu", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	groups := o.RegisterFlags(fs)
 	check := fs.Bool("check", false, "Validate the configuration file as start-up would, print every problem with its place, and exit: 0 if it is valid, 1 if not")
-	explain := fs.String("explain", "", "Print which route, bucket, object key and upstream address a GET of this `URL` would get, or why it would be refused, and exit. Sends nothing")
+	explain := fs.String("explain", "", "Print which route, bucket, object key and upstream address a GET of this `URL` would get, or why it would be refused, and exit: 0 if it would reach the origin, 1 if not, or if that hangs on a signature that only a key of a jwks_url could bear out. Sends nothing")
+	token := fs.String("token", "", "With -explain: the `token` that the client would present. Says which source, key, claim or rule lets it in or refuses it")
+	doctor := fs.Bool("doctor", false, "Look into everything between here and the objects of each bucket: names, connections, certificates, credentials, clocks, the bucket and one of its objects. Print a table and what to do about each failure, and exit: 0 if all is well, 1 if not")
+	key := fs.String("key", "", "With -doctor: the `key` of the object to read. Set it where the credential may not list; the default is one that the bucket lists")
 	showVersion := fs.Bool("version", false, "Print the version and exit")
-	groups[0].Names = append(groups[0].Names, "check", "explain", "version")
+	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "version")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, usage)
 		gateway.PrintFlags(stderr, fs, groups)
@@ -52,22 +61,32 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case o.ConfigPath == "":
 		fmt.Fprintln(stderr, "yatagarasu: -config is required: yatagarasu -config config.yaml; see config.example.yaml and -help")
 		return 2
+	case *token != "" && *explain == "":
+		fmt.Fprintln(stderr, "yatagarasu: -token goes with -explain URL; to mint a token: yatagarasu token -help")
+		return 2
+	case *key != "" && !*doctor:
+		fmt.Fprintln(stderr, "yatagarasu: -key goes with -doctor")
+		return 2
+	case *explain != "":
+		return gateway.ExplainCommand(o, *explain, *token, stdout, stderr)
+	case *doctor:
+		return gateway.Doctor(o, *key, stdout, stderr)
 	case *check:
 		return gateway.Check(o, stdout, stderr)
 	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // early: unhandled ones would end the process
+	// A log whose reader has ended costs its lines; by default it costs the process.
+	signal.Ignore(syscall.SIGPIPE)
 	g, err := gateway.New(o)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	if *explain != "" {
-		if !g.Explain(stdout, *explain) {
-			return 1
-		}
-		return 0
+	if o.Program, err = gateway.Program(); err != nil || inheritErr != nil {
+		fmt.Fprintln(stderr, "yatagarasu:", errors.Join(inheritErr, err))
+		return 1
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if err := g.Run(signals); err != nil {
 		fmt.Fprintln(stderr, "yatagarasu:", err)
 		return 1
@@ -80,6 +99,11 @@ const usage = `Yatagarasu serves the objects of S3 buckets over HTTP, read-only.
   yatagarasu -config config.yaml            serve
   yatagarasu -config config.yaml -check     validate the file and exit
   yatagarasu -config config.yaml -explain http://localhost:8080/assets/logo.png
+  yatagarasu -config config.yaml -doctor    say what is wrong with the origins
+  yatagarasu token -config config.yaml -bucket private -claim role=admin
+                                            mint a token for trying a bucket
 
 The file says what is served; flags tune the process and win over the file.
+SIGTERM and SIGINT stop, SIGHUP reloads the file, SIGUSR1 opens log files again,
+SIGUSR2 hands over to a new process of the program without losing a request.
 `

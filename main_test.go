@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -45,6 +46,8 @@ func TestRun(t *testing.T) {
 		{"check names the place and a fix", []string{"-check", "-config", bad}, 1, "", "bad.yaml:6:"},
 		{"start refuses the same file", []string{"-config", bad}, 1, "", "bad.yaml:6:"},
 		{"explain", []string{"-config", good, "-explain", "http://gw/pub/a%20b?x=1"}, 0, "http://127.0.0.1:9000/things/a%20b", ""},
+		{"token without explain", []string{"-config", good, "-token", "x"}, 2, "", "-token goes with -explain"},
+		{"token command", []string{"token", "-config", good}, 1, "", "no bucket of the file is private"},
 		{"explain a refusal", []string{"-config", good, "-explain", "/pub/../x"}, 1, "400", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -60,15 +63,35 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestLookingLeavesNoLogs has the commands that only look make no log: it would belong
+// to whoever looks, and who serves could not write to it.
+func TestLookingLeavesNoLogs(t *testing.T) {
+	folder := t.TempDir()
+	config := writeConfig(t, strings.Replace(goodConfig, "http://127.0.0.1:9000", "http://127.0.0.1:1", 1)+
+		fmt.Sprintf("logging: {output: %q, audit: {enabled: true, output: %q}}\n", filepath.Join(folder, "log"), filepath.Join(folder, "audit")))
+	for _, args := range [][]string{{"-check"}, {"-explain", "/pub/x"}, {"-doctor"}} {
+		if code := run(append([]string{"-config", config}, args...), io.Discard, io.Discard); code != 0 && args[0] != "-doctor" {
+			t.Errorf("%s: exit code %d", args[0], code)
+		}
+		left, err := os.ReadDir(folder)
+		if err != nil || len(left) > 0 {
+			t.Errorf("%s leaves %v, %v", args[0], left, err)
+		}
+	}
+}
+
 // TestImportsGoOneWay keeps pool, sign and cache free of the gateway, its
 // configuration, logger and metrics, and the rest in the order of the layout.
 func TestImportsGoOneWay(t *testing.T) {
 	forbidden := map[string][]string{
 		"yatagarasu/pool":           {"yatagarasu/gateway", "yatagarasu/sign", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 		"yatagarasu/sign":           {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+		"yatagarasu/cache":          {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/sign", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 		"yatagarasu/gateway/config": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/route"},
-		"yatagarasu/gateway/route":  {"yatagarasu/pool", "yatagarasu/sign"},
-		"yatagarasu":                {"yatagarasu/loadtest", "github.com/aws", "github.com/minio/minio-go"},
+		"yatagarasu/gateway/route":  {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/auth"},
+		"yatagarasu/gateway/limit":  {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "yatagarasu/gateway/config", "yatagarasu/gateway/auth", "yatagarasu/gateway/route", "github.com"},
+		"yatagarasu/gateway/auth":   {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/route", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+		"yatagarasu":                {"yatagarasu/loadtest", "github.com/aws"},
 	}
 	for pkg, names := range forbidden {
 		out, err := exec.Command("go", "list", "-deps", pkg).Output()

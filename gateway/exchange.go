@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"yatagarasu/cache"
+	"yatagarasu/gateway/auth"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
 )
@@ -28,27 +30,58 @@ type exchange struct {
 	id     []byte // X-Request-ID
 	path   []byte // raw path for the log, without query
 
-	pre     preconditions
-	query   []byte // canonical query for the origin
-	head    []byte // request head for the origin
-	keyPath []byte // encoded path for the origin
-	headers [3]sign.Header
-	rangeV  []byte // canonical Range for the origin
-	date    []byte // canonical If-Modified-Since for the origin
-	scratch []byte // for small values
+	access  auth.Request
+	verdict auth.Verdict
+	private bool // a token was asked for: shared caches must not keep the answer
 
-	up       pool.Exchange
-	sentHead bool     // the last request to the origin was HEAD
-	conn     net.Conn // the client's, for streaming
-	counted  bool     // in flight
-	ending   bool     // fasthttp closes the exchange
-	status   int
-	reason   string // typed reason of a failure, for the log
-	bytes    int64
-	ttfb     time.Duration // to the end of the origin's head, or of the handler
-	upstream int           // last status of the origin; 0: none
-	s3ID     []byte        // S3's own request id
-	cause    error         // what broke, for the log
+	refusedBy limitKind // what refused it beside the token
+
+	conditional bool // the head has a precondition or a range
+	pre         preconditions
+	query       []byte // canonical query for the origin
+	head        []byte // request head for the origin
+	keyPath     []byte // encoded path for the origin
+	headers     [3]sign.Header
+	rangeV      []byte // canonical Range for the origin
+	date        []byte // canonical If-Modified-Since for the origin
+	scratch     []byte // for small values
+
+	cacheKey []byte
+	ownKey   []byte // key of a background fetch, which has no target
+	control  cache.Control
+	wanted   bool // the object is stored whatever the cache's policy thinks of it
+	how      cacheOutcome
+	forwards forwarding    // where the answer is not from memory as it is
+	flight   *cache.Flight // whose body is streamed
+	segments [][]byte      // else the body, in memory
+	pinned   *cache.Object // that either is of
+
+	up        *pool.Exchange
+	replica   *replica      // that the last request went to
+	ticket    pool.Ticket   // of its breaker
+	failed    replicaSet    // replicas that have failed this request
+	tries     int           // beside the first
+	resumes   int           // times that the body was continued
+	refusal   *s3Outcome    // what the error at hand means; nil: it is none
+	doc       s3ErrorDoc    // its document
+	tag       []byte        // ETag of a body that broke off
+	signer    *sign.Signer  // of the last request
+	skew      time.Duration // of the clock it was signed by, against this one
+	corrected bool          // a credential or the clock was, once
+	explains  replicaSet    // of which it has taken a turn to look into a refusal of HEAD
+	conn      net.Conn      // the client's, for streaming
+	within    *scope        // in flight, counted there and in the bucket's; nil: not
+	ending    bool          // fasthttp closes the exchange
+	status    int
+	reason    string // typed reason of a failure, for the log
+	bytes     int64
+	queued    time.Duration // for a connection to the origin
+	dialed    time.Duration // opening one
+	trace     traceparent   // of a trusted proxy; empty: none
+	ttfb      time.Duration // to the end of the origin's head, or of the handler
+	upstream  int           // last status of the origin; 0: none
+	s3ID      []byte        // S3's own request id
+	cause     error         // what broke, for the log
 }
 
 // method is the class of a request's method.
@@ -63,10 +96,10 @@ const (
 
 var methodNames = [numMethods]string{"GET", "HEAD", "other"}
 
-func (g *Gateway) acquireExchange() *exchange {
+// acquireExchange returns an exchange of a request that began at start.
+func (g *Gateway) acquireExchange(start time.Time) *exchange {
 	x := g.exchanges.Get().(*exchange)
-	x.g = g
-	x.start = time.Now()
+	x.g, x.start = g, start
 	return x
 }
 
@@ -77,11 +110,19 @@ func (x *exchange) reset() {
 	x.target.reset()
 	x.bucket, x.key, x.conn, x.cause = nil, nil, nil, nil
 	x.client = netip.Addr{}
-	x.pre = preconditions{}
-	x.counted, x.ending = false, false
+	x.access.Reset()
+	x.verdict, x.private, x.refusedBy = auth.Verdict{}, false, limitNone
+	x.pre, x.conditional = preconditions{}, false
+	x.ending = false
 	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
+	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]
 	x.headers = [3]sign.Header{}
-	for _, b := range []*[]byte{&x.id, &x.path, &x.query, &x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.s3ID} {
+	x.replica, x.ticket, x.failed, x.tries, x.resumes = nil, pool.Ticket{}, 0, 0, 0
+	x.refusal, x.doc, x.signer, x.skew, x.corrected, x.explains = nil, s3ErrorDoc{}, nil, 0, false, 0
+	x.how, x.forwards, x.flight, x.wanted = outcomeBypass, forwardedNot, nil, false
+	clear(x.segments)
+	x.segments = x.segments[:0]
+	for _, b := range []*[]byte{&x.id, &x.path, &x.query, &x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.s3ID, &x.cacheKey, &x.ownKey, &x.tag} {
 		if cap(*b) > keep {
 			*b = nil
 		}
@@ -93,10 +134,20 @@ func (x *exchange) reset() {
 func (x *exchange) finish() {
 	g := x.g
 	x.up.Close()
-	if x.counted {
-		g.inFlight.Add(-1)
-	}
+	x.leave()
 	g.observe(x)
+	x.release()
+}
+
+// release gives x back without a trace in log and metrics.
+func (x *exchange) release() {
+	g := x.g
+	x.up.Close()
+	x.up.SetInterruptible(false)
+	if x.pinned != nil {
+		x.bucket.cached.cache.Unpin(x.pinned)
+		x.pinned = nil
+	}
 	x.reset()
 	g.exchanges.Put(x)
 }
@@ -122,7 +173,7 @@ func (x *exchange) SupportsBodyWriteTo() bool { return true }
 // WriteTo streams the body to the client's connection, past the writer, which
 // fasthttp has flushed after the head.
 func (x *exchange) WriteTo(io.Writer) (int64, error) {
-	n, err := x.up.Stream(x.conn, x.g.pace)
+	n, err := x.streamBody()
 	x.bytes += n
 	if err != nil {
 		x.cause = err
@@ -133,4 +184,32 @@ func (x *exchange) WriteTo(io.Writer) (int64, error) {
 		// fasthttp closes the connection: the client sees that bytes are missing.
 	}
 	return n, err
+}
+
+// errPanicked is a body that a mistake in the gateway cut short.
+var errPanicked = errors.New("sending the body panicked")
+
+// streamBody sends the body to the client's connection. A panic becomes an error here:
+// fasthttp would end the connection for it and tell nobody.
+func (x *exchange) streamBody() (n int64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.g.notePanic(x, p)
+			x.reason, err = problemPanic.reason, errPanicked
+		}
+	}()
+	switch {
+	case x.flight != nil:
+		return pool.Send(x.conn, x.g.pace, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
+	case len(x.segments) > 0:
+		next := 0
+		return pool.Send(x.conn, x.g.pace, func(int64) ([]byte, error) {
+			if next == len(x.segments) {
+				return nil, nil
+			}
+			next++
+			return x.segments[next-1], nil
+		})
+	}
+	return x.relay()
 }

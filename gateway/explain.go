@@ -5,16 +5,40 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/auth"
 )
+
+// ExplainCommand explains what the gateway of o would do with a request, see
+// Gateway.Explain. It returns an exit code: 0 if the request would certainly reach the
+// origin.
+func ExplainCommand(o *Options, rawURL, token string, stdout, stderr io.Writer) int {
+	g, err := inspect(o)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	defer g.generation.Load().close()
+	if !g.Explain(stdout, rawURL, token) {
+		return 1
+	}
+	return 0
+}
 
 // Explain writes what the gateway would do with a GET request for rawURL: the
 // route, bucket, object key and the address it would ask the origin for, or why
 // it would refuse. Nothing is sent. It reports whether the request would reach
-// the origin.
+// the origin, which a token whose signature is not checked may not.
 //
 // rawURL is an absolute URL or a request target that begins with a slash; it is
 // taken as it is, like a client would send it.
-func (g *Gateway) Explain(w io.Writer, rawURL string) bool {
+//
+// token is what the client would present to a bucket that asks for one; empty: it
+// presents what the query has.
+func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 	host, raw := splitURL(rawURL)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
@@ -44,18 +68,40 @@ func (g *Gateway) Explain(w io.Writer, rawURL string) bool {
 	if e != targetOK {
 		return refuse(e.status(), e.text())
 	}
+	if len(key) > 0 {
+		line("key", "%q", key)
+	}
+	unchecked := false
+	switch {
+	case b.policy != nil:
+		q := auth.Request{Header: new(fasthttp.RequestHeader), Query: t.query, Key: key, Method: fasthttp.MethodGet, Now: time.Now()}
+		var r auth.Reason
+		r, unchecked = b.policy.Explain(&q, token, func(name, text string) { line(name, "%s", text) })
+		if p := problemOfVerdict(r); p != nil {
+			return refuse(p.status, p.message)
+		}
+	case token != "":
+		line("auth", "not asked for: the bucket is public")
+	}
 	if len(key) == 0 {
 		return refuse(problemNoKey.status, problemNoKey.message)
 	}
-	line("key", "%q", key)
 	query, e := t.allowedQuery(nil, b.allowQuery)
 	if e != targetOK {
 		return refuse(e.status(), e.text())
 	}
-	x := exchange{bucket: b, key: key}
-	line("upstream", "GET %s", b.origin.url(x.appendKeyPath(nil), query))
-	line("s3 bucket", "%s", b.s3Bucket)
-	line("dials", "%s", b.origin.address)
+	for _, r := range b.replicas {
+		if len(b.replicas) > 1 {
+			line("replica", "%s, priority %d", r.name, r.priority)
+		}
+		x := exchange{bucket: b, replica: r, key: key}
+		line("upstream", "GET %s", r.origin.url(x.appendKeyPath(nil), query))
+		line("s3 bucket", "%s", r.s3.Bucket)
+		line("dials", "%s", r.origin.address)
+		if r.proxy != nil {
+			line("by proxy", "%s", r.proxy.Host)
+		}
+	}
 	if len(t.query) > 0 {
 		sent := "nothing"
 		if len(query) > 0 {
@@ -63,7 +109,7 @@ func (g *Gateway) Explain(w io.Writer, rawURL string) bool {
 		}
 		line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
 	}
-	return true
+	return !unchecked
 }
 
 func (g *Gateway) mounted() string {

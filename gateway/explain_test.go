@@ -5,6 +5,44 @@ import (
 	"testing"
 )
 
+func TestExplainPrivateBucket(t *testing.T) {
+	g := configuredGateway(t, "buckets:\n"+bucketYAML("pub", "/pub", "http://origin.test")+privateYAML("files", "/files", "http://origin.test",
+		"token_sources: [{type: bearer}, {type: query, name: token}]", "claims: [{claim: role, operator: equals, value: admin}]")+
+		protectedYAML("idp", "/idp", "http://origin.test", "jwks_url: https://idp.example.test/keys"), "warn")
+	forged := b64(`{"alg":"RS256","kid":"one"}`) + "." + b64(`{"exp":`+in(3600)+`}`) + "." + b64(strings.Repeat("x", 256))
+	good, guest := goodToken(`"role":"admin"`), goodToken(`"role":"guest"`)
+	for _, c := range []struct {
+		url, token string
+		served     bool
+		want       []string
+	}{
+		{"/files/x", "", false, []string{"token_missing", "answer:    401"}},
+		{"/files/x", good, true, []string{"source:    bearer", "signed by: key 0", "rule:      holds: role equals \"admin\"", "upstream:  GET http://origin.test/things/x"}},
+		{"/files/x", guest, false, []string{"rule:      fails: role equals \"admin\"; the claim is \"guest\"", "answer:    403"}},
+		{"/files/x?token=" + good, "", true, []string{"source:    query"}},
+		{"/files/x?token=" + good, "junk", false, []string{"source:    bearer", "token_malformed", "answer:    403"}},
+		{"/files/", "", false, []string{"answer:    401"}},
+		{"/files/", good, false, []string{"answer:    403", "names no object"}},
+		{"/idp/x", forged, false, []string{"signature: not checked", "allowed if the signature holds", "upstream:  GET http://origin.test/things/x"}},
+		{"/pub/x", good, true, []string{"not asked for: the bucket is public"}},
+	} {
+		var out strings.Builder
+		if served := g.Explain(&out, c.url, c.token); served != c.served {
+			t.Errorf("%s: %t\n%s", c.url, served, out.String())
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: no %q in\n%s", c.url, want, out.String())
+			}
+		}
+		for _, token := range []string{good, guest, tokenSecret} {
+			if strings.Contains(out.String(), token[strings.LastIndexByte(token, '.')+1:]) {
+				t.Errorf("%s: a token or a secret is printed:\n%s", c.url, out.String())
+			}
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	yaml := "buckets:\n" + bucketYAML("assets", "/assets", "https://s3.example.test:9000", "allow_query: [versionId]") +
 		strings.Replace(bucketYAML("other", "/assets/inner", "http://[::1]"), "    s3:", "    hosts: [\"other.test\"]\n    s3:", 1)
@@ -43,7 +81,7 @@ func TestExplain(t *testing.T) {
 		{"assets/x", false, []string{"400"}},
 	} {
 		var out strings.Builder
-		if served := g.Explain(&out, c.url); served != c.served {
+		if served := g.Explain(&out, c.url, ""); served != c.served {
 			t.Errorf("%s: %t\n%s", c.url, served, out.String())
 		}
 		for _, want := range c.want {

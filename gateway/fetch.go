@@ -2,12 +2,10 @@ package gateway
 
 import (
 	"bytes"
-	"errors"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/pool"
 	"yatagarasu/sign"
 )
 
@@ -26,25 +24,24 @@ type forward struct {
 // fetch answers from the origin.
 func (x *exchange) fetch(ctx *fasthttp.RequestCtx) {
 	x.conn = ctx.Conn()
-	head := x.method == methodHead
 	rng := x.readConditions(&ctx.Request.Header)
 	if rng.kind == rangeUnsatisfiable {
 		x.validateByHead(ctx, problemRange)
 		return
 	}
-	f := x.plan(rng)
-	if err := x.send(f, head); err != nil {
+	x.fetchFor(ctx, x.plan(rng), rng)
+}
+
+// fetchFor answers from the origin, asked for f.
+func (x *exchange) fetchFor(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
+	if err := x.send(f, x.method == methodHead); err != nil {
 		x.failUpstream(ctx, err)
 		return
 	}
 	if f.ifRange && !x.ifRangeHeld() {
 		// The object changed since the client's part: it gets the whole one.
-		x.pre.ifRange = nil
-		f = x.plan(byteRange{})
-		if err := x.send(f, head); err != nil {
-			x.failUpstream(ctx, err)
-			return
-		}
+		x.fetchWhole(ctx)
+		return
 	}
 	x.answer(ctx, f, rng)
 }
@@ -87,6 +84,9 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
 // means nothing on other methods than GET (RFC 9110 section 14.2), If-Range
 // nothing without Range.
 func (x *exchange) readConditions(h *fasthttp.RequestHeader) byteRange {
+	if !x.conditional {
+		return byteRange{}
+	}
 	x.pre.ifMatch = joinLines(h, fasthttp.HeaderIfMatch)
 	x.pre.ifNoneMatch = joinLines(h, fasthttp.HeaderIfNoneMatch)
 	x.pre.ifModifiedSince = h.Peek(fasthttp.HeaderIfModifiedSince)
@@ -219,51 +219,39 @@ func (x *exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem) 
 	case preconditionFailed:
 		x.fail(ctx, problemFailed)
 	default:
-		switch otherwise {
-		case problemRange:
-			x.failRange(ctx, x.up.Length())
-		default:
+		switch {
+		case otherwise != problemRange:
 			x.fail(ctx, problemProtocol) // a 304 that no validator bears out
+		case x.pre.ifRange != nil && !ifRangeHolds(x.pre.ifRange, etag, modified):
+			x.fetchWhole(ctx)
+		default:
+			x.failRange(ctx, x.up.Length())
 		}
 	}
 }
 
-// send signs and sends one request for the exchange's object and reads the
-// head of the response. An exchange before it is closed.
-func (x *exchange) send(f forward, head bool) error {
-	x.up.Close()
-	b := x.bucket
-	x.keyPath = x.appendKeyPath(x.keyPath[:0])
+// fetchWhole answers with the whole object, because If-Range does not hold.
+func (x *exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
+	x.pre.ifRange = nil
+	x.fetchFor(ctx, x.plan(byteRange{}), byteRange{})
+}
 
-	headers := x.headers[:0]
-	if f.condition != "" {
-		headers = append(headers, sign.Header{Name: f.condition, Value: f.value})
+// fetchAgain answers from the origin once more, because the body failed before the
+// client had any of it; it reports whether it did.
+func (x *exchange) fetchAgain(ctx *fasthttp.RequestCtx, f forward, rng byteRange, err error) bool {
+	if !x.mayRepeat(err) {
+		return false
 	}
 	if f.ranged {
-		headers = append(headers, sign.Header{Name: "range", Value: x.rangeV})
+		x.rangeV = appendRange(x.rangeV[:0], rng)
 	}
-	name := fasthttp.MethodGet
-	if head {
-		name = fasthttp.MethodHead
-	}
-	x.sentHead = head
-	x.head = b.appendHead(x.head[:0], name, x.keyPath, x.query, headers, time.Now())
-	err := b.upstream.Do(&x.up, x.head, head)
-	if err != nil {
-		b.countUpstreamError(err)
-		return err
-	}
-	h := &x.up.Header
-	x.upstream = h.StatusCode()
-	x.ttfb = x.g.since(x)
-	x.s3ID = append(x.s3ID[:0], h.Peek("X-Amz-Request-Id")...)
-	b.countUpstream(x.upstream)
-	return nil
+	x.fetchFor(ctx, f, rng)
+	return true
 }
 
 // appendKeyPath appends the encoded path of the object at the origin.
 func (x *exchange) appendKeyPath(dst []byte) []byte {
-	dst = append(dst, x.bucket.origin.basePath...)
+	dst = append(dst, x.replica.origin.basePath...)
 	dst = append(dst, '/')
 	return sign.AppendPath(dst, x.key)
 }
@@ -271,17 +259,15 @@ func (x *exchange) appendKeyPath(dst []byte) []byte {
 // failUpstream answers for an exchange that brought no response.
 func (x *exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 	x.cause = err
-	var e *pool.Error
-	if errors.As(err, &e) {
-		x.reason = e.Reason.String()
-	}
+	x.reason = reasonOf(err)
 	x.fail(ctx, problemOf(err))
 }
 
 // appendHead appends a signed request head. What is signed is byte for byte
 // what is sent; nothing of the client's request is in it but the key and what
-// the query allow-list, Range and one precondition let through.
-func (b *bucket) appendHead(dst []byte, method string, path, query []byte, headers []sign.Header, now time.Time) []byte {
+// the query allow-list, Range and one precondition let through, and the trace of a
+// trusted proxy. now is by the replica's clock.
+func (r *replica) appendHead(dst []byte, signer *sign.Signer, method string, path, query []byte, headers []sign.Header, trace traceparent, now time.Time) []byte {
 	dst = append(dst, method...)
 	dst = append(dst, ' ')
 	dst = append(dst, path...)
@@ -290,15 +276,18 @@ func (b *bucket) appendHead(dst []byte, method string, path, query []byte, heade
 		dst = append(dst, query...)
 	}
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
-	dst = append(dst, b.host...)
+	dst = append(dst, r.host...)
 	dst = append(dst, "\r\nUser-Agent: yatagarasu\r\nAccept-Encoding: identity\r\n"...)
+	if len(trace) > 0 {
+		dst = append(append(append(dst, "traceparent: "...), trace...), "\r\n"...) // not signed, like the two above
+	}
 	for i := range headers {
 		dst = append(dst, headers[i].Name...)
 		dst = append(dst, ": "...)
 		dst = append(dst, headers[i].Value...)
 		dst = append(dst, "\r\n"...)
 	}
-	r := sign.Request{Method: method, Host: b.host, Path: path, Query: query, Headers: headers}
-	dst = b.signer.AppendHeaders(dst, &r, now)
+	q := sign.Request{Method: method, Host: r.host, Path: path, Query: query, Headers: headers}
+	dst = signer.AppendHeaders(dst, &q, now)
 	return append(dst, "\r\n"...)
 }

@@ -12,11 +12,12 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
 	"yatagarasu/pool"
 )
@@ -25,31 +26,60 @@ import (
 type Gateway struct {
 	opts    *Options
 	started time.Time
-	log     zerolog.Logger
+	log     logger
+	logs    logs
 	metrics *metricSet
 	buffers *pool.Buffers
 	pace    *pool.Pace
-	server  fasthttp.Server
 	tls     *tls.Config // of the listener; nil: plain HTTP
+
+	certificate certificate // for tls
+	reloads     reloader
+	lastReload  atomic.Pointer[reloadOutcome] // nil: none yet
 
 	generation atomic.Pointer[generation]
 	exchanges  sync.Pool // of *exchange
 	conns      connTable
-	ready      *readiness
+	ready      atomic.Pointer[readiness]
+	background sync.WaitGroup // fetches that no request waits for
+	prewarms   prewarmJobs
+	status     statusRing
+	slow       slowList
+	now        func() time.Time // for the age of cached objects
 
-	inFlight    atomic.Int64
-	maxInFlight int64
-	draining    atomic.Bool
-	address     string
-	listener    atomic.Pointer[listener]
+	inFlight atomic.Int64
+	draining atomic.Bool
+	address  string
+	listener atomic.Pointer[listener]
+	notify   *notifier // set by Run
+
+	upgrades   upgrader
+	superseded atomic.Bool // another process has taken over
+
+	metricsServer   *fasthttp.Server // nil: no metrics listener
+	metricsListener atomic.Pointer[net.TCPListener]
+	metricsConns    connTable
+	metricsLoopback atomic.Bool // it is reached from this machine alone
+	statusPolicy    string      // of the page there
 }
 
 // ErrCut is returned by Run when requests under way had to be cut.
 var ErrCut = errors.New("requests under way were cut")
 
+// startGCPercent is GOGC while the gateway is set up. Nearly all that is allocated then
+// stays, and to collect it meanwhile takes a third of the time that a thousand buckets
+// need; beyond 32 MiB it is collected even so.
+const startGCPercent = 800
+
 // New validates o and the configuration it names and sets everything up, short
-// of opening a listener. A config.Errors lists what is wrong with the file.
+// of opening a listener. A config.Errors lists what is wrong with the file. It is not to
+// be called twice at the same time.
 func New(o *Options) (*Gateway, error) {
+	if usual := debug.SetGCPercent(startGCPercent); usual >= 0 && usual < startGCPercent {
+		defer debug.SetGCPercent(usual)
+	} else {
+		debug.SetGCPercent(usual)
+	}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -60,40 +90,52 @@ func New(o *Options) (*Gateway, error) {
 	return newGateway(o, c)
 }
 
-func newGateway(o *Options, c *config.Config) (*Gateway, error) {
-	if err := refuseUnenforced(c); err != nil {
-		return nil, err
-	}
+func newGateway(o *Options, file *config.Config) (*Gateway, error) {
+	c := o.over(file)
 	g := &Gateway{
 		opts:    o,
 		started: time.Now(),
-		log:     newLogger(o, &c.Logging),
 		metrics: newMetricSet(),
 		buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers),
 		address: c.Server.Address,
+		now:     time.Now,
+		notify:  new(notifier),
 	}
-	if o.Address != "" {
-		g.address = o.Address
+	z, err := g.logs.open(g, o, &c.Logging)
+	if err != nil {
+		return nil, err
 	}
-	g.exchanges.New = func() any { return new(exchange) }
-	limits := limitsOf(o, &c.Server.Limits)
-	g.maxInFlight = int64(limits.MaxInFlight)
+	g.log.init(z)
+	g.exchanges.New = func() any { return &exchange{up: new(pool.Exchange)} }
+	limits := &c.Server.Limits
 	g.conns.init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
-	gen, err := newGeneration(c, g.buffers, g.metrics)
+	gen, err := g.newGeneration(c, nil)
 	if err != nil {
 		return nil, err
 	}
 	g.generation.Store(gen)
-	if g.tls, err = listenerTLS(&c.Server.HTTPS); err != nil {
-		gen.close()
-		return nil, err
+	g.status.sample(g.metrics, g.started)
+	if h := &c.Server.HTTPS; h.Enabled {
+		if err := g.certificate.load(h); err != nil {
+			gen.close()
+			return nil, err
+		}
+		g.tls = g.certificate.serverTLS()
 	}
-	g.ready = newReadiness(gen, c.Server.Ready)
-	g.server = fasthttp.Server{
+	g.upgrades = upgrader{g: g, done: make(chan upgrade, 1)}
+	g.reloads = reloader{calls: make(chan chan reloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
+	g.ready.Store(newReadiness(gen, c.Server.Ready, nil))
+	return g, nil
+}
+
+// newServer returns a server of clients.
+func (g *Gateway) newServer() *fasthttp.Server {
+	o := g.opts
+	return &fasthttp.Server{
 		Handler:                      g.handle,
 		ErrorHandler:                 g.handleError,
-		HeaderReceived:               headReceived,
+		HeaderReceived:               func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.headReceived(h, false) },
 		ConnState:                    g.connState,
 		Concurrency:                  1 << 30, // connections are bounded by the listener
 		ReadBufferSize:               o.ReadBuffer,
@@ -105,74 +147,116 @@ func newGateway(o *Options, c *config.Config) (*Gateway, error) {
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
-		CloseOnShutdown:              true,
 		Logger:                       serverLogger{&g.log},
 	}
-	for _, u := range c.Unenforced {
-		g.log.Warn().Str("key", u.Path).Msg("this key is not enforced by this build")
-	}
-	return g, nil
 }
 
-// refuseUnenforced fails for keys that would leave something open which the
-// file says is closed.
-func refuseUnenforced(c *config.Config) error {
-	var errs config.Errors
-	for _, u := range c.Unenforced {
-		if u.Refuse {
-			errs = append(errs, &config.Error{
-				File: u.File, Line: u.Line, Column: u.Column, Path: u.Path,
-				Problem: "not enforced by this build, so the gateway will not start",
-				Fix:     "remove the bucket or protect it in front of the gateway until a build enforces this key",
-			})
-		}
-	}
-	if len(errs) > 0 {
-		return errs
-	}
-	return nil
-}
-
-// limitsOf returns the file's limits with the flags' over them.
-func limitsOf(o *Options, file *config.Limits) config.Limits {
-	pick := func(flag, file int) int {
-		if flag >= 0 {
-			return flag
-		}
-		return file
-	}
-	return config.Limits{
-		MaxConnections:           pick(o.MaxConns, file.MaxConnections),
-		MaxConnectionsPerAddress: pick(o.MaxConnsPerAddress, file.MaxConnectionsPerAddress),
-		MaxInFlight:              pick(o.MaxInFlight, file.MaxInFlight),
+// authOptions are those of the verifiers.
+func (g *Gateway) authOptions() auth.Options {
+	return auth.Options{
+		RefreshEvery: g.opts.AuthRefresh,
+		OnFetch: func(name string, err error) {
+			if err == nil {
+				g.metrics.keyFetches[0].Inc()
+				return
+			}
+			g.metrics.keyFetches[1].Inc()
+			g.log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
+		},
+		OnCrowd: func(name, algorithm string) {
+			g.log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
+		},
 	}
 }
 
-// Run serves until signals delivers a value, then drains and stops; a second
-// value cuts what is still under way. It returns nil, ErrCut when requests were
+// Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a
+// second one cuts what is still under way. SIGHUP reloads the configuration, SIGUSR2
+// hands over to a new process. It returns nil, ErrCut when requests were
 // cut, or what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
+	defer g.logs.close()
+	g.notify = newNotifier(os.Getenv, os.Getpid(), &g.log)
+	in := g.opts.Inherited
 	g.tune()
-	ln, err := g.listen()
-	if err != nil {
+	if err := g.generation.Load().start(context.Background(), nil); err != nil {
 		return err
 	}
+	if err := g.openMetrics(); err != nil {
+		g.generation.Load().close()
+		return err
+	}
+	defer g.closeMetrics()
+	ln, err := g.listen()
+	if err != nil {
+		g.generation.Load().close()
+		return err
+	}
+	in.closeUnused(&g.log)
 	g.pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
 	defer g.pace.Stop()
-	g.ready.start(g)
-	defer g.ready.stop()
+	g.ready.Load().start(g)
+	running, end := context.WithCancel(context.Background())
+	ended := running.Done()
+	go g.limitMemory(ended) // ends with ended
+	go g.runReloader(running)
+	go g.sampleStatus(ended) // ends with ended
+	defer func() {
+		end()
+		<-g.reloads.done // no more changes
+		g.ready.Load().stop()
+		g.generation.Load().close()
+	}()
 
+	if in.handedOver() {
+		g.awaitReady(min(upgradeReady, g.opts.UpgradeTimeout/2))
+		if err := in.claim(g.opts.UpgradeTimeout); err != nil {
+			return err
+		}
+	}
+	g.serveMetrics()
 	served := make(chan error, 1)
-	go func() { served <- g.server.Serve(ln) }() // ended by Shutdown in stop
+	go func() { served <- g.serveClients(ln, ended) }() // ends with the listener, which stop closes
 	g.log.Info().Str("address", ln.Addr().String()).Bool("tls", g.tls != nil).
 		Int("buckets", len(g.generation.Load().buckets)).Str("version", g.opts.Version).Msg("serving")
-	select {
-	case err := <-served:
-		return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)
-	case s := <-signals:
-		g.log.Info().Str("signal", s.String()).Msg("stopping")
+	go g.attend(ended) // ends with ended
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)
+		case u := <-g.upgrades.done:
+			if g.upgrades.complete(u) {
+				return g.finish(u.successor, g.stopSignals(u.successor, signals, ended), served)
+			}
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				g.upgrades.hungUp = true
+				go g.requestReload() // ends with the reload, which logs what came of it
+			case syscall.SIGUSR1:
+				go g.reopenLogs() // ends at once; with a file that is stuck, when that goes on
+			case syscall.SIGUSR2:
+				g.upgrades.begin()
+			default:
+				g.log.Info().Str("signal", s.String()).Msg("stopping")
+				g.upgrades.abandon()
+				return g.stop(g.stopSignals(nil, signals, ended), served)
+			}
+		}
 	}
-	return g.stop(signals)
+}
+
+// serveClients serves the connections that ln accepts, until it is closed. Lean ones
+// take less memory while no request is under way, and a read and two switches between
+// goroutines more for each request. ended is closed when none is left.
+func (g *Gateway) serveClients(ln *listener, ended <-chan struct{}) error {
+	lean := make(chan error, 1)
+	go func() { // ends with ln
+		s := g.newServer()
+		s.ReduceMemoryUsage = true
+		s.Handler = newLeanWorkers(g.handle, ended).handle
+		lean <- s.Serve(&ln.lean)
+	}()
+	return errors.Join(g.newServer().Serve(ln), <-lean)
 }
 
 // Addr returns the listener's address once Run listens; nil before.
@@ -193,53 +277,19 @@ func (g *Gateway) tune() {
 	}
 }
 
-// stop drains, lets requests under way finish within the timeout, and cuts the
-// rest.
-func (g *Gateway) stop(signals <-chan os.Signal) error {
-	g.draining.Store(true)
-	cut := false
-	if g.opts.Drain > 0 {
-		select {
-		case <-time.After(g.opts.Drain):
-		case <-signals:
-			cut = true
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), g.opts.ShutdownTimeout)
-	defer cancel()
-	if cut {
-		cancel()
-	}
-	watched := make(chan struct{})
-	go func() { // ends with ctx
-		defer close(watched)
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := g.server.ShutdownWithContext(ctx)
-	cancel()
-	<-watched
-	left := g.inFlight.Load()
-	g.conns.closeAll()
-	g.generation.Load().close()
-	if err != nil && left > 0 {
-		g.log.Warn().Int64("requests", left).Msg("stopped; requests under way were cut")
-		return fmt.Errorf("%w: %d", ErrCut, left)
-	}
-	g.log.Info().Msg("stopped; nothing was cut")
-	return nil
-}
-
 // since returns how long x has been under way.
 func (g *Gateway) since(x *exchange) time.Duration { return time.Since(x.start) }
 
 // headReceived keeps fasthttp from reading, or inviting, a request body: the
-// handler sees it in the raw head, refuses, and closes the connection.
-func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if n := h.ContentLength(); n > 0 || n == -1 {
+// handler sees it in the raw head, refuses, and closes the connection. The body of
+// an administrative call is read from those who may make it.
+func (g *Gateway) headReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.RequestConfig {
+	n := h.ContentLength()
+	switch {
+	case n <= 0 && n != -1:
+	case string(h.Method()) == fasthttp.MethodPost && isAdmin(rawPath(h.RequestURI())) && g.mayAdminister(h, metrics) == nil:
+		return fasthttp.RequestConfig{MaxRequestBodySize: maxAdminBody}
+	default:
 		h.SetContentLength(0)
 		h.Del(fasthttp.HeaderExpect)
 	}

@@ -42,7 +42,13 @@ func mustConfig(t testing.TB, yaml string) *config.Config {
 // handlerGateway is a gateway whose handler is called without a listener.
 func handlerGateway(t testing.TB, endpoint, logLevel string) *Gateway {
 	t.Helper()
-	c := mustConfig(t, oneBucket("/pub", endpoint))
+	return configuredGateway(t, oneBucket("/pub", endpoint), logLevel)
+}
+
+// configuredGateway is handlerGateway for any configuration.
+func configuredGateway(t testing.TB, yaml, logLevel string) *Gateway {
+	t.Helper()
+	c := mustConfig(t, yaml)
 	o := NewOptions()
 	o.LogLevel = logLevel
 	o.Output = io.Discard
@@ -127,7 +133,12 @@ func (tg *testGateway) raw(request string) string { return tg.rawFor(time.Second
 
 func (tg *testGateway) rawFor(limit time.Duration, request string) string {
 	tg.t.Helper()
-	c, err := net.Dial("tcp", tg.addr)
+	return tg.rawAt(tg.addr, limit, request)
+}
+
+func (tg *testGateway) rawAt(address string, limit time.Duration, request string) string {
+	tg.t.Helper()
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		tg.t.Fatal(err)
 	}
@@ -200,7 +211,12 @@ func (s *syncBuffer) String() string {
 // waitFor waits until the log holds text.
 func (s *syncBuffer) waitFor(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
+	s.waitForWithin(t, 5*time.Second, text)
+}
+
+func (s *syncBuffer) waitForWithin(t *testing.T, limit time.Duration, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log never says %q; it says:\n%s", text, s.String())
 		}
@@ -248,6 +264,12 @@ func serveText(text string) http.HandlerFunc {
 // oneBucket is a configuration with a public bucket at prefix.
 func oneBucket(prefix, endpoint string, more ...string) string {
 	return "server: {ready: config}\nbuckets:\n" + bucketYAML("main", prefix, endpoint, more...)
+}
+
+// onceYAML returns yaml with every request to an origin made once, whatever comes
+// of it and of others.
+func onceYAML(yaml string) string {
+	return strings.ReplaceAll(yaml, "    s3:\n", "    s3:\n      retry: {tries: 0, resumes: 0}\n      breaker: {enabled: false}\n")
 }
 
 // bucketYAML is one item of buckets; more are further lines of its s3 block.

@@ -5,16 +5,24 @@ import (
 	"net"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // handle serves one request: the path of a request, top to bottom.
 func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
-	x := g.acquireExchange()
+	start := ctx.Time()
+	if start.IsZero() {
+		start = time.Now() // not from a server
+	}
+	x := g.acquireExchange(start)
 	defer func() {
 		if p := recover(); p != nil {
 			g.panicked(ctx, x, p)
+		}
+		if g.draining.Load() {
+			ctx.SetConnectionClose()
 		}
 		if !x.ending {
 			x.ttfb = g.since(x)
@@ -27,45 +35,7 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 	h := &ctx.Request.Header
 	gen := g.generation.Load()
-
-	x.method = methodOf(ctx)
-	x.identify(ctx, gen)
-	if g.draining.Load() {
-		ctx.SetConnectionClose()
-	}
-
-	// The head first: until it is known to be sound, nothing in it can be
-	// trusted, not even where the next request begins.
-	if flaw := checkHead(h.RawHeaders(), h.IsHTTP11()); flaw != headOK {
-		if flaw == headBody && x.method == methodOther {
-			ctx.SetConnectionClose()
-			x.fail(ctx, problemMethod)
-			return
-		}
-		x.fail(ctx, flaw.problem())
-		return
-	}
-	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
-		x.fail(ctx, problemVersion)
-		return
-	}
-
-	raw := h.RequestURI()
-	x.path = append(x.path, rawPath(raw)...)
-	if e := x.target.parse(raw); e != targetOK {
-		if x.method == methodOther {
-			x.fail(ctx, problemMethod) // CONNECT and OPTIONS * have targets of their own
-			return
-		}
-		x.fail(ctx, e.problem())
-		return
-	}
-	if len(x.target.query) > 0 {
-		// A query can hold a token, which must not leak by the Referer header.
-		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
-	}
-
-	if g.serveReserved(ctx, x) {
+	if !g.begin(ctx, x, gen) || g.serveReserved(ctx, x) {
 		return
 	}
 	b, prefixLen := gen.table.Lookup(h.Host(), x.target.path)
@@ -78,8 +48,8 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 		x.fail(ctx, problemMethod)
 		return
 	}
-	if !g.admit(x) {
-		x.fail(ctx, problemInFlight)
+	if by, wait := x.admit(gen.limits); by != limitNone {
+		x.refuse(ctx, by, wait)
 		return
 	}
 
@@ -88,26 +58,75 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 		x.fail(ctx, e.problem())
 		return
 	}
+	x.key = key
+	if b.policy != nil && !x.authorize(ctx) {
+		return
+	}
+	if wait := x.admitSubject(); wait > 0 {
+		x.refuse(ctx, limitSubjectRate, wait)
+		return
+	}
 	if len(key) == 0 {
 		x.fail(ctx, problemNoKey)
 		return
 	}
-	x.key = key
 	if x.query, e = x.target.allowedQuery(x.query, b.allowQuery); e != targetOK {
 		x.fail(ctx, e.problem())
+		return
+	}
+	if b.cached != nil {
+		x.serveCached(ctx)
 		return
 	}
 	x.fetch(ctx)
 }
 
-// admit counts the request as under way, unless too many are.
-func (g *Gateway) admit(x *exchange) bool {
-	n := g.inFlight.Add(1)
-	if g.maxInFlight > 0 && n > g.maxInFlight {
-		g.inFlight.Add(-1)
+// begin identifies the request, checks its head and parses its target. It reports
+// whether they are sound; if not, the request is answered.
+func (g *Gateway) begin(ctx *fasthttp.RequestCtx, x *exchange, gen *generation) bool {
+	h := &ctx.Request.Header
+	x.method = methodOf(ctx)
+	x.identify(ctx, gen)
+	if g.draining.Load() {
+		ctx.SetConnectionClose()
+	}
+
+	// The head first: until it is known to be sound, nothing in it can be
+	// trusted, not even where the next request begins.
+	var seen headSeen
+	flaw := seen.check(h.RawHeaders(), h.IsHTTP11())
+	x.conditional = seen.conditional
+	if flaw == headBody && len(ctx.Request.Body()) > 0 {
+		flaw = headOK // headReceived invited it
+	}
+	if flaw != headOK {
+		if flaw == headBody && x.method == methodOther {
+			ctx.SetConnectionClose()
+			x.fail(ctx, problemMethod)
+			return false
+		}
+		x.fail(ctx, flaw.problem())
 		return false
 	}
-	x.counted = true
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		x.fail(ctx, problemVersion)
+		return false
+	}
+
+	raw := h.RequestURI()
+	x.path = append(x.path, rawPath(raw)...)
+	if e := x.target.parse(raw); e != targetOK {
+		if x.method == methodOther {
+			x.fail(ctx, problemMethod) // CONNECT and OPTIONS * have targets of their own
+			return false
+		}
+		x.fail(ctx, e.problem())
+		return false
+	}
+	if len(x.target.query) > 0 {
+		// A query can hold a token, which must not leak by the Referer header.
+		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
+	}
 	return true
 }
 
@@ -150,16 +169,26 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 		h.SetContentType("application/json")
 	}
 	h.SetCanonical(headerRequestID, x.id)
+	if len(x.cacheKey) > 0 && len(h.PeekBytes(headerXCache)) == 0 {
+		x.markOutcome(ctx)
+	}
 	if p.retryAfter > 0 {
 		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.retryAfter))
 	}
 	if p.status == fasthttp.StatusMethodNotAllowed {
 		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
 	}
+	if p.challenge != "" {
+		h.Set(fasthttp.HeaderWWWAuthenticate, p.challenge)
+	}
+	if x.private {
+		h.SetCanonical(headerCacheControl, cacheControlPrivate)
+	}
 	if p.close {
 		ctx.SetConnectionClose()
 	}
-	ctx.Response.SetBody(appendErrorBody(x.scratch[:0], plain, p.status, p.code, p.message, x.id))
+	x.scratch = appendErrorBody(x.scratch[:0], plain, p.status, p.code, p.message, x.id)
+	ctx.Response.SetBody(x.scratch)
 	x.bytes = int64(len(ctx.Response.Body()))
 	if x.method == methodHead {
 		x.bytes = 0
@@ -168,17 +197,22 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 
 // panicked turns a panic of the handler into a 500; the process lives on.
 func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
-	g.log.Error().Interface("panic", p).Bytes("request_id", x.id).Bytes("stack", debug.Stack()).Msg("request handler panicked")
-	g.metrics.panics.Inc()
+	g.notePanic(x, p)
 	ctx.Response.Reset()
 	x.reason, x.ending = "", false
 	x.fail(ctx, problemPanic)
 }
 
+// notePanic logs and counts a panic of x, from where it is recovered.
+func (g *Gateway) notePanic(x *exchange, p any) {
+	g.log.Error().Interface("panic", p).Bytes("request_id", x.id).Bytes("stack", debug.Stack()).Msg("request handler panicked")
+	g.metrics.panics.Inc()
+}
+
 // handleError answers requests that fasthttp could not parse. Its error texts
 // quote the request, tokens included, so they are used nowhere.
 func (g *Gateway) handleError(ctx *fasthttp.RequestCtx, err error) {
-	x := g.acquireExchange()
+	x := g.acquireExchange(time.Now())
 	x.method = methodOf(ctx)
 	x.identify(ctx, g.generation.Load())
 	x.path = append(x.path, rawPath(ctx.Request.Header.RequestURI())...)
@@ -191,6 +225,8 @@ func parseProblem(err error) *problem {
 	var small *fasthttp.ErrSmallBuffer
 	var timeout net.Error
 	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return problemBody
 	case errors.As(err, &small):
 		return problemHeadSize
 	case errors.As(err, &timeout) && timeout.Timeout():

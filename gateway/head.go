@@ -48,6 +48,8 @@ func (f headFlaw) problem() *problem { return &headProblems[f] }
 type headSeen struct {
 	host, authorization, length, coding uint8
 
+	conditional bool // a precondition or a range
+
 	badLength bool // a Content-Length that is not 1*DIGIT
 	badCoding bool // a Transfer-Encoding other than chunked
 	body      bool // a Content-Length above 0, or chunked
@@ -73,6 +75,11 @@ type headSeen struct {
 // Hot path: zero allocations, guarded by TestHeadAllocs.
 func checkHead(raw []byte, http11 bool) headFlaw {
 	var seen headSeen
+	return seen.check(raw, http11)
+}
+
+// check is checkHead, and leaves in s what was seen.
+func (s *headSeen) check(raw []byte, http11 bool) headFlaw {
 	for i := 0; i < len(raw); {
 		colon := i
 		for colon < len(raw) && nameBytes[raw[colon]] {
@@ -80,7 +87,7 @@ func checkHead(raw []byte, http11 bool) headFlaw {
 		}
 		if colon == i || colon == len(raw) || raw[colon] != ':' {
 			if string(raw[i:]) == "\r\n" {
-				return seen.flaw(http11)
+				return s.flaw(http11)
 			}
 			return badName(raw[i:], colon-i)
 		}
@@ -88,13 +95,13 @@ func checkHead(raw []byte, http11 bool) headFlaw {
 		if flaw != headOK {
 			return flaw
 		}
-		seen.note(raw[i:colon], raw[colon+1:end])
+		s.note(raw[i:colon], raw[colon+1:end])
 		i = end + len("\r\n")
 	}
 	if len(raw) > 0 {
 		return headEnding // the empty line is missing
 	}
-	return seen.flaw(http11)
+	return s.flaw(http11)
 }
 
 // nameBytes are the bytes of a token, RFC 9110 section 5.6.2.
@@ -157,7 +164,13 @@ func controlBytes(w uint64) uint64 {
 
 // note takes down a header that matters.
 func (s *headSeen) note(name, value []byte) {
+	if len(name) >= len("if-") && nameIs(name[:len("if-")], "if-") {
+		s.conditional = true
+		return
+	}
 	switch len(name) {
+	case len("range"):
+		s.conditional = s.conditional || nameIs(name, "range")
 	case len("host"):
 		if nameIs(name, "host") {
 			s.host = min(s.host+1, 2)

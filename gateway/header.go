@@ -15,10 +15,12 @@ var (
 	awsChunked            = []byte("aws-chunked")
 	prefixMeta            = []byte("X-Amz-Meta-")
 	prefixChecksum        = []byte("X-Amz-Checksum-")
-	notModifiedHeaders    = [][]byte{headerETagSent, []byte("Last-Modified"), []byte("Cache-Control"), []byte("Expires")}
 	headerRequestID       = []byte("X-Request-ID")
 	headerReferrerPolicy  = []byte("Referrer-Policy")
+	headerRetryAfter      = []byte("Retry-After")
 	referrerPolicyNothing = []byte("no-referrer")
+	headerCacheControl    = []byte("Cache-Control")
+	cacheControlPrivate   = []byte("private")
 )
 
 // passes tells whether a header of the origin is the object's own. All others
@@ -27,11 +29,21 @@ var (
 func passes(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
-		"Cache-Control", "Expires", "Etag", "Last-Modified", "Accept-Ranges",
+		"Cache-Control", "Expires", "Age", "Etag", "Last-Modified", "Accept-Ranges",
 		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
 		return true
 	}
 	return bytes.HasPrefix(name, prefixMeta) || bytes.HasPrefix(name, prefixChecksum)
+}
+
+// describesNotModified tells whether a header of the object is part of a 304 (RFC 9110
+// section 15.4.5).
+func describesNotModified(name []byte) bool {
+	switch string(name) {
+	case "ETag", "Last-Modified", "Cache-Control", "Expires":
+		return true
+	}
+	return false
 }
 
 // withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
@@ -62,6 +74,23 @@ func withoutAWSChunked(v []byte) []byte {
 	return kept
 }
 
+// isList tells whether a header of the object is a list, which may come in several
+// lines, of which none must get lost. Of any other the first line counts, by which the
+// gateway decides, too.
+func isList(name []byte) bool {
+	return string(name) == "Cache-Control" || string(name) == "Content-Language"
+}
+
+// setObjectHeader sets a header of the object.
+func setObjectHeader(h *fasthttp.ResponseHeader, name, value []byte) {
+	switch {
+	case isList(name):
+		h.AddBytesKV(name, value)
+	case isEntityLine(name) || len(h.PeekBytes(name)) == 0: // fasthttp has a type by default
+		h.SetCanonical(name, value)
+	}
+}
+
 // copyHeaders copies the object's headers into the response and adds ours.
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
@@ -79,10 +108,16 @@ func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 				continue
 			}
 		}
-		h.SetCanonical(name, value)
+		setObjectHeader(h, name, value)
 	}
 	if len(x.up.Header.PeekBytes(headerAcceptRanges)) == 0 {
 		h.SetCanonical(headerAcceptRanges, headerBytes)
 	}
+	if x.private && len(x.up.Header.PeekBytes(headerCacheControl)) == 0 {
+		h.SetCanonical(headerCacheControl, cacheControlPrivate)
+	}
 	h.SetCanonical(headerRequestID, x.id)
+	if x.bucket.cached != nil {
+		x.markOutcome(ctx)
+	}
 }

@@ -11,7 +11,7 @@ func TestPasses(t *testing.T) {
 		"X-Amz-Meta-Owner": true, "X-Amz-Meta-": true, "X-Amz-Checksum-Sha256": true, "X-Amz-Checksum-Type": true,
 
 		"": false, "Content-Length": false, "Connection": false, "Transfer-Encoding": false, "Trailer": false, "Date": false, "Server": false,
-		"Set-Cookie": false, "Vary": false, "Age": false, "Location": false, "Strict-Transport-Security": false, "Www-Authenticate": false,
+		"Set-Cookie": false, "Vary": false, "Age": true, "Location": false, "Strict-Transport-Security": false, "Www-Authenticate": false,
 		"Access-Control-Allow-Origin": false, "X-Request-Id": false, "X-Cache": false, "X-Ratelimit-Limit": false,
 		"X-Amz-Request-Id": false, "X-Amz-Id-2": false, "X-Amz-Bucket-Region": false, "X-Amz-Delete-Marker": false, "X-Amz-Expiration": false,
 		"X-Amz-Storage-Class": false, "X-Amz-Server-Side-Encryption": false, "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": false,

@@ -206,13 +206,15 @@ func TestLimits(t *testing.T) {
 		<-done
 	})
 	t.Run("the file's limits hold unless a flag is given", func(t *testing.T) {
-		file := &config.Limits{MaxConnections: 7, MaxConnectionsPerAddress: 8, MaxInFlight: 9}
+		rates := config.Rates{PerAddress: config.Rate{PerSecond: 3, Burst: 5}}
+		limits := config.Limits{MaxConnections: 7, MaxConnectionsPerAddress: 8, MaxInFlight: 9, Rates: rates}
+		file := &config.Config{Server: config.Server{Limits: limits}}
 		o := NewOptions()
-		if got := limitsOf(o, file); got != *file {
+		if got := o.over(file).Server.Limits; got != limits {
 			t.Errorf("without flags: %+v", got)
 		}
 		o.MaxConns, o.MaxInFlight = 0, 3
-		if got, want := limitsOf(o, file), (config.Limits{MaxConnectionsPerAddress: 8, MaxInFlight: 3}); got != want {
+		if got, want := o.over(file).Server.Limits, (config.Limits{MaxConnectionsPerAddress: 8, MaxInFlight: 3, Rates: rates}); got != want {
 			t.Errorf("with flags: %+v, want %+v", got, want)
 		}
 	})
@@ -238,6 +240,13 @@ func TestListenerConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	expectBareTCP(t, c)
+}
+
+// expectBareTCP holds that c is what writev and splice need, with the options of an
+// accepted connection.
+func expectBareTCP(t *testing.T, c net.Conn) {
+	t.Helper()
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		t.Fatalf("the server sees a %T", c)
@@ -256,27 +265,6 @@ func TestListenerConnections(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
-	private := oneBucket("/pub", "http://127.0.0.1:1") +
-		"    auth: {enabled: true, jwt: {algorithm: HS256, secret: 0123456789abcdef0123456789abcdef}}\n"
-	_, err := newGateway(NewOptions(), mustConfig(t, private))
-	var errs config.Errors
-	if !errors.As(err, &errs) || !strings.Contains(err.Error(), "buckets[0].auth") || strings.Contains(err.Error(), "0123456789abcdef") {
-		t.Errorf("a bucket whose authentication is not enforced: %v", err)
-	}
-
-	cached := oneBucket("/pub", "http://127.0.0.1:1") + "    cache: {enabled: true}\n"
-	var log syncBuffer
-	o := NewOptions()
-	o.Output = &log
-	g, err := newGateway(o, mustConfig(t, cached))
-	if err != nil {
-		t.Fatalf("a bucket whose cache is not enforced: %v", err)
-	}
-	g.generation.Load().close()
-	if !strings.Contains(log.String(), "not enforced by this build") {
-		t.Errorf("no warning: %s", log.String())
-	}
-
 	for name, want := range map[string]func(*Options){
 		"-stream.buffer-size": func(o *Options) { o.StreamBuffer = 1 },
 		"-log.level":          func(o *Options) { o.LogLevel = "loud" },
@@ -288,7 +276,7 @@ func TestStartRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	o = NewOptions()
+	o := NewOptions()
 	o.ConfigPath = "/no/such/file"
 	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
 		t.Errorf("a missing file: %v", err)
@@ -302,6 +290,11 @@ func TestStartRefuses(t *testing.T) {
 	busy.address = taken.Addr().String()
 	if err := busy.Run(make(chan os.Signal)); err == nil || !strings.Contains(err.Error(), "-listen.address") {
 		t.Errorf("a taken port: %v", err)
+	}
+	second := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("metrics: {enabled: true, address: 127.0.0.1, port: %d}\n", taken.Addr().(*net.TCPAddr).Port), "warn")
+	second.address = "127.0.0.1:0"
+	if err := second.Run(make(chan os.Signal)); err == nil || !strings.Contains(err.Error(), "metrics.port") || second.Addr() != nil {
+		t.Errorf("a taken port of the metrics listener: %v", err)
 	}
 }
 
@@ -320,7 +313,6 @@ func TestCheck(t *testing.T) {
 		stdout, stderr string
 	}{
 		{"good", oneBucket("/pub", "http://127.0.0.1:1"), 0, "valid, 1 bucket", ""},
-		{"unenforced", oneBucket("/pub", "http://127.0.0.1:1") + "    cache: {enabled: true}\n", 0, "valid", "warning: "},
 		{"bad", "buckets: []\n", 1, "", "bad.yaml:1:"},
 	} {
 		var stdout, stderr strings.Builder
@@ -508,8 +500,11 @@ func TestRequestsAreCountedOnce(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Run("T80_handler_panic", func(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) { o.Version = "test" })
-		gw.generation.Load().buckets[0].signer = nil // the next signature panics
+		replica := gw.generation.Load().buckets[0].replicas[0]
+		health := replica.health
+		replica.health = nil // the next request panics
 		r, body := gw.do("GET", "/pub/x")
+		replica.health = health
 		if r.StatusCode != 500 || !strings.Contains(string(body), `"error":"internal"`) {
 			t.Errorf("status %d, body %s", r.StatusCode, body)
 		}
@@ -522,4 +517,36 @@ func TestPanic(t *testing.T) {
 		gw.log.waitFor(t, "request handler panicked")
 		gw.settle(t)
 	})
+	t.Run("T80_panic_in_a_body", func(t *testing.T) {
+		origin := startOrigin(t, serveText(strings.Repeat("x", 900_000)))
+		gw := startGateway(t, oneBucket("/pub", origin.URL))
+		gw.do("GET", "/health") // it is set up
+		client, server := net.Pipe()
+		defer client.Close()
+		served := make(chan error, 1)
+		go func() { served <- gw.newServer().ServeConn(fragileConn{server}) }() // ends with the panic
+		if _, err := io.WriteString(client, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(client)
+		if statusOf(string(answer)) != 200 || len(answer) > 10_000 || <-served == nil {
+			t.Errorf("%d bytes, %v: %.200s", len(answer), err, answer)
+		}
+		gw.settle(t)
+		if v := gw.metricValue("yatagarasu_panics_total"); v != 1 {
+			t.Errorf("panics: %v", v)
+		}
+		gw.log.waitFor(t, "request handler panicked")
+		gw.log.waitFor(t, `"reason":"panic","cause":"sending the body panicked"`)
+	})
+}
+
+// fragileConn panics when a body is written to it.
+type fragileConn struct{ net.Conn }
+
+func (c fragileConn) Write(b []byte) (int, error) {
+	if len(b) > 10_000 {
+		panic("a mistake")
+	}
+	return c.Conn.Write(b)
 }

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"yatagarasu/gateway/config"
 )
 
 // listener accepts client connections within the limits. On plain HTTP it
@@ -20,39 +18,168 @@ import (
 type listener struct {
 	*net.TCPListener
 	g *Gateway
+
+	// With server.proxy_protocol, headers are read beside the accepting goroutine, which
+	// the first Accept starts: in an upgrade, none may be accepted before.
+	accepted chan accepted
+	started  bool
+
+	lean leanListener
+}
+
+// leanListener hands connections on to the server that keeps no buffers for idle ones.
+type leanListener struct {
+	*listener
+	conns chan net.Conn
+}
+
+// Accept implements net.Listener, for one goroutine.
+func (l *leanListener) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// accepted is a connection that is ready, or why there will be no more.
+type accepted struct {
+	conn net.Conn
+	err  error
 }
 
 // listen opens the listener.
 func (g *Gateway) listen() (*listener, error) {
-	ln, err := net.Listen("tcp", g.address)
+	ln, err := g.opts.Inherited.listen(socketMain, g.address, &g.log)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another server.address or -listen.address", g.address, err)
 	}
-	l := &listener{TCPListener: ln.(*net.TCPListener), g: g}
+	l := &listener{TCPListener: ln, g: g}
+	l.lean = leanListener{l, make(chan net.Conn)}
+	if g.generation.Load().config.Server.ProxyProtocol {
+		l.accepted = make(chan accepted)
+	}
 	g.listener.Store(l)
 	return l, nil
 }
 
-// Accept implements net.Listener. A lack of descriptors or memory ends the
-// listener of fasthttp, so it is waited out here.
+// Accept implements net.Listener, for one goroutine, until its first error.
 func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.admitted()
+		if err != nil {
+			close(l.lean.conns)
+			return nil, err
+		}
+		if l.g.conns.len() <= l.g.opts.LeanAfter {
+			return c, nil
+		}
+		l.lean.conns <- c
+	}
+}
+
+// admitted accepts a connection that no limit stands against.
+func (l *listener) admitted() (net.Conn, error) {
+	if l.accepted == nil {
+		for {
+			c, err := l.g.next(l.TCPListener)
+			if err != nil {
+				return nil, err
+			}
+			if l.admit(c, peerAddr(c.RemoteAddr())) {
+				return l.served(c), nil
+			}
+		}
+	}
+	if !l.started {
+		l.started = true
+		go l.acceptBehindProxies() // ends with the listener
+	}
+	a := <-l.accepted
+	return a.conn, a.err
+}
+
+// acceptBehindProxies accepts connections of which those of trusted proxies begin
+// with a PROXY header. They count among the open ones while it is awaited, so that
+// there are never more readers than connections may be.
+func (l *listener) acceptBehindProxies() {
+	var reading sync.WaitGroup
+	for {
+		c, err := l.g.next(l.TCPListener)
+		if err != nil {
+			reading.Wait()
+			l.accepted <- accepted{err: err}
+			return
+		}
+		peer := peerAddr(c.RemoteAddr())
+		behind := l.g.generation.Load().trusts(peer)
+		client := peer
+		if behind {
+			client = netip.Addr{} // the header tells
+		}
+		if !l.admit(c, client) {
+			continue
+		}
+		reading.Go(func() { // ends with the header, or its timeout
+			if behind && !l.introduce(c, peer) {
+				l.g.conns.remove(c)
+				return
+			}
+			l.accepted <- accepted{conn: l.served(c)}
+		})
+	}
+}
+
+// introduce learns from the header of a trusted proxy whose connection c is. If there
+// is none, or a limit stands against that client, c is closed.
+func (l *listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
+	client, err := readProxyHeader(c)
+	if err != nil {
+		l.g.metrics.badProxyHeaders.Inc()
+		l.g.log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
+		c.Close()
+		return false
+	}
+	mute := !client.IsValid()
+	if mute {
+		client = proxy
+	}
+	if !l.g.conns.name(c, client, mute) {
+		l.g.refuse(c)
+		return false
+	}
+	return true
+}
+
+// admit registers a connection of client, or refuses it if a limit stands against it.
+func (l *listener) admit(c *net.TCPConn, client netip.Addr) bool {
+	if !l.g.conns.add(c, client) {
+		l.g.refuse(c)
+		return false
+	}
+	return true
+}
+
+// served returns c as it is to be served.
+func (l *listener) served(c *net.TCPConn) net.Conn {
+	if l.g.tls != nil {
+		return tls.Server(c, l.g.tls)
+	}
+	return c
+}
+
+// next accepts a connection. A lack of descriptors or memory would end the listener
+// of fasthttp, so it is waited out here.
+func (g *Gateway) next(ln *net.TCPListener) (*net.TCPConn, error) {
 	for pause := 5 * time.Millisecond; ; {
-		c, err := l.AcceptTCP()
+		c, err := ln.AcceptTCP()
 		if err != nil {
 			if !isShortage(err) {
 				return nil, err
 			}
-			l.g.log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
+			g.log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
 			time.Sleep(pause)
 			pause = min(2*pause, time.Second)
 			continue
-		}
-		if !l.g.conns.add(c) {
-			l.g.refuse(c)
-			continue
-		}
-		if l.g.tls != nil {
-			return tls.Server(c, l.g.tls), nil
 		}
 		return c, nil
 	}
@@ -67,11 +194,16 @@ func isShortage(err error) bool {
 	return false
 }
 
-// refuse answers a connection beyond the limits, without waiting for its
-// request, and closes it.
+// refuse refuses a client's connection beyond the limits.
 func (g *Gateway) refuse(c *net.TCPConn) {
 	g.metrics.refusedConns.Inc()
-	if g.tls == nil {
+	refuseConn(c, g.tls == nil)
+}
+
+// refuseConn answers a connection that is one too many, if it is plain HTTP, without
+// waiting for its request, and closes it.
+func refuseConn(c *net.TCPConn, plain bool) {
+	if plain {
 		c.SetWriteDeadline(time.Now().Add(time.Second)) // the socket's buffer is empty: it does not block
 		body := appendErrorBody(nil, false, fasthttp.StatusServiceUnavailable, "too_many_connections", "too many connections are open; try again soon", nil)
 		fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
@@ -82,94 +214,12 @@ func (g *Gateway) refuse(c *net.TCPConn) {
 
 // connState is told by fasthttp what becomes of a connection.
 func (g *Gateway) connState(c net.Conn, s fasthttp.ConnState) {
-	if s != fasthttp.StateClosed {
-		return
-	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	g.conns.remove(c)
-}
-
-// connTable holds the open client connections, for the limits and for cutting
-// them at the end.
-type connTable struct {
-	max, maxPerAddr int // 0: no limit
-
-	mu      sync.Mutex // guards the following fields
-	open    map[net.Conn]netip.Addr
-	perAddr map[netip.Addr]int // only with maxPerAddr
-}
-
-func (t *connTable) init(limit, limitPerAddr int) {
-	t.max, t.maxPerAddr = limit, limitPerAddr
-	t.open = make(map[net.Conn]netip.Addr)
-	t.perAddr = make(map[netip.Addr]int)
-}
-
-// add registers c, unless a limit stands against it.
-func (t *connTable) add(c net.Conn) bool {
-	addr := peerAddr(c.RemoteAddr())
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.max > 0 && len(t.open) >= t.max {
-		return false
+	if s == fasthttp.StateClosed {
+		g.conns.remove(c)
+	} else {
+		g.conns.note(c, s)
 	}
-	if t.maxPerAddr > 0 {
-		if t.perAddr[addr] >= t.maxPerAddr {
-			return false
-		}
-		t.perAddr[addr]++
-	}
-	t.open[c] = addr
-	return true
-}
-
-func (t *connTable) remove(c net.Conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	addr, ok := t.open[c]
-	if !ok {
-		return
-	}
-	delete(t.open, c)
-	if t.maxPerAddr > 0 {
-		if t.perAddr[addr]--; t.perAddr[addr] <= 0 {
-			delete(t.perAddr, addr)
-		}
-	}
-}
-
-// closeAll closes every open connection. They are removed as fasthttp notices.
-func (t *connTable) closeAll() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for c := range t.open {
-		c.Close()
-	}
-}
-
-func (t *connTable) len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.open)
-}
-
-// listenerTLS returns the server configuration; nil when https is off. TLS 1.2
-// and later, with the cipher suites that crypto/tls holds to be secure.
-func listenerTLS(h *config.HTTPS) (*tls.Config, error) {
-	if !h.Enabled {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(h.CertPath, h.KeyPath)
-	if err != nil {
-		return nil, fmt.Errorf("cannot load server.https certificate: %w", err)
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"},
-		// Full records from the start: small ones cost a system call each.
-		DynamicRecordSizingDisabled: true,
-	}, nil
 }

@@ -2,73 +2,124 @@ package gateway
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"yatagarasu/gateway/auth"
 	"yatagarasu/pool"
 )
 
 // metricSet counts what the gateway does. A new metric is a field here or in
 // bucketMetrics.
 type metricSet struct {
-	set          *metrics.Set
-	panics       *metrics.Counter
-	refusedConns *metrics.Counter
-	unrouted     *bucketMetrics // requests that no bucket is mounted for
+	set             *metrics.Set
+	panics          *metrics.Counter
+	refusedConns    *metrics.Counter
+	badProxyHeaders *metrics.Counter
+	keyFetches      [2]*metrics.Counter // of key sets: those that worked, those that failed
+	reloads         [2]*metrics.Counter // of the configuration: those that worked, those that failed
+	unrouted        *bucketMetrics      // requests that no bucket is mounted for
 
-	mu      sync.Mutex                // guards buckets
-	buckets map[string]*bucketMetrics // by bucket and origin
+	mu       sync.Mutex                 // guards the following fields
+	buckets  map[string]*bucketMetrics  // by bucket
+	replicas map[string]*replicaMetrics // by bucket and replica
 }
 
 func newMetricSet() *metricSet {
 	s := metrics.NewSet()
 	m := &metricSet{
-		set:          s,
-		panics:       s.NewCounter("yatagarasu_panics_total"),
-		refusedConns: s.NewCounter("yatagarasu_refused_connections_total"),
-		buckets:      make(map[string]*bucketMetrics),
+		set:             s,
+		panics:          s.NewCounter("yatagarasu_panics_total"),
+		refusedConns:    s.NewCounter("yatagarasu_refused_connections_total"),
+		badProxyHeaders: s.NewCounter("yatagarasu_bad_proxy_headers_total"),
+		buckets:         make(map[string]*bucketMetrics),
+		replicas:        make(map[string]*replicaMetrics),
 	}
-	m.unrouted = m.bucket("", "")
+	for i, outcome := range []string{"ok", "failed"} {
+		m.reloads[i] = s.NewCounter(fmt.Sprintf("yatagarasu_config_reloads_total{outcome=%q}", outcome))
+		m.keyFetches[i] = s.NewCounter(fmt.Sprintf("yatagarasu_jwks_fetches_total{outcome=%q}", outcome))
+	}
+	m.unrouted = m.bucket("")
 	return m
 }
 
 // bucketMetrics are the counters of one bucket. Labels come from the
 // configuration and fixed tables alone.
 type bucketMetrics struct {
-	set            *metrics.Set
-	bucket, origin string
-	requests       [numMethods]codeCounters
-	upstream       codeCounters
-	duration       *metrics.PrometheusHistogram
-	firstByte      *metrics.PrometheusHistogram
-
-	mu     sync.Mutex // guards errors
-	errors map[string]*metrics.Counter
+	set      *metrics.Set
+	bucket   string
+	requests [numMethods]codeCounters
+	auths    [auth.NumReasons + 1]atomic.Pointer[metrics.Counter] // by reason, the last one for public paths
+	rejects  [numLimits]atomic.Pointer[metrics.Counter]
+	answers  answerMetrics
 }
 
-// bucket returns the counters of a bucket at an origin; the same for the same
-// names.
-func (m *metricSet) bucket(name, origin string) *bucketMetrics {
+// bucket returns the counters of a bucket; the same for the same name.
+func (m *metricSet) bucket(name string) *bucketMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id := name + "\x00" + origin
-	b := m.buckets[id]
+	b := m.buckets[name]
 	if b == nil {
-		label := fmt.Sprintf("{bucket=%q,outcome=%q}", name, "bypass")
-		b = &bucketMetrics{
-			set: m.set, bucket: name, origin: origin,
-			duration:  m.set.GetOrCreatePrometheusHistogram("yatagarasu_request_duration_seconds" + label),
-			firstByte: m.set.GetOrCreatePrometheusHistogram("yatagarasu_time_to_first_byte_seconds" + label),
-			errors:    make(map[string]*metrics.Counter),
-		}
-		m.buckets[id] = b
+		b = &bucketMetrics{set: m.set, bucket: name}
+		m.buckets[name] = b
 	}
 	return b
+}
+
+// replicaMetrics are the counters of one replica of a bucket.
+type replicaMetrics struct {
+	set            *metrics.Set
+	bucket, origin string
+	codes          codeCounters
+
+	mu     sync.Mutex // guards the following fields
+	errors map[string]*metrics.Counter
+	extras map[string]*metrics.Counter
+}
+
+// replica returns the counters of a replica; the same for the same names.
+func (m *metricSet) replica(bucket, name string) *replicaMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := bucket + "\x00" + name
+	r := m.replicas[id]
+	if r == nil {
+		r = &replicaMetrics{set: m.set, bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter), extras: make(map[string]*metrics.Counter)}
+		m.replicas[id] = r
+	}
+	return r
+}
+
+// answerMetrics are those of the answers for one bucket, whatever its origin.
+type answerMetrics struct {
+	bytes    atomic.Uint64 // of bodies
+	outcomes [numOutcomes]atomic.Pointer[outcomeMetrics]
+}
+
+// outcomeMetrics are those of the answers with one outcome of the cache.
+type outcomeMetrics struct{ duration, firstByte histogram }
+
+func (a *answerMetrics) outcome(o cacheOutcome) *outcomeMetrics {
+	m := a.outcomes[o].Load()
+	if m == nil {
+		a.outcomes[o].CompareAndSwap(nil, new(outcomeMetrics))
+		m = a.outcomes[o].Load()
+	}
+	return m
+}
+
+// count returns the number of answers with an outcome.
+func (a *answerMetrics) count(o cacheOutcome) uint64 {
+	m := a.outcomes[o].Load()
+	if m == nil {
+		return 0
+	}
+	var c histogramCounts
+	c.add(&m.duration)
+	return c.count()
 }
 
 // codeCounters holds a counter for each status, made when first needed.
@@ -92,45 +143,100 @@ func (b *bucketMetrics) request(m method, code int) *metrics.Counter {
 	})
 }
 
-func (b *bucketMetrics) upstreamRequest(code int) *metrics.Counter {
-	return b.upstream.get(code, func(code string) *metrics.Counter {
-		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", b.bucket, b.origin, code))
-	})
+// answer counts an answer by its status.
+func (r *replicaMetrics) answer(code int) {
+	r.codes.get(code, func(code string) *metrics.Counter {
+		return r.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", r.bucket, r.origin, code))
+	}).Inc()
 }
 
-// upstreamError counts a failure by its typed reason: a value of pool.Reason or
-// of the table of S3 errors.
-func (b *bucketMetrics) upstreamError(reason string) {
-	b.mu.Lock()
-	c := b.errors[reason]
-	if c == nil {
-		c = b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", b.bucket, b.origin, reason))
-		b.errors[reason] = c
+func (b *bucketMetrics) auth(v *auth.Verdict) *metrics.Counter {
+	at := int(v.Reason)
+	if v.Public {
+		at = auth.NumReasons
 	}
-	b.mu.Unlock()
+	n := b.auths[at].Load()
+	if n == nil {
+		n = b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.bucket, outcome(v), v.Reason))
+		b.auths[at].Store(n)
+	}
+	return n
+}
+
+func (b *bucketMetrics) reject(by limitKind) *metrics.Counter {
+	n := b.rejects[by].Load()
+	if n == nil {
+		n = b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.bucket, limitKinds[by].label))
+		b.rejects[by].Store(n)
+	}
+	return n
+}
+
+// fault counts a failure by its typed reason: a value of pool.Reason or of the table
+// of S3 errors.
+func (r *replicaMetrics) fault(reason string) {
+	r.mu.Lock()
+	c := r.errors[reason]
+	if c == nil {
+		c = r.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.bucket, r.origin, reason))
+		r.errors[reason] = c
+	}
+	r.mu.Unlock()
 	c.Inc()
 }
 
-func (b *bucket) countUpstream(code int) { b.metrics.upstreamRequest(code).Inc() }
+// What is done beside the requests of clients, as metrics name it.
+const (
+	extraFailover     = "yatagarasu_upstream_failovers_total"
+	extraRetry        = "yatagarasu_upstream_retries_total"
+	extraRetryDenied  = "yatagarasu_upstream_retries_denied_total"
+	extraResume       = "yatagarasu_upstream_resumes_total"
+	extraResumeDenied = "yatagarasu_upstream_resumes_denied_total"
+	extraHedge        = "yatagarasu_upstream_hedges_total"
+	extraHedgeWon     = "yatagarasu_upstream_hedges_won_total"
+)
 
-func (b *bucket) countUpstreamError(err error) {
-	b.metrics.upstreamError(pool.Of(err).String())
+// extra counts one of those, by its metric.
+func (r *replicaMetrics) extra(metric string) {
+	r.mu.Lock()
+	c := r.extras[metric]
+	if c == nil {
+		c = r.set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.bucket, r.origin))
+		r.extras[metric] = c
+	}
+	r.mu.Unlock()
+	c.Inc()
 }
+
+// credentialsRetrieved counts and logs the end of retrieving a credential for r.
+func (g *Gateway) credentialsRetrieved(r *replica, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+		g.log.Warn().Str("bucket", r.metrics.bucket).Str("origin", r.name).Str("source", r.s3.Credentials.Source).Err(err).
+			Msg("a credential could not be retrieved; the one at hand is used until it expires")
+	}
+	r.metrics.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.metrics.bucket, r.name, outcome)).Inc()
+}
+
+// countError counts a failed exchange.
+func (r *replicaMetrics) countError(err error) { r.fault(pool.Of(err).String()) }
 
 // observe counts and logs a request at its end.
 func (g *Gateway) observe(x *exchange) {
-	took := time.Since(x.start)
+	took := x.ttfb // of an answer that went out whole
+	if x.ending {
+		took = g.since(x)
+	}
 	m := g.metrics.unrouted
 	if x.bucket != nil {
 		m = x.bucket.metrics
 	}
 	m.request(x.method, x.status).Inc()
-	m.duration.Update(took.Seconds())
-	m.firstByte.Update(x.ttfb.Seconds())
+	m.answers.bytes.Add(uint64(x.bytes))
+	o := m.answers.outcome(x.how)
+	o.duration.observe(took)
+	o.firstByte.observe(x.ttfb)
+	g.slow.note(x, took)
 	g.logAccess(x, took)
-}
-
-// WriteMetrics writes all metrics in the Prometheus text format.
-func (g *Gateway) WriteMetrics(w io.Writer) {
-	g.metrics.set.WritePrometheus(w)
 }

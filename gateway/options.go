@@ -25,6 +25,13 @@ type Options struct {
 	Version string
 	// Output receives the log; nil: standard output.
 	Output io.Writer
+	// inspects leaves every log alone: the gateway is made to be looked into.
+	inspects bool
+	// Program is the path by which an upgrade starts the program anew, with the same
+	// arguments; empty: there are no upgrades.
+	Program string
+	// Inherited are the sockets to listen on instead of opening some; nil: none.
+	Inherited *Inherited
 
 	// Address overrides server.address; empty: the file's.
 	Address string
@@ -36,6 +43,9 @@ type Options struct {
 	ReadBuffer int
 	// WriteBuffer is the buffer in bytes that a response head is written through.
 	WriteBuffer int
+	// LeanAfter is the number of open connections after which a new one keeps no buffer
+	// between its requests.
+	LeanAfter int
 
 	// StreamBuffer is the size of one stream buffer in bytes.
 	StreamBuffer int
@@ -50,11 +60,24 @@ type Options struct {
 	// MaxConns, MaxConnsPerAddress and MaxInFlight override server.limits;
 	// negative: the file's; 0: no limit.
 	MaxConns, MaxConnsPerAddress, MaxInFlight int
+	// LimitClients bounds the clients that each limit per address or subject
+	// remembers.
+	LimitClients int
+
+	// AuthTokens and AuthMemory bound, in number and in bytes, the tokens whose
+	// verdicts are remembered; 0 of either: none.
+	AuthTokens int
+	AuthMemory int64
+	// AuthRefresh is how often key sets (jwks_url, jwks_file) are fetched.
+	AuthRefresh time.Duration
 
 	// GCPercent is the garbage collector's target; 0: GOGC or Go's default.
 	GCPercent int
 	// MemoryLimit is the soft memory limit in bytes; 0: GOMEMLIMIT or none.
 	MemoryLimit int64
+
+	// LogBuffer is how many bytes of lines may wait for each log.
+	LogBuffer int
 
 	// LogLevel and LogFormat override the logging block; empty: the file's.
 	LogLevel, LogFormat string
@@ -63,6 +86,11 @@ type Options struct {
 	Drain time.Duration
 	// ShutdownTimeout is how long requests under way may take after that.
 	ShutdownTimeout time.Duration
+	// UpgradeTimeout is how long a new process may take until it can take over, and then
+	// waits until it is to.
+	UpgradeTimeout time.Duration
+	// UpgradeDrain is how long requests under way may take in the old one.
+	UpgradeDrain time.Duration
 }
 
 // NewOptions returns the defaults.
@@ -72,13 +100,21 @@ func NewOptions() *Options {
 		IdleTimeout:        60 * time.Second,
 		ReadBuffer:         16 << 10,
 		WriteBuffer:        4 << 10,
+		LeanAfter:          512,
 		StreamBuffer:       pool.DefaultBufferSize,
 		MinRate:            1 << 10,
 		MinRateWindow:      30 * time.Second,
 		MaxConns:           -1,
 		MaxConnsPerAddress: -1,
 		MaxInFlight:        -1,
+		LimitClients:       1 << 17,
+		AuthTokens:         100_000,
+		AuthMemory:         128 << 20,
+		AuthRefresh:        5 * time.Minute,
+		LogBuffer:          4 << 20,
 		ShutdownTimeout:    25 * time.Second,
+		UpgradeTimeout:     30 * time.Second,
+		UpgradeDrain:       15 * time.Minute,
 	}
 }
 
@@ -108,17 +144,25 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 	fs.DurationVar(&o.IdleTimeout, name("listen.idle-timeout"), o.IdleTimeout, "How long a keep-alive connection without a request stays open. Set it above the idle timeout of a load balancer in front, so that the balancer closes first")
 	sizeVar(fs, &o.ReadBuffer, name("listen.read-buffer"), "Largest request head, as a `size`; each connection with a request holds one such buffer. Beyond it: 431. Raise it for very large cookies or tokens")
 	sizeVar(fs, &o.WriteBuffer, name("listen.write-buffer"), "Buffer for a response head and a small body, as a `size`, per busy connection. Raise it if most objects are slightly larger")
+	fs.IntVar(&o.LeanAfter, name("listen.lean-after"), o.LeanAfter, "Open connections, as a `number`, after which a new one keeps no buffers between its requests: idle, it takes a third of the memory, and each of its requests costs one more system call and a change of goroutine there and back. 0: all. Raise it to trade memory for speed with very many busy connections")
 
 	group("Streaming")
-	sizeVar(fs, &o.StreamBuffer, name("stream.buffer-size"), "Stream buffer, as a `size`: each request that waits for its origin holds one. Objects up to this size are read whole before they are sent; larger ones are streamed, by the kernel where both sides are plain TCP. At least 16KiB. Lower it to save memory with very many slow origins")
+	sizeVar(fs, &o.StreamBuffer, name("stream.buffer-size"), "Stream buffer, as a `size`: objects up to it are read whole before they are sent; larger ones are streamed, by the kernel where both sides are plain TCP. A request that waits for its origin holds 16KiB, or a whole one where the last object from there filled more. At least 16KiB. Lower it to save memory with very many slow clients of small objects")
 	fs.IntVar(&o.StreamBuffers, name("stream.buffers"), o.StreamBuffers, "Largest `number` of stream buffers in use at once; beyond it requests get 503. 0: no limit beside -limit.in-flight. Set it to bound memory to number x size")
 	sizeVar(fs, &o.MinRate, name("stream.min-rate"), "Least rate, as a `size` per second, at which a client must take a body and an origin deliver it; slower transfers are cut. 0 turns it off. Raise it to free connections from slow readers sooner")
 	fs.DurationVar(&o.MinRateWindow, name("stream.min-rate-window"), o.MinRateWindow, "How long a transfer may stay below -stream.min-rate before it is cut. Raise it for clients that pause, such as video players")
 
 	group("Limits")
 	fs.IntVar(&o.MaxConns, name("limit.connections"), o.MaxConns, "Largest `number` of client connections; beyond it new ones get 503 and are closed. 0: no limit; -1: server.limits.max_connections, by default 65536. Keep it below the open files limit")
-	fs.IntVar(&o.MaxConnsPerAddress, name("limit.connections-per-address"), o.MaxConnsPerAddress, "Largest `number` of connections from one client address. 0: no limit; -1: server.limits.max_connections_per_address, by default off. Leave it off behind a load balancer")
+	fs.IntVar(&o.MaxConnsPerAddress, name("limit.connections-per-address"), o.MaxConnsPerAddress, "Largest `number` of connections from one client address, or one /64 of IPv6. 0: no limit; -1: server.limits.max_connections_per_address, by default off. Leave it off behind a load balancer")
 	fs.IntVar(&o.MaxInFlight, name("limit.in-flight"), o.MaxInFlight, "Largest `number` of requests under way, counted until the last body byte; beyond it 429. 0: no limit; -1: server.limits.max_in_flight, by default off. Set it to what memory and origins can bear")
+
+	fs.IntVar(&o.LimitClients, name("limit.clients"), o.LimitClients, "Largest `number` of clients that each limit per address or subject remembers, in about 72 bytes each; a client whose burst is there again needs none. Beyond it a new client takes over what is left to the one idle longest. Raise it if more clients are active at a time, or if limits are below one request per second")
+
+	group("Authentication")
+	fs.IntVar(&o.AuthTokens, name("auth.cache-tokens"), o.AuthTokens, "Largest `number` of tokens whose verification is remembered until they expire, so that a repeated one costs a look-up instead of a signature. 0: none. Raise it if more tokens are in use at a time")
+	size64Var(fs, &o.AuthMemory, name("auth.cache-memory"), "Largest memory for them, as a `size`; a token of 1 KB takes about 1.5 KB. Lower it on small machines, raise it with -auth.cache-tokens")
+	fs.DurationVar(&o.AuthRefresh, name("auth.jwks-refresh"), o.AuthRefresh, "How often the key sets of jwks_url and jwks_file are fetched. A token with an unknown kid fetches earlier, three times at once and then every 10 s at most. Lower it where withdrawn keys must stop working sooner")
 
 	group("Runtime")
 	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 100. Raise it to trade memory for CPU")
@@ -127,10 +171,13 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 	group("Log")
 	fs.StringVar(&o.LogLevel, name("log.level"), o.LogLevel, "Least `level` that is logged: trace, debug, info, warn or error. Empty: logging.level, by default info. Access lines are info: warn turns them off")
 	fs.StringVar(&o.LogFormat, name("log.format"), o.LogFormat, "Log `format`: json, or text for reading. Empty: logging.format, by default json. text is slower: for development")
+	sizeVar(fs, &o.LogBuffer, name("log.buffer"), "How much of each log may wait to be written, as a `size`. Beyond it lines are dropped, and counted in yatagarasu_log_dropped_total: a stuck log holds up no request. Raise it for bursts on a slow disk")
 
-	group("Stop")
+	group("Stop and upgrade")
 	fs.DurationVar(&o.Drain, name("shutdown.drain"), o.Drain, "After SIGTERM or SIGINT, how long to keep serving while /ready answers 503. Set it to the time a load balancer needs to notice")
 	fs.DurationVar(&o.ShutdownTimeout, name("shutdown.timeout"), o.ShutdownTimeout, "How long requests under way may take to finish after that before they are cut. A second signal cuts at once. Raise it for long downloads, below the supervisor's kill timeout")
+	fs.DurationVar(&o.UpgradeTimeout, name("upgrade.timeout"), o.UpgradeTimeout, "After SIGUSR2, how long the new process may take until it is set up; then it is ended, and this one goes on. Raise it where the start fetches key sets from slow hosts")
+	fs.DurationVar(&o.UpgradeDrain, name("upgrade.drain"), o.UpgradeDrain, "After the new process has taken over, how long the old one may go on with requests under way before they are cut. SIGTERM then starts -shutdown.timeout. Raise it for downloads that take longer")
 	return groups
 }
 
@@ -180,6 +227,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.ReadBuffer < 4<<10 || o.ReadBuffer > 1<<20:
 		return fmt.Errorf("-listen.read-buffer must be between 4KiB and 1MiB, not %d bytes", o.ReadBuffer)
+	case o.LeanAfter < 0:
+		return fmt.Errorf("-listen.lean-after must be 0 or more, not %d", o.LeanAfter)
 	case o.WriteBuffer < 1<<10 || o.WriteBuffer > 1<<20:
 		return fmt.Errorf("-listen.write-buffer must be between 1KiB and 1MiB, not %d bytes", o.WriteBuffer)
 	case o.StreamBuffer < 16<<10 || o.StreamBuffer > 16<<20:
@@ -196,10 +245,20 @@ func (o *Options) validate() error {
 		return fmt.Errorf("-stream.min-rate-window must be 100ms or more, not %s", o.MinRateWindow)
 	case o.MaxConns < -1 || o.MaxConnsPerAddress < -1 || o.MaxInFlight < -1:
 		return fmt.Errorf("the -limit flags must be -1 (the file's value), 0 (no limit) or above")
+	case o.LimitClients < 1 || o.LimitClients > 1<<24:
+		return fmt.Errorf("-limit.clients must be between 1 and 16777216, not %d", o.LimitClients)
+	case o.AuthTokens < 0 || o.AuthMemory < 0:
+		return fmt.Errorf("the -auth.cache flags must be 0 (nothing is remembered) or more")
+	case o.AuthRefresh < time.Second:
+		return fmt.Errorf("-auth.jwks-refresh must be 1s or more, not %s", o.AuthRefresh)
+	case o.LogBuffer < 64<<10:
+		return fmt.Errorf("-log.buffer must be 64KiB or more, not %d bytes", o.LogBuffer)
 	case o.GCPercent < 0 || o.MemoryLimit < 0:
 		return fmt.Errorf("the -gc flags must be 0 or more")
 	case o.Drain < 0 || o.ShutdownTimeout < 0:
 		return fmt.Errorf("the -shutdown flags must be 0 or more")
+	case o.UpgradeTimeout <= 0 || o.UpgradeDrain <= 0:
+		return fmt.Errorf("the -upgrade flags must be above 0")
 	}
 	switch o.LogLevel {
 	case "", "trace", "debug", "info", "warn", "error":
@@ -215,10 +274,10 @@ func (o *Options) validate() error {
 }
 
 // writeTimeout bounds the writing of a response that is in memory as a whole:
-// the minimum rate over one stream buffer, after its window.
+// the minimum rate over the largest of them, after its window.
 func (o *Options) writeTimeout() time.Duration {
 	rate := cmp.Or(o.MinRate, 1<<10)
-	return o.MinRateWindow + time.Duration(o.StreamBuffer)*time.Second/time.Duration(rate)
+	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, maxAtOnce))*time.Second/time.Duration(rate)
 }
 
 // sizeValue is a flag of bytes with an optional unit.
@@ -250,6 +309,9 @@ func size64Var(fs *flag.FlagSet, p *int64, name, usage string) {
 }
 
 func formatSize(n int64) string {
+	if n > 0 && n%(1<<20) == 0 {
+		return strconv.FormatInt(n>>20, 10) + "MiB"
+	}
 	if n > 0 && n%(1<<10) == 0 {
 		return strconv.FormatInt(n>>10, 10) + "KiB"
 	}

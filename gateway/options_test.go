@@ -41,15 +41,18 @@ func TestFlags(t *testing.T) {
 	}
 
 	err := fs.Parse([]string{"-config", "c.yaml", "-listen.address", ":1", "-listen.header-timeout", "1s", "-listen.idle-timeout", "2s",
-		"-listen.read-buffer", "32KiB", "-listen.write-buffer", "8KiB", "-stream.buffer-size", "128KiB", "-stream.buffers", "3", "-stream.min-rate", "2KiB",
-		"-stream.min-rate-window", "5s", "-limit.connections", "4", "-limit.connections-per-address", "5", "-limit.in-flight", "6", "-gc.percent", "50",
-		"-gc.memory-limit", "4GiB", "-log.level", "warn", "-log.format", "text", "-shutdown.drain", "7s", "-shutdown.timeout", "8s"})
+		"-listen.read-buffer", "32KiB", "-listen.write-buffer", "8KiB", "-listen.lean-after", "7", "-stream.buffer-size", "128KiB", "-stream.buffers", "3", "-stream.min-rate", "2KiB",
+		"-stream.min-rate-window", "5s", "-limit.connections", "4", "-limit.connections-per-address", "5", "-limit.in-flight", "6", "-limit.clients", "99", "-auth.cache-tokens", "7", "-auth.cache-memory", "1MiB", "-auth.jwks-refresh", "9s", "-gc.percent", "50",
+		"-gc.memory-limit", "4GiB", "-log.level", "warn", "-log.format", "text", "-log.buffer", "1MiB", "-shutdown.drain", "7s", "-shutdown.timeout", "8s",
+		"-upgrade.timeout", "11s", "-upgrade.drain", "12m"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{ConfigPath: "c.yaml", Address: ":1", HeaderTimeout: time.Second, IdleTimeout: 2 * time.Second, ReadBuffer: 32 << 10, WriteBuffer: 8 << 10,
-		StreamBuffer: 128 << 10, StreamBuffers: 3, MinRate: 2 << 10, MinRateWindow: 5 * time.Second, MaxConns: 4, MaxConnsPerAddress: 5, MaxInFlight: 6,
-		GCPercent: 50, MemoryLimit: 4 << 30, LogLevel: "warn", LogFormat: "text", Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second}
+	want := Options{ConfigPath: "c.yaml", Address: ":1", HeaderTimeout: time.Second, IdleTimeout: 2 * time.Second, ReadBuffer: 32 << 10, WriteBuffer: 8 << 10, LeanAfter: 7,
+		StreamBuffer: 128 << 10, StreamBuffers: 3, MinRate: 2 << 10, MinRateWindow: 5 * time.Second, MaxConns: 4, MaxConnsPerAddress: 5, MaxInFlight: 6, LimitClients: 99,
+		AuthTokens: 7, AuthMemory: 1 << 20, AuthRefresh: 9 * time.Second,
+		GCPercent: 50, MemoryLimit: 4 << 30, LogLevel: "warn", LogFormat: "text", LogBuffer: 1 << 20, Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second,
+		UpgradeTimeout: 11 * time.Second, UpgradeDrain: 12 * time.Minute}
 	if *o != want {
 		t.Errorf("flags give %+v, want %+v", *o, want)
 	}
@@ -70,10 +73,12 @@ func TestFlagDefaults(t *testing.T) {
 	o.RegisterFlags(fs)
 	defaults := map[string]string{
 		"config": "", "listen.address": "", "listen.header-timeout": "10s", "listen.idle-timeout": "1m0s",
-		"listen.read-buffer": "16KiB", "listen.write-buffer": "4KiB",
+		"listen.read-buffer": "16KiB", "listen.write-buffer": "4KiB", "listen.lean-after": "512",
 		"stream.buffer-size": "64KiB", "stream.buffers": "0", "stream.min-rate": "1KiB", "stream.min-rate-window": "30s",
-		"limit.connections": "-1", "limit.connections-per-address": "-1", "limit.in-flight": "-1",
-		"gc.percent": "0", "gc.memory-limit": "0", "log.level": "", "log.format": "", "shutdown.drain": "0s", "shutdown.timeout": "25s",
+		"limit.connections": "-1", "limit.connections-per-address": "-1", "limit.in-flight": "-1", "limit.clients": "131072",
+		"auth.cache-tokens": "100000", "auth.cache-memory": "128MiB", "auth.jwks-refresh": "5m0s",
+		"gc.percent": "0", "gc.memory-limit": "0", "log.level": "", "log.format": "", "log.buffer": "4MiB", "shutdown.drain": "0s", "shutdown.timeout": "25s",
+		"upgrade.timeout": "30s", "upgrade.drain": "15m0s",
 	}
 	fs.VisitAll(func(f *flag.Flag) {
 		if want, ok := defaults[f.Name]; !ok || f.DefValue != want {
@@ -98,6 +103,7 @@ func TestOptionsAreValidated(t *testing.T) {
 	}
 	for name, change := range map[string]func(*Options){
 		"-listen.read-buffer":     func(o *Options) { o.ReadBuffer = 1 },
+		"-listen.lean-after":      func(o *Options) { o.LeanAfter = -1 },
 		"-listen.write-buffer":    func(o *Options) { o.WriteBuffer = 2 << 20 },
 		"-stream.buffer-size":     func(o *Options) { o.StreamBuffer = 1 << 10 },
 		"-listen.header-timeout":  func(o *Options) { o.HeaderTimeout = 0 },
@@ -106,9 +112,12 @@ func TestOptionsAreValidated(t *testing.T) {
 		"-stream.min-rate ":       func(o *Options) { o.MinRate = -1 },
 		"-stream.min-rate-window": func(o *Options) { o.MinRateWindow = 0 },
 		"-limit":                  func(o *Options) { o.MaxInFlight = -2 },
+		"-limit.clients":          func(o *Options) { o.LimitClients = 0 },
 		"-gc":                     func(o *Options) { o.GCPercent = -1 },
 		"-shutdown":               func(o *Options) { o.Drain = -1 },
+		"-upgrade":                func(o *Options) { o.UpgradeDrain = 0 },
 		"-log.level":              func(o *Options) { o.LogLevel = "loud" },
+		"-log.buffer":             func(o *Options) { o.LogBuffer = 1 },
 		"-log.format":             func(o *Options) { o.LogFormat = "xml" },
 	} {
 		o := NewOptions()
@@ -121,8 +130,8 @@ func TestOptionsAreValidated(t *testing.T) {
 
 func TestWriteTimeoutFollowsTheMinimumRate(t *testing.T) {
 	o := NewOptions()
-	if got, want := o.writeTimeout(), 94*time.Second; got != want {
-		t.Errorf("%s, want %s: the window, and 64 KiB at 1 KiB/s", got, want)
+	if got, want := o.writeTimeout(), 158*time.Second; got != want {
+		t.Errorf("%s, want %s: the window, and 128 KiB at 1 KiB/s", got, want)
 	}
 	o.MinRate = 0
 	if o.writeTimeout() <= 0 {

@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestHeadErrors(t *testing.T) {
@@ -22,7 +25,7 @@ func TestHeadErrors(t *testing.T) {
 		{"denied, shown as absent", 403, "AccessDenied", "access_denied: 404", 404, "no_such_key"},
 		{"our signature", 403, "SignatureDoesNotMatch", "", 502, "signature"},
 		{"archived", 403, "InvalidObjectState", "", 403, "object_archived"},
-		{"expired token", 400, "ExpiredToken", "", 502, "session_token"},
+		{"expired token", 400, "ExpiredToken", "", 502, "credentials"},
 		{"absent", 404, "NoSuchKey", "", 404, "no_such_key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,6 +76,103 @@ func TestHeadErrors(t *testing.T) {
 		}
 		gw.settle(t)
 	})
+}
+
+// TestHeadIsCured has origins refuse HEAD for what helps a GET, too.
+func TestHeadIsCured(t *testing.T) {
+	ok := func(c net.Conn, head string) bool {
+		if strings.Contains(head, "range: ") {
+			io.WriteString(c, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/5\r\nContent-Length: 1\r\n\r\nh")
+			return true
+		}
+		io.WriteString(c, okHead+"Content-Length: 5\r\n\r\n")
+		return true
+	}
+	check := func(t *testing.T, gw *testGateway, times int) {
+		t.Helper()
+		for range times {
+			if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 200 || r.ContentLength != 5 {
+				t.Errorf("status %d, length %d", r.StatusCode, r.ContentLength)
+			}
+		}
+		gw.settle(t)
+	}
+	for _, status := range []int{400, 403} {
+		t.Run(fmt.Sprintf("a credential has expired, %d", status), func(t *testing.T) {
+			origin := startFaulty(t, func(c net.Conn, head string) bool {
+				if credentialOf.FindStringSubmatch(head)[1] != "AK2" {
+					return says(status, "ExpiredToken")(c, head)
+				}
+				return ok(c, head)
+			})
+			i := startIssuer(t, numbered(time.Hour))
+			check(t, startGateway(t, credentialsYAML(origin.endpoint, "source: instance, endpoint: "+i.URL)), 2)
+		})
+	}
+	t.Run("the clock is wrong", func(t *testing.T) {
+		origin := startFaulty(t, hourAhead(ok))
+		check(t, startGateway(t, oneBucket("/pub", origin.endpoint)), 2)
+	})
+	for _, code := range []string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "SlowDown"} {
+		t.Run("another replica, "+code, func(t *testing.T) {
+			first, second := startFaulty(t, says(403, code)), startFaulty(t, ok)
+			check(t, startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint})), 5)
+		})
+	}
+}
+
+// TestHedgedHead has a HEAD refused that a hedge sent: what explains it is no cure.
+func TestHedgedHead(t *testing.T) {
+	var heads, gets atomic.Int64
+	first := startFaulty(t, func(c net.Conn, head string) bool {
+		time.Sleep(400 * time.Millisecond)
+		return failing(0, "", nil)(c, head)
+	})
+	second := startFaulty(t, func(c net.Conn, head string) bool {
+		if strings.HasPrefix(head, "HEAD ") {
+			heads.Add(1)
+			io.WriteString(c, "HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
+			return true
+		}
+		gets.Add(1)
+		io.WriteString(c, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/5\r\nContent-Length: 1\r\n\r\nh")
+		return true
+	})
+	gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, "hedge: {after: 20ms, max: 100%}", "retry: {tries: 0}"))
+	gw.do("HEAD", "/pub/x")
+	gw.settle(t)
+	if heads.Load() != 1 || gets.Load() != 1 {
+		t.Errorf("%d HEADs and %d GETs, want one each", heads.Load(), gets.Load())
+	}
+}
+
+// TestHeadTakesEachTurn has three replicas refuse HEAD: to ask each for the reason takes
+// the turn of each.
+func TestHeadTakesEachTurn(t *testing.T) {
+	var ends []string
+	for range 3 {
+		ends = append(ends, startFaulty(t, says(403, "SignatureDoesNotMatch")).endpoint)
+	}
+	gw := startGateway(t, replicasYAML(ends, "retry: {tries: 5}"))
+	gw.do("HEAD", "/pub/x")
+	for i, r := range gw.generation.Load().buckets[0].replicas {
+		if r.classifiedAt.Load() == 0 {
+			t.Errorf("replica %d was asked out of turn", i)
+		}
+	}
+}
+
+// hourAhead is an origin whose clock is ahead by an hour.
+func hourAhead(then func(net.Conn, string) bool) func(net.Conn, string) bool {
+	stamp := regexp.MustCompile(`X-Amz-Date: (\w+)`)
+	return func(c net.Conn, head string) bool {
+		now := time.Now().Add(time.Hour).UTC()
+		at, err := time.Parse("20060102T150405Z", stamp.FindStringSubmatch(head)[1])
+		if off := at.Sub(now); err != nil || off > 15*time.Minute || off < -15*time.Minute {
+			return says(403, "RequestTimeTooSkewed", "Date: "+now.Format(http.TimeFormat))(c, head)
+		}
+		return then(c, head)
+	}
 }
 
 // TestValidationByHead holds what is answered when the headers alone decide.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -40,9 +41,22 @@ func TestProxyAllocs(t *testing.T) {
 	}
 }
 
+// TestAuthorisedProxyAllocs guards the same with a token that is known, two rules
+// and the access line.
+func TestAuthorisedProxyAllocs(t *testing.T) {
+	g := configuredGateway(t, "server: {ready: config}\nbuckets:\n"+privateYAML("main", "/pub", "http://"+rawserver.StartQuiet(t, s3Response(1<<10)).Addr,
+		`claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`), "info")
+	head := strings.TrimSuffix(proxyHead, "\r\n") + "Authorization: Bearer " + goodToken(`"role":"reader"`, `"folder":"dir"`) + "\r\n\r\n"
+	guardAllocs(t, g, head)
+}
+
 func testProxyAllocs(t *testing.T, level string) {
-	g := handlerGateway(t, "http://"+rawserver.StartQuiet(t, s3Response(1<<10)).Addr, level)
-	ctx := request(t, proxyHead)
+	guardAllocs(t, handlerGateway(t, "http://"+rawserver.StartQuiet(t, s3Response(1<<10)).Addr, level), proxyHead)
+}
+
+func guardAllocs(t *testing.T, g *Gateway, head string) {
+	t.Helper()
+	ctx := request(t, head)
 	serve := func() {
 		g.handle(ctx)
 		if ctx.Response.StatusCode() != 200 || len(ctx.Response.Body()) != 1<<10 {
@@ -76,4 +90,25 @@ func BenchmarkProxy(b *testing.B) {
 			ctx.Response.Reset()
 		}
 	})
+}
+
+// BenchmarkHealthy is what a request that nothing goes wrong with pays for replicas,
+// breakers, budgets, credentials that are renewed and clocks that are compared.
+func BenchmarkHealthy(b *testing.B) {
+	g := handlerGateway(b, "http://127.0.0.1:1", "warn")
+	bk := g.generation.Load().buckets[0]
+	b.ReportAllocs()
+	for b.Loop() {
+		begin := time.Now()
+		r, t, _ := bk.pick(0, begin)
+		r.health.retries.Count(begin)
+		if r.credentials.Signer(begin) == nil || !r.health.clock(begin).Equal(begin) {
+			b.Fatal("it is not healthy")
+		}
+		end := time.Now()
+		r.health.breaker.Done(t, outcomeOfTry(nil, nil), end)
+		if end.UnixNano()-r.health.dated.Load() < 0 {
+			b.Fatal("the clock runs backwards")
+		}
+	}
 }

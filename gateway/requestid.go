@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -15,16 +17,38 @@ import (
 // identify determines who asks, and under which id the request is logged.
 func (x *exchange) identify(ctx *fasthttp.RequestCtx, gen *generation) {
 	h := &ctx.Request.Header
-	peer := peerAddr(ctx.RemoteAddr())
+	peer, mute := x.peer(ctx)
 	x.client = peer
-	if gen.trusts(peer) {
-		x.client = gen.forwardedClient(peer, h.PeekAll(fasthttp.HeaderXForwardedFor))
+	// What a proxy passes on without saying whose it is, anybody may have written.
+	if !mute && gen.trusts(peer) {
+		name, forwarded := fasthttp.HeaderXForwardedFor, gen.config.Server.ForwardedHeader == "forwarded"
+		if forwarded {
+			name = fasthttp.HeaderForwarded
+		}
+		x.client = gen.forwardedClient(peer, h.PeekAll(name), forwarded)
+		if v := h.Peek("Traceparent"); wellFormedTrace(v) {
+			x.trace = append(x.trace[:0], v[:traceLength]...)
+		}
 		if id := h.PeekBytes(headerRequestID); wellFormedID(id) {
 			x.id = append(x.id[:0], id...)
 			return
 		}
 	}
 	x.id = appendUUIDv7(x.id[:0], x.start)
+}
+
+// peer returns the address at the other end of the connection: with PROXY headers,
+// that of the proxy's client, or the proxy's own if it is mute about that.
+func (x *exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
+	ln := x.g.listener.Load()
+	if ln == nil || ln.accepted == nil {
+		return peerAddr(ctx.RemoteAddr()), false
+	}
+	c := ctx.Conn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return x.g.conns.client(c)
 }
 
 // wellFormedID tells whether a request id of a trusted proxy can be taken over.
@@ -80,10 +104,11 @@ func (gen *generation) trusts(peer netip.Addr) bool {
 	return false
 }
 
-// forwardedClient returns the client that X-Forwarded-For names: the last
-// address, read from the right, that is not a trusted proxy itself. Everything
-// to the left of it may be invented by the client.
-func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte) netip.Addr {
+// forwardedClient returns the client that the trusted proxies name: the last address,
+// read from the right, that is not a trusted proxy itself. Everything to the left of
+// it may be invented by the client. lines are those of Forwarded, or else of
+// X-Forwarded-For.
+func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
 	client := peer
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := lines[i]
@@ -92,11 +117,15 @@ func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte) netip.Ad
 			for cut > 0 && line[cut-1] != ',' {
 				cut--
 			}
-			a, err := netip.ParseAddr(string(bytes.Trim(line[cut:], " \t")))
-			if err != nil || a.Zone() != "" {
+			element := bytes.Trim(line[cut:], " \t")
+			if forwarded {
+				element = forParameter(element)
+			}
+			a, ok := parseForwarded(element)
+			if !ok {
 				return client
 			}
-			client = a.Unmap()
+			client = a
 			if !gen.trusts(client) {
 				return client
 			}
@@ -104,4 +133,39 @@ func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte) netip.Ad
 		}
 	}
 	return client
+}
+
+// forParameter returns the node of an element's parameter "for", without quotes (RFC
+// 7239, 4); nothing if there is none. A comma within quotes ends the element: no
+// address has one.
+func forParameter(element []byte) []byte {
+	for len(element) > 0 {
+		var pair []byte
+		pair, element, _ = bytes.Cut(element, []byte(";"))
+		name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
+		if bytes.EqualFold(name, []byte("for")) {
+			return bytes.Trim(value, `"`)
+		}
+	}
+	return nil
+}
+
+// parseForwarded parses an address, which may have a port, and brackets in IPv6.
+//
+// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. Hence one
+// parser for each form: one that fails allocates its error.
+func parseForwarded(v []byte) (a netip.Addr, ok bool) {
+	s := bytesString(v) // netip keeps nothing of it but in its errors, which end here
+	var err error
+	switch {
+	case len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']':
+		a, err = netip.ParseAddr(s[1 : len(s)-1])
+	case strings.HasPrefix(s, "[") || strings.Count(s, ":") == 1: // an IPv6 address has two, or more
+		var p netip.AddrPort
+		p, err = netip.ParseAddrPort(s)
+		a = p.Addr()
+	default:
+		a, err = netip.ParseAddr(s)
+	}
+	return a.Unmap(), err == nil && a.Zone() == ""
 }

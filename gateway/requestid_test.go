@@ -58,7 +58,9 @@ func TestForwardedClient(t *testing.T) {
 		{"mapped IPv4", []string{"::ffff:192.0.2.7"}, "192.0.2.7"},
 		{"a zone is nonsense", []string{"fe80::1%text"}, "10.0.0.1"},
 		{"nonsense stops the reading", []string{"192.0.2.7, unknown, 10.3.3.3"}, "10.3.3.3"},
-		{"a port is nonsense", []string{"192.0.2.7:80"}, "10.0.0.1"},
+		{"a port", []string{"192.0.2.7:80"}, "192.0.2.7"},
+		{"IPv6 with a port", []string{"[2001:db8::1]:80"}, "2001:db8::1"},
+		{"IPv6 in brackets", []string{"[2001:db8::1]"}, "2001:db8::1"},
 		{"empty", []string{""}, "10.0.0.1"},
 		{"empty behind the client", []string{"192.0.2.7,"}, "10.0.0.1"},
 		{"commas alone", []string{",,,"}, "10.0.0.1"},
@@ -70,8 +72,29 @@ func TestForwardedClient(t *testing.T) {
 		for _, l := range c.lines {
 			lines = append(lines, []byte(l))
 		}
-		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), lines); got.String() != c.want {
+		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), lines, false); got.String() != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestForwarded(t *testing.T) {
+	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	for line, want := range map[string]string{
+		"for=192.0.2.7":                                 "192.0.2.7",
+		`For="192.0.2.7:4711"`:                          "192.0.2.7",
+		`for="[2001:db8::1]:4711";proto=https`:          "2001:db8::1",
+		`by=10.0.0.2; for=192.0.2.7 ;host=a`:            "192.0.2.7",
+		"for=198.51.100.1, for=192.0.2.7, for=10.1.1.1": "192.0.2.7",
+		"for=192.0.2.7, for=unknown":                    "10.0.0.1",
+		"for=192.0.2.7, for=_hidden, for=10.1.1.1":      "10.1.1.1",
+		"192.0.2.7":      "10.0.0.1",
+		"proto=https":    "10.0.0.1",
+		`for="192.0.2.7`: "192.0.2.7",
+		"":               "10.0.0.1",
+	} {
+		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), [][]byte{[]byte(line)}, true); got.String() != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
 		}
 	}
 }
@@ -114,11 +137,12 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-// FuzzForwardedClient reads the list from the right in a second way.
+// FuzzForwardedClient reads the list from the right in a second way, and tries each form
+// of an address in turn.
 func FuzzForwardedClient(f *testing.F) {
 	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	peer := netip.MustParseAddr("10.0.0.1")
-	for _, v := range []string{"", "192.0.2.7", "192.0.2.7, 10.1.1.1", ",10.1.1.1", ",", "::ffff:10.1.1.1,,", "fe80::1%eth0", "10.1.1.1, x, 10.2.2.2"} {
+	for _, v := range []string{"", "192.0.2.7", "192.0.2.7, 10.1.1.1", ",10.1.1.1", ",", "::ffff:10.1.1.1,,", "fe80::1%eth0", "10.1.1.1, x, 10.2.2.2", "192.0.2.7:80", "[2001:db8::1]:80, [fd00::1]", "[192.0.2.7]", "[192.0.2.7]:80", "[::1", "[]", ":80", "1:2:3"} {
 		f.Add(v, v)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -132,7 +156,14 @@ func FuzzForwardedClient(f *testing.F) {
 		}
 		want := peer
 		for _, e := range slices.Backward(elements) {
-			addr, err := netip.ParseAddr(strings.Trim(e, " \t"))
+			e = strings.Trim(e, " \t")
+			addr, err := netip.ParseAddr(e)
+			if p, portErr := netip.ParseAddrPort(e); portErr == nil {
+				addr, err = p.Addr(), nil
+			}
+			if bare, ok := strings.CutPrefix(e, "["); ok && strings.HasSuffix(e, "]") {
+				addr, err = netip.ParseAddr(strings.TrimSuffix(bare, "]"))
+			}
 			if err != nil || addr.Zone() != "" {
 				break
 			}
@@ -140,7 +171,7 @@ func FuzzForwardedClient(f *testing.F) {
 				break
 			}
 		}
-		if got := gen.forwardedClient(peer, [][]byte{[]byte(a), []byte(b)}); got != want {
+		if got := gen.forwardedClient(peer, [][]byte{[]byte(a), []byte(b)}, false); got != want {
 			t.Fatalf("%q, %q: %s, the model says %s", a, b, got, want)
 		}
 	})

@@ -38,8 +38,9 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 	if x.up.FitsBuffer() {
 		body, err := x.up.Body()
 		if err != nil {
-			x.bucket.countUpstreamError(err)
-			x.failUpstream(ctx, err)
+			if !x.fetchAgain(ctx, f, rng, err) {
+				x.failUpstream(ctx, err)
+			}
 			return
 		}
 		x.copyHeaders(ctx)
@@ -53,8 +54,9 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		return
 	}
 	if err := x.up.Await(); err != nil {
-		x.bucket.countUpstreamError(err)
-		x.failUpstream(ctx, err)
+		if !x.fetchAgain(ctx, f, rng, err) {
+			x.failUpstream(ctx, err)
+		}
 		return
 	}
 	x.copyHeaders(ctx)
@@ -81,12 +83,21 @@ func (x *exchange) rangeHolds(f forward, rng byteRange) bool {
 // wants, out of the origin's answer.
 func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
-	for _, name := range notModifiedHeaders {
-		if v := x.up.Header.PeekBytes(name); len(v) > 0 {
-			h.SetCanonical(name, v)
+	for name, value := range x.up.Header.All() {
+		if string(name) == "Etag" {
+			name = headerETagSent
+		}
+		if describesNotModified(name) && len(value) > 0 {
+			setObjectHeader(h, name, value)
 		}
 	}
+	if x.private && len(x.up.Header.PeekBytes(headerCacheControl)) == 0 {
+		h.SetCanonical(headerCacheControl, cacheControlPrivate)
+	}
 	h.SetCanonical(headerRequestID, x.id)
+	if x.bucket.cached != nil {
+		x.markOutcome(ctx)
+	}
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
 }
@@ -94,7 +105,7 @@ func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 // answerUnsatisfiable answers 416 with the object's size: the error document
 // carries it, else a HEAD tells. Preconditions come first.
 func (x *exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
-	if !x.pre.empty() {
+	if !x.pre.empty() || x.pre.ifRange != nil {
 		x.validateByHead(ctx, problemRange)
 		return
 	}

@@ -55,6 +55,13 @@ func parseS3Error(doc []byte) s3ErrorDoc {
 	return e
 }
 
+// readRegion takes the bucket's region from a head, where the document has none.
+func (e *s3ErrorDoc) readRegion(h *fasthttp.ResponseHeader) {
+	if v := h.Peek("X-Amz-Bucket-Region"); e.Region == "" && len(v) > 0 {
+		e.Region = word(string(v), maxS3Code)
+	}
+}
+
 // word returns s without the space around it if it has at most most bytes, all
 // of them letters, digits, and what codes, regions and ids have between them;
 // else nothing. It keeps the log free of what an origin may invent.
@@ -97,12 +104,12 @@ var (
 
 	outcomeNoBucket  = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the gateway's bucket does not exist at the origin", "no_such_bucket", 0}
 	outcomeKMS       = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin cannot decrypt the object", "kms", 0}
-	outcomeAccessKey = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "access_key", 0}
-	outcomeToken     = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "session_token", 0}
-	outcomeAccount   = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "account", 0}
+	outcomeAccessKey = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "credentials", 0}
+	outcomeToken     = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "credentials", 0}
+	outcomeAccount   = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "credentials", 0}
 	outcomeSignature = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin rejects the gateway's credential", "signature", 0}
 	outcomeClock     = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the clocks of the gateway and the origin differ", "clock_skew", 0}
-	outcomeRegion    = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the bucket is in another region", "region", 0}
+	outcomeRegion    = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the bucket is in another region", "redirect_region", 0}
 	outcomeRedirect  = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the bucket is in another region or at another address", "redirect_region", 0}
 	outcomeInternal  = &s3Outcome{fasthttp.StatusBadGateway, "bad_gateway", "the origin failed", "internal_error", 0}
 	outcomeNonsense  = &s3Outcome{fasthttp.StatusBadGateway, problemProtocol.code, problemProtocol.message, "protocol", 0}

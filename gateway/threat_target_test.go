@@ -14,6 +14,9 @@ func TestThreat(t *testing.T) {
 	t.Run("Framing", threatFraming)
 	t.Run("Signing", threatSigning)
 	t.Run("Origin", threatOrigin)
+	t.Run("JWT", threatJWT)
+	t.Run("Limits", threatLimits)
+	t.Run("Cache", threatCache)
 }
 
 func threatTarget(t *testing.T) {

@@ -3,6 +3,8 @@ package pool
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -13,9 +15,13 @@ type conn struct {
 	net.Conn              // plain TCP or TLS
 	tcp      *net.TCPConn // the socket below; equal to Conn on plain TCP
 	tls      *tls.Conn    // nil on plain TCP
+	remote   netip.Addr   // of the origin, or of the proxy
 	opened   time.Time
 	idleAt   time.Time // when it last became idle
 
+	queued, dialed time.Duration // what the exchange that is to begin waited for it
+
+	in     *connSet
 	raw    syscall.RawConn
 	peek   func(fd uintptr)      // bound once, so that a check allocates nothing
 	ready  func(fd uintptr) bool // the same, for waiting
@@ -34,6 +40,9 @@ const (
 
 func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 	c := &conn{Conn: nc, tcp: tcp, opened: now}
+	if at, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = at.AddrPort().Addr().Unmap()
+	}
 	c.tls, _ = nc.(*tls.Conn)
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -78,4 +87,49 @@ func (c *conn) clean() bool {
 	var b [1]byte
 	n, err := c.tls.Read(b[:])
 	return n == 0 && isTimeout(err)
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.in.remove(c)
+	return c.Conn.Close()
+}
+
+// connSet holds the open connections of an upstream, to close those in use from
+// outside. The zero value is empty.
+type connSet struct {
+	mu     sync.Mutex // guards the following fields
+	all    map[*conn]struct{}
+	closed bool // closeAll was called
+}
+
+// add puts c in, unless closeAll was called.
+func (s *connSet) add(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	if s.all == nil {
+		s.all = make(map[*conn]struct{})
+	}
+	s.all[c] = struct{}{}
+	c.in = s
+	return nil
+}
+
+func (s *connSet) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+}
+
+// closeAll closes every connection now and later. Who uses one finds it closed.
+func (s *connSet) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c := range s.all {
+		c.tcp.Close() // not by TLS, which would wait for a write under way
+	}
 }

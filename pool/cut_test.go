@@ -23,11 +23,7 @@ func TestCutOverTLS(t *testing.T) {
 		ours, _ := pair(t, true)
 		p := NewPace(1, time.Minute)
 		go func() {
-			for registered := false; !registered; time.Sleep(time.Millisecond) {
-				p.mu.Lock()
-				registered = p.first != nil
-				p.mu.Unlock()
-			}
+			registered(p)
 			p.Stop()
 		}()
 		want(t, stream(t, u, p, ours), ReasonClosed, PhaseBody, true)

@@ -25,7 +25,7 @@ const (
 	ReasonProtocol          // the response is not valid HTTP/1.1 for a bounded body
 	ReasonQueue             // no connection became free in time
 	ReasonBuffers           // all stream buffers are in use
-	ReasonClosed            // the Upstream was closed
+	ReasonClosed            // the Upstream was closed, or the exchange ended by this side
 	ReasonClientGone        // the client closed its connection
 	ReasonClientSlow        // the client read below the minimum rate
 	numReasons
@@ -38,6 +38,15 @@ var reasonNames = [numReasons]string{
 
 // String returns the reason's label in logs and metrics.
 func (r Reason) String() string { return reasonNames[r] }
+
+// OfOrigin tells whether the fault is the origin's, or on the way to it.
+func (r Reason) OfOrigin() bool {
+	switch r {
+	case ReasonDNS, ReasonConnect, ReasonTLS, ReasonTimeout, ReasonReset, ReasonTruncated, ReasonProtocol:
+		return true
+	}
+	return false
+}
 
 // Phase is the part of an exchange in which an Error happened.
 type Phase uint8
@@ -103,6 +112,8 @@ func isClosedByPeer(err error) bool {
 // connection.
 func ioError(phase Phase, sent bool, err error) *Error {
 	switch {
+	case errors.Is(err, net.ErrClosed):
+		return &Error{Reason: ReasonClosed, Phase: phase, Sent: sent}
 	case isTimeout(err):
 		return &Error{Reason: ReasonTimeout, Phase: phase, Sent: sent, Err: os.ErrDeadlineExceeded}
 	case phase == PhaseBody && isClosedByPeer(err):
@@ -116,7 +127,9 @@ func ioError(phase Phase, sent bool, err error) *Error {
 func dialError(phase Phase, err error) *Error {
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, &dns) && !dns.IsTimeout:
+	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
+		return &Error{Reason: ReasonClosed, Phase: phase}
+	case errors.As(err, &dns): // also where no name server answers
 		return &Error{Reason: ReasonDNS, Phase: phase, Err: err}
 	case isTimeout(err):
 		return &Error{Reason: ReasonTimeout, Phase: phase, Err: err}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http/httputil"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,10 +21,13 @@ const (
 // Exchange is one request to an origin and its response. The zero value is
 // ready for Upstream.Do; after Close it may be used again.
 //
-// An Exchange belongs to one goroutine; only Pace touches it from another.
+// An Exchange belongs to one goroutine; only Pace and Interrupt touch it from another.
 type Exchange struct {
 	// Header is the response head after a successful Do.
 	Header fasthttp.ResponseHeader
+	// Queued and Dialed are how long the last Do waited for a connection, and took to
+	// open one; 0 where there was one.
+	Queued, Dialed time.Duration
 
 	up     *Upstream
 	conn   *conn
@@ -35,9 +38,55 @@ type Exchange struct {
 	reuse  bool  // the connection may be kept once the body was read
 	began  bool  // a response head came, if only an interim one
 
+	surplus bool // more came than the body
+
 	splice io.LimitedReader // source of one splice
-	pace   paceEntry        // registration with a Pace while streaming
-	cut    atomic.Uint32    // Reason with which Pace ended the stream; 0: not
+	wide   joined           // source of a buffer that was widened
+	interrupt
+	transfer
+}
+
+// interrupt lets another goroutine end Do.
+type interrupt struct {
+	done  chan struct{} // closed by Interrupt; nil: it may not be called
+	fired atomic.Bool
+
+	mu sync.Mutex // guards what follows
+	on *conn      // that Do writes to or reads from
+}
+
+// SetInterruptible says whether Interrupt may end what Do begins from now on. Nobody
+// may call Interrupt meanwhile.
+func (x *Exchange) SetInterruptible(yes bool) {
+	x.fired.Store(false)
+	x.done = nil
+	if yes {
+		x.done = make(chan struct{})
+	}
+}
+
+// Interrupt ends a Do of an interruptible exchange, with ReasonClosed, or the one to
+// come. It may be called once, from any goroutine.
+func (x *Exchange) Interrupt() {
+	x.fired.Store(true)
+	close(x.done)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.on != nil {
+		x.on.SetDeadline(elapsed)
+	}
+}
+
+// Interrupted tells whether Interrupt has ended the last Do.
+func (x *Exchange) Interrupted() bool { return x.done != nil && x.fired.Load() }
+
+// uses notes the connection that Interrupt has to wake.
+func (i *interrupt) uses(c *conn) {
+	if i.done != nil {
+		i.mu.Lock()
+		i.on = c
+		i.mu.Unlock()
+	}
 }
 
 var (
@@ -59,15 +108,17 @@ var (
 //
 // Hot path: no allocation on a kept connection, guarded by TestExchangeAllocs.
 func (u *Upstream) Do(x *Exchange, head []byte, bodiless bool) error {
-	br := u.opts.Buffers.acquire()
-	if br == nil {
-		return &Error{Reason: ReasonBuffers, Phase: PhaseQueue}
-	}
-	x.up, x.br = u, br
+	x.up = u
 	x.cut.Store(0)
-	if err := u.attempt(x, head, bodiless); err != nil {
+	x.surplus = false
+	err := u.attempt(x, head, bodiless)
+	x.uses(nil)
+	if err != nil {
 		x.conn = nil
 		x.releaseBuffer()
+		if x.Interrupted() {
+			return &Error{Reason: ReasonClosed, Phase: PhaseHead, Sent: true}
+		}
 		return err
 	}
 	return nil
@@ -77,21 +128,34 @@ func (u *Upstream) Do(x *Exchange, head []byte, bodiless bool) error {
 // before any response byte, on a new one in its place. It discards the
 // connection on failure.
 func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
-	c, reused, err := u.acquire()
+	x.Queued, x.Dialed = 0, 0
+	if u.opts.Buffers.exhausted() {
+		return &Error{Reason: ReasonBuffers, Phase: PhaseQueue} // before a connection is opened for nothing
+	}
+	c, reused, err := u.acquire(x.done)
 	if err != nil {
+		return err
+	}
+	x.Queued, x.Dialed, c.queued, c.dialed = c.queued, c.dialed, 0, 0
+	if err = x.takeBuffer(c); err != nil {
 		return err
 	}
 	if err = x.roundTrip(c, head, bodiless); err == nil {
 		return nil
 	}
 	var first *Error
-	if !reused || x.began || x.br.Buffered() > 0 || !errors.As(err, &first) || first.Reason != ReasonReset {
+	if x.Interrupted() || !reused || x.began || x.br.Buffered() > 0 || !errors.As(err, &first) || first.Reason != ReasonReset {
 		u.discard(c)
 		return err
 	}
 	u.retries.Add(1)
+	x.releaseBuffer()
 	c.Close() // its place stays with this exchange, which has waited already
-	if c, _, err = u.dialSlot(); err == nil {
+	if c, _, err = u.dialSlot(x.done); err == nil {
+		x.Dialed, c.dialed = c.dialed, 0
+		err = x.takeBuffer(c)
+	}
+	if err == nil {
 		if err = x.roundTrip(c, head, bodiless); err == nil {
 			return nil
 		}
@@ -104,13 +168,27 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	return err
 }
 
+// takeBuffer borrows a buffer for an exchange on c, or gives c back. There is none before
+// there is a connection: who waits for one origin must not take them from another.
+func (x *Exchange) takeBuffer(c *conn) error {
+	if x.br = x.up.opts.Buffers.acquire(x.up.opts.TLS == nil && x.up.fullBody.Load()); x.br != nil {
+		return nil
+	}
+	x.up.release(c)
+	return &Error{Reason: ReasonBuffers, Phase: PhaseQueue}
+}
+
 // roundTrip sends the request on c and reads heads up to the final one.
 func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool) error {
 	x.conn, x.began = c, false
 	x.br.Reset(c.Conn)
 	x.start = time.Now()
+	x.uses(c)
 	if err := x.conn.SetDeadline(x.start.Add(x.up.opts.HeadTimeout)); err != nil {
 		return ioError(PhaseSend, false, err)
+	}
+	if x.Interrupted() { // after arming: Interrupt may have been first
+		return ioError(PhaseSend, false, net.ErrClosed)
 	}
 	if n, err := x.conn.Write(head); err != nil {
 		return ioError(PhaseSend, n > 0, err)
@@ -158,6 +236,7 @@ func (x *Exchange) readHead() error {
 			return ioError(PhaseHead, true, err)
 		}
 	}
+	x.Header.SetNoDefaultContentType(true) // what the origin does not say is not known
 	if err := x.Header.Read(x.br); err != nil {
 		// The library's text quotes the head: not for logs.
 		return protocolError(errHeadBad)
@@ -184,6 +263,9 @@ func (x *Exchange) frame(bodiless bool) error {
 			return protocolError(errFraming)
 		}
 		x.rest = int64(n)
+		if full := x.rest > smallSize && x.FitsBuffer(); x.up.fullBody.Load() != full {
+			x.up.fullBody.Store(full)
+		}
 	default:
 		x.rest = -1 // an error document: read by Document in any framing
 		if n >= 0 {
@@ -199,7 +281,7 @@ func (x *Exchange) Length() int64 { return x.length }
 
 // FitsBuffer reports whether Body can return the whole body.
 func (x *Exchange) FitsBuffer() bool {
-	return x.rest >= 0 && x.rest <= int64(x.br.Size())
+	return x.rest >= 0 && x.rest <= int64(x.up.opts.Buffers.size)
 }
 
 // slowest is the rate in bytes per second below which a small body is given
@@ -213,6 +295,10 @@ const slowest = 1 << 10
 // Hot path: no allocation, guarded by TestExchangeAllocs.
 func (x *Exchange) Body() ([]byte, error) {
 	n := int(x.rest)
+	if n > x.br.Size() {
+		x.wide.Reader = x.conn.Conn
+		x.br = x.up.opts.Buffers.widen(x.br, &x.wide)
+	}
 	if x.br.Buffered() < n {
 		end := time.Now().Add(x.up.opts.IdleTimeout + time.Duration(n)*time.Second/slowest)
 		for have := x.br.Buffered(); have < n; have = x.br.Buffered() {
@@ -225,12 +311,23 @@ func (x *Exchange) Body() ([]byte, error) {
 		}
 	}
 	b, _ := x.br.Peek(n)
-	x.rest = 0
+	x.consume(int64(n))
 	if x.br.Buffered() > n {
+		x.surplus = true
 		x.reuse = false // surplus bytes would answer the next request
 	}
 	x.releaseConn()
 	return b, nil
+}
+
+// Surplus tells, at the end of a body, whether the origin has sent more than its
+// length: then it is not certain which bytes are the object. More may be on its way.
+func (x *Exchange) Surplus() bool { return x.surplus }
+
+// consume counts bytes of the body that were taken from the connection.
+func (x *Exchange) consume(n int64) {
+	x.rest -= n
+	x.up.received.Add(uint64(n))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -240,60 +337,52 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Document reads at most limit bytes of an error document, whatever its
-// framing, and keeps the connection only if it ended within them.
-func (x *Exchange) Document(limit int) ([]byte, error) {
-	if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.HeadTimeout)); err != nil {
-		return nil, ioError(PhaseBody, true, err)
+// Fill reads the whole body into b, which has its length, and tells each time how
+// many bytes are there. pace ends it where the origin sends too slowly. An error is
+// an *Error.
+func (x *Exchange) Fill(pace *Pace, b []byte, filled func(n int)) error {
+	pace.add(&x.transfer, nil, x.conn)
+	defer pace.remove(&x.transfer)
+	for n := 0; n < len(b); {
+		read, err := x.Read(b[n:])
+		n += read
+		x.sent.Store(int64(n))
+		if err == io.EOF {
+			err = ioError(PhaseBody, true, io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			if cut := x.cutError(); cut != nil {
+				return cut
+			}
+			return err
+		}
+		filled(n)
 	}
-	var r io.Reader = x.br
-	chunked := x.length < 0 && len(x.Header.Peek(fasthttp.HeaderTransferEncoding)) > 0
-	switch {
-	case x.rest >= 0:
-		r = io.LimitReader(r, x.rest)
-	case chunked:
-		r = httputil.NewChunkedReader(r)
-	}
-	doc, err := io.ReadAll(io.LimitReader(r, int64(limit)))
-	if err != nil {
-		return doc, documentError(err, chunked)
-	}
-	switch {
-	case x.rest >= 0 && int64(len(doc)) < min(x.rest, int64(limit)):
-		return doc, ioError(PhaseBody, true, io.ErrUnexpectedEOF)
-	case x.rest >= 0 && int64(len(doc)) == x.rest:
-		x.rest = 0
-	case chunked && x.endOfChunks(r):
-		x.rest = 0
-	default:
-		x.reuse = false
-	}
-	return doc, nil
+	x.surplus = x.br.Buffered() > 0 || x.conn.tls == nil && x.conn.look() == peekBytes
+	return nil
 }
 
-// documentError types an error of reading an error document: of the connection,
-// or, when that is sound, of the chunks on it.
-func documentError(err error, chunked bool) *Error {
-	var ne net.Error
-	if chunked && !errors.As(err, &ne) && !isClosedByPeer(err) {
-		return &Error{Reason: ReasonProtocol, Phase: PhaseBody, Sent: true, Err: errChunks}
+// Read reads bytes of the body into b, which is not empty, and waits at most the
+// idle timeout for them; at the end of the body it returns io.EOF. An error is an
+// *Error.
+func (x *Exchange) Read(b []byte) (int, error) {
+	if x.rest == 0 {
+		return 0, io.EOF
 	}
-	return ioError(PhaseBody, true, err)
-}
-
-// endOfChunks consumes the end of a chunked body: the last chunk, which r must
-// have reached, and an empty trailer section.
-func (x *Exchange) endOfChunks(r io.Reader) bool {
-	var b [1]byte
-	if n, err := r.Read(b[:]); n != 0 || err != io.EOF {
-		return false
+	if x.br.Buffered() == 0 {
+		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
+			return 0, ioError(PhaseBody, true, err)
+		}
+		if err := x.cutError(); err != nil { // after arming: Pace may have been first
+			return 0, err
+		}
 	}
-	crlf, err := x.br.Peek(2)
-	if err != nil || string(crlf) != "\r\n" {
-		return false
+	n, err := x.br.Read(b[:min(int64(len(b)), x.rest)])
+	x.consume(int64(n))
+	if err != nil && x.rest > 0 { // TLS tells the end together with the last bytes
+		return n, ioError(PhaseBody, true, err)
 	}
-	_, err = x.br.Discard(2)
-	return err == nil
+	return n, nil
 }
 
 // Close ends the exchange: the connection is kept if the response was read to
@@ -327,6 +416,6 @@ func (x *Exchange) releaseConn() {
 func (x *Exchange) releaseBuffer() {
 	if x.br != nil {
 		x.up.opts.Buffers.release(x.br)
-		x.br = nil
+		x.br, x.wide.Reader = nil, nil
 	}
 }

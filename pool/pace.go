@@ -3,6 +3,7 @@ package pool
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,8 @@ type Pace struct {
 	stop   chan struct{}
 	done   chan struct{}
 
-	mu    sync.Mutex // guards the following fields and every paceEntry's list
-	first *Exchange  // registered streams, newest first
+	mu    sync.Mutex // guards the following fields and every transfer's links
+	first *transfer  // registered streams, newest first
 	ended bool       // Stop was called
 }
 
@@ -48,8 +49,8 @@ func (p *Pace) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
-	for x := p.first; x != nil; x = x.pace.next {
-		x.end(ReasonClosed)
+	for t := p.first; t != nil; t = t.next {
+		t.end(ReasonClosed)
 	}
 }
 
@@ -67,34 +68,46 @@ func (p *Pace) run() {
 	}
 }
 
-func (p *Pace) add(x *Exchange, client net.Conn) {
-	e := &x.pace
-	e.sent.Store(0)
+// transfer is a body on its way to a client, or from an origin to memory.
+type transfer struct {
+	sent atomic.Int64  // bytes handed to the client's connection, or to memory
+	cut  atomic.Uint32 // Reason with which Pace ended it; 0: not
+
+	// The following are guarded by Pace.mu.
+	client     net.Conn // nil: the bytes go to memory
+	origin     net.Conn // nil: the bytes are in memory
+	prev, next *transfer
+	since      time.Time // start of the current window
+	base       int64     // progress at since
+	sampled    bool      // base is set
+}
+
+func (p *Pace) add(t *transfer, client, origin net.Conn) {
+	t.sent.Store(0)
 	p.mu.Lock()
-	e.client, e.origin, e.sampled = client, x.conn.Conn, false
-	e.prev, e.next = nil, p.first
+	t.client, t.origin, t.sampled = client, origin, false
+	t.prev, t.next = nil, p.first
 	if p.first != nil {
-		p.first.pace.prev = x
+		p.first.prev = t
 	}
-	p.first = x
+	p.first = t
 	if p.ended {
-		x.end(ReasonClosed)
+		t.end(ReasonClosed)
 	}
 	p.mu.Unlock()
 }
 
-func (p *Pace) remove(x *Exchange) {
-	e := &x.pace
+func (p *Pace) remove(t *transfer) {
 	p.mu.Lock()
-	if e.prev != nil {
-		e.prev.pace.next = e.next
+	if t.prev != nil {
+		t.prev.next = t.next
 	} else {
-		p.first = e.next
+		p.first = t.next
 	}
-	if e.next != nil {
-		e.next.pace.prev = e.prev
+	if t.next != nil {
+		t.next.prev = t.prev
 	}
-	e.client, e.origin, e.prev, e.next = nil, nil, nil, nil
+	t.client, t.origin, t.prev, t.next = nil, nil, nil, nil
 	p.mu.Unlock()
 }
 
@@ -104,8 +117,7 @@ func (p *Pace) check(now time.Time) {
 	need := int64(min(float64(p.rate)*p.window.Seconds(), 1<<62))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for x := p.first; x != nil; x = x.pace.next {
-		e := &x.pace
+	for e := p.first; e != nil; e = e.next {
 		if !e.sampled {
 			// Sampled at the first look, not at add: most streams end before.
 			e.base, _ = e.progress()
@@ -124,23 +136,30 @@ func (p *Pace) check(now time.Time) {
 		if clientBehind {
 			reason = ReasonClientSlow
 		}
-		x.end(reason)
+		e.end(reason)
 	}
 }
 
 // end makes a registered stream return with reason; Pace.mu is held.
-func (x *Exchange) end(reason Reason) {
-	x.cut.Store(uint32(reason))
+func (t *transfer) end(reason Reason) {
+	t.cut.Store(uint32(reason))
 	// Deadlines in the past wake whichever side the stream waits for. The stream
 	// arms its own before it looks at cut, so none is missed.
-	x.pace.client.SetWriteDeadline(elapsed)
-	x.pace.origin.SetReadDeadline(elapsed)
+	if t.client != nil {
+		t.client.SetWriteDeadline(elapsed)
+	}
+	if t.origin != nil {
+		t.origin.SetReadDeadline(elapsed)
+	}
 }
 
 // progress returns a count of delivered bytes that only grows, and whether the
 // client has bytes to take.
-func (e *paceEntry) progress() (n int64, clientBehind bool) {
+func (e *transfer) progress() (n int64, clientBehind bool) {
 	c := e.client
+	if c == nil {
+		return e.sent.Load(), false
+	}
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
 	}

@@ -402,9 +402,7 @@ func TestTimeoutsAndBreaks(t *testing.T) {
 	})
 	t.Run("unknown name", func(t *testing.T) {
 		_, _, err := fetch(NewUpstream(Options{Address: "no-such-host.invalid:80", Buffers: NewBuffers(0, 0)}))
-		if r := Of(err); r != ReasonDNS && r != ReasonTimeout {
-			t.Errorf("%v", err)
-		}
+		want(t, err, ReasonDNS, PhaseConnect, false)
 	})
 	t.Run("no handshake", func(t *testing.T) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,9 +24,7 @@ func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
 		return 0, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
 	}
 	total := x.rest
-	pace.add(x, client)
-	err := x.send(client)
-	pace.remove(x)
+	err := x.pacedSend(client, pace)
 	if err == nil && x.cut.Load() != 0 {
 		// Pace gave the stream up as it completed; its deadline must not stay.
 		x.cut.Store(0)
@@ -36,6 +33,12 @@ func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
 		}
 	}
 	return total - x.rest, err
+}
+
+func (x *Exchange) pacedSend(client net.Conn, pace *Pace) error {
+	pace.add(&x.transfer, client, x.conn.Conn)
+	defer pace.remove(&x.transfer) // also in a panic, which the exchange outlives
+	return x.send(client)
 }
 
 // send moves the rest of the body by the cheapest way there is.
@@ -67,8 +70,8 @@ func (x *Exchange) writeBuffered(client net.Conn) error {
 }
 
 func (x *Exchange) advance(n int64) {
-	x.rest -= n
-	x.pace.sent.Add(n)
+	x.consume(n)
+	x.sent.Add(n)
 }
 
 // copyTo moves the rest of the body through the exchange's buffer.
@@ -118,6 +121,9 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 
 // spliceError finds out which side an error of a splice came from.
 func (x *Exchange) spliceError(client *net.TCPConn, err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return x.originError(err) // by Abort
+	}
 	if isTimeout(err) || errors.Is(err, syscall.EPIPE) {
 		// The client has no deadline but Pace's; the origin is only read.
 		if errors.Is(err, syscall.EPIPE) {
@@ -157,8 +163,8 @@ var (
 )
 
 // cutError returns the error of a stream that Pace ended; nil if it did not.
-func (x *Exchange) cutError() error {
-	switch Reason(x.cut.Load()) {
+func (t *transfer) cutError() error {
+	switch Reason(t.cut.Load()) {
 	case ReasonNone:
 		return nil
 	case ReasonClosed:
@@ -168,17 +174,4 @@ func (x *Exchange) cutError() error {
 	default:
 		return &Error{Reason: ReasonTimeout, Phase: PhaseBody, Sent: true, Err: errOriginSlow}
 	}
-}
-
-// paceEntry is an Exchange's registration with a Pace.
-type paceEntry struct {
-	sent atomic.Int64 // bytes handed to the client's connection
-
-	// The following are guarded by Pace.mu.
-	client     net.Conn
-	origin     net.Conn
-	prev, next *Exchange
-	since      time.Time // start of the current window
-	base       int64     // progress at since
-	sampled    bool      // base is set
 }

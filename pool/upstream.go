@@ -5,6 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/netip"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,15 +16,22 @@ import (
 // Options describe one origin. Address and Buffers are required; a zero in any
 // other field takes the default named there.
 type Options struct {
-	// Address is host:port; every connection looks the name up anew and tries
-	// IPv6 and IPv4 in parallel (RFC 8305).
+	// Address is host:port. The name is looked up again when the answer's time to live
+	// is over; connections are spread over all its addresses, and those that cannot be
+	// connected to are left alone for a while.
 	Address string
+	// Proxy is the HTTP proxy to reach Address by, with CONNECT (RFC 9110, 9.3.6), as
+	// "http://[user:password@]host:port"; nil: none.
+	Proxy *url.URL
 	// TLS is the client configuration with ServerName set; nil: plain TCP.
 	TLS *tls.Config
 	// Buffers lends each exchange its read buffer.
 	Buffers *Buffers
 	// MaxConns bounds the connections, idle and in use; default 1024.
 	MaxConns int
+	// MaxWaiting bounds the exchanges that wait for a connection; one more, and the one
+	// that has waited longest is refused. Default 4096.
+	MaxWaiting int
 	// QueueTimeout is how long an exchange waits for a connection when all are
 	// in use; default 10 s.
 	QueueTimeout time.Duration
@@ -42,6 +52,7 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	o.MaxConns = cmp.Or(o.MaxConns, 1024)
+	o.MaxWaiting = cmp.Or(o.MaxWaiting, 4096)
 	o.QueueTimeout = cmp.Or(o.QueueTimeout, 10*time.Second)
 	o.DialTimeout = cmp.Or(o.DialTimeout, 3*time.Second)
 	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
@@ -53,20 +64,29 @@ func (o *Options) setDefaults() {
 // Upstream is a bounded pool of HTTP/1.1 keep-alive connections to one origin.
 // It is never shared between credentials.
 //
-// An Upstream is safe for concurrent use. Use NewUpstream; Close it when no new
-// exchange will start: exchanges under way then finish normally.
+// An Upstream is safe for concurrent use. Use NewUpstream. Retire it when few new
+// exchanges will start, Close it when none will: exchanges under way then finish
+// normally.
 type Upstream struct {
-	opts   Options
-	dialer net.Dialer
+	opts      Options
+	dialer    net.Dialer
+	addresses *addresses // of the origin, or of the proxy
 
-	dials, reuses, stale, retries, queueTimeouts atomic.Uint64
+	fullBody atomic.Bool // the last body needed a buffer of full size
+
+	dials, reuses, stale, retries, queueTimeouts, queueFull, received atomic.Uint64
 
 	mu      sync.Mutex // guards the following fields
 	idle    []*conn    // most recently used last
 	open    int        // connections idle, in use or being opened
 	waiters waitQueue
-	closed  bool
+	closed  bool        // no new exchanges
+	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
+
+	life  context.Context // of dials and look-ups
+	abort context.CancelFunc
+	conns connSet
 }
 
 // NewUpstream returns an Upstream without connections; they are opened on
@@ -76,21 +96,28 @@ func NewUpstream(o Options) *Upstream {
 		panic("BUG: pool.Options needs Address and Buffers")
 	}
 	o.setDefaults()
-	return &Upstream{opts: o}
+	u := &Upstream{opts: o}
+	u.life, u.abort = context.WithCancel(context.Background())
+	address := o.Address
+	if o.Proxy != nil {
+		address = o.Proxy.Host
+		if o.Proxy.Port() == "" {
+			address = net.JoinHostPort(o.Proxy.Hostname(), "80")
+		}
+	}
+	var err error
+	if u.addresses, err = newAddresses(u.life, address, u.drop); err != nil {
+		panic("BUG: pool.Options has a bad address: " + err.Error())
+	}
+	return u
 }
 
 // Close closes the idle connections, refuses new exchanges and fails those
 // that wait for a connection. Exchanges under way keep theirs.
 func (u *Upstream) Close() {
 	u.mu.Lock()
-	idle := u.idle
-	u.idle = nil
-	u.open -= len(idle)
 	u.closed = true
-	if u.reaper != nil {
-		u.reaper.Stop()
-		u.reaper = nil
-	}
+	idle := u.retireLocked()
 	for w := u.waiters.pop(); w != nil; w = u.waiters.pop() {
 		w.grant <- grant{closed: true}
 	}
@@ -100,9 +127,40 @@ func (u *Upstream) Close() {
 	}
 }
 
+// Abort is Close, and ends the exchanges under way, whatever they wait for.
+func (u *Upstream) Abort() {
+	u.Close()
+	u.abort()
+	u.conns.closeAll()
+}
+
+// Retire closes the idle connections, and each of the others when its exchange
+// ends. Exchanges that are late still get one; nothing is left open after the last.
+func (u *Upstream) Retire() {
+	u.mu.Lock()
+	idle := u.retireLocked()
+	u.mu.Unlock()
+	for _, c := range idle {
+		c.Close()
+	}
+}
+
+// retireLocked returns the idle connections, which are the pool's no longer.
+func (u *Upstream) retireLocked() []*conn {
+	idle := u.idle
+	u.idle = nil
+	u.open -= len(idle)
+	u.retired = true
+	if u.reaper != nil {
+		u.reaper.Stop()
+		u.reaper = nil
+	}
+	return idle
+}
+
 // acquire returns a connection that the caller owns until release or discard.
-// reused tells whether it served before.
-func (u *Upstream) acquire() (c *conn, reused bool, err error) {
+// reused tells whether it served before. Waiting ends with done, which may be nil.
+func (u *Upstream) acquire(done <-chan struct{}) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
@@ -124,34 +182,49 @@ func (u *Upstream) acquire() (c *conn, reused bool, err error) {
 	if u.open < u.opts.MaxConns {
 		u.open++
 		u.mu.Unlock()
-		return u.dialSlot()
+		return u.dialSlot(done)
 	}
 	w := newWaiter()
 	u.waiters.push(w)
+	if u.waiters.n > u.opts.MaxWaiting {
+		// Whoever has waited longest is the first to be given up by its client.
+		u.waiters.pop().grant <- grant{full: true}
+	}
 	u.mu.Unlock()
-	return u.wait(w)
+	return u.wait(w, done)
 }
 
 // wait blocks until w is granted a connection or a place to open one.
-func (u *Upstream) wait(w *waiter) (c *conn, reused bool, err error) {
+func (u *Upstream) wait(w *waiter, done <-chan struct{}) (c *conn, reused bool, err error) {
+	begin := time.Now()
+	defer func() {
+		if c != nil {
+			c.queued = time.Since(begin) - c.dialed
+		}
+	}()
 	timer := time.NewTimer(u.opts.QueueTimeout)
 	defer timer.Stop()
 	var g grant
 	select {
 	case g = <-w.grant:
 	case <-timer.C:
-		u.mu.Lock()
-		queued := u.waiters.remove(w)
-		u.mu.Unlock()
-		if queued {
+		if u.leaves(w) {
 			u.queueTimeouts.Add(1)
 			return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
 		}
 		g = <-w.grant // granted in the same moment
+	case <-done:
+		if u.leaves(w) {
+			return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
+		}
+		g = <-w.grant
 	}
 	switch {
 	case g.closed:
 		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
+	case g.full:
+		u.queueFull.Add(1)
+		return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
 	case g.conn != nil && g.conn.clean():
 		u.reuses.Add(1)
 		return g.conn, true, nil
@@ -159,43 +232,36 @@ func (u *Upstream) wait(w *waiter) (c *conn, reused bool, err error) {
 		u.stale.Add(1)
 		g.conn.Close()
 	}
-	return u.dialSlot()
+	return u.dialSlot(done)
 }
 
-// dialSlot opens a connection for a place already counted in open, and gives
-// the place up again on failure.
-func (u *Upstream) dialSlot() (*conn, bool, error) {
-	c, err := u.dial()
-	if err != nil {
-		u.freeSlot()
-		return nil, false, err
-	}
-	u.dials.Add(1)
-	return c, false, nil
+// leaves takes w out of the queue and reports whether it was still there.
+func (u *Upstream) leaves(w *waiter) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.waiters.remove(w)
 }
 
-func (u *Upstream) dial() (*conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), u.opts.DialTimeout)
-	defer cancel()
-	nc, err := u.dialer.DialContext(ctx, "tcp", u.opts.Address)
-	if err != nil {
-		return nil, dialError(PhaseConnect, err)
-	}
-	tcp := nc.(*net.TCPConn)
-	if u.opts.TLS != nil {
-		tc := tls.Client(nc, u.opts.TLS)
-		if err := tc.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, dialError(PhaseTLS, err)
+// drop closes the idle connections to addresses that are gone. Those in use are closed
+// when they are old enough.
+func (u *Upstream) drop(addresses []netip.Addr) {
+	var gone []*conn
+	u.mu.Lock()
+	kept := u.idle[:0]
+	for _, c := range u.idle {
+		if slices.Contains(addresses, c.remote) {
+			gone = append(gone, c)
+		} else {
+			kept = append(kept, c)
 		}
-		nc = tc
 	}
-	c, err := newConn(nc, tcp, time.Now())
-	if err != nil {
-		nc.Close()
-		return nil, dialError(PhaseConnect, err)
+	clear(u.idle[len(kept):])
+	u.idle = kept
+	u.open -= len(gone)
+	u.mu.Unlock()
+	for _, c := range gone {
+		c.Close()
 	}
-	return c, nil
 }
 
 func (u *Upstream) usable(c *conn, now time.Time) bool {
@@ -211,15 +277,15 @@ func (u *Upstream) release(c *conn) {
 		return
 	}
 	u.mu.Lock()
-	if u.closed {
-		u.open--
-		u.mu.Unlock()
-		c.Close()
-		return
-	}
 	if w := u.waiters.pop(); w != nil {
 		u.mu.Unlock()
 		w.grant <- grant{conn: c}
+		return
+	}
+	if u.retired {
+		u.open--
+		u.mu.Unlock()
+		c.Close()
 		return
 	}
 	u.idle = append(u.idle, c)
@@ -253,7 +319,7 @@ func (u *Upstream) freeSlot() {
 func (u *Upstream) reap() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed {
+	if u.retired {
 		return
 	}
 	now, n := time.Now(), 0
@@ -279,6 +345,11 @@ type Stats struct {
 	Stale         uint64 // kept connections found closed or dirty
 	Retries       uint64 // exchanges repeated on a new connection
 	QueueTimeouts uint64 // exchanges that got no connection in time
+	QueueFull     uint64 // exchanges that gave up their wait for others
+	Received      uint64 // bytes of bodies
+	LookUps       uint64 // of the origin's name
+	LookUpsFailed uint64 // of those
+	Aside         int    // addresses of the origin that are left alone for a while
 	Open          int    // connections idle, in use or being opened
 	Idle          int    // connections waiting for an exchange
 	Waiting       int    // exchanges waiting for a connection
@@ -291,6 +362,11 @@ func (u *Upstream) UpdateStats(s *Stats) {
 	s.Stale += u.stale.Load()
 	s.Retries += u.retries.Load()
 	s.QueueTimeouts += u.queueTimeouts.Load()
+	s.QueueFull += u.queueFull.Load()
+	s.Received += u.received.Load()
+	s.LookUps += u.addresses.lookUps.Load()
+	s.LookUpsFailed += u.addresses.failed.Load()
+	s.Aside += u.addresses.putAside()
 	u.mu.Lock()
 	s.Open += u.open
 	s.Idle += len(u.idle)

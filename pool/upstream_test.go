@@ -1,10 +1,12 @@
 package pool
 
 import (
+	"context"
 	"io"
 	"net"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -133,7 +135,7 @@ func TestQueue(t *testing.T) {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err := u.acquire()
+		c, _, err := u.acquire(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,6 +182,76 @@ func TestCloseOfIdleConnections(t *testing.T) {
 	idle(t, u, 1)
 	u.Close()
 	idle(t, u, 0)
+}
+
+func TestRetire(t *testing.T) {
+	t.Run("idle connections are closed", func(t *testing.T) {
+		s := startScripted(t, false, answer(ok("body")))
+		u := s.upstream()
+		if _, _, err := fetch(u); err != nil {
+			t.Fatal(err)
+		}
+		idle(t, u, 1)
+		u.Retire()
+		u.Retire()
+		idle(t, u, 0)
+		for i := range 2 {
+			if _, body, err := fetch(u); body != "body" || err != nil {
+				t.Errorf("a late exchange: %q %v", body, err)
+			}
+			idle(t, u, 0)
+			if n := s.Conns.Load(); n != int64(2+i) {
+				t.Errorf("%d connections, want %d", n, 2+i)
+			}
+		}
+	})
+	t.Run("those in use serve who waits, and are closed then", func(t *testing.T) {
+		s, next := blocking(t)
+		u := s.upstream(func(o *Options) { o.MaxConns = 1 })
+		results := make(chan error, 2)
+		for range 2 {
+			go func() { _, _, err := fetch(u); results <- err }()
+		}
+		waiting(t, u, 1)
+		u.Retire()
+		for range 2 {
+			next <- true
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		idle(t, u, 0)
+		if n := s.Conns.Load(); n != 1 {
+			t.Errorf("%d connections, want 1", n)
+		}
+	})
+}
+
+// TestReceived counts the bytes of bodies, whichever way they are taken.
+func TestReceived(t *testing.T) {
+	const size = 1000
+	u := startScripted(t, false, answer(ok(string(noise(size))))).upstream()
+	ours, client := pair(t, false)
+	go drain(client)
+	for name, take := range map[string]func(x *Exchange) error{
+		"at once":     func(x *Exchange) error { _, err := x.Body(); return err },
+		"in pieces":   func(x *Exchange) error { _, err := io.ReadFull(x, make([]byte, size)); return err },
+		"to a client": func(x *Exchange) error { _, err := x.Stream(ours, pace(t, 0, time.Minute)); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after Stats
+			u.UpdateStats(&before)
+			var x Exchange
+			do(t, u, &x)
+			if err := take(&x); err != nil {
+				t.Fatal(err)
+			}
+			x.Close()
+			if u.UpdateStats(&after); after.Received-before.Received != size {
+				t.Errorf("%d bytes are counted, want %d", after.Received-before.Received, size)
+			}
+		})
+	}
 }
 
 func TestAges(t *testing.T) {
@@ -262,6 +334,60 @@ func TestBuffersLimit(t *testing.T) {
 	idle(t, u, 1)
 	if n := NewBuffers(1, 0).Size(); n != maxHead {
 		t.Errorf("a buffer that holds no head: %d bytes", n)
+	}
+}
+
+// TestWaitersHoldNoBuffers has exchanges wait for a connection, and for one to open.
+func TestWaitersHoldNoBuffers(t *testing.T) {
+	s, next := blocking(t)
+	b := NewBuffers(DefaultBufferSize, 2)
+	busy := s.upstream(func(o *Options) { o.Buffers, o.MaxConns, o.QueueTimeout = b, 1, time.Minute })
+	done := make(chan error, 6)
+	run := func(u *Upstream) {
+		_, _, err := fetch(u)
+		done <- err
+	}
+	go run(busy)
+	for s.Requests.Load() == 0 {
+		runtime.Gosched()
+	}
+	for range 3 {
+		go run(busy)
+	}
+	waiting(t, busy, 3)
+	dialing := s.upstream(func(o *Options) { o.Buffers, o.DialTimeout = b, time.Minute })
+	begun := make(chan bool)
+	dialing.dialer.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
+		begun <- true
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for range 2 {
+		go run(dialing)
+		<-begun
+	}
+	if n := b.InUse(); n != 1 {
+		t.Errorf("%d buffers in use for one exchange", n)
+	}
+	healthy := startScripted(t, false, answer(ok("body")))
+	mustFetch(t, healthy.upstream(func(o *Options) { o.Buffers = b }))
+	dialing.Abort()
+	for range 4 {
+		next <- true
+	}
+	failed := 0
+	for range 6 {
+		if err := <-done; err != nil {
+			failed++
+			want(t, err, ReasonClosed, PhaseConnect, false)
+		}
+	}
+	if failed != 2 {
+		t.Errorf("%d fail, want the two that were aborted", failed)
+	}
+	idle(t, busy, 1)
+	if n := b.InUse(); n != 0 {
+		t.Errorf("%d buffers stay in use", n)
 	}
 }
 

@@ -5,6 +5,7 @@ package pool
 type grant struct {
 	conn   *conn
 	closed bool // the Upstream was closed instead
+	full   bool // too many wait: this one has waited longest
 }
 
 // waiter is one exchange that waits for a connection. It is granted exactly

@@ -2,12 +2,18 @@ package pool
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/rawserver"
 )
 
 // TestWaitQueue compares the queue with a slice.
@@ -104,7 +110,7 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 	if _, _, err := fetch(u); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := u.acquire()
+	c, _, err := u.acquire(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,4 +128,77 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 		t.Errorf("the one that waited got %q", body)
 	}
 	idle(t, u, 1)
+}
+
+// TestQueueIsBounded has more exchanges wait than may: the oldest are refused, at once.
+func TestQueueIsBounded(t *testing.T) {
+	goOn := make(chan bool)
+	s := rawserver.Start(t, nil, func(c net.Conn, _ int, head string) bool {
+		<-goOn
+		io.WriteString(c, ok("body"))
+		return true
+	})
+	u := NewUpstream(Options{Address: s.Addr, Buffers: NewBuffers(0, 0), MaxConns: 1, MaxWaiting: 3})
+	defer u.Close()
+	ended := make(chan string, 8)
+	start := func(name string) {
+		go func() {
+			_, body, err := fetch(u)
+			ended <- fmt.Sprint(name, " ", body, Of(err))
+		}()
+	}
+	start("first")
+	for deadline := time.Now().Add(5 * time.Second); s.Requests.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is asked")
+		}
+	}
+	for i, name := range []string{"a", "b", "c", "d", "e"} {
+		start(name)
+		waiting(t, u, min(i+1, 3))
+		if i >= 3 {
+			if got, want := <-ended, []string{"a queue", "b queue"}[i-3]; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+	}
+	close(goOn)
+	for _, want := range []string{"first body", "c body", "d body", "e body"} {
+		if got := <-ended; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	var st Stats
+	if u.UpdateStats(&st); st.QueueFull != 2 || st.Waiting != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// BenchmarkQueue is the time from one release of a connection to the next while so many
+// exchanges wait, and each that gets it waits again.
+func BenchmarkQueue(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := rawserver.StartQuiet(b, []byte(ok("body")))
+			u := NewUpstream(Options{Address: s.Addr, Buffers: NewBuffers(0, 0), MaxConns: 1, MaxWaiting: 2 * n, QueueTimeout: time.Minute})
+			defer u.Close()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						c, _, err := u.acquire(nil)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						u.release(c)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
 }

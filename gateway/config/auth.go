@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"crypto"
+	"time"
+)
 
 // Auth says who may read a bucket.
 type Auth struct {
@@ -52,8 +55,8 @@ type JWT struct {
 	// Default false.
 	JWKSOptional bool
 
-	// Issuer is the only "iss" accepted. Empty: any.
-	Issuer string
+	// Issuer are the "iss" values accepted. Empty: any.
+	Issuer []string
 
 	// Audience are the "aud" values of which a token must have one. Empty: any.
 	Audience []string
@@ -103,8 +106,12 @@ type Key struct {
 	Secret Secret
 
 	// PublicKeyFile is the PEM file of the public key or certificate of any
-	// other algorithm. It was read once, and its key fits Algorithm.
+	// other algorithm.
 	PublicKeyFile string
+
+	// Public is the key of PublicKeyFile, which was read once, and fits
+	// Algorithm; nil with a Secret, and where no bucket uses the key.
+	Public crypto.PublicKey `json:"-"`
 }
 
 // Claim is one rule on one claim of a token.
@@ -119,7 +126,7 @@ type Claim struct {
 	// Value is what the claim is compared with: a string, bool, json.Number
 	// (the exact decimal text) or Template, []any of these for in and not_in,
 	// nil for exists. For matches it is the string as written, an RE2 expression
-	// that must match the whole claim.
+	// that compiles on its own and must match the whole claim.
 	Value any
 }
 

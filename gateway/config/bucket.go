@@ -30,6 +30,8 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	if block.set {
 		b.Cache = &block.Cache
 	}
+	b.Limits = d.bucketLimits(o.get("limits"), b.Auth.Enabled)
+	b.Allow, b.Deny = o.addresses()
 	return b, true
 }
 

@@ -34,6 +34,19 @@ type Cache struct {
 
 	// NegativeTTL is how long a 404 is remembered. Default 0: not at all.
 	NegativeTTL time.Duration
+
+	// Policy says what makes room for new objects: "lru" or "tinylfu". It belongs
+	// to a budget: to the global block, and to buckets with a MaxSize of their own.
+	// Default "tinylfu".
+	Policy string
+
+	// ClientDirectives heeds the Cache-Control of requests. Default false: it is a
+	// way to hammer the origin.
+	ClientDirectives bool
+
+	// FillOnRange fetches the whole object in the background where a request asks
+	// for a part of one that is not stored. Default false.
+	FillOnRange bool
 }
 
 // cacheBlock is a cache block with what its defaults and heirs need to know.
@@ -53,7 +66,7 @@ const (
 // cacheBlock decodes a bucket's cache block over defaults, or the global one,
 // for which defaults is nil.
 func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
-	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: defaultMaxSize, MaxObjectSize: 10e6}}
+	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: defaultMaxSize, MaxObjectSize: 10e6, Policy: "tinylfu"}}
 	if defaults != nil {
 		b = *defaults
 	}
@@ -66,11 +79,17 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	b.StaleWhileRevalidate = o.duration("stale_while_revalidate", b.StaleWhileRevalidate, 0)
 	b.StaleIfError = o.duration("stale_if_error", b.StaleIfError, 0)
 	b.NegativeTTL = o.duration("negative_ttl", b.NegativeTTL, 0)
+	b.ClientDirectives = o.boolean("client_directives", b.ClientDirectives)
+	b.FillOnRange = o.boolean("fill_on_range", b.FillOnRange)
 	b.OwnBudget = defaults != nil && o.has("max_size")
 	b.MaxSize = o.size("max_size", b.MaxSize)
 	if at := o.get("max_size"); at != nil && b.MaxSize < minCacheSize {
 		d.fail(at, "is too small to be of use", "write at least "+minCacheSize.String()+", or enabled: false")
 		b.MaxSize = defaultMaxSize
+	}
+	b.Policy = o.oneOf("policy", b.Policy, "lru", "tinylfu")
+	if at := o.get("policy"); at != nil && defaults != nil && !b.OwnBudget {
+		d.fail(at, "has no effect: the bucket shares its memory with others", "give the bucket a max_size of its own, or set cache.policy")
 	}
 	b.MaxObjectSize = o.size("max_object_size", b.MaxObjectSize)
 	if half := b.MaxSize / 2; b.MaxObjectSize > half {
@@ -80,9 +99,6 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 		b.MaxObjectSize = half
 	}
 
-	if at := o.get("enabled"); at != nil && b.Enabled {
-		d.notEnforced(at, false)
-	}
 	if defaults != nil {
 		defaults.used = defaults.used || b.Enabled
 		if !b.explicit {

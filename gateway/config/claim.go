@@ -53,6 +53,9 @@ func (d *decoder) claims(o object) []Claim {
 		if i := slices.Index(names, c.Operator); i >= 0 {
 			c.Value = d.claimValue(co, operators[i].operand)
 		}
+		if c.Operator == "contains" && c.Value == "" {
+			d.fail(co.get("value"), "is empty, and every string contains that", "say what the claim must contain")
+		}
 		claims = append(claims, c)
 	}
 	return claims
@@ -123,7 +126,7 @@ func (d *decoder) pattern(n *node) any {
 		d.fail(n, "a request value cannot be part of an expression", "use the operator equals")
 		return nil
 	}
-	if _, err := regexp.Compile("^(?:" + text + ")$"); err != nil {
+	if _, err := CompilePattern(text); err != nil {
 		problem := "is no RE2 expression"
 		var s *syntax.Error
 		if errors.As(err, &s) {
@@ -132,4 +135,15 @@ func (d *decoder) pattern(n *node) any {
 		d.fail(n, problem, "see https://github.com/google/re2/wiki/Syntax")
 	}
 	return text
+}
+
+// CompilePattern compiles an RE2 expression that must match a whole text.
+func CompilePattern(text string) (*regexp.Regexp, error) {
+	// On its own first: what is only valid within the anchors would break out of them.
+	if _, err := regexp.Compile(text); err != nil {
+		return nil, err
+	}
+	// Within them, not all that is valid on its own is: \Q takes them literally, and
+	// they nest one level deeper.
+	return regexp.Compile(`\A(?:` + text + `)\z`)
 }

@@ -36,11 +36,6 @@ type Config struct {
 
 	// Admin guards the administrative calls.
 	Admin Admin
-
-	// Unenforced lists, in the order of the file, the keys that are checked but
-	// that this build does not give effect to. Start-up refuses if one of them
-	// says Refuse and warns about the others.
-	Unenforced []Unenforced
 }
 
 // Server is the main listener.
@@ -52,10 +47,19 @@ type Server struct {
 	// HTTPS makes the listener speak TLS. Default: off.
 	HTTPS HTTPS
 
-	// TrustedProxies are the peers whose X-Forwarded-For, Forwarded and
-	// X-Request-ID are believed. A single address is a prefix of full length; an
+	// TrustedProxies are the peers whose ForwardedHeader and X-Request-ID are
+	// believed. A single address is a prefix of full length; an
 	// IPv4 address is never in its IPv6-mapped form. Default: none.
 	TrustedProxies []netip.Prefix
+
+	// ForwardedHeader is where TrustedProxies name their clients:
+	// "x-forwarded-for", the default, or "forwarded" (RFC 7239). The other one is
+	// not looked at: a proxy that does not write it passes it on from anybody.
+	ForwardedHeader string
+
+	// ProxyProtocol says that connections of TrustedProxies begin with a header of
+	// the PROXY protocol, version 1 or 2, which names the client. Default: false.
+	ProxyProtocol bool
 
 	// Ready says when /ready answers 200: "any" bucket reachable, "all" of them,
 	// or "config" for a loaded configuration alone. Default "any".
@@ -63,6 +67,11 @@ type Server struct {
 
 	// Limits bound what clients may use.
 	Limits Limits
+
+	// Allow and Deny are client addresses, in the form of TrustedProxies, for all
+	// buckets: those in Deny are refused, and where Allow is not empty, those that
+	// are not in it. Default: everyone may come.
+	Allow, Deny []netip.Prefix
 }
 
 // HTTPS is the TLS side of a listener.
@@ -73,20 +82,6 @@ type HTTPS struct {
 	// CertPath and KeyPath are PEM files, the certificate chain with the leaf
 	// first and its private key. Where Enabled, they loaded as a pair.
 	CertPath, KeyPath string
-}
-
-// Limits bound what clients may use at one time.
-type Limits struct {
-	// MaxConnections is how many client connections may be open. Default 65536.
-	MaxConnections int
-
-	// MaxConnectionsPerAddress is how many of them one client address may have.
-	// Default 0: no limit.
-	MaxConnectionsPerAddress int
-
-	// MaxInFlight is how many requests may be under way, counted until their
-	// bodies are sent. Default 0: no limit.
-	MaxInFlight int
 }
 
 // Bucket is one route: a URL prefix, the S3 bucket behind it and who may read.
@@ -113,6 +108,12 @@ type Bucket struct {
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache
+
+	// Limits bound what clients may use of the bucket, beside Server.Limits.
+	Limits BucketLimits
+
+	// Allow and Deny are as in Server. A client must pass both.
+	Allow, Deny []netip.Prefix
 }
 
 // S3 is an origin and the credential for it.
@@ -136,6 +137,10 @@ type S3 struct {
 	// SessionToken accompanies temporary credentials. Empty: none.
 	SessionToken Secret
 
+	// Credentials say where the credential comes from, if it is not AccessKey and
+	// SecretKey.
+	Credentials Credentials
+
 	// Addressing is "path" (https://host/bucket/key) or "virtual"
 	// (https://bucket.host/key); "auto", the default in the file, is resolved:
 	// virtual on AWS for a bucket name that is one DNS label, else path.
@@ -151,14 +156,130 @@ type S3 struct {
 	// MaxConnections bounds the connections to the origin. Default 1024.
 	MaxConnections int
 
+	// MaxWaiting bounds the requests that wait for one of them. Default 4096.
+	MaxWaiting int
+
 	// AllowQuery names the query parameters that clients may pass on, among
 	// "versionId" and "partNumber". Default: none.
 	AllowQuery []string
+
+	// ForwardTraceparent passes the header traceparent of trusted proxies on to the
+	// origin. Default false.
+	ForwardTraceparent bool
 
 	// AccessDenied is the status that clients get for the origin's AccessDenied:
 	// 403, or 404 where the credential may not list the bucket and so cannot
 	// tell a missing object. Default 403.
 	AccessDenied int
+
+	// Retry says how often failed requests are repeated.
+	Retry Retry
+
+	// Breaker says when an origin is given up for a while.
+	Breaker Breaker
+
+	// ProbeInterval is how often each origin is asked whether it is there. 0: never.
+	// Default 10 s.
+	ProbeInterval time.Duration
+
+	// Replicas are copies of the bucket. What s3 says itself is then not an origin,
+	// but the default of their keys. Empty: s3 itself is the origin.
+	Replicas []Replica
+
+	// FailoverOn404 asks the next replica for an object that one does not have.
+	FailoverOn404 bool
+
+	// Hedge asks a second replica where the first takes long.
+	Hedge Hedge
+}
+
+// Replica is one of the copies of a bucket; see S3 for the keys of the same name.
+type Replica struct {
+	// Name identifies it in logs, metrics and the status. Unique in its bucket.
+	Name string
+
+	// Priority orders the replicas: those with the lowest number are asked first,
+	// in turns if there are several. Default 0.
+	Priority int
+
+	Bucket, Region, Endpoint, AccessKey string
+	SecretKey, SessionToken             Secret
+	Credentials                         Credentials // those of the bucket, or static ones
+	Addressing, CAFile                  string
+
+	// Timeout is Timeouts.FirstByte of this replica, and bounds Timeouts.Dial.
+	Timeout time.Duration
+}
+
+// Credentials say where a credential comes from.
+type Credentials struct {
+	// Source is "static" for AccessKey and SecretKey, "environment", "shared_file",
+	// "instance", "web_identity" or "assume_role". Default "static".
+	Source string
+
+	// File and Profile choose from a shared credentials file. Empty: as the AWS
+	// command line has them.
+	File, Profile string
+
+	// RoleARN is the role that is taken on. Empty, for web_identity: AWS_ROLE_ARN.
+	RoleARN string
+
+	// SessionName and ExternalID go with the role.
+	SessionName string
+	ExternalID  Secret
+
+	// TokenFile has the token for web_identity. Empty: AWS_WEB_IDENTITY_TOKEN_FILE.
+	TokenFile string
+
+	// Endpoint is the service that issues the credential. Empty: that of AWS.
+	Endpoint string
+
+	// Duration is how long credentials of a role live. 0: as the service likes.
+	Duration time.Duration
+}
+
+// Retry says how often failed requests are repeated.
+type Retry struct {
+	// Tries is how many more follow the first, at any replica. Default 2.
+	Tries int
+
+	// Resumes is how often in a row a body that broke off is continued in vain before
+	// it is given up. 0: bodies are not continued. Default 5.
+	Resumes int
+
+	// Budget is how many requests to an origin may be repetitions, in percent of the
+	// others. Default 20.
+	Budget Percent
+}
+
+// Breaker says when an origin is given up for a while.
+type Breaker struct {
+	// Enabled: default true.
+	Enabled bool
+
+	// FailureRate is how many of at least 20 requests in 10 s must fail, in percent.
+	// Default 50.
+	FailureRate Percent
+
+	// Consecutive is how many in a row must fail to connect or to bring a first byte.
+	// Default 10.
+	Consecutive int
+
+	// Cooldown is how long it is given up for at first; longer while that does not
+	// help. Default 1 s.
+	Cooldown time.Duration
+}
+
+// Hedge asks a second replica where the first takes long.
+type Hedge struct {
+	// Enabled: default false.
+	Enabled bool
+
+	// After is how long the first may take; 0: as long as 95 % of the latest.
+	After time.Duration
+
+	// Max bounds the second requests, in percent of the first. Default 5.
+	Max Percent
 }
 
 // Timeouts bound the phases of a request to an origin; none bounds a whole body.
@@ -181,6 +302,31 @@ type Logging struct {
 
 	// Format is "json" or "text". Default "json".
 	Format string
+
+	// Output is "stdout", the default, "stderr", or the path of a file, which is
+	// opened anew on SIGUSR1.
+	Output string
+
+	// Slow is how long a request may take before its line is a warning that says
+	// where the time went. Default 0: none is.
+	Slow time.Duration
+
+	// Sample is the part of the other successful requests that is logged, from 0 to
+	// 1. Default 1.
+	Sample float64
+
+	// Audit is the log of who was let in and who was not.
+	Audit Audit
+}
+
+// Audit is a stream of its own of the requests that a token was asked for, or that
+// were refused: in JSON, whatever the level.
+type Audit struct {
+	// Enabled switches it on. Default false.
+	Enabled bool
+
+	// Output is as Logging.Output. Needed.
+	Output string
 }
 
 // Metrics is the second listener: /metrics, probes and administration.

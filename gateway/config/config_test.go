@@ -106,22 +106,29 @@ func TestEightMistakesAtOnce(t *testing.T) {
 	}
 }
 
+// The defaults of every origin.
+var (
+	timeouts = Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second}
+	retry    = Retry{Tries: 2, Resumes: 5, Budget: 20}
+	static   = Credentials{Source: "static"}
+	breaker  = Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second}
+)
+
 func TestMinimalFileHasDefaults(t *testing.T) {
 	c, err := parseFile("testdata/minimal.good.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Server: Server{Address: "0.0.0.0:8080", Ready: "any", Limits: Limits{MaxConnections: 65536}},
+		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536}},
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
 			S3: S3{
 				Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"),
-				Addressing: "virtual", MaxConnections: 1024, AccessDenied: 403,
-				Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+				Addressing: "virtual", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: 10 * time.Second, Retry: retry, Breaker: breaker, Credentials: static,
 			},
 		}},
-		Logging: Logging{Level: "info", Format: "json"},
+		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -143,7 +150,7 @@ func TestFullFile(t *testing.T) {
 			{Algorithm: "HS256", Secret: NewSecret("0123456789abcdef0123456789abcdef")},
 			{ID: "old", Algorithm: "HS384", Secret: NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
 		},
-		Issuer: "https://issuer", Audience: []string{"one"}, Leeway: 0, RequireExp: false,
+		Issuer: []string{"https://issuer"}, Audience: []string{"one"}, Leeway: 0, RequireExp: false,
 		Claims: []Claim{
 			{Name: "role", Operator: "equals", Value: "admin"},
 			{Name: "n", Operator: "not_equals", Value: json.Number("9007199254740993")},
@@ -161,7 +168,7 @@ func TestFullFile(t *testing.T) {
 			{Name: "empty", Operator: "equals", Value: ""},
 		},
 	}
-	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond}
+	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu"}
 	own := *cache
 	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL = 64<<10, 32<<10, true, 5*time.Second
 	off := *cache
@@ -169,11 +176,17 @@ func TestFullFile(t *testing.T) {
 	want := &Config{
 		Server: Server{
 			Address: "[::1]:0", Ready: "all",
+			ForwardedHeader: "forwarded", ProxyProtocol: true,
 			TrustedProxies: []netip.Prefix{
 				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
 				netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("127.0.0.1/32"),
 			},
-			Limits: Limits{MaxConnections: 12, MaxConnectionsPerAddress: 3, MaxInFlight: 9191},
+			Limits: Limits{
+				MaxConnections: 12, MaxConnectionsPerAddress: 3, MaxInFlight: 9191,
+				Rates: Rates{All: Rate{1000, 1000}, PerAddress: Rate{1.5, 20}, PerSubject: Rate{0.001, 1}},
+			},
+			Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("2001:db8::/32")},
+			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.66/32")},
 		},
 		Buckets: []Bucket{
 			{
@@ -181,8 +194,10 @@ func TestFullFile(t *testing.T) {
 				S3: S3{
 					Bucket: "with.dots", Region: "us-east-1", AccessKey: "id",
 					SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"),
-					Addressing: "path", MaxConnections: 12, AllowQuery: []string{"versionId", "partNumber"}, AccessDenied: 404,
-					Timeouts: Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+					Addressing: "path", MaxConnections: 12, MaxWaiting: 13, AllowQuery: []string{"versionId", "partNumber"}, AccessDenied: 404,
+					Timeouts:    Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+					Retry:       Retry{Tries: 0, Resumes: 7, Budget: 5},
+					Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
 				},
 				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
 				Cache: cache,
@@ -191,8 +206,8 @@ func TestFullFile(t *testing.T) {
 				Name: "two", PathPrefix: "/a b/é",
 				S3: S3{
 					Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"),
-					Addressing: "path", MaxConnections: 1024, AccessDenied: 403,
-					Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+					Addressing: "path", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: time.Minute, Retry: retry,
+					Credentials: static, Breaker: Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
 				Cache: &own,
 			},
@@ -200,42 +215,36 @@ func TestFullFile(t *testing.T) {
 				Name: "three", PathPrefix: "/three",
 				S3: S3{
 					Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"),
-					Addressing: "virtual", MaxConnections: 1024, AccessDenied: 403,
-					Timeouts: Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
+					Addressing: "auto", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: 10 * time.Second, Retry: retry, Breaker: breaker, Credentials: static,
+					FailoverOn404: true, Hedge: Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
+					Replicas: []Replica{
+						{
+							Name: "near", Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"),
+							Addressing: "virtual", Timeout: 10 * time.Second, Credentials: static,
+						},
+						{
+							Name: "far", Priority: 12, Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: NewSecret("s"),
+							Addressing: "path", Timeout: 2500 * time.Millisecond, Credentials: static,
+						},
+					},
 				},
 				Auth: Auth{Enabled: true, JWT: &JWT{
 					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true,
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
-				Cache: &off,
+				Cache:  &off,
+				Limits: BucketLimits{MaxInFlight: 7, Rates: Rates{All: Rate{10, 10}, PerAddress: Rate{10, 5}}},
+				Allow:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+				Deny:   []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.1.2.3/32")},
 			},
 		},
 		JWT: global, Cache: cache,
-		Logging: Logging{Level: "trace", Format: "text"},
+		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
 		Admin:   Admin{Token: NewSecret("0123456789abcdef")},
 	}
-	if len(c.Unenforced) != 6 {
-		t.Errorf("unenforced: %v", c.Unenforced)
-	}
-	unenforced := c.Unenforced
-	c.Unenforced = nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %s\nwant %s", dump(c), dump(want))
-	}
-	var paths []string
-	for _, u := range unenforced {
-		if u.File != "full.good.yml" || u.Line == 0 || u.Column == 0 || u.Refuse != strings.HasSuffix(u.Path, ".auth") {
-			t.Errorf("unexpected %+v", u)
-		}
-		paths = append(paths, u.Path)
-	}
-	wantPaths := "buckets[0].auth buckets[1].cache.enabled buckets[2].auth cache.enabled metrics.enabled admin.token"
-	if got := strings.Join(paths, " "); got != wantPaths {
-		t.Errorf("unenforced: %s, want %s", got, wantPaths)
-	}
-	if got, want := unenforced[4].String(), "full.good.yml:88:12: metrics.enabled: not enforced by this build"; got != want {
-		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -283,7 +292,7 @@ func TestDisabledBlocksOpenNoFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.JWT != nil || c.Buckets[0].Auth.Enabled || c.Buckets[0].Auth.JWT != nil || c.Server.HTTPS.Enabled || len(c.Unenforced) != 0 {
+	if c.JWT != nil || c.Buckets[0].Auth.Enabled || c.Buckets[0].Auth.JWT != nil || c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
 }

@@ -15,20 +15,14 @@ import (
 // A message shows a value only where it was written in the file itself, for a
 // key that takes one of a few words, and when it looks like such a word.
 type decoder struct {
-	file       string
-	env        func(string) (string, bool)
-	errs       Errors
-	unenforced []Unenforced
+	file string
+	env  func(string) (string, bool)
+	errs Errors
 }
 
 // fail reports a mistake at n.
 func (d *decoder) fail(n *node, problem, fix string) {
 	d.errs = append(d.errs, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
-}
-
-// notEnforced notes a key that this build has no effect for.
-func (d *decoder) notEnforced(n *node, refuse bool) {
-	d.unenforced = append(d.unenforced, Unenforced{File: d.file, Line: n.line, Column: n.column, Path: n.path, Refuse: refuse})
 }
 
 // word returns " \"value\"" for a value that may be shown, else "".
@@ -96,11 +90,14 @@ func (o object) has(keys ...string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return o.get(k) != nil })
 }
 
+// misspells reports whether key is there in another spelling, which was reported.
+func (o object) misspells(key string) bool { return slices.Contains(o.misspelt, key) }
+
 // need returns the value of key and reports its absence, unless that was
 // reported as a misspelling.
 func (o object) need(key, fix string) *node {
 	n := o.get(key)
-	if n == nil && o.n != nil && !slices.Contains(o.misspelt, key) {
+	if n == nil && o.n != nil && !o.misspells(key) {
 		o.d.fail(&node{line: o.n.line, column: o.n.column, path: join(o.n.path, key)}, "is missing", fix)
 	}
 	return n
@@ -226,6 +223,35 @@ func (o object) integer(key string, otherwise, least, most int) int {
 	return v
 }
 
+// Percent is a share in percent, from 0 to 100.
+type Percent int
+
+// String returns p as the file has it.
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
+func (o object) percent(key string, otherwise, least Percent) Percent {
+	n := o.get(key)
+	if n == nil {
+		return otherwise
+	}
+	fix := "write a whole number of percent from " + strconv.Itoa(int(least)) + "% to 100%"
+	if n.kind == kindNumber {
+		o.d.fail(n, "has no unit", fix)
+		return otherwise
+	}
+	text, _, ok := o.d.text(n)
+	if !ok {
+		return otherwise
+	}
+	digits, ok := strings.CutSuffix(text, "%")
+	v, err := strconv.Atoi(digits)
+	if !ok || err != nil || !isDigits(digits) || v < int(least) || v > 100 {
+		o.d.fail(n, "is no percentage", fix)
+		return otherwise
+	}
+	return Percent(v)
+}
+
 // measure returns the text of a number with or without unit. A quoted bare
 // number is refused like any other quoted number.
 func (d *decoder) measure(n *node, what, fix string) (string, bool) {
@@ -261,6 +287,25 @@ func (o object) duration(key string, otherwise, least time.Duration) time.Durati
 	}
 	if v < least {
 		o.d.fail(n, "is too short", "write at least "+least.String())
+		return otherwise
+	}
+	return v
+}
+
+// share returns a number from 0 to 1.
+func (o object) share(key string, otherwise float64) float64 {
+	n := o.get(key)
+	if n == nil {
+		return otherwise
+	}
+	const fix = "write a number from 0 to 1, such as 0.1"
+	text, ok := o.d.scalar(n, kindNumber, fix)
+	if !ok {
+		return otherwise
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !isDecimal(text) || v > 1 {
+		o.d.fail(n, "is no number from 0 to 1 in decimal notation", fix)
 		return otherwise
 	}
 	return v

@@ -42,9 +42,9 @@ func read(t *testing.T, path string) string {
 }
 
 func TestSeedFiles(t *testing.T) {
-	refused := map[string]int{"basic.yaml": 1, "global-jwt.yaml": 1, "reference.yaml": 1, "tenant-rules.yaml": 1}
+	private := map[string]int{"basic.yaml": 1, "global-jwt.yaml": 1, "reference.yaml": 1, "tenant-rules.yaml": 1}
 	files, err := filepath.Glob("testdata/seed/*.yaml")
-	if err != nil || len(files) != len(refused) {
+	if err != nil || len(files) != len(private) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
@@ -55,13 +55,13 @@ func TestSeedFiles(t *testing.T) {
 			continue
 		}
 		got := 0
-		for _, u := range c.Unenforced {
-			if u.Refuse {
+		for _, b := range c.Buckets {
+			if b.Auth.Enabled {
 				got++
 			}
 		}
-		if got != refused[name] {
-			t.Errorf("%s: %d private buckets, want %d", name, got, refused[name])
+		if got != private[name] {
+			t.Errorf("%s: %d private buckets, want %d", name, got, private[name])
 		}
 	}
 }
@@ -93,7 +93,7 @@ func TestExampleLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Buckets[0].S3
-	if len(c.Buckets) != 1 || len(c.Unenforced) != 0 || c.Server.Address != "127.0.0.1:8080" || c.Buckets[0].PathPrefix != "/demo" ||
+	if len(c.Buckets) != 1 || c.Server.Address != "127.0.0.1:8080" || c.Buckets[0].PathPrefix != "/demo" ||
 		s.Bucket != "demo" || s.Endpoint != "http://127.0.0.1:7070" || s.AccessKey != "demo" || s.SecretKey.Reveal() != "demo-secret-key" {
 		t.Errorf("got %s", dump(c))
 	}
@@ -108,10 +108,12 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Buckets) != 4 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 || c.Cache == nil || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
+	if len(c.Buckets) != 4 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
+		c.Server.Limits.Rates.PerSubject.Burst != 100 || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
 	// What the comments call a default is one.
+	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
 	if err != nil {

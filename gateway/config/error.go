@@ -70,20 +70,3 @@ func (e Errors) sort() {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
-
-// Unenforced is a key that was checked but has no effect in this build.
-type Unenforced struct {
-	// File, Line, Column and Path are the place, as in Error.
-	File         string
-	Line, Column int
-	Path         string
-
-	// Refuse says that serving without the key would be unsafe: start-up must
-	// fail. Otherwise a warning will do.
-	Refuse bool
-}
-
-// String returns "file:line:column: path: not enforced by this build".
-func (u Unenforced) String() string {
-	return place(u.File, u.Line, u.Column, u.Path) + "not enforced by this build"
-}

@@ -24,9 +24,6 @@ buckets:
 	}
 	b := c.Buckets[0]
 	fmt.Println(b.Name, b.S3.Addressing, b.S3.SecretKey, len(b.S3.SecretKey.Reveal()), b.Cache.MaxSize, b.Cache.TTL)
-	for _, u := range c.Unenforced {
-		fmt.Println(u, u.Refuse)
-	}
 
 	_, err = config.Parse("config.yaml", []byte(`
 server:
@@ -40,7 +37,6 @@ buckets:
 
 	// Output:
 	// products virtual *** 13 64MiB 1h0m0s
-	// config.yaml:6:23: buckets[0].cache.enabled: not enforced by this build false
 	// config.yaml:3:3: server.adress: unknown key; did you mean address?
 	// config.yaml:6:18: buckets[0].path_prefix: does not begin with "/"; put a "/" before it
 	// config.yaml:7:81: buckets[0].s3.secret_key: the variable NO_SUCH is not set; set it in the environment, or write ${NO_SUCH:-default}

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,16 @@ import (
 var algorithms = [...]string{
 	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
 	"PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// MaxKeysTried bounds the keys that one token is verified with. A jwt block has no
+// more for one algorithm; a key set may, for tokens that name theirs.
+const MaxKeysTried = 16
+
+// IsPublicKeyAlgorithm reports whether name is a signature algorithm that is
+// verified with a public key.
+func IsPublicKeyAlgorithm(name string) bool {
+	return slices.Contains(algorithms[:], name) && !strings.HasPrefix(name, "HS")
 }
 
 // globalJWT is the global block and whether a bucket relies on it.
@@ -71,7 +82,6 @@ func (d *decoder) auth(n *node, global *globalJWT) Auth {
 		d.fail(&at, "auth is enabled without a verifier", fix)
 	}
 	a.Rules = rules
-	d.notEnforced(&at, true)
 	return a
 }
 
@@ -107,13 +117,13 @@ func (d *decoder) authRules(o object) []AuthRule {
 // jwt decodes a jwt block. Where it is not in use, no files are opened.
 func (d *decoder) jwt(o object, inUse bool) *JWT {
 	j := &JWT{
-		Issuer:       o.str("issuer", ""),
 		Leeway:       o.duration("leeway", 30*time.Second, 0),
 		RequireExp:   o.boolean("require_exp", true),
 		JWKSOptional: o.boolean("jwks_optional", false),
 		Claims:       d.claims(o),
 		Sources:      d.tokenSources(o),
 	}
+	o.stringOrList("issuer", func(_ *node, text string, _ bool) { j.Issuer = append(j.Issuer, text) })
 	o.stringOrList("audience", func(_ *node, text string, _ bool) { j.Audience = append(j.Audience, text) })
 	if n := o.get("jwks_optional"); n != nil && !o.has("jwks_url") {
 		d.fail(n, "has no effect without jwks_url", "remove it")
@@ -136,6 +146,14 @@ func (d *decoder) jwt(o object, inUse bool) *JWT {
 		d.mainKey(o, j, found[0], inUse)
 	}
 	j.Keys = append(j.Keys, d.keys(o, inUse)...)
+	count := make(map[string]int)
+	for i := range j.Keys {
+		if a := j.Keys[i].Algorithm; a != "" {
+			if count[a]++; count[a] == MaxKeysTried+1 {
+				d.fail(o.n, "has more than "+strconv.Itoa(MaxKeysTried)+" keys for "+a+", and no token is tried with more", "remove those that no token is signed with any more")
+			}
+		}
+	}
 	return j
 }
 
@@ -147,10 +165,11 @@ func (d *decoder) mainKey(o object, j *JWT, key string, inUse bool) {
 		j.Keys = append(j.Keys, Key{Algorithm: algorithm, Secret: d.hashSecret(o, algorithm)})
 	case "public_key_file":
 		o.stringOrList(key, func(n *node, path string, _ bool) {
+			k := Key{Algorithm: algorithm, PublicKeyFile: path}
 			if inUse && ok {
-				d.publicKey(n, path, algorithm)
+				k.Public = d.publicKey(n, path, algorithm)
 			}
-			j.Keys = append(j.Keys, Key{Algorithm: algorithm, PublicKeyFile: path})
+			j.Keys = append(j.Keys, k)
 		})
 	case "jwks_url":
 		j.JWKSURL, j.JWKSAlgorithm = d.jwksURL(o.get(key)), algorithm
@@ -222,7 +241,7 @@ func (d *decoder) keys(o object, inUse bool) []Key {
 			k.Algorithm, ok = d.algorithm(ko, "public_key_file")
 			k.PublicKeyFile = ko.str("public_key_file", "")
 			if inUse && ok && k.PublicKeyFile != "" {
-				d.publicKey(ko.get("public_key_file"), k.PublicKeyFile, k.Algorithm)
+				k.Public = d.publicKey(ko.get("public_key_file"), k.PublicKeyFile, k.Algorithm)
 			}
 		}
 		keys = append(keys, k)
@@ -287,18 +306,43 @@ func (d *decoder) checkSource(o object, s *TokenSource) {
 			d.fail(n, "has no effect for a bearer source", "remove it; the header is Authorization")
 		}
 	} else if o.need("name", "name the "+s.Type+" that carries the token") != nil && s.Name != "" {
-		if s.Type == SourceQuery && !isVisible(s.Name) || s.Type != SourceQuery && !isToken(s.Name) {
-			d.fail(o.get("name"), "is no name of a "+s.Type, "use letters, digits, '-' and '_'")
-		}
+		d.checkSourceName(o.get("name"), s)
 	}
 	n := o.get("prefix")
 	switch {
 	case n == nil:
+	case strings.EqualFold(s.Name, "authorization") && !strings.HasSuffix(s.Prefix, " "):
+		d.fail(n, "does not end in a space, so no token could follow the scheme", "write such as \"Bearer \"")
 	case s.Type != SourceHeader:
 		d.fail(n, "has no effect for a "+s.Type+" source", "remove it")
 	case !isVisible(strings.ReplaceAll(s.Prefix, " ", "")):
 		d.fail(n, "has characters that a header cannot carry", "use a word and a space, such as \"Token \"")
 	}
+}
+
+// checkSourceName reports a name that cannot carry a token.
+func (d *decoder) checkSourceName(n *node, s *TokenSource) {
+	switch {
+	case s.Type == SourceQuery && (!isVisible(s.Name) || strings.ContainsAny(s.Name, "&=#%+")), s.Type != SourceQuery && !isToken(s.Name):
+		d.fail(n, "is no name of a "+s.Type, "use letters, digits, '-' and '_'")
+	case s.Type == SourceQuery && (s.Name == "versionId" || s.Name == "partNumber"):
+		d.fail(n, "is a parameter of S3, which the gateway may pass on", "use another name, such as token")
+	case s.Type == SourceHeader && isReserved(strings.ToLower(s.Name)):
+		d.fail(n, "is a header with a meaning of its own", "use another name, such as X-Auth-Token")
+	}
+}
+
+// isReserved reports whether a header, in lower case, means something else to the
+// gateway: it would pass a token on, log it or answer with it.
+func isReserved(name string) bool {
+	switch name {
+	case "accept", "cache-control", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma", "range",
+		"sec-fetch-site", "traceparent", "tracestate", "trailer", "transfer-encoding", "user-agent",
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-forwarded-server", "x-request-id":
+		return true
+	}
+	return false
 }
 
 // sourceKey is equal for sources that find the same token.

@@ -52,20 +52,24 @@ func (d *decoder) showPath(n *node) string {
 	return strconv.Quote(n.text)
 }
 
-// publicKey checks that the file at path holds one public key that fits the
-// algorithm; algorithm "" fits all.
-func (d *decoder) publicKey(n *node, path, algorithm string) {
+// publicKey returns the one public key in the file at path, which must fit the
+// algorithm; algorithm "" fits all. It is nil after a mistake.
+func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 	data, ok := d.readFile(n, path)
 	if !ok {
-		return
+		return nil
 	}
 	key, problem := parsePublicKey(data)
 	if problem == "" && algorithm != "" {
-		problem = keyFits(key, algorithm)
+		if problem = KeyProblem(key, algorithm); problem != "" {
+			problem = "holds " + problem
+		}
 	}
 	if problem != "" {
 		d.fail(n, d.showPath(n)+" "+problem, "name a PEM file with one public key or certificate for the algorithm")
+		return nil
 	}
+	return key
 }
 
 func parsePublicKey(data []byte) (key crypto.PublicKey, problem string) {
@@ -102,27 +106,28 @@ func parsePublicKey(data []byte) (key crypto.PublicKey, problem string) {
 // minRSABits is the least size of an RSA key (RFC 7518, 3.3).
 const minRSABits = 2048
 
-// keyFits says why key cannot verify signatures of algorithm, "" if it can.
-func keyFits(key crypto.PublicKey, algorithm string) string {
+// KeyProblem says, as a noun phrase, why key cannot verify signatures of
+// algorithm (RFC 7518, 3.1; RFC 8037, 3.1); "" if it can.
+func KeyProblem(key crypto.PublicKey, algorithm string) string {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		if !strings.HasPrefix(algorithm, "RS") && !strings.HasPrefix(algorithm, "PS") {
-			return "holds an RSA key, which does not fit the algorithm"
+			return "an RSA key, which does not fit the algorithm"
 		}
 		if key.N.BitLen() < minRSABits {
-			return "holds an RSA key of fewer than 2048 bits"
+			return "an RSA key of fewer than 2048 bits"
 		}
 	case *ecdsa.PublicKey:
 		curves := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 		if curves[algorithm] != key.Curve.Params().Name {
-			return "holds an EC key on " + key.Curve.Params().Name + ", which does not fit the algorithm"
+			return "an EC key on " + key.Curve.Params().Name + ", which does not fit the algorithm"
 		}
 	case ed25519.PublicKey:
 		if algorithm != "EdDSA" {
-			return "holds an Ed25519 key, which does not fit the algorithm"
+			return "an Ed25519 key, which does not fit the algorithm"
 		}
 	default:
-		return "holds a key of an unsupported type"
+		return "a key of an unsupported type"
 	}
 	return ""
 }

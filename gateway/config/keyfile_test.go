@@ -122,7 +122,7 @@ func TestPublicKeyFiles(t *testing.T) {
 					got, err := parseString(y)
 					if err != nil {
 						t.Errorf("%s: %v", algorithm, err)
-					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0] != (Key{Algorithm: algorithm, PublicKeyFile: file}) {
+					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != algorithm || k[0].PublicKeyFile != file || KeyProblem(k[0].Public, algorithm) != "" {
 						t.Errorf("got %+v", k)
 					}
 				}

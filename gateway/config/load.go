@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -60,10 +59,6 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	if len(d.errs) > 0 {
 		return nil, d.sorted()
 	}
-	slices.SortStableFunc(d.unenforced, func(a, b Unenforced) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	c.Unenforced = d.unenforced
 	return c, nil
 }
 
@@ -105,4 +100,5 @@ func (d *decoder) config(n *node, c *Config) {
 			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
 	}
 	d.checkCacheUse(&defaults)
+	d.checkSubjects(c, object{d: d, n: o.get("server")})
 }

@@ -5,29 +5,36 @@ import "strings"
 // schema lists the keys of every block, in the order in which they are
 // documented. Nothing writes to it. The block of a list's items ends in "[]".
 var schema = map[string][]string{
-	"":                       {"server", "buckets", "jwt", "cache", "logging", "metrics", "admin"},
-	"server":                 {"address", "https", "trusted_proxies", "ready", "limits"},
-	"server.https":           {"enabled", "cert_path", "key_path"},
-	"server.limits":          {"max_connections", "max_connections_per_address", "max_in_flight"},
-	"buckets[]":              {"name", "path_prefix", "hosts", "s3", "auth", "cache"},
-	"buckets[].s3":           {"bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "allow_query", "access_denied"},
-	"buckets[].s3.timeouts":  {"dial", "first_byte", "idle"},
-	"buckets[].auth":         {"enabled", "jwt", "rules"},
-	"buckets[].auth.rules[]": {"path", "enabled", "claims", "claims_verification"},
-	"jwt":                    {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "keys", "token_sources", "issuer", "audience", "leeway", "require_exp", "claims", "claims_verification"},
-	"jwt.keys[]":             {"kid", "algorithm", "secret", "public_key_file"},
-	"jwt.token_sources[]":    {"type", "name", "prefix"},
-	"jwt.claims[]":           {"claim", "operator", "value"},
-	"cache":                  {"enabled", "ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl"},
-	"logging":                {"level", "format"},
-	"metrics":                {"enabled", "address", "port"},
-	"admin":                  {"token"},
+	"":                         {"server", "buckets", "jwt", "cache", "logging", "metrics", "admin"},
+	"server":                   {"address", "https", "trusted_proxies", "forwarded_header", "proxy_protocol", "ready", "limits", "allow", "deny"},
+	"server.https":             {"enabled", "cert_path", "key_path"},
+	"server.limits":            {"max_connections", "max_connections_per_address", "max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject"},
+	"buckets[]":                {"name", "path_prefix", "hosts", "s3", "auth", "cache", "limits", "allow", "deny"},
+	"buckets[].s3":             {"bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},
+	"buckets[].s3.credentials": {"source", "profile", "file", "role_arn", "session_name", "external_id", "token_file", "endpoint", "duration"},
+	"buckets[].s3.retry":       {"tries", "resumes", "budget"},
+	"buckets[].s3.breaker":     {"enabled", "failure_rate", "consecutive", "cooldown"},
+	"buckets[].s3.hedge":       {"after", "max"},
+	"buckets[].s3.replicas[]":  {"name", "priority", "bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeout"},
+	"buckets[].s3.timeouts":    {"dial", "first_byte", "idle"},
+	"buckets[].auth":           {"enabled", "jwt", "rules"},
+	"buckets[].auth.rules[]":   {"path", "enabled", "claims", "claims_verification"},
+	"buckets[].limits":         {"max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject"},
+	"jwt":                      {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "keys", "token_sources", "issuer", "audience", "leeway", "require_exp", "claims", "claims_verification"},
+	"jwt.keys[]":               {"kid", "algorithm", "secret", "public_key_file"},
+	"jwt.token_sources[]":      {"type", "name", "prefix"},
+	"jwt.claims[]":             {"claim", "operator", "value"},
+	"cache":                    {"enabled", "ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl", "policy", "client_directives", "fill_on_range"},
+	"logging":                  {"level", "format", "output", "slow", "sample", "audit"},
+	"logging.audit":            {"enabled", "output"},
+	"metrics":                  {"enabled", "address", "port"},
+	"admin":                    {"token"},
 }
 
 // printable returns key for use in a message: a mistyped key is worth showing,
 // but a line out of place can make a key of a secret.
 func printable(key string) string {
-	if key == "s3" {
+	if key == "s3" || key == "failover_on_404" {
 		return key
 	}
 	for i := range len(key) {
@@ -36,7 +43,7 @@ func printable(key string) string {
 			return "?"
 		}
 	}
-	if key == "" || len(key) > len("max_connections_per_address") {
+	if key == "" || len(key) > len("requests_per_second_per_address") {
 		return "?"
 	}
 	return key

@@ -28,19 +28,17 @@ func (d *decoder) server(n *node) Server {
 			d.fail(o.get("address"), "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")
 		}
 	}
-	seen := make(map[netip.Prefix]bool)
-	o.strings("trusted_proxies", func(n *node, text string, _ bool) {
-		p, problem := parseProxy(text)
-		switch {
-		case problem != "":
-			d.fail(n, problem, "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8")
-		case seen[p]:
-			d.fail(n, "is in the list twice", "remove one of them")
-		default:
-			seen[p] = true
-			s.TrustedProxies = append(s.TrustedProxies, p)
+	s.TrustedProxies = o.networks("trusted_proxies", func(netip.Prefix) string { return "" })
+	s.ForwardedHeader = o.oneOf("forwarded_header", "x-forwarded-for", "x-forwarded-for", "forwarded")
+	s.ProxyProtocol = o.boolean("proxy_protocol", false)
+	if len(s.TrustedProxies) == 0 && !slices.Contains(o.misspelt, "trusted_proxies") {
+		for key, used := range map[string]bool{"forwarded_header": s.ForwardedHeader == "forwarded", "proxy_protocol": s.ProxyProtocol} {
+			if used {
+				d.fail(o.get(key), "has no effect without trusted_proxies", "name the proxies in server.trusted_proxies, or remove it")
+			}
 		}
-	})
+	}
+	s.Allow, s.Deny = o.addresses()
 	return s
 }
 
@@ -84,25 +82,6 @@ func isHostName(s string) bool {
 	return true
 }
 
-func parseProxy(s string) (netip.Prefix, string) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, "is neither an address nor a network"
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), ""
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil || p.Addr().Is4In6() {
-		return netip.Prefix{}, "is neither an address nor a network"
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, "has bits of an address after the network part"
-	}
-	return p, ""
-}
-
 func (d *decoder) https(n *node) HTTPS {
 	o := d.object(n, "server.https")
 	h := HTTPS{
@@ -133,30 +112,27 @@ func (d *decoder) https(n *node) HTTPS {
 // needEnabled reports a block whose keys would do nothing because it leaves out
 // "enabled". An explicit false is a decision and no mistake.
 func (d *decoder) needEnabled(o object) {
-	if o.n != nil && !o.has("enabled") && !slices.Contains(o.misspelt, "enabled") {
+	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
 		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
 	}
 }
 
-func (d *decoder) limits(n *node) Limits {
-	o := d.object(n, "server.limits")
-	l := Limits{
-		MaxConnections:           o.integer("max_connections", 65536, 1, maxCount),
-		MaxConnectionsPerAddress: o.integer("max_connections_per_address", 0, 0, maxCount),
-		MaxInFlight:              o.integer("max_in_flight", 0, 0, maxCount),
-	}
-	if l.MaxConnectionsPerAddress > l.MaxConnections {
-		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
-	}
-	return l
-}
-
 func (d *decoder) logging(n *node) Logging {
 	o := d.object(n, "logging")
-	return Logging{
+	l := Logging{
 		Level:  o.oneOf("level", "info", "trace", "debug", "info", "warn", "error"),
 		Format: o.oneOf("format", "json", "json", "text"),
+		Output: o.str("output", "stdout"),
+		Slow:   o.duration("slow", 0, 0),
+		Sample: o.share("sample", 1),
 	}
+	audit := d.object(o.get("audit"), "logging.audit")
+	l.Audit = Audit{Enabled: audit.boolean("enabled", false), Output: audit.str("output", "")}
+	d.needEnabled(audit)
+	if l.Audit.Enabled && l.Audit.Output == "" {
+		audit.need("output", "name a file, or stdout or stderr")
+	}
+	return l
 }
 
 func (d *decoder) metrics(n *node) Metrics {
@@ -169,9 +145,6 @@ func (d *decoder) metrics(n *node) Metrics {
 	d.needEnabled(o)
 	if m.Address != "" && !isHost(m.Address) {
 		d.fail(o.get("address"), "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")
-	}
-	if m.Enabled {
-		d.notEnforced(o.get("enabled"), false)
 	}
 	return m
 }
@@ -193,7 +166,6 @@ func (d *decoder) admin(n *node) Admin {
 	if strings.ContainsFunc(a.Token.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		d.fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
 	}
-	d.notEnforced(at, false)
 	return a
 }
 

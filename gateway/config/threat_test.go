@@ -122,7 +122,8 @@ func TestThreat(t *testing.T) {
 		} {
 			start := time.Now()
 			_, err := parseString(c.yaml)
-			if took := time.Since(start); took > 5*time.Second {
+			// What is not refused early takes hours; the rest is the machine.
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("%s: took %v", name, took)
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {

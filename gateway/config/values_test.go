@@ -178,3 +178,54 @@ func TestIsNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestProxiesWithoutTrust(t *testing.T) {
+	for _, key := range []string{"forwarded_header: forwarded", "proxy_protocol: true"} {
+		wantError(t, "server: {"+key+"}\n"+nameFile("a"), "has no effect without trusted_proxies")
+	}
+}
+
+func TestLogging(t *testing.T) {
+	for text, want := range map[string]string{
+		"sample: 1.5":             "logging.sample: is no number from 0 to 1",
+		"sample: -1":              "logging.sample: is no number from 0 to 1",
+		"sample: 1e-1":            "logging.sample: must be a number",
+		"sample: all":             "logging.sample: must be a number",
+		"slow: fast":              "logging.slow:",
+		"audit: {enabled: true}":  "logging.audit.output: is missing",
+		"audit: {output: stdout}": "logging.audit: has no effect without the key enabled",
+	} {
+		wantError(t, "logging: {"+text+"}\n"+nameFile("a"), want)
+	}
+}
+
+// A token must not be in a header that is passed on, logged or answered.
+func TestReservedHeadersCarryNoToken(t *testing.T) {
+	for name, reserved := range map[string]bool{
+		"X-Request-ID": true, "Traceparent": true, "tracestate": true, "Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Proto": true,
+		"X-Forwarded-Host": true, "X-Forwarded-Port": true, "X-Forwarded-Server": true, "X-Forwarded-Prefix": true, "X-Forwarded-Access-Token": false,
+		"Accept": true, "Cache-Control": true, "Range": true, "If-Match": true, "If-None-Match": true, "If-Range": true,
+		"If-Modified-Since": true, "If-Unmodified-Since": true, "Host": true, "Cookie": true,
+		"X-Auth-Token": false, "Authorization": false, "X-Forwarded": false, "X-Request": false,
+	} {
+		_, err := Parse("f", []byte("jwt: {secret: 0123456789abcdef0123456789abcdef, algorithm: HS256, token_sources: [{type: header, name: "+name+"}]}\n"), nil)
+		if got := err != nil && strings.Contains(err.Error(), "with a meaning of its own"); got != reserved {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A key that would never be tried is a mistake.
+func TestKeysOfOneAlgorithm(t *testing.T) {
+	for n, good := range map[int]bool{15: true, 16: false} {
+		var keys []string
+		for i := range n {
+			keys = append(keys, fmt.Sprintf("{algorithm: HS256, secret: 0123456789abcdef0123456789abcd%02d}", i))
+		}
+		keys = append(keys, "{algorithm: HS384, secret: 0123456789abcdef0123456789abcdef0123456789abcdef}")
+		_, err := Parse("f", []byte("jwt: {algorithm: HS256, secret: 0123456789abcdef0123456789abcdef, keys: ["+strings.Join(keys, ", ")+"]}\n"), nil)
+		if got := strings.Contains(err.Error(), "f:1:7: jwt: has more than 16 keys for HS256"); got == good {
+			t.Errorf("%d beside the secret: %v", n, err)
+		}
+	}
+}

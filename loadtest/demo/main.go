@@ -89,7 +89,15 @@ func run(dir string, once bool) error {
 	if once {
 		level = "error"
 	}
-	gw, err := gateway.Start(startCtx, s3.Endpoint(), 8080, os.Stdout, "-log.format", "text", "-log.level", level)
+	config := filepath.Join(filepath.Dir(data), "demo.yaml")
+	metricsPort, err := process.FreePort(9090)
+	if err != nil {
+		return err
+	}
+	if err := writeConfig(config, s3.Endpoint(), metricsPort); err != nil {
+		return err
+	}
+	gw, err := gateway.Start(startCtx, config, s3.Endpoint(), 8080, os.Stdout, "-log.format", "text", "-log.level", level)
 	if err != nil {
 		return err
 	}
@@ -97,6 +105,14 @@ func run(dir string, once bool) error {
 	list, err := requestsFor(ctx, gw.URL, samples)
 	if err != nil {
 		return err
+	}
+	private, err := privateRequests(config, samples)
+	if err != nil {
+		return err
+	}
+	list = append(list, private...)
+	if dir == "" {
+		list = append(list, cacheRequests()...)
 	}
 	if once {
 		return try(ctx, os.Stdout, gw.URL, list)
@@ -107,6 +123,9 @@ func run(dir string, once bool) error {
 	}
 	fmt.Printf("\nServing %s at %s/demo/ from the S3 server at %s.\nTry:\n\n", what, gw.URL, s3.Endpoint())
 	printLines(os.Stdout, gw.URL, list)
+	fmt.Printf("\nThe configuration is %s. Another token for the private bucket:\n\n  bin/yatagarasu token -config %s -bucket private -claim role=reader\n", relative(root, config), relative(root, config))
+	fmt.Printf("\nThe status page is at http://127.0.0.1:%d/.\n", metricsPort)
+	fmt.Printf("\nMetrics are at http://127.0.0.1:%d/metrics. Empty the cache:\n\n  curl -X POST http://127.0.0.1:%d/admin/cache/purge\n", metricsPort, metricsPort)
 	fmt.Print("\nThe access log follows. Ctrl-C ends both.\n\n")
 	select {
 	case <-ctx.Done():
@@ -117,6 +136,14 @@ func run(dir string, once bool) error {
 	case <-s3.Done():
 		return fmt.Errorf("the S3 server ended by itself; it said: %s", s3.Output())
 	}
+}
+
+// relative returns path as seen from the folder root, where make runs.
+func relative(root, path string) string {
+	if r, err := filepath.Rel(root, path); err == nil {
+		return r
+	}
+	return path
 }
 
 // link makes the folder data with a link demo to dir.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -43,7 +44,11 @@ func (s sample) path() string {
 	return "/demo/" + strings.Join(parts, "/")
 }
 
-const bigKey = "big-100MB.bin"
+const (
+	bigKey  = "big-100MB.bin"
+	pageKey = "page.html"
+	page    = "<!doctype html>\n<title>Yatagarasu</title>\n<h1>Three legs, one sun</h1>\n"
+)
 
 // seed stores the demo objects that are not there yet and returns them. dir is
 // where the server keeps the bucket's files.
@@ -53,17 +58,19 @@ func seed(ctx context.Context, s3 *s3server.Server, dir string) ([]sample, error
 		return nil, err
 	}
 	objects := []struct {
-		key  string
-		size int64
-		body func() io.Reader
+		key      string
+		size     int64
+		body     func() io.Reader
+		encoding string
 	}{
-		{"hello.txt", 0, text("Three legs, one sun, many buckets.\n")},
-		{"crow.png", 0, func() io.Reader { return bytes.NewReader(crow()) }},
-		{"data/feathers.json", 0, text(`{"name":"yatagarasu","legs":3,"feathers":["black","blacker"]}` + "\n")},
-		{"spaced name ü 日本.txt", 0, text("A key with spaces and non-ASCII characters.\n")},
+		{"hello.txt", 0, text("Three legs, one sun, many buckets.\n"), ""},
+		{"crow.png", 0, func() io.Reader { return bytes.NewReader(crow()) }, ""},
+		{"data/feathers.json", 0, text(`{"name":"yatagarasu","legs":3,"feathers":["black","blacker"]}` + "\n"), ""},
+		{"spaced name ü 日本.txt", 0, text("A key with spaces and non-ASCII characters.\n"), ""},
 		{bigKey, 100 << 20, func() io.Reader {
 			return io.LimitReader(rand.NewChaCha8([32]byte{'y', 'a', 't', 'a'}), 100<<20)
-		}},
+		}, ""},
+		{pageKey, 0, zipped(page), "gzip"},
 	}
 	var samples []sample
 	for _, o := range objects {
@@ -81,10 +88,13 @@ func seed(ctx context.Context, s3 *s3server.Server, dir string) ([]sample, error
 			if kind == "" {
 				kind = "application/octet-stream"
 			}
-			_, err := c.PutObject(ctx, bucket, o.key, o.body(), size, minio.PutObjectOptions{ContentType: kind, DisableMultipart: true, DisableContentSha256: true})
+			_, err := c.PutObject(ctx, bucket, o.key, o.body(), size, minio.PutObjectOptions{ContentType: kind, ContentEncoding: o.encoding, DisableMultipart: true, DisableContentSha256: true})
 			if err != nil {
 				return nil, fmt.Errorf("cannot store %s: %w", o.key, err)
 			}
+		}
+		if o.key == pageKey {
+			continue // tried apart
 		}
 		s, err := sampleOf(ctx, dir, o.key)
 		if err != nil {
@@ -93,6 +103,24 @@ func seed(ctx context.Context, s3 *s3server.Server, dir string) ([]sample, error
 		samples = append(samples, s)
 	}
 	return samples, nil
+}
+
+// cacheRequests returns the same request twice: the second answer comes from memory.
+func cacheRequests() []request {
+	twice := request{method: "GET", path: "/demo/" + pageKey, note: "a compressed page, readable: X-Cache: MISS", status: 200, holds: page, cache: "MISS", compressed: true}
+	again := twice
+	again.note, again.cache = "the same from memory: X-Cache: HIT, with an Age", "HIT"
+	return []request{twice, again}
+}
+
+func zipped(s string) func() io.Reader {
+	return func() io.Reader {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		io.WriteString(w, s)
+		w.Close()
+		return &b
+	}
 }
 
 func text(s string) func() io.Reader {

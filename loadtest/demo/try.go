@@ -19,12 +19,16 @@ type request struct {
 	status       int
 	sum          string // SHA-256 of the body; empty: any
 	holds        string // what the body contains
+	cache        string // X-Cache; empty: any
+	compressed   bool   // the client says that it can decompress, and does
 }
 
 // line returns the curl line.
 func (r request) line(base string) string {
 	url := "'" + base + r.path + "'"
 	switch {
+	case r.compressed:
+		return "curl -si --compressed " + url
 	case r.name != "":
 		return "curl -si -H '" + r.name + ": " + r.value + "' " + url
 	case r.method == http.MethodHead:
@@ -103,6 +107,8 @@ func try(ctx context.Context, out io.Writer, base string, list []request) error 
 			return fmt.Errorf("%s: cannot read the body: %w", what, err)
 		case r.StatusCode != want.status:
 			return fmt.Errorf("%s: status %d, want %d", what, r.StatusCode, want.status)
+		case want.cache != "" && r.Header.Get("X-Cache") != want.cache:
+			return fmt.Errorf("%s: X-Cache is %q, want %s", what, r.Header.Get("X-Cache"), want.cache)
 		case want.sum != "" && sum != want.sum:
 			return fmt.Errorf("%s: %d bytes with sum %s, want %s", what, n, sum, want.sum)
 		case !strings.Contains(body.String(), want.holds):

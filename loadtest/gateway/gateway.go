@@ -1,5 +1,5 @@
-// Package gateway runs bin/yatagarasu as a child process, with
-// config.example.yaml, for the demo and for measurements.
+// Package gateway runs bin/yatagarasu as a child process, for the demo and for
+// measurements.
 package gateway
 
 import (
@@ -26,9 +26,10 @@ type Gateway struct {
 	URL string // base URL, without a trailing slash
 }
 
-// Start starts the gateway before the S3 server at endpoint and waits until it
-// is ready. port is on 127.0.0.1, another one if it is taken; 0: a free one.
-func Start(ctx context.Context, endpoint string, port int, out io.Writer, flags ...string) (*Gateway, error) {
+// Start starts the gateway with a configuration file, config.example.yaml if that
+// is empty, before the S3 server at endpoint, and waits until it is ready. port is
+// on 127.0.0.1, another one if it is taken; 0: a free one.
+func Start(ctx context.Context, config, endpoint string, port int, out io.Writer, flags ...string) (*Gateway, error) {
 	binary, err := process.Find("yatagarasu")
 	if err != nil {
 		return nil, err
@@ -41,9 +42,12 @@ func Start(ctx context.Context, endpoint string, port int, out io.Writer, flags 
 		return nil, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	args := append([]string{"-config", filepath.Join(root, "config.example.yaml")}, flags...)
+	if config == "" {
+		config = filepath.Join(root, "config.example.yaml")
+	}
+	args := append([]string{"-config", config, "-listen.address", address}, flags...)
 	p, err := process.Start(binary, args, []string{
-		"YATAGARASU_ENDPOINT=" + endpoint, "YATAGARASU_ADDRESS=" + address,
+		"YATAGARASU_ENDPOINT=" + endpoint,
 		"YATAGARASU_ACCESS_KEY=" + AccessKey, "YATAGARASU_SECRET_KEY=" + SecretKey,
 	}, out)
 	if err != nil {

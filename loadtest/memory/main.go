@@ -68,7 +68,7 @@ func run(large int64, clients int) error {
 
 // measure starts a gateway, downloads key n times at once and prints the peak.
 func measure(ctx context.Context, endpoint, what, key string, size int64, n int, bound int64) error {
-	gw, err := gateway.Start(ctx, endpoint, 0, io.Discard)
+	gw, err := gateway.Start(ctx, "", endpoint, 0, io.Discard)
 	if err != nil {
 		return err
 	}

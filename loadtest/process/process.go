@@ -27,16 +27,26 @@ type Process struct {
 // Start starts binary with args, and env beside this process's environment. out
 // receives what it writes; nil: only the end is kept, for Output.
 func Start(binary string, args, env []string, out io.Writer) (*Process, error) {
-	p := &Process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), env...)
+	return StartCommand(cmd, out)
+}
+
+// StartCommand is Start for a command that is more than a program and its arguments. A
+// cmd.Stdout stays: out and Output then have what the process writes to stderr alone.
+func StartCommand(cmd *exec.Cmd, out io.Writer) (*Process, error) {
+	p := &Process{cmd: cmd, done: make(chan struct{})}
 	var w io.Writer = &p.tail
 	if out != nil {
 		w = io.MultiWriter(w, out)
 	}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
+	p.cmd.Stderr = w
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = w
+	}
 	p.cmd.SysProcAttr = childAttributes()
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start %s: %w", binary, err)
+		return nil, fmt.Errorf("cannot start %s: %w", cmd.Path, err)
 	}
 	go func() { // ends with the process
 		p.cmd.Wait()
@@ -50,6 +60,10 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode returns what the process ended with, -1 after a signal. Call it once Done
+// is closed.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
 // Output returns the end of what the process wrote.
 func (p *Process) Output() string { return p.tail.String() }
@@ -69,6 +83,12 @@ func (p *Process) Stop(grace time.Duration) error {
 // Kill ends the process at once and waits for its end.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// KillGroup is Kill for a process that has children of its own: they end with it.
+func (p *Process) KillGroup() {
+	syscall.Kill(-p.Pid(), syscall.SIGKILL) // it leads a group of its own
 	<-p.done
 }
 

@@ -1,7 +1,11 @@
 package process
 
 import (
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +33,20 @@ func TestStop(t *testing.T) {
 	}
 }
 
+func TestStdoutOfItsOwn(t *testing.T) {
+	var own, out strings.Builder
+	cmd := exec.Command("/bin/sh", "-c", "echo result; echo trouble >&2")
+	cmd.Stdout = &own
+	p, err := StartCommand(cmd, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if own.String() != "result\n" || out.String() != "trouble\n" || p.Output() != "trouble" {
+		t.Errorf("stdout %q, out %q, output %q", own.String(), out.String(), p.Output())
+	}
+}
+
 func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	p, err := Start("/bin/sh", []string{"-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"}, nil, nil)
 	if err != nil {
@@ -52,6 +70,19 @@ func TestWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestExitCode(t *testing.T) {
+	for script, want := range map[string]int{"exit 0": 0, "exit 99": 99, "kill -9 $$": -1} {
+		p, err := Start("/bin/sh", []string{"-c", script}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+		if got := p.ExitCode(); got != want {
+			t.Errorf("%s: %d, want %d", script, got, want)
+		}
+	}
+}
+
 func TestFreePortAvoidsATakenOne(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,4 +93,29 @@ func TestFreePortAvoidsATakenOne(t *testing.T) {
 	if port, err := FreePort(taken); err != nil || port == taken {
 		t.Errorf("port %d, %v", port, err)
 	}
+}
+
+func TestKillGroupEndsChildren(t *testing.T) {
+	p, err := Start("/bin/sh", []string{"-c", "sleep 60 & echo $!; wait"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := 0
+	for deadline := time.Now().Add(5 * time.Second); child == 0; time.Sleep(time.Millisecond) {
+		if child, err = strconv.Atoi(p.Output()); err != nil && time.Now().After(deadline) {
+			t.Fatalf("output %q", p.Output())
+		}
+	}
+	p.KillGroup()
+	for deadline := time.Now().Add(5 * time.Second); !gone(child); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the child lives on")
+		}
+	}
+}
+
+// gone tells whether a process has ended, whether or not somebody asked how.
+func gone(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(status), ") Z ")
 }

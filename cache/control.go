@@ -1,0 +1,224 @@
+package cache
+
+import "bytes"
+
+// MaxSeconds is what longer times count as, RFC 9111 section 1.2.2.
+const MaxSeconds = 1 << 31
+
+// Control is what Cache-Control says, in a response (RFC 9111 section 5.2.2, RFC
+// 5861, RFC 8246) or in a request (RFC 9111 section 5.2.1). Times are in seconds,
+// at most MaxSeconds; -1: absent.
+//
+// The zero value is not one without directives: all its times are 0. Reset makes
+// that. A Control may be copied.
+type Control struct {
+	NoStore         bool // in a request: do not store the response; nothing here heeds that
+	NoCache         bool // with or without a list of fields
+	Private         bool // with or without a list of fields
+	Public          bool
+	MustRevalidate  bool
+	ProxyRevalidate bool
+	Immutable       bool // has no effect here: it speaks to those who revalidate what is fresh
+	NoTransform     bool
+	OnlyIfCached    bool
+
+	MaxAge               int64
+	SMaxAge              int64
+	StaleWhileRevalidate int64
+	StaleIfError         int64 // heeded in responses only
+	MinFresh             int64
+	MaxStale             int64 // MaxSeconds: any staleness
+}
+
+// Reset makes c one without any directive.
+func (c *Control) Reset() {
+	*c = Control{MaxAge: -1, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1, MinFresh: -1, MaxStale: -1}
+}
+
+// ParseControl adds the value of one Cache-Control line to dst, which Reset has
+// prepared; it keeps nothing of value. Call it once for each line: they are one
+// list (RFC 9110 section 5.3).
+//
+// Names are in any case and unknown ones are ignored (RFC 9111 section 5.2). What
+// is malformed makes for less caching, never more: a time that is none, or that
+// another one of the same name contradicts, is 0 (section 4.2.1), min-fresh then
+// MaxSeconds; a directive with a surplus argument stands; with a list of fields,
+// no-cache and private mean all of the response; a quote that is not closed quotes
+// nothing.
+//
+// Hot path: zero allocations, guarded by TestControlAllocs.
+func ParseControl(dst *Control, value []byte) {
+	for len(value) > 0 {
+		var element []byte
+		element, value = cutElement(value)
+		name, arg, hasArg := cutDirective(element)
+		dst.set(name, arg, hasArg)
+	}
+}
+
+// ParsePragma adds the value of a request's Pragma line to dst, as RFC 7234
+// section 5.4 has it. Call it only for a request without Cache-Control, which
+// Pragma gives way to. RFC 9111 only deprecates the field.
+//
+// Hot path: zero allocations, guarded by TestControlAllocs.
+func ParsePragma(dst *Control, value []byte) {
+	for len(value) > 0 {
+		var element []byte
+		element, value = cutElement(value)
+		if name, _, _ := cutDirective(element); bytes.EqualFold(name, []byte("no-cache")) {
+			dst.NoCache = true
+		}
+	}
+}
+
+// cutElement takes one element from the front of a list. A comma within a quoted
+// argument is part of the element.
+func cutElement(v []byte) (element, rest []byte) {
+	end := indexOrEnd(v, 0, ',')
+	if eq := bytes.IndexByte(v[:end], '='); eq >= 0 && eq+1 < len(v) && v[eq+1] == '"' {
+		if n := quotedLength(v[eq+1:]); n > 0 {
+			end = indexOrEnd(v, eq+1+n, ',')
+		}
+	}
+	if end == len(v) {
+		return v, nil
+	}
+	return v[:end], v[end+1:]
+}
+
+// indexOrEnd returns where c is in v, from the index from on; len(v) if nowhere.
+func indexOrEnd(v []byte, from int, c byte) int {
+	if i := bytes.IndexByte(v[from:], c); i >= 0 {
+		return from + i
+	}
+	return len(v)
+}
+
+// quotedLength returns the length of the quoted string, RFC 9110 section 5.6.4,
+// that v begins with; 0 if it does not end.
+func quotedLength(v []byte) int {
+	for i := 1; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// cutDirective splits an element into a name and an argument, the latter without
+// its quotes. Other things behind the name are an argument that is no number.
+func cutDirective(element []byte) (name, arg []byte, hasArg bool) {
+	element = trimOWS(element)
+	n := 0
+	for n < len(element) && tokenBytes[element[n]] {
+		n++
+	}
+	name, arg = element[:n], element[n:]
+	if len(arg) == 0 {
+		return name, nil, false
+	}
+	if arg[0] != '=' {
+		return name, arg, true
+	}
+	arg = arg[1:]
+	if len(arg) > 0 && arg[0] == '"' && quotedLength(arg) == len(arg) {
+		arg = arg[1 : len(arg)-1]
+	}
+	return name, arg, true
+}
+
+// tokenBytes are the bytes of a token, RFC 9110 section 5.6.2.
+var tokenBytes = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
+			bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), byte(c)) >= 0
+	}
+	return t
+}()
+
+func (c *Control) set(name, arg []byte, hasArg bool) {
+	var buf [nameLength]byte
+	switch string(lower(&buf, name)) {
+	case "no-store":
+		c.NoStore = true
+	case "no-cache":
+		c.NoCache = true
+	case "private":
+		c.Private = true
+	case "public":
+		c.Public = true
+	case "must-revalidate":
+		c.MustRevalidate = true
+	case "proxy-revalidate":
+		c.ProxyRevalidate = true
+	case "immutable":
+		c.Immutable = true
+	case "no-transform":
+		c.NoTransform = true
+	case "only-if-cached":
+		c.OnlyIfCached = true
+	case "max-age":
+		setSeconds(&c.MaxAge, arg, 0)
+	case "s-maxage":
+		setSeconds(&c.SMaxAge, arg, 0)
+	case "stale-while-revalidate":
+		setSeconds(&c.StaleWhileRevalidate, arg, 0)
+	case "stale-if-error":
+		setSeconds(&c.StaleIfError, arg, 0)
+	case "min-fresh":
+		setSeconds(&c.MinFresh, arg, MaxSeconds)
+	case "max-stale":
+		if !hasArg {
+			arg = []byte("2147483648")
+		}
+		setSeconds(&c.MaxStale, arg, 0)
+	}
+}
+
+// setSeconds sets dst to the time in arg. worst is what stands for no time, and
+// for two different ones.
+func setSeconds(dst *int64, arg []byte, worst int64) {
+	n, ok := parseSeconds(arg)
+	if !ok || *dst >= 0 && *dst != n {
+		n = worst
+	}
+	*dst = n
+}
+
+// parseSeconds parses delta-seconds, RFC 9111 section 1.2.2.
+func parseSeconds(b []byte) (n int64, ok bool) {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = min(n*10+int64(c-'0'), MaxSeconds)
+	}
+	return n, len(b) > 0
+}
+
+// nameLength is the length of the longest name of a directive or field that is
+// known here.
+const nameLength = len("stale-while-revalidate")
+
+// lower returns name in lower case, in buf; nothing if it is too long to be known.
+func lower(buf *[nameLength]byte, name []byte) []byte {
+	if len(name) > len(buf) {
+		return nil
+	}
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	return buf[:len(name)]
+}
+
+// trimOWS returns b without the optional whitespace around it, RFC 9110 section
+// 5.6.3.
+func trimOWS(b []byte) []byte {
+	return bytes.Trim(b, " \t")
+}

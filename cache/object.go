@@ -1,0 +1,132 @@
+package cache
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Object is one cached response.
+//
+// Its creator fills the fields in and hands it to [Cache.Put], which takes
+// ownership: from then on neither the fields nor the bytes they refer to may
+// change, and any number of goroutines may read them for as long as they like,
+// also after the object left the cache. Nothing recycles its memory: it is
+// ordinary garbage once the cache and all readers let go.
+//
+// The cache keeps the freshness for its user and does not act on it.
+type Object struct {
+	// Key is the full key, built by [AppendKey]. Two requests share an object
+	// if and only if their keys are equal.
+	Key []byte
+	// Group is the scope of purges and of statistics: the name of a route.
+	Group string
+	// Header is the serialised header block, which the cache does not look into.
+	Header []byte
+	// Body is the whole body.
+	Body []byte
+	// Tags are names that [Cache.PurgeTag] finds the object by.
+	Tags []string
+
+	ETag         string // as sent, with quotes; may share memory with Header
+	LastModified string // as sent; may share memory with Header
+
+	// Freshness says for how long the object may be served.
+	Freshness Freshness
+
+	Status   int
+	Modified int64 // LastModified in Unix seconds; 0: none
+
+	// Marker says that the object stands for one that is not stored: purges drop it
+	// without counting it.
+	Marker bool
+
+	purged atomic.Pointer[time.Time] // when a soft purge marked it; nil: none did
+	own    atomic.Int64              // see uses
+	shared *atomic.Int64             // the original's own, in a clone; nil: own
+}
+
+// Stale reports whether a soft purge marked o: it must be revalidated before
+// use, whatever Freshness says. It may be called at any time.
+func (o *Object) Stale() bool { return o.purged.Load() != nil }
+
+// FreshnessAt returns o's Freshness as it counts at now: where a soft purge marked o, its
+// lifetime ended then, and what may be served stale counts from there. A clock that was
+// set back makes nothing fresh again. It may be called at any time.
+func (o *Object) FreshnessAt(now time.Time) *Freshness {
+	purged := o.purged.Load()
+	if purged == nil {
+		return &o.Freshness
+	}
+	return o.Freshness.ended(*purged).ended(now)
+}
+
+// Clone returns an object with the same fields, which share their bytes with o,
+// and without o's mark of a soft purge. It is what [Cache.Replace] needs after a
+// 304: clone, set what changed, replace.
+func (o *Object) Clone() *Object {
+	return &Object{
+		Key: o.Key, Group: o.Group, Header: o.Header, Body: o.Body, Tags: o.Tags,
+		ETag: o.ETag, LastModified: o.LastModified,
+		Freshness: o.Freshness, Status: o.Status, Modified: o.Modified, Marker: o.Marker,
+		shared: o.uses(),
+	}
+}
+
+const (
+	objectBytes = int64(unsafe.Sizeof(Object{}))
+	stringBytes = int64(unsafe.Sizeof(""))
+)
+
+// Size returns the bytes of memory that o takes while cached: every allocation
+// rounded up as the runtime does, what the runtime spends on it, and the cache's
+// bookkeeping. It is an upper
+// estimate where fields share memory or where Go packs small strings together;
+// Group, which is shared by all objects of a route, is not counted. Slices count
+// by their capacity, which is what they keep alive.
+func (o *Object) Size() int64 {
+	n := bookkeepingBytes + allocated(objectBytes) +
+		allocated(int64(cap(o.Key))) + allocated(int64(cap(o.Header))) + allocated(int64(cap(o.Body))) +
+		allocated(int64(len(o.ETag))) + allocated(int64(len(o.LastModified))) +
+		allocated(int64(cap(o.Tags))*stringBytes)
+	if o.shared != nil {
+		n += allocated(objectBytes) + allocated(int64(cap(o.Header))) // the original, which stays for its count
+	}
+	for _, tag := range o.Tags {
+		n += allocated(int64(len(tag)))
+	}
+	return n + n/runtimeShare
+}
+
+// runtimeShare is the part of the heap that the runtime spends on it beside: bitmaps,
+// spans, what it marks with.
+const runtimeShare = 32
+
+// sizeClasses are the sizes in bytes that the runtime allocates small objects
+// in: runtime/sizeclasses.go. In another version of Go they may differ: that
+// makes Size a little less exact.
+var sizeClasses = [...]int64{
+	0, 8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256,
+	288, 320, 352, 384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280,
+	1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144,
+	6528, 6784, 6912, 8192, 9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432,
+	19072, 20480, 21760, 24576, 27264, 28672, 32768,
+}
+
+const pageBytes = 8 << 10 // what the runtime rounds larger objects up to
+
+// allocated returns the memory that an allocation of n bytes takes.
+func allocated(n int64) int64 {
+	if n > sizeClasses[len(sizeClasses)-1] {
+		return (n + pageBytes - 1) / pageBytes * pageBytes
+	}
+	lo, hi := 0, len(sizeClasses)-1
+	for lo < hi {
+		if mid := (lo + hi) / 2; sizeClasses[mid] < n {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return sizeClasses[lo]
+}

@@ -1,0 +1,152 @@
+package cache
+
+import (
+	"bytes"
+	"hash/maphash"
+	"slices"
+	"time"
+)
+
+// A purge visits every entry, a few at a time, and lets go of the shard's lock
+// in between, so that hits are hardly held up. It covers all objects of its
+// group that were stored when it began and not replaced since; of those stored
+// while it runs it may cover some. Objects that are being fetched then, and
+// stored later, are the business of [Cache.Epoch].
+//
+// A soft purge marks the objects instead of dropping them, with the time at which it
+// began; see [Object.FreshnessAt].
+
+// What a purge does before it lets go of a lock, in units of what looking at an
+// entry costs; the others read and write memory all over.
+const (
+	purgeBudget = 128
+	matchCost   = 8
+	dropCost    = 32
+)
+
+// PurgeGroup drops all objects of a group, or marks them, and returns how many.
+func (c *Cache) PurgeGroup(group string, soft bool) int {
+	return c.purge(group, soft, func(*Object) bool { return true })
+}
+
+// PurgePrefix drops the objects of a group whose key has a first part that
+// begins with prefix, or marks them, and returns how many. See [AppendKey].
+func (c *Cache) PurgePrefix(group string, prefix []byte, soft bool) int {
+	return c.purge(group, soft, func(o *Object) bool { return firstPartHasPrefix(o.Key, prefix) })
+}
+
+// PurgeTag drops the objects of a group that have a tag, or marks them, and
+// returns how many.
+func (c *Cache) PurgeTag(group, tag string, soft bool) int {
+	return c.purge(group, soft, func(o *Object) bool { return slices.Contains(o.Tags, tag) })
+}
+
+// PurgeKey drops the objects of a group whose key has the first part name, or
+// marks them, and returns how many. It visits one shard alone.
+func (c *Cache) PurgeKey(group string, name []byte, soft bool) int {
+	place, ok := c.groups.find(group)
+	if !ok {
+		return 0
+	}
+	hash := maphash.Bytes(c.seed, name)
+	c.groups.at(place).names[hash%nameEpochs].Add(1)
+	return c.purgeShard(c.shardOf(hash), place, c.markOf(soft), func(o *Object) bool {
+		first, ok := firstPart(o.Key)
+		return ok && bytes.Equal(first, name)
+	})
+}
+
+// Epoch returns a number that grows with each purge of key's group, and of its first
+// part, for [Cache.PutSince]. Purges of a few others make it grow, too.
+func (c *Cache) Epoch(group string, key []byte) uint64 {
+	return c.groups.at(c.groups.place(group)).epoch(c.nameHash(key))
+}
+
+// Outdate makes the epoch of a group grow without a purge: what is being fetched for it
+// is not stored, and what is stored stays.
+func (c *Cache) Outdate(group string) {
+	if place, ok := c.groups.find(group); ok {
+		c.groups.at(place).purges.Add(1)
+	}
+}
+
+func (c *Cache) purge(group string, soft bool, match func(*Object) bool) int {
+	place, ok := c.groups.find(group)
+	if !ok {
+		return 0
+	}
+	// Before any lock is taken: who stores an object under a lock that the purge
+	// has already held sees it.
+	c.groups.at(place).purges.Add(1)
+	total, mark := 0, c.markOf(soft)
+	for n := range c.shards {
+		total += c.purgeShard(n, place, mark, match)
+	}
+	return total
+}
+
+// markOf returns what a purge that begins now marks objects with; nil: it drops them.
+func (c *Cache) markOf(soft bool) *time.Time {
+	if !soft {
+		return nil
+	}
+	now := c.opts.Now()
+	return &now
+}
+
+func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Object) bool) (total int) {
+	for last, more := uint32(root), true; more; more = last != root {
+		var purged int
+		last, purged = c.purgeSome(n, last+1, group, mark, match)
+		total += purged
+	}
+	return total
+}
+
+// purgeSome purges entries of shard n from slot on, as many as one holding of
+// the lock allows. It returns the slot of the last that it looked at, or root at
+// the end.
+func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (last uint32, purged int) {
+	s := &c.shards[n]
+	var freed int64
+	dropped := 0
+	s.mu.Lock()
+	last = root
+	for budget := purgeBudget; slot < s.slots; slot++ {
+		if budget <= 0 {
+			last = slot - 1
+			break
+		}
+		budget--
+		e := s.at(slot)
+		if e.obj == nil || e.group != group {
+			continue
+		}
+		budget -= matchCost
+		if !match(e.obj) {
+			continue
+		}
+		if !e.obj.Marker {
+			purged++
+		}
+		if mark != nil {
+			e.obj.purged.CompareAndSwap(nil, mark) // a second one begins no window anew
+			continue
+		}
+		budget -= dropCost
+		gone := s.removeLocked(slot)
+		c.leave(gone.obj)
+		freed += gone.size
+		dropped++
+	}
+	s.purged += uint64(purged)
+	if freed > 0 {
+		c.publishLocked(n)
+	}
+	s.mu.Unlock()
+	if freed > 0 {
+		c.forget(group, dropped, freed)
+		c.bytes.Add(-freed)
+	}
+	return last, purged
+}

@@ -1,0 +1,81 @@
+package cache
+
+import "runtime"
+
+// room is what a Put has freed for itself: bytes of objects that it evicted,
+// which stay counted, so that no other Put can take them while it frees more. A
+// large object would otherwise make room for many small ones and never find
+// enough for itself.
+type room struct{ bytes int64 }
+
+// reserve takes n bytes from r, and what r lacks from the budget; or nothing,
+// where they are not left. What n is below zero goes to r.
+func (c *Cache) reserve(n int64, r *room) bool {
+	for n > r.bytes {
+		used := c.bytes.Load()
+		if used+n-r.bytes > c.opts.MaxBytes {
+			return false
+		}
+		if c.bytes.CompareAndSwap(used, used+n-r.bytes) {
+			r.bytes = n
+		}
+	}
+	r.bytes -= n
+	return true
+}
+
+// release gives back what r holds.
+func (c *Cache) release(r *room) {
+	c.bytes.Add(-r.bytes)
+	r.bytes = 0
+}
+
+// evict drops the object that was used longest ago, adds its bytes to r and
+// returns true. If the key of that object is asked for more often than asked,
+// evict leaves it, makes it the newest and returns false. Equally old objects
+// are taken from shard n on, so that no shard is emptied before the others.
+func (c *Cache) evict(n, asked int, r *room) bool {
+	n = c.oldestShard(n)
+	if n < 0 {
+		// All bytes belong to objects that are just being stored, or are room of
+		// others, which may wait for ours.
+		c.release(r)
+		runtime.Gosched()
+		return true
+	}
+	s := &c.shards[n]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := s.at(root).prev
+	if slot == root {
+		return true
+	}
+	if s.policy.frequency(s.at(slot).hash) > asked {
+		// The next one meets another: were it the same until its count is halved,
+		// what is newly popular could not get past it.
+		s.touchLocked(slot, c.tick.Load())
+		c.publishLocked(n)
+		return false
+	}
+	gone := s.removeLocked(slot)
+	c.leave(gone.obj)
+	c.publishLocked(n)
+	s.evictions++
+	s.evictedBytes += uint64(gone.size)
+	c.forget(gone.group, 1, gone.size)
+	r.bytes += gone.size
+	return true
+}
+
+// oldestShard returns the number of the shard whose oldest entry is older than
+// that of any other, the first from n on; -1: there are no entries.
+func (c *Cache) oldestShard(n int) int {
+	best, age := -1, uint64(none)
+	for i := range c.oldest {
+		i = (n + i) & (len(c.oldest) - 1)
+		if a := c.oldest[i].Load(); a < age {
+			best, age = i, a
+		}
+	}
+	return best
+}

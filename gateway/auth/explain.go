@@ -1,0 +1,191 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Explain says step by step what Authorize makes of q. With a token it is taken
+// as what the first source carries, whatever q carries. line is given a word and
+// what there is to say; neither has the token or a key in it.
+//
+// No network is used: with a jwks_url a signature that one of its keys may bear out
+// stays unchecked, and Allowed then holds for a token that anybody may have made.
+func (p *Policy) Explain(q *Request, token string, line func(name, text string)) (r Reason, unchecked bool) {
+	at := p.setFor(q.Key)
+	if at > 0 {
+		line("auth rule", p.sets[at].path)
+	}
+	if p.sets[at].public {
+		line("auth", "not asked for: the rule has enabled: false")
+		return Allowed, false
+	}
+	raw, source := []byte(token), 0
+	if token == "" {
+		if raw, r, source = findToken(p.sources, q); r != Allowed {
+			if source >= 0 {
+				line("source", p.sources[source].String())
+			} else {
+				var names []string
+				for i := range p.sources {
+					names = append(names, p.sources[i].String())
+				}
+				line("sources", strings.Join(names, ", then "))
+			}
+			return p.explained(r, line), false
+		}
+	}
+	line("source", p.sources[source].String())
+	r, unchecked = p.explainToken(raw, at, q, line)
+	if r == Allowed && unchecked {
+		line("auth", "allowed if the signature holds, and refused if not: all claim rules hold")
+		return r, true
+	}
+	return p.explained(r, line), false
+}
+
+func (p *Policy) explained(r Reason, line func(name, text string)) Reason {
+	text := reasons[r].text
+	if name := r.String(); name != "" {
+		text = name + ": " + text
+	}
+	line("auth", text)
+	return r
+}
+
+// explainToken explains a token; unchecked tells that its signature was not looked at.
+func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, text string)) (r Reason, unchecked bool) {
+	w := new(workspace)
+	if r := w.token.parse(raw); r != Allowed {
+		return r, false
+	}
+	line("header", fmt.Sprintf("alg %q, kid %q", w.token.alg, w.token.kid))
+	if r, unchecked = p.verifier.explain(w, line); r != Allowed {
+		return r, false
+	}
+	return p.explainClaims(w, at, q, line), unchecked
+}
+
+// explain says which key bears out the signature of w.token, or why none does. That
+// is unchecked where only a key that is not fetched could.
+func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason, unchecked bool) {
+	ring := v.ring.Load()
+	k, r, known := ring.verify(w)
+	if r == Allowed {
+		line("signed by", k.name)
+		return r, false
+	}
+	remote := v.config.JWKSURL != "" && !known
+	if remote && v.set.mayHave(w.token.alg) {
+		line("signature", "not checked: the keys of "+v.set.name+" are not fetched for an explanation")
+		return Allowed, true
+	}
+	for i := range ring.keys {
+		line("verifies", ring.keys[i].name)
+	}
+	if remote {
+		line("verifies", "the keys of "+v.set.name+", but for no such \"alg\"")
+		if r == KeyUnknown {
+			r = AlgorithmRefused
+		}
+	}
+	return r, false
+}
+
+// explainClaims explains the claims of a token whose signature holds.
+func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name, text string)) Reason {
+	v := p.verifier
+	if w.claims.decode(w.token.claims) != nil {
+		return ClaimsMalformed
+	}
+	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
+		if i := w.claims.member(0, name); i != 0 {
+			line(name, w.claims.describe(i))
+		}
+	}
+	if _, r := v.registered(&w.claims, q.Now.UnixNano()); r != Allowed {
+		switch r {
+		case IssuerRefused:
+			line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
+		case AudienceRefused:
+			line("wants", "aud "+strings.Join(v.config.Audience, " or "))
+		}
+		return r
+	}
+	if !p.sets[0].explain(&w.claims, q, line) {
+		return ClaimRefused
+	}
+	if at > 0 && !p.sets[at].explain(&w.claims, q, line) {
+		return PathClaimRefused
+	}
+	return Allowed
+}
+
+// explain says for each rule whether it holds, and reports whether all do.
+func (s *ruleSet) explain(d *document, q *Request, line func(name, text string)) bool {
+	all := true
+	for i := range s.rules {
+		r := &s.rules[i]
+		claim, is := value{}, "absent"
+		if at := d.find(r.Name); at != 0 {
+			claim, is = d.value(at), d.describe(at)
+		}
+		verdict := "holds"
+		if !r.holds(&claim, q) {
+			verdict, all = "fails", false
+		}
+		line("rule", fmt.Sprintf("%s: %s %s %s; the claim is %s", verdict, r.Name, r.Operator, r.wants(q), is))
+	}
+	return all
+}
+
+// wants describes what r compares with, values of the request filled in.
+func (r *rule) wants(q *Request) string {
+	switch {
+	case r.pattern != nil:
+		return fmt.Sprintf("%q", r.Value)
+	case len(r.operands) == 0:
+		return ""
+	}
+	var list []string
+	for i := range r.operands {
+		o := &r.operands[i]
+		switch {
+		case o.kind != kindString:
+			list = append(list, o.text)
+		default:
+			if text, ok := o.appendString(nil, q); ok {
+				list = append(list, fmt.Sprintf("%q", text))
+			} else {
+				list = append(list, "(a segment that the key lacks)")
+			}
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// describe shows the value at i, shortened, a date as one.
+func (d *document) describe(i int) string {
+	const most = 80
+	n := &d.nodes[i]
+	switch n.kind {
+	case kindString:
+		return fmt.Sprintf("%.*q", most, n.text)
+	case kindArray:
+		var items []string
+		for j := i + 1; j < n.end && len(items) < 10; j = d.nodes[j].end {
+			items = append(items, d.describe(j))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case kindObject:
+		return "an object"
+	}
+	switch string(n.name) {
+	case "exp", "nbf", "iat":
+		if t, _, ok := d.date(string(n.name), false); ok && n.kind == kindNumber {
+			return fmt.Sprintf("%s (%s)", n.text, time.Unix(0, t).UTC().Format(time.RFC3339))
+		}
+	}
+	return fmt.Sprintf("%.*s", most, n.text)
+}

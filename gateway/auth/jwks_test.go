@@ -1,0 +1,592 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"yatagarasu/gateway/config"
+)
+
+// keyServer is an endpoint with a JWK set that a test changes.
+type keyServer struct {
+	*httptest.Server
+	mu      sync.Mutex // guards the following fields
+	answer  http.HandlerFunc
+	fetches int
+}
+
+func startKeyServer(t *testing.T, answer http.HandlerFunc) *keyServer {
+	t.Helper()
+	s := &keyServer{answer: answer}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.fetches++
+		answer := s.answer
+		s.mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *keyServer) set(answer http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
+}
+
+func (s *keyServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetches
+}
+
+func text(s string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s) }
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// keySetOf returns a JWK set of these keys, by kid; each names its algorithm.
+func keySetOf(t testing.TB, keys map[string]crypto.Signer) string {
+	t.Helper()
+	var set jose.JSONWebKeySet
+	for kid, k := range keys {
+		algorithm := "RS256"
+		switch k := k.Public().(type) {
+		case *ecdsa.PublicKey:
+			algorithm = "ES256"
+		case ed25519.PublicKey:
+			algorithm = "EdDSA"
+			_ = k
+		}
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.Public(), KeyID: kid, Algorithm: algorithm, Use: "sig"})
+	}
+	data, err := json.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// remotePolicy is one with the keys of a URL, started; what was fetched is
+// reported to the test's log.
+func remotePolicy(t *testing.T, url string, o Options, more ...string) *Policy {
+	t.Helper()
+	p, err := tryRemotePolicy(t, url, o, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func tryRemotePolicy(t *testing.T, url string, o Options, more ...string) (*Policy, error) {
+	t.Helper()
+	a := loadAuth(t, "jwt:\n  jwks_url: "+url+"\n"+indent(strings.Join(more, "\n"), "  "))
+	v, err := NewVerifier(a.JWT, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Start(); err != nil {
+		return nil, err
+	}
+	t.Cleanup(v.Close)
+	return NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20)), nil
+}
+
+func TestKeySetRotation(t *testing.T) {
+	one, two := ecKey(t), ecKey(t)
+	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": one})))
+	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
+	first, second := request(signedBy(t, "ES256", one, "one"), "x"), request(signedBy(t, "ES256", two, "two"), "x")
+	if v := p.Authorize(first); v.Reason != Allowed {
+		t.Fatal(v.Reason)
+	}
+	if v := p.Authorize(second); v.Reason != KeyUnknown {
+		t.Errorf("a key that is not published: %q", v.Reason)
+	}
+	s.set(text(keySetOf(t, map[string]crypto.Signer{"one": one, "two": two})))
+	if v := p.Authorize(second); v.Reason != Allowed {
+		t.Errorf("a key published since: %q", v.Reason)
+	}
+	if v := p.Authorize(first); v.Reason != Allowed {
+		t.Errorf("the old key beside the new one: %q", v.Reason)
+	}
+	// A withdrawn key: verdicts remembered under it are gone with it.
+	s.set(text(keySetOf(t, map[string]crypto.Signer{"two": two})))
+	third := request(signedBy(t, "ES256", ecKey(t), "three"), "x")
+	if v := p.Authorize(third); v.Reason != KeyUnknown {
+		t.Errorf("a third key: %q", v.Reason)
+	}
+	if v := p.Authorize(first); v.Reason != KeyUnknown {
+		t.Errorf("a withdrawn key: %q", v.Reason)
+	}
+	if v := p.Authorize(second); v.Reason != Allowed {
+		t.Errorf("the key that is left: %q", v.Reason)
+	}
+}
+
+// A key set without kids, and tokens without: the right key is found, and a new
+// one fetched.
+func TestKeySetWithoutIDs(t *testing.T) {
+	one, two, three := ecKey(t), ecKey(t), ecKey(t)
+	set := func(keys ...*ecdsa.PrivateKey) http.HandlerFunc {
+		var list []string
+		for _, k := range keys {
+			raw, err := json.Marshal(jose.JSONWebKey{Key: k.Public()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, string(raw))
+		}
+		return text(`{"keys":[` + strings.Join(list, ",") + `]}`)
+	}
+	s := startKeyServer(t, set(one, two))
+	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
+	for _, k := range []*ecdsa.PrivateKey{one, two} {
+		for _, kid := range []string{"", "some"} {
+			if v := p.Authorize(request(signedBy(t, "ES256", k, kid), "x")); v.Reason != Allowed {
+				t.Errorf("kid %q: %q", kid, v.Reason)
+			}
+		}
+	}
+	s.set(set(three))
+	if v := p.Authorize(request(signedBy(t, "ES256", three, ""), "x")); v.Reason != Allowed {
+		t.Errorf("a key published since: %q", v.Reason)
+	}
+}
+
+// TestKeySetRotationUnderLoad rotates every 100 ms while 200 requests a second are
+// signed with the newest published key.
+func TestKeySetRotationUnderLoad(t *testing.T) {
+	keys := map[string]crypto.Signer{"k0": ecKey(t)}
+	s := startKeyServer(t, text(keySetOf(t, keys)))
+	p := remotePolicy(t, s.URL, Options{EarlyEvery: 10 * time.Millisecond, WaitAtMost: time.Minute})
+	var current atomic.Value // of string
+	current.Store(signedBy(t, "ES256", keys["k0"], "k0"))
+
+	rotations := 10
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 1; i <= rotations; i++ {
+			time.Sleep(100 * time.Millisecond)
+			kid := fmt.Sprintf("k%d", i)
+			keys[kid] = ecKey(t)
+			delete(keys, fmt.Sprintf("k%d", i-2)) // the last two are published
+			s.set(text(keySetOf(t, keys)))
+			current.Store(signedBy(t, "ES256", keys[kid], kid))
+		}
+	}()
+	var wrong, asked atomic.Int64
+	var wg sync.WaitGroup
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+load:
+	for {
+		select {
+		case <-done:
+			break load
+		case <-tick.C:
+		}
+		wg.Go(func() {
+			q := request(current.Load().(string), "x")
+			asked.Add(1)
+			if v := p.Authorize(q); v.Reason != Allowed {
+				wrong.Add(1)
+				t.Logf("refused: %q", v.Reason)
+			}
+		})
+	}
+	wg.Wait()
+	if wrong.Load() > 0 || asked.Load() < 100 {
+		t.Errorf("%d of %d answers are wrong", wrong.Load(), asked.Load())
+	}
+	t.Logf("%d requests, %d rotations, %d fetches", asked.Load(), rotations, s.count())
+}
+
+// T36: unknown kids cause a bounded number of fetches.
+func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
+	k := ecKey(t)
+	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, EarlyBurst: 3, WaitAtMost: time.Minute})
+	good := request(signedBy(t, "ES256", k, "one"), "x")
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for j := i; j < 10_000; j += 64 {
+				tok := handmade(fmt.Sprintf(`{"alg":"ES256","kid":"unknown-%d"}`, j), claimsAt(""))
+				if v := p.Authorize(request(tok, "x")); v.Reason != KeyUnknown {
+					t.Errorf("%q", v.Reason)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if v := p.Authorize(good); v.Reason != Allowed {
+		t.Errorf("meanwhile: %q", v.Reason)
+	}
+	if n := s.count(); n != 1+3 {
+		t.Errorf("%d fetches, want one at start and three", n)
+	}
+}
+
+// Tokens wait for a fetch only where that can help, and never for long: a test that
+// waits in vain here hangs.
+func TestWaitingForAKeySet(t *testing.T) {
+	k := ecKey(t)
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	unknown := func() *Request { return request(signedBy(t, "ES256", k, "unknown"), "x") }
+	start := func(t *testing.T, o Options, more ...string) (*keyServer, *Policy) {
+		s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+		o.FetchTimeout, o.RetryAfter = time.Hour, time.Hour
+		return s, remotePolicy(t, s.URL, o, more...)
+	}
+	t.Run("an algorithm that no key of the set can have", func(t *testing.T) {
+		for _, more := range [][]string{nil, {"algorithm: ES256"}} {
+			s, p := start(t, Options{WaitAtMost: time.Hour}, more...)
+			s.set(hang)
+			algs := []string{"none", "HS256", "HS512", "es256", "RSA-OAEP", ""}
+			if more != nil {
+				algs = append(algs, "ES384", "RS256")
+			}
+			for _, alg := range algs {
+				if r := p.Authorize(request(handmade(fmt.Sprintf(`{"alg":%q}`, alg), claimsAt("")), "x")).Reason; r != AlgorithmRefused {
+					t.Errorf("%q: %q", alg, r)
+				}
+			}
+			if n := s.count(); n != 1 {
+				t.Errorf("%d fetches, want the first alone", n)
+			}
+		}
+	})
+	t.Run("an endpoint that hangs", func(t *testing.T) {
+		s, p := start(t, Options{WaitAtMost: 50 * time.Millisecond})
+		s.set(hang)
+		for range 3 {
+			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
+				t.Errorf("%q", r)
+			}
+		}
+	})
+	t.Run("an endpoint that failed and hangs then", func(t *testing.T) {
+		s, p := start(t, Options{WaitAtMost: time.Hour})
+		for _, answer := range []http.HandlerFunc{status(503), hang, hang} {
+			s.set(answer)
+			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
+				t.Errorf("%q", r)
+			}
+		}
+	})
+}
+
+// Without a first copy, only what it could bear out is answered 503.
+func TestWithoutAFirstCopy(t *testing.T) {
+	s := startKeyServer(t, status(503))
+	p := remotePolicy(t, s.URL, Options{RetryAfter: time.Hour}, "jwks_optional: true", "keys: [{kid: hs, algorithm: HS256, secret: "+secret+"}]")
+	badSignature := handmade(`{"alg":"HS256","kid":"hs"}`, claimsAt(""))
+	badSignature = badSignature[:strings.LastIndexByte(badSignature, '.')+1] + b64(strings.Repeat("z", 32))
+	for _, c := range []struct {
+		name, token string
+		want        Reason
+	}{
+		{"configured key", handmade(`{"alg":"HS256","kid":"hs"}`, claimsAt("")), Allowed},
+		{"configured key, bad signature", badSignature, SignatureInvalid},
+		{"configured key, another algorithm", handmade(`{"alg":"HS512","kid":"hs"}`, claimsAt("")), AlgorithmRefused},
+		{"T34 none", handmade(`{"alg":"none"}`, claimsAt("")), AlgorithmRefused},
+		{"HS256 under an unknown kid", handmade(`{"alg":"HS256","kid":"other"}`, claimsAt("")), KeyUnknown},
+		{"perhaps a key of the set", signedBy(t, "ES256", ecKey(t), "one"), KeysUnavailable},
+		{"perhaps a key of the set, no kid", signedBy(t, "ES256", ecKey(t), ""), KeysUnavailable},
+	} {
+		if r := p.Authorize(request(c.token, "x")).Reason; r != c.want {
+			t.Errorf("%s: %q, want %q", c.name, r, c.want)
+		}
+	}
+}
+
+// The last good copy stays in use, whatever the endpoint does.
+func TestKeySetKeepsLastGoodCopy(t *testing.T) {
+	k := ecKey(t)
+	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	var mu sync.Mutex
+	var problems []string
+	p := remotePolicy(t, s.URL, Options{RefreshEvery: 5 * time.Millisecond, RetryAfter: time.Millisecond, FetchTimeout: 50 * time.Millisecond, OnFetch: func(_ string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+	}})
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := request(signedBy(t, "ES256", k, "one"), "x")
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		says   string
+	}{
+		"500": {status(500), "status 500"},
+		"404": {status(404), "status 404"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://other.example.com/", http.StatusFound)
+		}, "redirects"},
+		"no JSON":        {text("<html>"), "no JSON object"},
+		"empty":          {text(""), "no JSON object"},
+		"no keys":        {text(`{"keys":[]}`), "no key"},
+		"secrets":        {text(`{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}`), "no public key"},
+		"a weak key":     {text(keySetOf(t, map[string]crypto.Signer{"one": weak})), "fewer than 2048 bits"},
+		"for encryption": {text(strings.Replace(keySetOf(t, map[string]crypto.Signer{"one": k}), `"sig"`, `"enc"`, 1)), "not for signatures"},
+		"too large":      {text(strings.Repeat(" ", maxKeySetSize+1)), "larger than 1 MiB"},
+		"too many":       {text(`{"keys":[` + strings.Repeat("{},", 200) + `{}]}`), "more than 200 keys"},
+		"silent":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
+		"drips": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, "deadline exceeded"},
+		"connection lost": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+	} {
+		mu.Lock()
+		problems = nil
+		mu.Unlock()
+		s.set(c.answer)
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			all := strings.Join(problems, "\n")
+			mu.Unlock()
+			if strings.Contains(all, c.says) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: no fetch says %q, but\n%s", name, c.says, all)
+			}
+		}
+		p.cache = NewTokenCache(0, 0)
+		if v := p.Authorize(good); v.Reason != Allowed {
+			t.Errorf("%s: %q", name, v.Reason)
+		}
+	}
+}
+
+func TestKeySetAtStart(t *testing.T) {
+	down := startKeyServer(t, status(503))
+	if _, err := tryRemotePolicy(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || !strings.Contains(err.Error(), "status 503") || strings.Contains(err.Error(), "secret-in-query") {
+		t.Errorf("without a first copy: %v", err)
+	}
+	k := ecKey(t)
+	q := request(signedBy(t, "ES256", k, "one"), "x")
+	p := remotePolicy(t, down.URL, Options{RetryAfter: time.Millisecond}, "jwks_optional: true")
+	if v := p.Authorize(q); v.Reason != KeysUnavailable || v.Reason.Answer() != Unavailable {
+		t.Errorf("before there is a copy: %q", v.Reason)
+	}
+	down.set(text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	for deadline := time.Now().Add(10 * time.Second); p.Authorize(q).Reason != Allowed; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the first copy never comes")
+		}
+	}
+	// Nobody listens, and the error does not repeat the URL's query.
+	down.Close()
+	if _, err := tryRemotePolicy(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || strings.Contains(err.Error(), "secret-in-query") {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+func TestKeySetFile(t *testing.T) {
+	one, two := ecKey(t), ecKey(t)
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write := func(keys map[string]crypto.Signer) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(keySetOf(t, keys)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(map[string]crypto.Signer{"one": one})
+	a := loadAuth(t, "jwt: {jwks_file: "+file+"}")
+	v, err := NewVerifier(a.JWT, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPolicy(a, "files", v, NewTokenCache(0, 0))
+	if r := p.Authorize(request(signedBy(t, "ES256", one, "one"), "x")).Reason; r != Allowed {
+		t.Errorf("before start: %q", r)
+	}
+	// Not started, nothing waits for a fetch that nobody makes.
+	if r := p.Authorize(request(signedBy(t, "ES256", two, "two"), "x")).Reason; r != KeyUnknown {
+		t.Errorf("before start: %q", r)
+	}
+	if err := v.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	write(map[string]crypto.Signer{"two": two})
+	if r := p.Authorize(request(signedBy(t, "ES256", two, "two"), "x")).Reason; r != Allowed {
+		t.Errorf("after it changed: %q", r)
+	}
+	if err := os.WriteFile(file, []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewVerifier(a.JWT, Options{}); err == nil || !strings.Contains(err.Error(), "no public key") {
+		t.Errorf("a file without a key to use: %v", err)
+	}
+}
+
+func TestParseKeySet(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk := func(k jose.JSONWebKey) string {
+		data, err := json.Marshal(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	ec := ecKey(t)
+	plainRSA := jwk(jose.JSONWebKey{Key: rsaKey.Public()})
+	for _, c := range []struct {
+		name, key, algorithm string
+		want                 string // its algorithm
+		problem              string
+	}{
+		{"RSA with its algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "PS384"}), "", "PS384", ""},
+		{"RSA without algorithm", plainRSA, "", "", "names no algorithm; configure jwt.algorithm"},
+		{"RSA without algorithm, configured", plainRSA, "RS256", "RS256", ""},
+		{"RSA with another algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RS512"}), "RS256", "", "not for RS256"},
+		{"RSA for an HS algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "HS256"}), "", "", "does not fit"},
+		{"RSA for encryption by its algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RSA-OAEP"}), "", "", "cannot use"},
+		{"EC without algorithm", jwk(jose.JSONWebKey{Key: ec.Public()}), "", "ES256", ""},
+		{"EC with another curve's", jwk(jose.JSONWebKey{Key: ec.Public(), Algorithm: "ES384"}), "", "", "does not fit"},
+		{"EC, configured for RSA", jwk(jose.JSONWebKey{Key: ec.Public()}), "RS256", "", "not for RS256"},
+		{"private", jwk(jose.JSONWebKey{Key: ec}), "", "", "no public key"},
+		{"secret", `{"kty":"oct","k":"AAAA","alg":"HS256"}`, "", "", "no public key"},
+		{"secret, configured", `{"kty":"oct","k":"AAAA"}`, "RS256", "", "no public key"},
+		{"for encryption", jwk(jose.JSONWebKey{Key: ec.Public(), Use: "enc"}), "", "", "not for signatures"},
+		{"for verifying", strings.Replace(jwk(jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["verify"],`, 1), "", "ES256", ""},
+		{"for other operations", strings.Replace(jwk(jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["deriveKey"],`, 1), "", "", "not for signatures"},
+		{"point off the curve", `{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}`, "", "", "no JWK"},
+		{"unknown type", `{"kty":"XYZ"}`, "", "", "no JWK"},
+		{"no object", `1`, "", "", "no JWK"},
+		{"null", `null`, "", "", "no JWK"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// Beside a good one, a bad one does not matter.
+			good := jwk(jose.JSONWebKey{Key: ec.Public(), KeyID: "good"})
+			algorithm := c.algorithm
+			if algorithm == "RS256" {
+				good = jwk(jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "good"})
+			}
+			keys, err := parseKeySet([]byte(`{"keys":[`+good+`,`+c.key+`]}`), algorithm)
+			if err != nil || len(keys) == 0 || keys[0].id != "good" || (len(keys) == 2) != (c.problem == "") {
+				t.Errorf("beside a good one: %v, %v", keys, err)
+			}
+			keys, err = parseKeySet([]byte(`{"keys":[`+c.key+`]}`), algorithm)
+			switch {
+			case c.problem != "":
+				if err == nil || !strings.Contains(err.Error(), c.problem) {
+					t.Errorf("got %v, %v", keys, err)
+				}
+			case err != nil || len(keys) != 1 || keys[0].algorithm != c.want:
+				t.Errorf("got %v, %v", keys, err)
+			}
+		})
+	}
+}
+
+// More keys than are tried are told of; those that a token names work all the same.
+func TestCrowdedKeySet(t *testing.T) {
+	keys := make(map[string]crypto.Signer)
+	for i := range config.MaxKeysTried + 1 {
+		keys[fmt.Sprint("k", i)] = ecKey(t)
+	}
+	s := startKeyServer(t, text(keySetOf(t, keys)))
+	var told []string
+	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { told = append(told, name+" "+algorithm) }})
+	if len(told) != 1 || told[0] != s.URL+" ES256" {
+		t.Errorf("told %q", told)
+	}
+	for kid, k := range keys {
+		if r := p.Authorize(request(signedBy(t, "ES256", k.(*ecdsa.PrivateKey), kid), "x")).Reason; r != Allowed {
+			t.Errorf("%s: %q", kid, r)
+		}
+	}
+}
+
+// Starting and closing leaves no goroutine, and lets go of those who wait.
+func TestKeySetClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	k := ecKey(t)
+	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	a := loadAuth(t, "jwt: {jwks_url: "+s.URL+"}")
+	v, err := NewVerifier(a.JWT, Options{FetchTimeout: time.Minute, WaitAtMost: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 100)
+	s.set(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() })
+	p := NewPolicy(a, "files", v, NewTokenCache(0, 0))
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if r := p.Authorize(request(signedBy(t, "ES256", k, "two"), "x")).Reason; r != KeyUnknown {
+				t.Errorf("%q", r)
+			}
+		})
+	}
+	<-asked
+	v.Close()
+	wg.Wait()
+	v.Close() // again is fine
+	s.Close()
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+	}
+}
+
+func TestKeyProblems(t *testing.T) {
+	if _, err := newKey("k", "", "HS256", nil, nil); err == nil {
+		t.Error("a key without a secret")
+	}
+	if _, err := newKey("k", "", "RS256", nil, "text"); err == nil || !strings.Contains(err.Error(), "not supported") {
+		t.Error(err)
+	}
+	if _, err := NewVerifier(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
+		t.Error("a key without anything")
+	}
+}

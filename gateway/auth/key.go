@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"strings"
+
+	"github.com/cristalhq/jwt/v5"
+
+	"yatagarasu/gateway/config"
+)
+
+// key verifies signatures of one algorithm. Configuration fixes the algorithm,
+// never a token.
+type key struct {
+	id        string // "kid"; empty: the key is for tokens whose kid names no other
+	algorithm string
+	verifier  jwt.Verifier
+	name      string // where it comes from, for people
+}
+
+// newKey returns the key for a secret or a public key that fits algorithm.
+func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) (key, error) {
+	k := key{id: id, algorithm: algorithm, name: name}
+	var err error
+	alg := jwt.Algorithm(algorithm)
+	switch public := public.(type) {
+	case nil:
+		k.verifier, err = jwt.NewVerifierHS(alg, secret)
+	case *rsa.PublicKey:
+		if strings.HasPrefix(algorithm, "PS") {
+			k.verifier, err = jwt.NewVerifierPS(alg, public)
+		} else {
+			k.verifier, err = jwt.NewVerifierRS(alg, public)
+		}
+	case *ecdsa.PublicKey:
+		k.verifier, err = jwt.NewVerifierES(alg, public)
+	case ed25519.PublicKey:
+		k.verifier, err = jwt.NewVerifierEdDSA(public)
+	default:
+		err = fmt.Errorf("keys of type %T are not supported", public)
+	}
+	if err != nil {
+		return key{}, fmt.Errorf("cannot use %s for %s: %w", name, algorithm, err)
+	}
+	return k, nil
+}
+
+// configuredKeys returns the keys that the configuration holds itself.
+func configuredKeys(c *config.JWT) ([]key, error) {
+	var keys []key
+	for i := range c.Keys {
+		k := &c.Keys[i]
+		name := fmt.Sprintf("key %d (%s", i, k.Algorithm)
+		if k.ID != "" {
+			name += fmt.Sprintf(", kid %q", k.ID)
+		}
+		if k.PublicKeyFile != "" {
+			name += ", " + k.PublicKeyFile
+		}
+		compiled, err := newKey(name+")", k.ID, k.Algorithm, []byte(k.Secret.Reveal()), k.Public)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, compiled)
+	}
+	return keys, nil
+}
+
+// keyring is the keys of a verifier at one time. It never changes.
+type keyring struct {
+	keys    []key
+	version uint64 // differs between keyrings with different keys
+	fetched bool   // the key set, if there is one, is among them
+}
+
+// candidates appends to dst the keys that a token may have been signed with: those
+// that its kid names, known then, else those without an id; without a kid, all. Of
+// these, the ones for its algorithm. why tells why there are none.
+func (r *keyring) candidates(dst []*key, alg, kid []byte) (keys []*key, known bool, why Reason) {
+	if len(kid) > 0 {
+		for i := range r.keys {
+			known = known || r.keys[i].id == string(kid)
+		}
+	}
+	any := false
+	for i := range r.keys {
+		k := &r.keys[i]
+		if known && k.id != string(kid) || !known && len(kid) > 0 && k.id != "" {
+			continue
+		}
+		any = true
+		if k.algorithm == string(alg) && len(dst) < config.MaxKeysTried {
+			dst = append(dst, k)
+		}
+	}
+	switch {
+	case len(dst) > 0:
+		return dst, known, Allowed
+	case any:
+		return dst, known, AlgorithmRefused
+	}
+	return dst, known, KeyUnknown
+}
+
+// crowded returns an algorithm for which r has more keys than are tried with a token
+// that does not name one; empty if there is none.
+func (r *keyring) crowded() string {
+	count := make(map[string]int)
+	for i := range r.keys {
+		a := r.keys[i].algorithm
+		if count[a]++; count[a] > config.MaxKeysTried {
+			return a
+		}
+	}
+	return ""
+}
+
+// soleAlgorithm returns the one algorithm that a public key can be for; empty if
+// there are several.
+func soleAlgorithm(public crypto.PublicKey) string {
+	switch public := public.(type) {
+	case *ecdsa.PublicKey:
+		switch public.Curve {
+		case elliptic.P256():
+			return "ES256"
+		case elliptic.P384():
+			return "ES384"
+		case elliptic.P521():
+			return "ES512"
+		}
+	case ed25519.PublicKey:
+		return "EdDSA"
+	}
+	return ""
+}

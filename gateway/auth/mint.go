@@ -1,0 +1,97 @@
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cristalhq/jwt/v5"
+)
+
+// Mint returns a token for development: signed with the first secret that the
+// policy verifies with, valid from now for lifetime, with claims, which are JSON
+// by name, over "sub": "dev". Where the policy wants an issuer or an audience,
+// the first one is filled in.
+//
+// notes tell what was filled in and which claim rules the token will not pass.
+// Without a secret there is an error: private keys do not belong on a gateway.
+func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime time.Duration) (token string, notes []string, err error) {
+	c := p.verifier.config
+	secret := slices.IndexFunc(p.verifier.keys, func(k key) bool { return strings.HasPrefix(k.algorithm, "HS") })
+	if secret < 0 {
+		return "", nil, errors.New("no key of the bucket is a secret (HS256, HS384 or HS512); ask the issuer of its tokens for one")
+	}
+	k := &p.verifier.keys[secret]
+	all := map[string]json.RawMessage{
+		"sub": json.RawMessage(`"dev"`),
+		"iat": fmt.Append(nil, now.Unix()),
+		"exp": fmt.Append(nil, now.Add(lifetime).Unix()),
+	}
+	fill := func(name string, accepted []string) {
+		if _, ok := claims[name]; !ok && len(accepted) > 0 {
+			text, _ := json.Marshal(accepted[0]) // a string can always be encoded
+			all[name] = text
+			notes = append(notes, fmt.Sprintf("%s is %s, which the configuration wants", name, text))
+		}
+	}
+	fill("iss", c.Issuer)
+	fill("aud", c.Audience)
+	maps.Copy(all, claims)
+	body, err := json.Marshal(all)
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot encode the claims: %w", err)
+	}
+	signer, err := jwt.NewSignerHS(jwt.Algorithm(k.algorithm), []byte(c.Keys[secret].Secret.Reveal()))
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
+	}
+	var options []jwt.BuilderOption
+	if k.id != "" {
+		options = append(options, jwt.WithKeyID(k.id))
+	}
+	signed, err := jwt.NewBuilder(signer, options...).Build(body)
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
+	}
+	return signed.String(), append(notes, p.shortcomings(signed.Bytes(), now)...), nil
+}
+
+// shortcomings says what of the policy a token will not pass, as far as that does
+// not depend on the request.
+func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
+	w := new(workspace)
+	if r := w.token.parse(raw); r != Allowed {
+		return []string{"the gateway will refuse it: " + reasons[r].text}
+	}
+	if w.claims.decode(w.token.claims) != nil {
+		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
+	}
+	if _, r := p.verifier.registered(&w.claims, now.UnixNano()); r != Allowed {
+		notes = append(notes, "the gateway will refuse it: "+reasons[r].text)
+	}
+	for i := range p.sets {
+		set := &p.sets[i]
+		below := ""
+		if set.path != "" {
+			below = " below " + set.path
+		}
+		for j := range set.rules {
+			r := &set.rules[j]
+			claim := value{}
+			if at := w.claims.find(r.Name); at != 0 {
+				claim = w.claims.value(at)
+			}
+			switch {
+			case r.dynamic && claim.kind == kindNull:
+				notes = append(notes, fmt.Sprintf("a claim rule%s compares %s with the request; add -claim %s=VALUE", below, r.Name, r.Name))
+			case !r.dynamic && !r.holds(&claim, new(Request)):
+				notes = append(notes, fmt.Sprintf("a claim rule%s will refuse it: %s %s %s; add -claim %s=VALUE", below, r.Name, r.Operator, r.wants(new(Request)), r.Name))
+			}
+		}
+	}
+	return notes
+}

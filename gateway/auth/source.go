@@ -1,0 +1,181 @@
+package auth
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/config"
+)
+
+// presence is what a source carries.
+type presence uint8
+
+const (
+	absent presence = iota
+	present
+	malformed // something that stands for a token, but is none
+	twice
+)
+
+// source is one place of a request that may carry the token.
+type source struct {
+	config.TokenSource
+	find   func(s *source, q *Request) ([]byte, presence)
+	scheme string // Prefix without the spaces at its end
+	spaces int    // how many those are
+	single bool   // a second such header was refused with the request's head
+}
+
+// sourceTypes has the function of each type of source. A new type is a row here
+// and its name in the configuration.
+var sourceTypes = [...]struct {
+	name string
+	find func(s *source, q *Request) ([]byte, presence)
+}{
+	{config.SourceBearer, fromHeader}, // compiled to the header it is
+	{config.SourceHeader, fromHeader},
+	{config.SourceQuery, fromQuery},
+	{config.SourceCookie, fromCookie},
+}
+
+func newSource(c config.TokenSource) source {
+	s := source{TokenSource: c}
+	for _, t := range sourceTypes {
+		if t.name == c.Type {
+			s.find = t.find
+		}
+	}
+	if s.find == nil {
+		panic("BUG: token source type was not validated: " + c.Type)
+	}
+	if c.Type == config.SourceBearer {
+		s.Name, s.Prefix = fasthttp.HeaderAuthorization, "Bearer "
+	}
+	s.single = strings.EqualFold(s.Name, fasthttp.HeaderAuthorization)
+	s.scheme = s.Prefix
+	for len(s.scheme) > 0 && s.scheme[len(s.scheme)-1] == ' ' {
+		s.scheme = s.scheme[:len(s.scheme)-1]
+		s.spaces++
+	}
+	return s
+}
+
+// String describes s for people.
+func (s *source) String() string {
+	switch s.Type {
+	case config.SourceBearer:
+		return "bearer (Authorization: Bearer TOKEN)"
+	case config.SourceHeader:
+		return "header (" + s.Name + ": " + s.Prefix + "TOKEN)"
+	}
+	return s.Type + " (" + s.Name + "=TOKEN)"
+}
+
+// fromHeader finds a token in a header. A scheme that does not match, in whatever
+// case, is absent: the header is somebody else's. One that matches without the
+// token following it in the one right form is malformed. An empty header is
+// absent, as is an empty parameter or cookie.
+func fromHeader(s *source, q *Request) ([]byte, presence) {
+	// An empty one counts as one of several: what sees the last one sees another.
+	if !s.single && len(q.Header.PeekAll(s.Name)) > 1 {
+		return nil, twice
+	}
+	v := q.Header.Peek(s.Name)
+	if len(v) == 0 {
+		return nil, absent
+	}
+	if len(v) < len(s.scheme) || !bytes.EqualFold(v[:len(s.scheme)], []byte(s.scheme)) {
+		return nil, absent
+	}
+	v = v[len(s.scheme):]
+	if s.spaces == 0 {
+		return v, present
+	}
+	switch {
+	case len(v) == 0:
+		return nil, absent // the scheme alone
+	case isTokenByte(v[0]):
+		return nil, absent // a longer scheme
+	case len(v) <= s.spaces:
+		return nil, malformed
+	}
+	for _, c := range v[:s.spaces] {
+		if c != ' ' {
+			return nil, malformed
+		}
+	}
+	return v[s.spaces:], present
+}
+
+// isTokenByte reports whether c may be in a scheme (RFC 9110, 5.6.2).
+func isTokenByte(c byte) bool {
+	return c > ' ' && c < 0x7f && bytes.IndexByte([]byte(`"(),/:;<=>?@[\]{}`), c) < 0
+}
+
+// fromQuery finds a token in the raw query. Neither name nor value is decoded:
+// nothing in a token needs to be escaped. An empty one counts, as in fromHeader.
+func fromQuery(s *source, q *Request) (found []byte, p presence) {
+	seen := false
+	for rest := q.Query; len(rest) > 0; {
+		var param []byte
+		param, rest, _ = bytes.Cut(rest, []byte("&"))
+		name, value, _ := bytes.Cut(param, []byte("="))
+		if string(name) != s.Name {
+			continue
+		}
+		if seen {
+			return nil, twice
+		}
+		seen = true
+		if len(value) > 0 {
+			found, p = value, present
+		}
+	}
+	return found, p
+}
+
+// fromCookie finds a token in the Cookie header (RFC 6265, 4.2). An empty one counts, as
+// in fromHeader.
+func fromCookie(s *source, q *Request) (found []byte, p presence) {
+	seen := false
+	for _, rest := range q.Header.PeekAll(fasthttp.HeaderCookie) {
+		for len(rest) > 0 {
+			var pair []byte
+			pair, rest, _ = bytes.Cut(rest, []byte(";"))
+			name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
+			if string(name) != s.Name {
+				continue
+			}
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			if seen {
+				return nil, twice
+			}
+			seen = true
+			if len(value) > 0 {
+				found, p = value, present
+			}
+		}
+	}
+	return found, p
+}
+
+// findToken returns the token of the first source that carries one, and which
+// source that is; -1 if none does.
+func findToken(sources []source, q *Request) (token []byte, r Reason, at int) {
+	for i := range sources {
+		token, p := sources[i].find(&sources[i], q)
+		switch p {
+		case present:
+			return token, Allowed, i
+		case malformed:
+			return nil, TokenMalformed, i
+		case twice:
+			return nil, TokenTwice, i
+		}
+	}
+	return nil, TokenMissing, -1
+}

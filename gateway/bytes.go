@@ -1,0 +1,11 @@
+package gateway
+
+import "unsafe"
+
+// stringBytes returns the bytes of s, which must not be changed. They are valid as
+// long as s.
+func stringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// bytesString returns b as a string, which is valid until b changes: for calls that do
+// not keep it.
+func bytesString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

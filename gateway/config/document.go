@@ -1,0 +1,228 @@
+package config
+
+import (
+	"encoding/json"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Document is a configuration for people to read: in the words of the file,
+// defaults included, durations and sizes with units, and *** in the place of each
+// secret. It encodes as a JSON object with its keys in order.
+type Document []member
+
+type member struct {
+	key   string
+	value any // what encodes as JSON
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d Document) MarshalJSON() ([]byte, error) {
+	b := []byte("{")
+	for i, m := range d {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, m.key), ':')
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, value...)
+	}
+	return append(b, '}'), nil
+}
+
+// Document returns what c says. The gateway would read it as it reads the file,
+// were it not for the secrets.
+func (c *Config) Document() Document {
+	return documenter{c}.object(reflect.ValueOf(c).Elem())
+}
+
+// documentKeys has the keys of those fields that the file calls otherwise than by
+// the field's name in lower case; empty: it does not have them. A field that is not
+// here needs nothing done.
+var documentKeys = map[string]string{
+	"JWT.Sources": "token_sources", "JWT.JWKSURL": "jwks_url", "JWT.JWKSFile": "jwks_file", "JWT.JWKSAlgorithm": "algorithm", "JWT.JWKSOptional": "jwks_optional",
+	"Key.ID": "kid", "Key.Public": "", "Claim.Name": "claim", "Cache.OwnBudget": "",
+	"Replica.CAFile": "ca_file", "Credentials.RoleARN": "role_arn", "Credentials.ExternalID": "external_id", "S3.FailoverOn404": "failover_on_404", "Hedge.Enabled": "",
+}
+
+// documenter makes the document of a configuration.
+type documenter struct{ config *Config }
+
+// object returns the document of a struct.
+func (d documenter) object(v reflect.Value) Document {
+	doc := Document{}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := v.Type().Name() + "." + field.Name
+		key, ok := documentKeys[name]
+		if !ok {
+			key = keyOf(field.Name)
+		}
+		if key == "" || d.implied(v, name) {
+			continue
+		}
+		if rates, ok := v.Field(i).Interface().(Rates); ok {
+			doc = append(doc, rates.members()...)
+			continue
+		}
+		value := d.value(v.Field(i))
+		if name == "Hedge.After" && v.Field(i).Int() == 0 {
+			value = p95
+		}
+		if text, ok := value.(string); ok {
+			value = partlyMasked(name, text)
+		}
+		if value != nil {
+			doc = append(doc, member{key, value})
+		}
+	}
+	return doc
+}
+
+// implied tells whether a field, named with its struct, says nothing where it is.
+func (d documenter) implied(v reflect.Value, name string) bool {
+	switch name {
+	case "Auth.JWT": // the bucket has none of its own
+		return v.FieldByName("JWT").Interface().(*JWT) == d.config.JWT
+	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share
+		return v.Addr().Interface().(*Cache) != d.config.Cache && !v.FieldByName("OwnBudget").Bool()
+	case "JWT.JWKSOptional":
+		return v.FieldByName("JWKSURL").Len() == 0
+	case "S3.FailoverOn404":
+		return v.FieldByName("Replicas").Len() == 0
+	case "S3.Credentials", "Replica.Credentials":
+		return v.Type() == reflect.TypeFor[Replica]() || v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
+	case "Credentials.Duration":
+		return v.FieldByName("Duration").Int() == 0
+	case "S3.Hedge":
+		return !v.FieldByName("Hedge").FieldByName("Enabled").Bool()
+	case "Breaker.FailureRate", "Breaker.Consecutive", "Breaker.Cooldown":
+		return !v.FieldByName("Enabled").Bool()
+	}
+	return false
+}
+
+// partlyMasked returns what is shown of a text that is no secret, but may hold one.
+func partlyMasked(name, text string) string {
+	switch name {
+	case "S3.AccessKey", "Replica.AccessKey": // its end tells which one it is
+		if len(text) < 16 {
+			return masked
+		}
+		return masked + text[len(text)-4:]
+	case "JWT.JWKSURL":
+		if address, _, ok := strings.Cut(text, "?"); ok {
+			return address + "?" + masked
+		}
+	}
+	return text
+}
+
+// value returns what stands for v; nil: nothing, for what is empty.
+func (d documenter) value(v reflect.Value) any {
+	switch value := v.Interface().(type) {
+	case Secret:
+		if value.Empty() {
+			return nil
+		}
+		return value
+	case time.Duration:
+		return value.String()
+	case Size:
+		return value.String()
+	case Percent:
+		return value.String()
+	case netip.Prefix:
+		return value.String()
+	case Template:
+		return value.String()
+	case json.Number:
+		return value
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		if doc := d.object(v); len(doc) > 0 {
+			return doc
+		}
+		return nil
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		if text := v.Elem(); v.Kind() == reflect.Interface && text.Kind() == reflect.String && text.Len() == 0 {
+			return "" // what a claim must be is not left out
+		}
+		return d.value(v.Elem())
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return nil
+		}
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = d.value(v.Index(i))
+		}
+		return list
+	case reflect.String:
+		if v.Len() == 0 {
+			return nil
+		}
+		return literal(v.String())
+	case reflect.Bool, reflect.Int, reflect.Float64:
+		return v.Interface()
+	}
+	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
+}
+
+// literal returns s as the file has to have it.
+func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
+
+// members returns the keys of a block of limits for r, without those that limit
+// nothing.
+func (r Rates) members() (list Document) {
+	for _, one := range []struct {
+		suffix string
+		Rate
+	}{{"", r.All}, {"_per_address", r.PerAddress}, {"_per_subject", r.PerSubject}} {
+		if one.Rate != (Rate{}) {
+			list = append(list, member{"requests_per_second" + one.suffix, one.PerSecond}, member{"burst" + one.suffix, one.Burst})
+		}
+	}
+	return list
+}
+
+// String returns t as it is written in the file.
+func (t Template) String() string {
+	var b strings.Builder
+	for _, p := range t {
+		switch p.Var {
+		case "":
+			b.WriteString(literal(p.Literal))
+		case "path":
+			b.WriteString("${path." + strconv.Itoa(p.Index) + "}")
+		default:
+			b.WriteString("${" + p.Var + "}")
+		}
+	}
+	return b.String()
+}
+
+// keyOf returns a field's name in the style of the file: MaxObjectSize is
+// max_object_size.
+func keyOf(name string) string {
+	var b strings.Builder
+	letters := []rune(name)
+	for i, c := range letters {
+		if i > 0 && unicode.IsUpper(c) && (!unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
+}

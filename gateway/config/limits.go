@@ -1,0 +1,208 @@
+package config
+
+import (
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Limits bound what clients may use of the gateway as a whole.
+type Limits struct {
+	// MaxConnections is how many client connections may be open. Default 65536.
+	MaxConnections int
+
+	// MaxConnectionsPerAddress is how many of them one client address, or one /64 of
+	// IPv6, may have. Default 0: no limit.
+	MaxConnectionsPerAddress int
+
+	// MaxInFlight is how many requests may be under way, counted until their
+	// bodies are sent. Default 0: no limit.
+	MaxInFlight int
+
+	// Rates bound the requests to all buckets together.
+	Rates Rates
+}
+
+// BucketLimits bound what clients may use of one bucket.
+type BucketLimits struct {
+	// MaxInFlight is how many requests may be under way, counted until their
+	// bodies are sent. Default 0: no limit.
+	MaxInFlight int
+
+	// Rates bound the requests to the bucket.
+	Rates Rates
+}
+
+// Rates bound how often clients may ask.
+type Rates struct {
+	// All is for all clients together, PerAddress for each client address (each
+	// /64 of IPv6), PerSubject for each subject of a valid token.
+	All, PerAddress, PerSubject Rate
+}
+
+// Rate is how often clients may ask. The zero value: no limit.
+type Rate struct {
+	// PerSecond is how often in the long run, from 0.001 to 1,000,000, to three
+	// decimals.
+	PerSecond float64
+
+	// Burst is how often at once after a pause. Default: as often as in a second,
+	// rounded up.
+	Burst int
+}
+
+// maxRate is gateway/limit.MaxPerSecond.
+const maxRate = 1_000_000
+
+func (d *decoder) limits(n *node) Limits {
+	o := d.object(n, "server.limits")
+	l := Limits{
+		MaxConnections:           o.integer("max_connections", 65536, 1, maxCount),
+		MaxConnectionsPerAddress: o.integer("max_connections_per_address", 0, 0, maxCount),
+		MaxInFlight:              o.integer("max_in_flight", 0, 0, maxCount),
+		Rates:                    o.rates(),
+	}
+	if l.MaxConnectionsPerAddress > l.MaxConnections {
+		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
+	}
+	return l
+}
+
+func (d *decoder) bucketLimits(n *node, private bool) BucketLimits {
+	o := d.object(n, "buckets[].limits")
+	l := BucketLimits{MaxInFlight: o.integer("max_in_flight", 0, 0, maxCount), Rates: o.rates()}
+	if l.Rates.PerSubject != (Rate{}) && !private {
+		d.fail(o.get("requests_per_second_per_subject"), "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
+	}
+	return l
+}
+
+// checkSubjects reports a limit for subjects where no bucket asks for a token.
+func (d *decoder) checkSubjects(c *Config, server object) {
+	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
+		return
+	}
+	for i := range c.Buckets {
+		if c.Buckets[i].Auth.Enabled {
+			return
+		}
+	}
+	o := object{d: d, n: server.get("limits")}
+	d.fail(o.get("requests_per_second_per_subject"), "has no effect: no bucket asks for a token", "set auth.enabled: true on the private buckets, or remove it")
+}
+
+// rates decodes the keys of rates among those of a block of limits.
+func (o object) rates() Rates {
+	r := Rates{All: o.rate(""), PerAddress: o.rate("_per_address"), PerSubject: o.rate("_per_subject")}
+	for _, one := range []struct {
+		key string
+		Rate
+	}{{"requests_per_second_per_address", r.PerAddress}, {"requests_per_second_per_subject", r.PerSubject}} {
+		if r.All.PerSecond > 0 && one.PerSecond > r.All.PerSecond && one.Burst >= r.All.Burst {
+			o.d.fail(o.get(one.key), "has no effect: it is more than requests_per_second", "lower it, or raise requests_per_second")
+		}
+	}
+	return r
+}
+
+// rate decodes the keys of one rate, which end in suffix.
+func (o object) rate(suffix string) Rate {
+	key, burst := "requests_per_second"+suffix, "burst"+suffix
+	r := Rate{PerSecond: o.perSecond(key)}
+	r.Burst = o.integer(burst, int(math.Ceil(r.PerSecond)), 1, maxCount)
+	if r.PerSecond > 0 {
+		return r
+	}
+	if at := o.get(burst); at != nil && !o.has(key) && !o.misspells(key) {
+		o.d.fail(at, "has no effect without "+key, "add "+key+", or remove it")
+	}
+	return Rate{}
+}
+
+// perSecond returns the rate of key, 0 without one.
+func (o object) perSecond(key string) float64 {
+	n := o.get(key)
+	if n == nil {
+		return 0
+	}
+	const fix = "write a number from 0.001 to 1000000 with at most 3 decimals, such as 100 or 0.5, or 0 for no limit"
+	text, ok := o.d.scalar(n, kindNumber, fix)
+	if !ok {
+		return 0
+	}
+	_, decimals, _ := strings.Cut(text, ".")
+	if !isDecimal(text) || len(decimals) > 3 {
+		o.d.fail(n, "is no number in decimal notation with at most 3 decimals", fix)
+		return 0
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || v > maxRate {
+		o.d.fail(n, "is out of range", fix)
+		return 0
+	}
+	return v
+}
+
+// addresses decodes the lists of client addresses of a block.
+func (o object) addresses() (allow, deny []netip.Prefix) {
+	deny = o.networks("deny", func(netip.Prefix) string { return "" })
+	denied := make(map[netip.Prefix]bool)
+	for _, p := range deny {
+		denied[p] = true
+	}
+	allow = o.networks("allow", func(p netip.Prefix) string {
+		for bits := range p.Bits() + 1 {
+			if whole, err := p.Addr().Prefix(bits); err == nil && denied[whole] {
+				return "has no effect: deny refuses all of it"
+			}
+		}
+		return ""
+	})
+	return allow, deny
+}
+
+// networks decodes a list of distinct addresses and networks. check returns what
+// else is wrong with one.
+func (o object) networks(key string, check func(netip.Prefix) (problem string)) []netip.Prefix {
+	var list []netip.Prefix
+	seen := make(map[netip.Prefix]bool)
+	o.strings(key, func(n *node, text string, _ bool) {
+		p, problem := parseNetwork(text)
+		if problem != "" {
+			o.d.fail(n, problem, "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8")
+			return
+		}
+		problem = check(p)
+		if seen[p] {
+			problem = "is in the list twice"
+		}
+		if problem != "" {
+			o.d.fail(n, problem, "remove one of them")
+			return
+		}
+		seen[p] = true
+		list = append(list, p)
+	})
+	return list
+}
+
+// parseNetwork returns an address, as a prefix of full length, or a network.
+func parseNetwork(s string) (p netip.Prefix, problem string) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, "is neither an address nor a network"
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, "is neither an address nor a network"
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, "has bits of an address after the network part"
+	}
+	return p, ""
+}

@@ -1,0 +1,324 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/sign"
+)
+
+// doctorChecks are what is looked at of each origin, in this order.
+var doctorChecks = [...]string{"dns", "connect", "tls", "credentials", "clock", "bucket", "object"}
+
+// finding is what a check found.
+type finding struct {
+	result string // ok, FAIL, warn, or - where it was not looked at
+	reason string // typed, as in log and metrics
+	detail string // for people
+}
+
+// diagnosis is what was found of one origin.
+type diagnosis struct {
+	bucket   string
+	replica  *replica
+	findings [len(doctorChecks)]finding
+}
+
+// fixes say what to do about each reason.
+var fixes = map[string]string{
+	"dns":             "check the host in s3.endpoint, or the name server of this machine",
+	"connect":         "check the port in s3.endpoint, that the origin runs, and the firewalls in between",
+	"timeout":         "check firewalls and routes to the origin; if it is only slow, raise s3.timeouts",
+	"tls":             "set s3.ca_file to the authority of the origin's certificate, or write the name that is in it into s3.endpoint",
+	"credentials":     "check access_key and secret_key, or the source in s3.credentials",
+	"signature":       "check secret_key: it is not that of access_key",
+	"clock_skew":      "set the clock of this machine, best by NTP",
+	"no_such_bucket":  "check s3.bucket, and that s3.endpoint is the server that has it",
+	"access_denied":   "let the credential read the objects: allow s3:GetObject on them",
+	"redirect_region": "set s3.region to the bucket's region",
+	"no_such_key":     "name an object that exists with -key",
+	"slow_down":       "the origin is overloaded: ask its operator, or try again later",
+	"internal_error":  "the origin fails: look into its log",
+	"kms":             "let the credential use the key that the objects are encrypted with: allow kms:Decrypt",
+	"protocol":        "check that s3.endpoint is an S3 server, that its scheme (http or https) is right, and that no other program listens there",
+	"reset":           "check that s3.endpoint is an S3 server, that its scheme (http or https) is right, and that nothing in between closes the connection",
+	"truncated":       "look for what closes connections between here and the origin",
+	"object_archived": "restore the object from the archive, or name another with -key",
+	"not_looked_at":   "name an object to read with -key",
+	"bad_key":         "check s3.bucket and s3.endpoint",
+}
+
+// Doctor looks into everything between here and the objects of each bucket of the
+// configuration of o: names, connections, certificates, credentials, clocks, the bucket,
+// and an object, that of key if it is not empty, else one that the bucket lists. It
+// writes a table and what to do about each failure, and returns an exit code: 0 if all
+// is well.
+func Doctor(o *Options, key string, stdout, stderr io.Writer) int {
+	g, err := inspect(o)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	gen := g.generation.Load()
+	defer gen.close()
+	return gen.diagnose(key, stdout, stderr)
+}
+
+// diagnose examines all origins of gen at once.
+func (gen *generation) diagnose(key string, stdout, stderr io.Writer) int {
+	var all []*diagnosis
+	gen.eachReplica(func(r *replica) { all = append(all, &diagnosis{bucket: r.metrics.bucket, replica: r}) })
+	fmt.Fprintf(stderr, "examining %d origin(s)\n", len(all))
+	var wg sync.WaitGroup
+	places := make(chan bool, 16)
+	for _, d := range all {
+		wg.Go(func() {
+			places <- true
+			d.examine(key)
+			<-places
+		})
+	}
+	wg.Wait()
+	return report(all, stdout)
+}
+
+// report writes the table and the fixes.
+func report(all []*diagnosis, w io.Writer) int {
+	code := 0
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "BUCKET\tORIGIN\t%s\n", strings.ToUpper(strings.Join(doctorChecks[:], "\t")))
+	for _, d := range all {
+		fmt.Fprintf(table, "%s\t%s", d.bucket, d.replica.name)
+		for _, f := range d.findings {
+			fmt.Fprintf(table, "\t%s", f.result)
+		}
+		fmt.Fprintln(table)
+	}
+	table.Flush()
+	for _, d := range all {
+		for i, f := range d.findings {
+			if f.result != "FAIL" && f.result != "warn" {
+				continue
+			}
+			if f.result == "FAIL" {
+				code = 1
+			}
+			what := doctorChecks[i]
+			if f.reason != "" && f.reason != what {
+				what += ": " + f.reason
+			}
+			fmt.Fprintf(w, "\n%s at %s: %s: %s\n", d.bucket, d.replica.name, what, f.detail)
+			if fix := fixes[f.reason]; fix != "" {
+				fmt.Fprintf(w, "  fix: %s\n", fix)
+			}
+		}
+	}
+	if code == 0 {
+		fmt.Fprintf(w, "\n%d origin(s): all is well\n", len(all))
+	}
+	return code
+}
+
+// examine fills in the findings, up to the first failure that the others depend on.
+func (d *diagnosis) examine(key string) {
+	for i := range d.findings {
+		d.findings[i] = finding{result: "-"}
+	}
+	for i, check := range []func() (finding, bool){d.resolve, d.connect, d.handshake, d.credential} {
+		f, goOn := check()
+		d.findings[i] = f
+		if !goOn {
+			return
+		}
+	}
+	d.findings[5] = d.inspectBucket()
+	d.findings[4] = d.clock()
+	if d.findings[5].result != "FAIL" {
+		d.findings[6] = d.inspectObject(key)
+	}
+}
+
+func fail(reason, format string, args ...any) (finding, bool) {
+	return finding{"FAIL", reason, fmt.Sprintf(format, args...)}, false
+}
+
+// took is an ok that says how long it took.
+func took(begin time.Time) (finding, bool) {
+	return finding{result: "ok " + time.Since(begin).Round(100*time.Microsecond).String()}, true
+}
+
+func (d *diagnosis) resolve() (finding, bool) {
+	name := d.replica.origin.name
+	if p := d.replica.proxy; p != nil {
+		name = p.Hostname()
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return finding{result: "ok"}, true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d.replica.s3.Timeouts.Dial)
+	defer cancel()
+	begin := time.Now()
+	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
+		return fail("dns", "the name %s has no address: %v", name, err)
+	}
+	return took(begin)
+}
+
+func (d *diagnosis) connect() (finding, bool) {
+	begin := time.Now()
+	address := d.replica.origin.address
+	if p := d.replica.proxy; p != nil {
+		address = net.JoinHostPort(p.Hostname(), cmp.Or(p.Port(), "80"))
+	}
+	c, err := net.DialTimeout("tcp", address, d.replica.s3.Timeouts.Dial)
+	if err != nil {
+		reason := "connect"
+		var e net.Error
+		if errors.As(err, &e) && e.Timeout() {
+			reason = "timeout"
+		}
+		return fail(reason, "%v", err)
+	}
+	c.Close()
+	return took(begin)
+}
+
+func (d *diagnosis) handshake() (finding, bool) {
+	r := d.replica
+	if !r.origin.tls || r.proxy != nil { // with a proxy, the next checks tell
+		return finding{result: "-"}, true
+	}
+	c, _, err := originTLS(r.origin, r.s3.CAFile)
+	if err != nil {
+		return fail("tls", "%v", err)
+	}
+	begin := time.Now()
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: r.s3.Timeouts.Dial}, "tcp", r.origin.address, c)
+	if err != nil {
+		return fail("tls", "%v", err)
+	}
+	defer conn.Close()
+	if end := conn.ConnectionState().PeerCertificates[0].NotAfter; time.Until(end) < 14*24*time.Hour {
+		return finding{"warn", "tls", "the origin's certificate ends at " + end.UTC().Format(time.RFC3339)}, true
+	}
+	return took(begin)
+}
+
+func (d *diagnosis) credential() (finding, bool) {
+	p := d.replica.credentials
+	p.Start()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	begin := time.Now()
+	p.Await(ctx)
+	if p.Signer(time.Now()) == nil {
+		return fail("credentials", "source %s: %v", d.replica.s3.Credentials.Source, p.State().Err)
+	}
+	if d.replica.s3.Credentials.Source == config.SourceStatic {
+		return finding{result: "ok"}, true
+	}
+	return took(begin)
+}
+
+// clock judges the difference of clocks that the answers so far have shown.
+func (d *diagnosis) clock() finding {
+	h := d.replica.health
+	skew := time.Duration(h.skew.Load()).Round(time.Second)
+	switch {
+	case h.dated.Load() == 0:
+		return finding{result: "-"}
+	case skew > 5*time.Minute || skew < -5*time.Minute:
+		f, _ := fail("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)
+		return f
+	case skew > skewLeast || skew < -skewLeast:
+		return finding{"warn", "clock_skew", fmt.Sprintf("the origin's clock is %v ahead of this one", skew)}
+	}
+	return finding{result: "ok"}
+}
+
+// inspectBucket asks for the bucket itself.
+func (d *diagnosis) inspectBucket() finding {
+	begin := time.Now()
+	f, a := d.inquire(fasthttp.MethodHead, d.replica.bucketPath(), "", nil)
+	if a.status >= 300 && a.status != fasthttp.StatusNotFound { // a HEAD does not say why; a list of no keys does
+		f, a = d.inquire(fasthttp.MethodGet, d.replica.bucketPath(), "list-type=2&max-keys=0", nil)
+	}
+	switch {
+	case f.reason == "access_denied": // it may still read
+		return finding{"warn", "", "the credential may not list the bucket; it need not, but then a missing object looks like a forbidden one (see s3.access_denied)"}
+	case f.reason == "no_such_key" || f.reason == "no_such_bucket":
+		f.reason, f.detail = "no_such_bucket", fmt.Sprintf("the origin has no bucket %q", d.replica.s3.Bucket)
+	}
+	if f.result == "FAIL" && a.status != fasthttp.StatusOK {
+		return f
+	}
+	f, _ = took(begin)
+	return f
+}
+
+// inspectObject reads one byte of an object, any if key is empty.
+func (d *diagnosis) inspectObject(key string) finding {
+	if key == "" {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*d.replica.s3.Timeouts.FirstByte)
+		defer cancel()
+		for k := range d.replica.list(ctx, "") {
+			if k.err != nil {
+				return finding{"warn", "not_looked_at", "no object is known: " + k.err.Error()}
+			}
+			key = k.key
+			break
+		}
+	}
+	if key == "" {
+		return finding{"warn", "not_looked_at", "no object is known: the bucket is empty"}
+	}
+	begin := time.Now()
+	path := sign.AppendPath([]byte(d.replica.origin.basePath+"/"), []byte(key))
+	f, a := d.inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
+	if f.result == "FAIL" && a.status != fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+		f.detail += fmt.Sprintf(" to a GET of object %q", key)
+		return f
+	}
+	f, _ = took(begin)
+	return f
+}
+
+// inquire sends a request, a second time if the first was refused for the clock, which
+// is corrected by then.
+func (d *diagnosis) inquire(method string, path []byte, query string, headers []sign.Header) (finding, inquiry) {
+	for again := false; ; again = true {
+		a, err := d.replica.inquire(method, path, query, headers)
+		if err != nil {
+			return finding{"FAIL", reasonOf(err), err.Error()}, a
+		}
+		if a.status < 300 {
+			return finding{}, a
+		}
+		doc := parseS3Error(a.body)
+		o := classify(a.status, doc.Code)
+		if o == outcomeClock && !again {
+			continue
+		}
+		detail := fmt.Sprintf("the origin answers %d", a.status)
+		if doc.Code != "" {
+			detail += " " + doc.Code
+		}
+		if region := cmp.Or(doc.Region, a.region); o.reason == "redirect_region" && region != "" {
+			detail += ": the bucket is in " + region + ", and s3.region says " + d.replica.s3.Region
+		}
+		return finding{"FAIL", o.reason, detail}, a
+	}
+}

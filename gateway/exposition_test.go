@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write docs/METRICS.md")
+
+// metricsTable is the table of docs/METRICS.md.
+func metricsTable() string {
+	var b strings.Builder
+	b.WriteString("| metric | type | unit | labels | is |\n|---|---|---|---|---|\n")
+	for _, f := range families {
+		unit := "number"
+		for _, u := range []string{"seconds", "bytes"} {
+			if strings.Contains(f.name, "_"+u) {
+				unit = u
+			}
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.name, f.kind, unit, f.labels, f.help)
+	}
+	return b.String()
+}
+
+func TestMetricsDocs(t *testing.T) {
+	const path, begin, end = "../docs/METRICS.md", "<!-- metrics -->\n", "<!-- /metrics -->\n"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no marks around its table", path)
+	}
+	want := before + begin + metricsTable() + end + after
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(text) {
+		t.Errorf("%s is not what the code says; run: go test ./gateway -run TestMetricsDocs -update", path)
+	}
+	if !slices.IsSortedFunc(families, func(a, b family) int { return strings.Compare(a.name, b.name) }) {
+		t.Error("families are not in the order of their names")
+	}
+}
+
+// TestExposition has a gateway with everything on write metrics that are all
+// described, each family once.
+func TestExposition(t *testing.T) {
+	origin := startOrigin(t, serveText("hello"))
+	gw := startGateway(t, strings.Replace(adminYAML(origin.URL), "ready: config", "ready: any", 1))
+	for _, target := range []string{"/pub/a", "/pub/a", "/nowhere", "/pub/"} {
+		gw.do("GET", target)
+	}
+	_, text := gw.admin("GET", "/metrics", "")
+	kinds := make(map[string]string)
+	for _, f := range families {
+		kinds[f.name] = f.kind
+	}
+	seen := make(map[string]bool)
+	current := ""
+	sample := regexp.MustCompile(`^([a-z_]+)(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+$`)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, ok := strings.CutPrefix(line, "# TYPE yatagarasu_"); ok {
+			name, kind, _ := strings.Cut("yatagarasu_"+name, " ")
+			if seen[name] || kinds[name] != kind {
+				t.Errorf("%s: twice, or not described as %s", name, kind)
+			}
+			seen[name], current = true, name
+		}
+		if !strings.HasPrefix(line, "yatagarasu_") {
+			continue
+		}
+		m := sample.FindStringSubmatch(line)
+		if m == nil || !strings.HasPrefix(m[1], current) {
+			t.Errorf("not a sample of %s: %s", current, line)
+		}
+	}
+	for _, name := range []string{"yatagarasu_requests_total", "yatagarasu_request_duration_seconds", "yatagarasu_cache_budget_max_bytes", "yatagarasu_upstream_connections", "yatagarasu_build_info", "yatagarasu_config_generation", "yatagarasu_response_bytes_total"} {
+		if !seen[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	for _, want := range []string{
+		`yatagarasu_cache_requests_total{bucket="main",outcome="hit"} 1`,
+		`yatagarasu_cache_requests_total{bucket="main",outcome="miss"} 1`,
+		`yatagarasu_request_duration_seconds_count{bucket="main",outcome="hit"} 1`,
+		`yatagarasu_response_bytes_total{bucket="main"} `,
+		`yatagarasu_upstream_received_bytes_total{bucket="main",origin="` + strings.TrimPrefix(origin.URL, "http://") + `"} 5`,
+		`yatagarasu_cache_entries{bucket="main"} 1`,
+		`yatagarasu_config_last_reload_success 1`,
+		"# HELP yatagarasu_panics_total ", "go_goroutines ", "process_resident_memory_bytes ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %s", want)
+		}
+	}
+	if strings.Contains(text, "nowhere") {
+		t.Error("a path is a label")
+	}
+}
+
+// TestManyRequestsAreCountedOnce sends 100,000 requests of all kinds, some of them given
+// up by the client, and compares the sum of the counters with their number.
+func TestManyRequestsAreCountedOnce(t *testing.T) {
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "missing"):
+			http.Error(w, "", 404)
+		case strings.HasSuffix(r.URL.Path, "large"):
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, 300<<10)))
+		default:
+			serveText("hello")(w, r)
+		}
+	})
+	gw := startGateway(t, adminYAML(origin.URL), func(o *Options) { o.LogLevel = "error" })
+	total := 100_000
+	if raceEnabled || testing.Short() {
+		total = 10_000
+	}
+	const clients = 8
+	kinds := []string{"GET /pub/a", "GET /pub/b", "HEAD /pub/a", "GET /pub/missing", "GET /none", "POST /pub/a", "GET /pub/%", "GET /pub/large", "GET /health"}
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+			defer client.CloseIdleConnections()
+			for i := c; i < total; i += clients {
+				kind := kinds[i%len(kinds)]
+				if i%500 == 7 {
+					kind = "GET /pub/large"
+				}
+				method, target, _ := strings.Cut(kind, " ")
+				r, err := http.NewRequest(method, gw.url("/"), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.URL.Opaque = target
+				resp, err := client.Do(r)
+				if err != nil {
+					t.Errorf("%s: %v", kind, err)
+					return
+				}
+				if i%500 != 7 {
+					io.Copy(io.Discard, resp.Body)
+				} // else it is given up in the middle
+				resp.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	sum := func() (n float64) {
+		var b bytes.Buffer
+		gw.WriteMetrics(&b)
+		for line := range strings.Lines(b.String()) {
+			if strings.HasPrefix(line, "yatagarasu_requests_total{") {
+				var v float64
+				fmt.Sscan(line[strings.LastIndexByte(line, ' '):], &v)
+				n += v
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(10 * time.Second); sum() < float64(total) && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond) // those given up end a little later
+	}
+	if n := sum(); n != float64(total) {
+		t.Errorf("%d requests, %v counted", total, n)
+	}
+	t.Logf("%d requests, as many counted", total)
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for _, d := range []time.Duration{0, 50 * time.Microsecond, 51 * time.Microsecond, time.Second, time.Hour} {
+		h.observe(d)
+	}
+	var c histogramCounts
+	c.add(&h)
+	if c.count() != 5 || c.buckets[0] != 2 || c.buckets[1] != 1 || c.buckets[len(histogramBounds)] != 1 || c.sum != time.Hour+time.Second+101*time.Microsecond {
+		t.Errorf("%+v", c)
+	}
+	for q, want := range map[float64]time.Duration{0.2: 25 * time.Microsecond, 0.4: 50 * time.Microsecond, 0.8: time.Second, 1: time.Minute} {
+		if got := c.quantile(q); got != want {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	before := c
+	h.observe(2 * time.Millisecond)
+	c = histogramCounts{}
+	c.add(&h)
+	if d := c.minus(&before); d.count() != 1 || d.sum != 2*time.Millisecond {
+		t.Errorf("%+v", d)
+	}
+	if got := (&histogramCounts{}).quantile(0.5); got != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+}

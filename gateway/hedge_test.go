@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// slowReplica answers after a base time, and a part of the requests after a long one,
+// unless they are given up.
+func slowReplica(base, long time.Duration, part float64, given *atomic.Int64) func(net.Conn, string) bool {
+	return func(c net.Conn, _ string) bool {
+		wait := base
+		if rand.Float64() < part {
+			wait = long
+		}
+		c.SetReadDeadline(time.Now().Add(wait))
+		if _, err := c.Read(make([]byte, 1)); err != nil && !isTimeoutError(err) {
+			given.Add(1)
+			return false
+		}
+		c.SetReadDeadline(time.Time{})
+		fmt.Fprintf(c, okHead+"Content-Length: 5\r\n\r\nhello")
+		return true
+	}
+}
+
+func isTimeoutError(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// TestHedge has 5 % of the requests take 2 s, and compares how long clients wait with
+// and without a second request.
+func TestHedge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	const requests, clients = 2000, 40
+	run := func(hedge string) (p50, p99 time.Duration, extra float64) {
+		var given, none atomic.Int64
+		first := startFaulty(t, slowReplica(20*time.Millisecond, 2*time.Second, 0.05, &given))
+		second := startFaulty(t, slowReplica(2*time.Millisecond, 0, 0, &none))
+		gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, hedge))
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+		defer client.CloseIdleConnections()
+		var mu sync.Mutex
+		var took []time.Duration
+		var left atomic.Int64
+		left.Store(requests)
+		var wg sync.WaitGroup
+		for range clients {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					begin := time.Now()
+					r, err := client.Get(gw.url("/pub/x"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					r.Body.Close()
+					if r.StatusCode != 200 {
+						t.Errorf("status %d", r.StatusCode)
+					}
+					mu.Lock()
+					took = append(took, time.Since(begin))
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		gw.settle(t)
+		slices.Sort(took)
+		extra = float64(second.Requests.Load()) / requests
+		if hedge != "" && given.Load() < second.Requests.Load()/2 {
+			t.Errorf("%d of %d requests that lost were given up", given.Load(), second.Requests.Load())
+		}
+		return took[requests/2], took[requests*99/100], extra
+	}
+	p50, p99, _ := run("")
+	t.Logf("without: median %v, 99th percentile %v", p50, p99)
+	for _, hedge := range []string{"hedge: {after: p95}", "hedge: {after: 30ms}"} {
+		p50, p99, extra := run(hedge)
+		t.Logf("%s: median %v, 99th percentile %v, %.1f %% more requests", hedge, p50, p99, extra*100)
+		if p99 > time.Second {
+			t.Errorf("%s: the 99th percentile is %v", hedge, p99)
+		}
+		if extra > 0.06 {
+			t.Errorf("%s: %.1f %% more requests", hedge, extra*100)
+		}
+	}
+}
+
+// TestHedgeOutcomes has every combination of who answers first, and how.
+func TestHedgeOutcomes(t *testing.T) {
+	after := func(d time.Duration, then func(net.Conn, string) bool) func(net.Conn, string) bool {
+		return func(c net.Conn, head string) bool { time.Sleep(d); return then(c, head) }
+	}
+	const soon, late = 60 * time.Millisecond, 150 * time.Millisecond
+	for _, c := range []struct {
+		name          string
+		first, second func(net.Conn, string) bool
+		status        int
+		body          string
+		won           float64
+	}{
+		{"the first, before the second is sent", failing(0, "first", nil), failing(0, "second", nil), 200, "first", 0},
+		{"the first", after(soon, failing(0, "first", nil)), after(late, failing(0, "second", nil)), 200, "first", 0},
+		{"the second", after(late, failing(0, "first", nil)), failing(0, "second", nil), 200, "second", 1},
+		{"the first fails first", after(soon, says(500, "InternalError")), after(late, failing(0, "second", nil)), 200, "second", 1},
+		{"the second fails first", after(late, failing(0, "first", nil)), says(500, "InternalError"), 200, "first", 0},
+		{"the second hangs up", after(late, failing(0, "first", nil)), hangsUp(""), 200, "first", 0},
+		{"both fail", after(late, says(503, "SlowDown")), says(503, "SlowDown"), 503, "", 0},
+		{"there is no such object", after(late, says(404, "NoSuchKey")), says(404, "NoSuchKey"), 404, "", 1},
+	} {
+		for _, cached := range []string{"", "    cache: {enabled: true}\n"} {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				first, second := startFaulty(t, c.first), startFaulty(t, c.second)
+				gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, "hedge: {after: 20ms, max: 100%}", "retry: {tries: 0}")+cached)
+				r, body := gw.do("GET", "/pub/x")
+				if r.StatusCode != c.status || c.body != "" && string(body) != c.body {
+					t.Errorf("%d %s, want %d %s", r.StatusCode, body, c.status, c.body)
+				}
+				if won := gw.metricValue(`yatagarasu_upstream_hedges_won_total{bucket="main",origin="r1"}`); won != c.won {
+					t.Errorf("the second won %v times", won)
+				}
+				gw.settle(t)
+			})
+		}
+	}
+}

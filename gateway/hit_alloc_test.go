@@ -1,0 +1,163 @@
+//go:build !race
+
+package gateway
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"yatagarasu/gateway/limit"
+	"yatagarasu/loadtest/rawserver"
+)
+
+// allLimits are all that hold a request up, set so that none does.
+const (
+	allRates   = "max_in_flight: 100, requests_per_second: 1000000, requests_per_second_per_address: 1000000, requests_per_second_per_subject: 1000000"
+	allLimits  = "limits: {" + allRates + "}, allow: [127.0.0.0/8, \"2001:db8::/32\"], deny: [127.0.0.2]"
+	bucketAlso = "    limits: {" + allRates + "}\n    allow: [127.0.0.0/8]\n    deny: [127.0.0.3]\n"
+)
+
+// TestHitAllocs guards the whole handler on a cache hit, with metrics: without a
+// log, with the access line, with a token and rules, with all limits, with a
+// validator that still holds, with a part, and through trusted proxies.
+func TestHitAllocs(t *testing.T) {
+	token := "Authorization: Bearer " + goodToken(`"role":"reader"`, `"folder":"dir"`) + "\r\n"
+	for _, c := range []struct {
+		name, level, header string
+		private, limited    bool
+		status              int
+		want                float64
+	}{
+		{"plain", "warn", "", false, false, 200, 0},
+		{"with the access line", "info", "", false, false, 200, 0},
+		{"with a token", "warn", token, true, false, 200, 0},
+		{"with a token and all limits", "warn", token, true, true, 200, 0},
+		{"304", "warn", "If-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
+		{"a part", "warn", "Range: bytes=10-19\r\n", false, false, 206, 0},
+		{"through a trusted proxy", "info", "X-Forwarded-For: 192.0.2.7\r\n", false, false, 200, 0},
+		{"through two, over IPv6", "info", "X-Forwarded-For: 198.51.100.1, 2001:db8:1:2:3:4:5:6, 10.9.9.9\r\n", false, false, 200, 0},
+		{"through one that writes ports", "info", "X-Forwarded-For: [2001:db8::1]:4711, 10.9.9.9:80\r\n", false, false, 200, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			endpoint := "http://" + rawserver.StartQuiet(t, s3Response(1<<10)).Addr
+			yaml := bucketYAML("main", "/pub", endpoint)
+			if c.private {
+				yaml = privateYAML("main", "/pub", endpoint, `claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`)
+			}
+			server := "ready: config, trusted_proxies: [127.0.0.1, 10.0.0.0/8]"
+			if c.limited {
+				server, yaml = server+", "+allLimits, yaml+bucketAlso
+			}
+			g := configuredGateway(t, "server: {"+server+"}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n", c.level)
+			warm := request(t, strings.TrimSuffix(proxyHead, "\r\n")+token+"\r\n")
+			g.handle(warm)
+			ctx := request(t, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
+			var head []byte
+			serve := func() {
+				g.handle(ctx)
+				head = ctx.Response.Header.AppendBytes(head[:0])
+				if ctx.Response.StatusCode() != c.status || !bytes.Contains(head, []byte("\r\nX-Cache: HIT\r\n")) {
+					t.Fatalf("status %d, %s", ctx.Response.StatusCode(), head)
+				}
+				ctx.ResetUserValues()
+				ctx.Response.Reset()
+			}
+			for range 10 {
+				serve()
+			}
+			if n := testing.AllocsPerRun(500, serve); n > c.want {
+				t.Errorf("%v allocations per hit, want at most %v", n, c.want)
+			}
+		})
+	}
+}
+
+// TestRefuseAllocs guards the answer to a request beyond a limit, with metrics and
+// without a log: a flood costs no memory.
+func TestRefuseAllocs(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit  string
+		status int
+	}{
+		"rate":    {"limits: {requests_per_second_per_address: 0.001}", 429},
+		"address": {"deny: [127.0.0.0/8]", 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := configuredGateway(t, "server: {ready: config, "+c.limit+"}\nbuckets:\n"+bucketYAML("main", "/pub", "http://127.0.0.1:1"), "warn")
+			g.generation.Load().limits.perAddress.Take(limit.AddressKey(netip.MustParseAddr("127.0.0.1")), time.Hour)
+			ctx := request(t, proxyHead)
+			refused := func() {
+				g.handle(ctx)
+				if ctx.Response.StatusCode() != c.status {
+					t.Fatalf("status %d", ctx.Response.StatusCode())
+				}
+				ctx.Response.Reset()
+			}
+			refused()
+			if n := testing.AllocsPerRun(500, refused); n > 0 {
+				t.Errorf("%v allocations, want none", n)
+			}
+		})
+	}
+}
+
+// withoutSubjects leaves out the limits that need a token.
+func withoutSubjects(yaml string) string {
+	return strings.ReplaceAll(yaml, ", requests_per_second_per_subject: 1000000", "")
+}
+
+// BenchmarkHit is a hit inside the process, with route and metrics: alone, and with what
+// a gateway in use has beside.
+func BenchmarkHit(b *testing.B) {
+	token := "Authorization: Bearer " + goodToken() + "\r\n"
+	for _, c := range []struct {
+		name, header             string
+		private, limited, logged bool
+	}{
+		{"1KiB", "", false, false, false},
+		{"1KiB/with the log", "", false, false, true},
+		{"1KiB/with all limits", "", false, true, false},
+		{"1KiB/with all limits and the log", "", false, true, true},
+		{"1KiB/with a token", token, true, false, false},
+		{"1KiB/with a token and all limits", token, true, true, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			endpoint := "http://" + rawserver.StartQuiet(b, s3Response(1<<10)).Addr
+			server, yaml := "ready: config", bucketYAML("main", "/pub", endpoint)
+			if c.private {
+				yaml = privateYAML("main", "/pub", endpoint)
+			}
+			if c.limited {
+				server, yaml = server+", "+allLimits, yaml+bucketAlso
+				if !c.private {
+					server, yaml = withoutSubjects(server), withoutSubjects(yaml)
+				}
+			}
+			level := "warn"
+			if c.logged {
+				level = "info"
+			}
+			o := NewOptions()
+			o.LogLevel = level
+			g, err := newGateway(o, mustConfig(b, "server: {"+server+"}\nlogging: {output: /dev/null}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer g.logs.close()
+			defer g.generation.Load().close()
+			ctx := request(b, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
+			b.ReportAllocs()
+			for b.Loop() {
+				g.handle(ctx)
+				if ctx.Response.StatusCode() != 200 {
+					b.Fatal(ctx.Response.StatusCode())
+				}
+				ctx.ResetUserValues()
+				ctx.Response.Reset()
+			}
+		})
+	}
+}

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
+)
+
+// limitKind is what a request was refused by.
+type limitKind uint8
+
+const (
+	limitNone limitKind = iota
+	limitAddress
+	limitGlobalRate
+	limitBucketRate
+	limitAddressRate
+	limitGlobalInFlight
+	limitBucketInFlight
+	limitSubjectRate
+	numLimits
+)
+
+// limitKinds are the label of the metric and the answer of each kind.
+var limitKinds = [numLimits]struct {
+	label   string
+	problem *problem
+}{
+	limitAddress:        {"address", problemAddress},
+	limitGlobalRate:     {"global_rate", problemGlobalRate},
+	limitBucketRate:     {"bucket_rate", problemBucketRate},
+	limitAddressRate:    {"address_rate", problemAddressRate},
+	limitGlobalInFlight: {"global_in_flight", problemGlobalInFlight},
+	limitBucketInFlight: {"bucket_in_flight", problemBucketInFlight},
+	limitSubjectRate:    {"subject_rate", problemSubjectRate},
+}
+
+// scope is what limits hold for: the gateway as a whole, or one bucket.
+type scope struct {
+	addresses   *limit.Addresses
+	rates       config.Rates // what the next three were made for
+	rate        *limit.Rate
+	perAddress  *limit.Table
+	perSubject  *limit.Table
+	maxInFlight int64         // 0: no limit
+	inFlight    *atomic.Int64 // outlives the generation, as its requests may
+}
+
+// newScope returns a scope that takes over from old, which may be nil, the state
+// of the rates that stay the same.
+func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix) *scope {
+	s := &scope{rates: rates, maxInFlight: int64(maxInFlight), addresses: limit.NewAddresses(allow, deny)}
+	if old == nil {
+		old = &scope{inFlight: new(atomic.Int64)}
+	}
+	s.inFlight = old.inFlight
+	if s.rate = old.rate; rates.All != old.rates.All {
+		s.rate = limit.NewRate(limit.Limit(rates.All))
+	}
+	if s.perAddress = old.perAddress; rates.PerAddress != old.rates.PerAddress {
+		s.perAddress = limit.NewTable(limit.Limit(rates.PerAddress), clients)
+	}
+	if s.perSubject = old.perSubject; rates.PerSubject != old.rates.PerSubject {
+		s.perSubject = limit.NewTable(limit.Limit(rates.PerSubject), clients)
+	}
+	return s
+}
+
+// limit gives gen and its buckets their limits. What the generation before it, nil
+// at the start, has of the same, it takes over with its state.
+func (gen *generation) limit(before *generation, o *Options, inFlight *atomic.Int64) {
+	old := make(map[string]*scope)
+	all := &scope{inFlight: inFlight}
+	if before != nil {
+		all = before.limits
+		for _, b := range before.buckets {
+			old[b.name] = b.limits
+		}
+	}
+	server := &gen.config.Server
+	l := &server.Limits
+	gen.limits = newScope(all, l.Rates, l.MaxInFlight, o.LimitClients, server.Allow, server.Deny)
+	for i, b := range gen.buckets {
+		c := &gen.config.Buckets[i]
+		b.limits = newScope(old[b.name], c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny)
+	}
+}
+
+// admit holds a request against the limits for which the client's address is
+// enough, all being those of the gateway as a whole. It returns what refuses it,
+// and how long that will do so, and counts the request as under way otherwise.
+//
+// What is refused is given back to the rates that others share, so that a client
+// beyond its own limit takes nothing from them, and what a bucket's rate refuses to
+// the client's own for all buckets.
+func (x *exchange) admit(all *scope) (by limitKind, wait time.Duration) {
+	own := x.bucket.limits
+	now := x.start.Sub(x.g.started)
+	if !all.addresses.Allow(x.client) || !own.addresses.Allow(x.client) {
+		return limitAddress, 0
+	}
+	if wait := all.rate.Take(now); wait > 0 {
+		return limitGlobalRate, wait
+	}
+	if wait := own.rate.Take(now); wait > 0 {
+		all.rate.Return()
+		return limitBucketRate, wait
+	}
+	client := limit.AddressKey(x.client)
+	if wait := all.perAddress.Take(client, now); wait > 0 {
+		x.returnShared(all)
+		return limitAddressRate, wait
+	}
+	if wait := own.perAddress.Take(client, now); wait > 0 {
+		all.perAddress.Return(client)
+		x.returnShared(all)
+		return limitAddressRate, wait
+	}
+	if !all.enter() {
+		x.returnShared(all)
+		return limitGlobalInFlight, 0
+	}
+	if !own.enter() {
+		all.leave()
+		x.returnShared(all)
+		return limitBucketInFlight, 0
+	}
+	x.within = all
+	return limitNone, 0
+}
+
+// admitSubject holds an authorised request against the limits of its token's
+// subject. It returns how long they refuse it.
+func (x *exchange) admitSubject() (wait time.Duration) {
+	id := x.verdict.SubjectID
+	if id == 0 {
+		return 0 // no token was asked for, or it has no subject
+	}
+	now := time.Since(x.g.started) // authorising may have waited for keys
+	if wait = x.within.perSubject.Take(id, now); wait == 0 {
+		if wait = x.bucket.limits.perSubject.Take(id, now); wait > 0 {
+			x.within.perSubject.Return(id)
+			x.within.perAddress.Return(limit.AddressKey(x.client))
+		}
+	}
+	if wait > 0 {
+		x.returnShared(x.within)
+	}
+	return wait
+}
+
+// returnShared gives a refused request back to the rates that clients share.
+func (x *exchange) returnShared(all *scope) {
+	all.rate.Return()
+	x.bucket.limits.rate.Return()
+}
+
+// leave counts the request as no longer under way.
+func (x *exchange) leave() {
+	if x.within != nil {
+		x.within.leave()
+		x.bucket.limits.leave()
+		x.within = nil
+	}
+}
+
+// enter counts a request as under way, unless too many are.
+func (s *scope) enter() bool {
+	if n := s.inFlight.Add(1); s.maxInFlight > 0 && n > s.maxInFlight {
+		s.inFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *scope) leave() { s.inFlight.Add(-1) }
+
+// refuse answers a request that a limit refuses for wait.
+//
+// Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
+func (x *exchange) refuse(ctx *fasthttp.RequestCtx, by limitKind, wait time.Duration) {
+	x.refusedBy = by
+	x.bucket.metrics.reject(by).Inc()
+	x.fail(ctx, limitKinds[by].problem)
+	if wait > time.Second {
+		seconds := int64((wait + time.Second - 1) / time.Second)
+		x.scratch = strconv.AppendInt(x.scratch[:0], seconds, 10)
+		ctx.Response.Header.SetCanonical(headerRetryAfter, x.scratch)
+	}
+}

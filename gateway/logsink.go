@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// logSink is between loggers and where their lines go. A line is copied into a buffer,
+// and one goroutine writes what has gathered there. If the writer is stuck, as a pipe
+// is that nobody reads, lines are dropped and counted: nobody waits.
+//
+// A logSink is safe for concurrent use. Use newLogSink, and close it at the end.
+type logSink struct {
+	out     io.Writer
+	max     int            // bytes that may wait
+	dropped atomic.Uint64  // lines
+	tell    func(n uint64) // told of dropped lines once there is room again
+
+	mu      sync.Mutex // guards the following fields
+	more    sync.Cond  // there is something to write, or closed
+	waiting []byte
+	closed  bool
+
+	done chan struct{} // closed when all is written after close
+}
+
+// newLogSink returns a sink whose goroutine ends with close.
+func newLogSink(out io.Writer, max int, tell func(n uint64)) *logSink {
+	s := &logSink{out: out, max: max, tell: tell, done: make(chan struct{})}
+	s.more.L = &s.mu
+	go s.run()
+	return s
+}
+
+// Write implements io.Writer for lines of no level. It never fails.
+func (s *logSink) Write(line []byte) (int, error) { return s.WriteLevel(zerolog.NoLevel, line) }
+
+// WriteLevel implements zerolog.LevelWriter. An eighth of the buffer is for warnings
+// and errors alone.
+//
+// Hot path: zero allocations once the buffers have grown, guarded by TestSinkAllocs.
+func (s *logSink) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	room := s.max
+	if level < zerolog.WarnLevel {
+		room -= s.max / 8
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting)+len(line) > room || s.closed {
+		s.dropped.Add(1)
+		return len(line), nil
+	}
+	s.waiting = append(s.waiting, line...)
+	s.more.Signal()
+	return len(line), nil
+}
+
+// run writes until close.
+func (s *logSink) run() {
+	defer close(s.done)
+	var batch []byte
+	told := uint64(0)
+	for {
+		s.mu.Lock()
+		for len(s.waiting) == 0 && !s.closed {
+			s.more.Wait()
+		}
+		if len(s.waiting) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		batch, s.waiting = s.waiting, batch[:0]
+		s.mu.Unlock()
+		if n, err := s.out.Write(batch); err != nil {
+			s.dropped.Add(uint64(bytes.Count(batch[n:], []byte("\n"))))
+		} else if n := s.dropped.Load(); n > told {
+			s.tell(n - told)
+			told = n
+		}
+	}
+}
+
+// close has what waits written, for at most limit. Lines that come later are dropped.
+func (s *logSink) close(limit time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	s.more.Signal()
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+	case <-time.After(limit):
+	}
+}
+
+// logFile is a file that can be opened anew, after it was renamed.
+type logFile struct {
+	path string
+
+	mu   sync.Mutex // guards file
+	file *os.File
+}
+
+// The names of outputs that are no paths.
+const (
+	logStdout = "stdout"
+	logStderr = "stderr"
+)
+
+// openLog returns the output that a logging key names.
+func openLog(name string) (io.Writer, error) {
+	switch name {
+	case logStdout:
+		return os.Stdout, nil
+	case logStderr:
+		return os.Stderr, nil
+	}
+	f := &logFile{path: name}
+	return f, f.reopen()
+}
+
+// checkLog tells whether there can be a log of this name. Rights are not looked at: who
+// asks need not be who serves.
+func checkLog(name string) error {
+	if name == logStdout || name == logStderr {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(name)) // it will be made there
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot open the log %s: %w", name, err)
+	case info != nil && info.IsDir():
+		return fmt.Errorf("cannot open the log: %s is a folder", name)
+	}
+	return nil
+}
+
+// reopen opens the path again, and closes the file that was written to so far.
+//
+// A named pipe that nobody reads is refused: to open it would wait for a reader, in
+// silence. For other files O_NONBLOCK has no effect.
+func (f *logFile) reopen() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
+	if errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("cannot open the log: nobody reads the pipe or device %s; start its reader first: %w", f.path, err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot open the log: %w", err)
+	}
+	f.mu.Lock()
+	old := f.file
+	f.file = file
+	f.mu.Unlock()
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// Write implements io.Writer.
+func (f *logFile) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file.Write(b)
+}

@@ -1,0 +1,398 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/time/rate"
+
+	"yatagarasu/cache"
+)
+
+// Bounds of prewarming.
+const (
+	prewarmRate        = 50 // objects per second, if the call does not say
+	prewarmConcurrency = 4
+	maxPrewarmRate     = 10_000
+	maxPrewarmJobs     = 4  // under way at once
+	keptPrewarmJobs    = 16 // finished ones that can be asked about
+)
+
+// prewarmCall is the body of a call that fills the cache.
+type prewarmCall struct {
+	Bucket string   `json:"bucket"`
+	Keys   []string `json:"keys"`   // these objects
+	Prefix *string  `json:"prefix"` // or those whose keys begin so, as S3 lists them
+	Rate   int      `json:"rate"`   // objects per second
+}
+
+// prewarmState is how far a job got.
+type prewarmState struct {
+	ID       string    `json:"id"`
+	Bucket   string    `json:"bucket"`
+	State    string    `json:"state"` // running, cancelling, done, cancelled or failed
+	Error    string    `json:"error,omitempty"`
+	Found    int       `json:"found"`   // keys taken from the list so far
+	Fetched  int       `json:"fetched"` // or validated, and stored
+	Skipped  int       `json:"skipped"` // stored already, too large, or not stored
+	Failed   int       `json:"failed"`
+	Bytes    int64     `json:"bytes"` // of bodies fetched
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished,omitzero"`
+}
+
+// prewarmJob fills the cache with objects of one bucket.
+type prewarmJob struct {
+	g      *Gateway
+	bucket string
+	cancel context.CancelFunc
+
+	mu    sync.Mutex // guards state
+	state prewarmState
+}
+
+// prewarmJobs are those under way and the last that ended.
+type prewarmJobs struct {
+	mu     sync.Mutex // guards the following fields
+	last   int        // id
+	jobs   []*prewarmJob
+	closed bool
+	wg     sync.WaitGroup // of jobs under way
+}
+
+// listedKey is an object to fetch; err ends the list.
+type listedKey struct {
+	key  string
+	size int64 // -1: not known
+	err  error
+}
+
+// beginPrewarm starts a job and returns its state.
+func (r *adminRequest) beginPrewarm() (any, error) {
+	var c prewarmCall
+	if err := r.decode(&c); err != nil {
+		return nil, err
+	}
+	switch {
+	case (len(c.Keys) > 0) == (c.Prefix != nil):
+		return nil, badCall(`say what to fetch by one of: "keys": ["a", "b"], "prefix": "photos/"`)
+	case c.Rate < 0 || c.Rate > maxPrewarmRate:
+		return nil, badCall(`"rate" must be between 1 and %d objects per second`, maxPrewarmRate)
+	case slices.ContainsFunc(c.Keys, func(k string) bool { return k == "" || len(k) > maxKeyLen }):
+		return nil, badCall(`a key in "keys" is empty, or longer than %d bytes`, maxKeyLen)
+	}
+	b, err := r.bucket(c.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	if b.cached == nil {
+		return nil, badCall("the bucket %q has no cache", b.name)
+	}
+	list := func(context.Context) iter.Seq[listedKey] { return keysOf(c.Keys) }
+	if c.Prefix != nil {
+		list = func(ctx context.Context) iter.Seq[listedKey] { return b.replicas[0].list(ctx, *c.Prefix) }
+	}
+	return r.g.prewarms.begin(r.g, b.name, cmp.Or(c.Rate, prewarmRate), list)
+}
+
+func keysOf(keys []string) iter.Seq[listedKey] {
+	return func(yield func(listedKey) bool) {
+		for _, k := range keys {
+			if !yield(listedKey{key: k, size: -1}) {
+				return
+			}
+		}
+	}
+}
+
+// begin starts a job, unless too many are under way.
+func (p *prewarmJobs) begin(g *Gateway, bucket string, perSecond int, list func(context.Context) iter.Seq[listedKey]) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	running := 0
+	for _, j := range p.jobs {
+		if j.report().Finished.IsZero() {
+			running++
+		}
+	}
+	if running >= maxPrewarmJobs || p.closed {
+		return nil, &problem{status: 429, code: "too_many_jobs", message: fmt.Sprintf("%d prewarm jobs are under way; wait for one, or cancel it", running), retryAfter: 5}
+	}
+	if len(p.jobs) >= keptPrewarmJobs {
+		oldest := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return !j.report().Finished.IsZero() })
+		p.jobs = slices.Delete(p.jobs, oldest, oldest+1)
+	}
+	p.last++
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &prewarmJob{g: g, bucket: bucket, cancel: cancel}
+	j.state = prewarmState{ID: strconv.Itoa(p.last), Bucket: bucket, State: "running", Started: time.Now().UTC()}
+	p.jobs = append(p.jobs, j)
+	p.wg.Go(func() { // ends with the list, or by cancel
+		defer cancel()
+		j.run(ctx, perSecond, list(ctx))
+	})
+	return j.report(), nil
+}
+
+// close cancels all jobs and waits for them, until ctx ends: a fetch under way may
+// take as long as its origin.
+func (p *prewarmJobs) close(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	for _, j := range p.jobs {
+		j.cancel()
+	}
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() { // ends with the last fetch
+		p.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// find returns the job that the path names.
+func (r *adminRequest) findPrewarm() (*prewarmJob, error) {
+	p := &r.g.prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		if j.state.ID == r.args[0] {
+			return j, nil
+		}
+	}
+	return nil, &problem{status: 404, code: "no_such_job", message: "there is no prewarm job of this id; the oldest are forgotten"}
+}
+
+// prewarm answers how far a job got.
+func (r *adminRequest) prewarm() (any, error) {
+	j, err := r.findPrewarm()
+	if err != nil {
+		return nil, err
+	}
+	return j.report(), nil
+}
+
+// prewarms answers how far all jobs got.
+func (r *adminRequest) prewarms() (any, error) {
+	p := &r.g.prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	states := []prewarmState{}
+	for _, j := range p.jobs {
+		states = append(states, j.report())
+	}
+	return map[string]any{"jobs": states}, nil
+}
+
+// cancelPrewarm ends a job early: it fetches nothing more, and is over once what it is
+// fetching has come, or failed.
+func (r *adminRequest) cancelPrewarm() (any, error) {
+	j, err := r.findPrewarm()
+	if err != nil {
+		return nil, err
+	}
+	j.cancel()
+	j.update(func(s *prewarmState) {
+		if s.Finished.IsZero() {
+			s.State = "cancelling"
+		}
+	})
+	return j.report(), nil
+}
+
+func (j *prewarmJob) report() prewarmState {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state
+}
+
+func (j *prewarmJob) update(f func(*prewarmState)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f(&j.state)
+}
+
+// run fetches what list yields, a few at a time and at most so many per second.
+func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[listedKey]) {
+	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
+	keys := make(chan listedKey)
+	var workers sync.WaitGroup
+	for range prewarmConcurrency {
+		workers.Go(func() { // ends with keys or ctx
+			for k := range keys {
+				if ctx.Err() != nil {
+					return
+				}
+				j.fetch(k)
+			}
+		})
+	}
+	state, failure := "done", ""
+	for k := range list {
+		if k.err != nil {
+			state, failure = "failed", k.err.Error()
+			break
+		}
+		if limit.Wait(ctx) != nil {
+			break
+		}
+		j.update(func(s *prewarmState) { s.Found++ })
+		select {
+		case keys <- k:
+		case <-ctx.Done():
+		}
+	}
+	close(keys)
+	workers.Wait()
+	if ctx.Err() != nil {
+		state, failure = "cancelled", ""
+	}
+	j.update(func(s *prewarmState) {
+		s.State, s.Error, s.Finished = state, cmp.Or(failure, s.Error), time.Now().UTC()
+	})
+	s := j.report()
+	j.g.log.Info().Str("bucket", s.Bucket).Str("state", s.State).Str("error", s.Error).Int("fetched", s.Fetched).
+		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
+}
+
+// fetch stores one object, unless it is there.
+func (j *prewarmJob) fetch(k listedKey) {
+	defer j.g.recoverBackground()
+	size, stored, err := j.store(k)
+	j.update(func(s *prewarmState) {
+		switch {
+		case err != nil:
+			s.Failed++
+			s.Error = fmt.Sprintf("the last one that failed: %s: %v", k.key, err)
+		case stored:
+			s.Fetched++
+			s.Bytes += int64(size)
+		default:
+			s.Skipped++
+		}
+	})
+}
+
+// store fetches an object by the flight that requests for it would join. The bucket
+// is that of the present configuration.
+func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
+	b := j.g.generation.Load().bucket(j.bucket)
+	if b == nil {
+		return 0, false, fmt.Errorf("the bucket is no longer configured")
+	}
+	c := b.cached
+	if c == nil || k.size > c.maxObject {
+		return 0, false, nil
+	}
+	key := c.appendKey(nil, []byte(k.key), nil)
+	f, leads, present := c.join(b.name, key)
+	if leads && present != nil && !present.Stale() && present.Freshness.State(j.g.now()) == cache.Fresh {
+		if present.Status == statusPass {
+			f.Pass()
+		} else {
+			f.Land(present)
+		}
+		return 0, false, nil
+	}
+	validated := false
+	lead := func() {
+		y := j.g.backgroundExchange(b, []byte(k.key), nil, key)
+		y.wanted = true
+		validated = y.lead(f, present).how == outcomeRevalidated
+		y.release()
+	}
+	if leads {
+		lead()
+	}
+	state, o, err := f.Await()
+	for state == cache.Orphaned {
+		lead()
+		state, o, err = f.Await()
+	}
+	switch state {
+	case cache.Streaming, cache.Landed:
+		_, err = f.Read(len(o.Body)) // until the flight has ended
+		if err == nil && o.Status != 200 {
+			err = fmt.Errorf("the origin answers %d", o.Status)
+		}
+		// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
+		// by a client's request, and the policy prefers others.
+		if err != nil || c.cache.Peek(key) != o {
+			return 0, false, err
+		}
+		if validated {
+			return 0, true, nil
+		}
+		return len(o.Body), true, nil
+	case cache.Failed:
+		return 0, false, err
+	default:
+		return 0, false, nil
+	}
+}
+
+// list yields the objects of the replica whose keys begin with prefix, as S3 lists
+// them.
+func (r *replica) list(ctx context.Context, prefix string) iter.Seq[listedKey] {
+	return func(yield func(listedKey) bool) {
+		tlsConfig, _, err := originTLS(r.origin, r.s3.CAFile)
+		if err != nil {
+			yield(listedKey{err: err})
+			return
+		}
+		transport := &http.Transport{TLSClientConfig: tlsConfig, ResponseHeaderTimeout: r.s3.Timeouts.FirstByte}
+		defer transport.CloseIdleConnections()
+		client, err := r.lister(transport)
+		if err != nil {
+			yield(listedKey{err: err})
+			return
+		}
+		for o := range client.ListObjects(ctx, r.s3.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+			if o.Err != nil {
+				yield(listedKey{err: fmt.Errorf("cannot list the bucket: %w", o.Err)})
+				return
+			}
+			if !yield(listedKey{key: o.Key, size: o.Size}) {
+				return
+			}
+		}
+	}
+}
+
+// lister returns a client that lists the replica under its own credential.
+func (r *replica) lister(transport *http.Transport) (*minio.Client, error) {
+	lookup, endpoint := minio.BucketLookupPath, r.origin.host
+	if r.s3.Addressing == "virtual" {
+		lookup, endpoint = minio.BucketLookupDNS, strings.TrimPrefix(endpoint, r.s3.Bucket+".")
+	}
+	c, ok := r.credentials.Credential()
+	if !ok {
+		return nil, fmt.Errorf("cannot list the bucket: %w", errNoCredential)
+	}
+	client, err := minio.New(endpoint, &minio.Options{
+		Creds:        credentials.NewStaticV4(c.AccessKey, c.SecretKey, c.SessionToken),
+		Secure:       r.origin.tls,
+		Region:       r.s3.Region,
+		BucketLookup: lookup,
+		Transport:    transport,
+		MaxRetries:   3,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the bucket: %w", err)
+	}
+	return client, nil
+}

@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"cmp"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/pool"
+	"yatagarasu/sign"
+)
+
+// probeRetry is the probe interval while a replica is not reachable.
+const probeRetry = time.Second
+
+// probeSpacing is between the first probes of two origins: a thousand at once would
+// take the processors, and the connections of the origin, from the first requests.
+const probeSpacing = time.Millisecond
+
+// start begins to probe, one goroutine per origin and credential; stop ends
+// them. In mode config nothing is probed.
+func (r *readiness) start(g *Gateway) {
+	if r.mode == "config" {
+		return
+	}
+	for i, group := range r.groups {
+		r.wg.Go(func() { r.run(g, group, time.Duration(i)*probeSpacing) })
+	}
+}
+
+func (r *readiness) stop() {
+	close(r.done)
+	r.wg.Wait()
+}
+
+// run probes the replicas of a group in turn: all at start, if any is not known, then
+// one each interval, or each second while the last one failed. Those whose breaker waits
+// for a probe get one beside that, one of them each second. The first comes after start.
+func (r *readiness) run(g *Gateway, group []*replica, start time.Duration) {
+	due := soon(max(r.firstPause(group), start))
+	for turn, beside := 0, 0; ; {
+		p, ok := r.await(group, beside, due)
+		switch {
+		case !ok:
+			return
+		case p != nil:
+			beside++
+			r.probe(g, group, p)
+			continue
+		}
+		p = group[turn%len(group)]
+		turn++
+		reason, shared := r.probe(g, group, p)
+		switch {
+		case turn < len(group) && !shared:
+			due = time.Now()
+		case reason != "":
+			due = soon(min(probeRetry, p.s3.ProbeInterval))
+		default:
+			due = soon(p.s3.ProbeInterval)
+		}
+	}
+}
+
+// soon returns the time after about pause, so that edge nodes do not probe in step.
+func soon(pause time.Duration) time.Time {
+	return time.Now().Add(pause*4/5 + rand.N(pause*2/5+1))
+}
+
+// await waits until due, or until there is a replica whose breaker waits for a probe,
+// and returns that; the search begins at the first-th. ok is false at the end.
+func (r *readiness) await(group []*replica, first int, due time.Time) (p *replica, ok bool) {
+	for {
+		left := time.Until(due)
+		select {
+		case <-time.After(min(left, probeRetry)):
+		case <-r.done:
+			return nil, false
+		}
+		if left <= probeRetry {
+			return nil, true
+		}
+		for i := range group {
+			if p := group[(first+i)%len(group)]; p.health.breaker.AwaitsProbe() {
+				return p, true
+			}
+		}
+	}
+}
+
+// probe probes a replica of a group, and records what it finds.
+func (r *readiness) probe(g *Gateway, group []*replica, p *replica) (reason string, shared bool) {
+	reason, shared = p.probe()
+	if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
+		return r.last(p), false // it never left: no news of the origin
+	}
+	r.record(group, p, reason, shared)
+	if reason != "" {
+		g.log.Debug().Str("bucket", p.metrics.bucket).Str("origin", p.name).Str("reason", reason).Msg("the origin is not reachable")
+	}
+	return reason, shared
+}
+
+// firstPause returns when to probe a group first.
+func (r *readiness) firstPause(group []*replica) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pause := group[0].s3.ProbeInterval
+	for _, p := range group {
+		switch s := r.states[p]; {
+		case s.Checked.IsZero():
+			return 0
+		case !s.Reachable:
+			pause = min(probeRetry, pause)
+		}
+	}
+	return pause
+}
+
+// last returns the reason that the last probe of p found.
+func (r *readiness) last(p *replica) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.states[p].Reason
+}
+
+// record notes the result of probing p, also for its breaker. A fault of the origin or
+// the credential holds for the whole group.
+func (r *readiness) record(group []*replica, p *replica, reason string, shared bool) {
+	now := time.Now().UTC()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range group {
+		if o == p || shared {
+			s := r.states[o]
+			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
+			o.health.breaker.Probe(s.Reachable)
+		}
+	}
+}
+
+// probe asks the origin for the bucket. An empty reason means that it is
+// reachable; shared, that the fault is not the bucket's own.
+func (p *replica) probe() (reason string, shared bool) {
+	code, doc, err := p.ask(fasthttp.MethodHead, "")
+	if err == nil && (code == fasthttp.StatusForbidden || code == fasthttp.StatusBadRequest) {
+		// A HEAD does not say why; a list request of no keys does.
+		code, doc, err = p.ask(fasthttp.MethodGet, "list-type=2&max-keys=0")
+	}
+	if err != nil {
+		return reasonOf(err), true
+	}
+	if code < 300 {
+		return "", false
+	}
+	o := classify(code, doc.Code)
+	switch o.reason {
+	case "access_denied":
+		return "", false // the key may read objects, only not list them
+	case "no_such_bucket", "no_such_key":
+		return "no_such_bucket", false // a HEAD of a bucket says 404 alone
+	case "redirect_region":
+		return o.reason, false
+	}
+	return o.reason, true
+}
+
+// ask sends a request about the bucket itself and returns status and error
+// document.
+func (p *replica) ask(method, query string) (int, s3ErrorDoc, error) {
+	a, err := p.inquire(method, p.bucketPath(), query, nil)
+	if err != nil || method == fasthttp.MethodHead {
+		return a.status, s3ErrorDoc{Region: a.region}, err
+	}
+	doc := parseS3Error(a.body)
+	doc.Region = cmp.Or(doc.Region, a.region)
+	return a.status, doc, nil
+}
+
+// bucketPath returns the path of the bucket itself.
+func (p *replica) bucketPath() []byte {
+	if p.origin.basePath == "" {
+		return []byte("/")
+	}
+	return []byte(p.origin.basePath)
+}
+
+// inquiry is the answer to a request of the gateway's own.
+type inquiry struct {
+	status int
+	region string // that the origin names; empty: none
+	body   []byte // the beginning of it
+}
+
+// inquire sends a request of the gateway's own, once.
+func (p *replica) inquire(method string, path []byte, query string, headers []sign.Header) (a inquiry, err error) {
+	var x pool.Exchange
+	begin := time.Now()
+	signer := p.credentials.Signer(begin)
+	if signer == nil {
+		return a, errNoCredential
+	}
+	head := p.appendHead(nil, signer, method, path, []byte(query), headers, nil, p.health.clock(begin))
+	if err := p.upstream.Do(&x, head, method == fasthttp.MethodHead); err != nil {
+		return a, err
+	}
+	defer x.Close()
+	p.health.observeDate(&x.Header, begin, time.Now())
+	a.status = x.Header.StatusCode()
+	a.region = word(string(x.Header.Peek("X-Amz-Bucket-Region")), maxS3Code)
+	if method == fasthttp.MethodHead {
+		return a, nil
+	}
+	a.body, err = x.Document(documentLimit)
+	var e *pool.Error
+	if errors.As(err, &e) && len(a.body) == 0 {
+		return a, err
+	}
+	return a, nil
+}

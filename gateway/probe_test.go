@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"yatagarasu/pool"
+)
+
+// probed waits until each bucket was probed, and returns what /ready says of them.
+func (tg *testGateway) probed(t *testing.T) map[string]bucketState {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		_, body := tg.do("GET", "/ready")
+		var doc struct{ Buckets []bucketState }
+		if err := json.Unmarshal(body, &doc); err != nil {
+			t.Fatal(err)
+		}
+		buckets := make(map[string]bucketState)
+		for _, b := range doc.Buckets {
+			if !b.Checked.IsZero() {
+				buckets[b.Name] = b
+			}
+		}
+		if len(buckets) == len(doc.Buckets) {
+			return buckets
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not probed: %s", body)
+		}
+	}
+}
+
+// TestProbesAreSharedByAccess has buckets at one origin. Those with one credential are
+// probed in turns, and have a fault of it in common; others do not.
+func TestProbesAreSharedByAccess(t *testing.T) {
+	origin := startFaulty(t, failing(0, "", nil))
+	good, bad := startIssuer(t, numbered(time.Hour)), startIssuer(t, numbered(time.Hour))
+	bad.down.Store(true)
+	bucket := func(name, endpoint string, issuer *issuer) string {
+		return strings.NewReplacer("      access_key: \"AK"+name+"\"\n", "", "      secret_key: \"secret-of-"+name+"\"\n", "").
+			Replace(bucketYAML(name, "/"+name, endpoint, "probe_interval: 1h", "credentials: {source: instance, endpoint: "+issuer.URL+"}"))
+	}
+	keys := func(name, secret string) string {
+		return strings.NewReplacer("AK"+name, "AK", "secret-of-"+name, secret).Replace(bucketYAML(name, "/"+name, origin.endpoint, "probe_interval: 1h"))
+	}
+	for _, c := range []struct {
+		name   string
+		yaml   string
+		groups int
+		fails  string // the bucket with a credential that cannot be had
+	}{
+		{"one source of credentials", bucket("a", origin.endpoint, good) + bucket("b", origin.endpoint, good), 1, ""},
+		{"two, one of which is down", bucket("a", origin.endpoint, good) + bucket("b", origin.endpoint, bad), 2, "b"},
+		{"one key", keys("a", "secret") + keys("b", "secret"), 1, ""},
+		{"one key, its secret mistyped", keys("a", "secret") + keys("b", "secert"), 2, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gw := startGateway(t, "server: {ready: all}\nbuckets:\n"+c.yaml)
+			if n := len(gw.ready.Load().groups); n != c.groups {
+				t.Errorf("%d groups, want %d", n, c.groups)
+			}
+			for name, b := range gw.probed(t) {
+				if b.Reachable != (name != c.fails) {
+					t.Errorf("%s: %+v", name, b)
+				}
+			}
+		})
+	}
+}
+
+// openBreaker opens a breaker.
+func openBreaker(b *pool.Breaker) {
+	for range 10 {
+		now := time.Now()
+		ticket, _, _ := b.Allow(now)
+		b.Done(ticket, pool.OutcomeSilence, now)
+	}
+}
+
+// TestAwait has two of three breakers wait for probes.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &readiness{done: make(chan struct{})}
+		group := make([]*replica, 3)
+		for i := range group {
+			group[i] = &replica{number: i, health: &health{breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
+		}
+		openBreaker(group[0].health.breaker)
+		openBreaker(group[2].health.breaker)
+		begin := time.Now()
+		due := begin.Add(8500 * time.Millisecond)
+		for i, want := range []int{0, 2, 2, 0, 2, -1} {
+			p, ok := r.await(group, i, due)
+			after := min(time.Duration(i+1)*time.Second, due.Sub(begin))
+			switch {
+			case !ok || (p == nil) != (want < 0) || p != nil && p.number != want:
+				t.Fatalf("step %d: %+v, %t; want replica %d", i, p, ok, want)
+			case p == nil:
+				after = due.Sub(begin)
+			case i == 3 || i == 4:
+				p.health.breaker.Probe(true) // it is waited for no longer
+			default:
+				p.health.breaker.Probe(false)
+			}
+			if took := time.Since(begin); took != after {
+				t.Errorf("step %d: after %v, want %v", i, took, after)
+			}
+		}
+		close(r.done)
+		if _, ok := r.await(group, 0, time.Now().Add(time.Minute)); ok {
+			t.Error("it goes on after the end")
+		}
+	})
+}
+
+// TestOpenBreakerLeavesProbesToOthers has the breaker of one of two buckets stay open,
+// for want of requests.
+func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("probe intervals take seconds")
+	}
+	var things, others atomic.Int64
+	origin := startFaulty(t, func(c net.Conn, head string) bool {
+		if strings.Contains(head, " /things") {
+			things.Add(1)
+		} else {
+			others.Add(1)
+		}
+		fmt.Fprint(c, okHead+"Content-Length: 0\r\n\r\n")
+		return true
+	})
+	yaml := oneBucket("/pub", origin.endpoint, "probe_interval: 2s")
+	second := strings.NewReplacer(`"main"`, `"second"`, `"/pub"`, `"/second"`, `"things"`, `"others"`).Replace(yaml[len("server: {ready: config}\nbuckets:\n"):])
+	gw := startGateway(t, strings.Replace(yaml, "ready: config", "ready: any", 1)+second)
+	gw.probed(t)
+	b := gw.generation.Load().buckets[0].replicas[0].health.breaker
+	openBreaker(b)
+	await := func(what string, done func() bool) {
+		for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("never: %s; things are probed %d times, others %d", what, things.Load(), others.Load())
+			}
+		}
+	}
+	before := things.Load()
+	await("the open one is probed", func() bool { return things.Load() > before })
+	before = others.Load()
+	await("the other one is probed", func() bool { return others.Load() > before })
+	if state, _ := b.State(); state != pool.BreakerOpen {
+		t.Errorf("the breaker is %v", state)
+	}
+}

@@ -1,0 +1,305 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"yatagarasu/gateway/config"
+)
+
+// reloadResult is what a reload did: the reply of the administrative call, and what
+// SIGHUP logs.
+type reloadResult struct {
+	Result     string `json:"result"` // reloaded or failed
+	Generation int64  `json:"generation"`
+
+	Added    []string       `json:"added"`   // buckets
+	Removed  []string       `json:"removed"` // buckets
+	Changed  []bucketChange `json:"changed"`
+	Rotated  []string       `json:"credentials_rotated"` // buckets
+	Emptied  []string       `json:"cache_emptied"`       // buckets
+	Settings []string       `json:"settings"`            // other keys that took effect
+	Restart  []string       `json:"needs_restart"`       // keys whose values are not in effect
+
+	Errors []string `json:"errors,omitempty"`
+}
+
+// bucketChange names the parts of a bucket's configuration that changed.
+type bucketChange struct {
+	Bucket string   `json:"bucket"`
+	Parts  []string `json:"parts"`
+}
+
+// reloadOutcome is the last reload, for metrics and the status page.
+type reloadOutcome struct {
+	result *reloadResult
+	at     time.Time
+}
+
+// reloader is the one goroutine that changes the configuration.
+type reloader struct {
+	calls chan chan reloadResult
+	holds chan chan struct{} // no reload begins until what is sent is closed
+	done  chan struct{}      // closed when it has ended
+}
+
+// runReloader serves reloads, and looks at the certificate's files, until ctx ends, which
+// ends the reload under way as well.
+func (g *Gateway) runReloader(ctx context.Context) {
+	defer close(g.reloads.done)
+	tick := time.NewTicker(certificateInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case reply := <-g.reloads.calls:
+			reply <- g.reload(ctx)
+		case over := <-g.reloads.holds:
+			select {
+			case <-over:
+			case <-ctx.Done():
+				return
+			}
+		case <-tick.C:
+			g.renewCertificate()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// errStopping is what a reload gives at the end.
+var errStopping = errors.New("the gateway is stopping")
+
+// requestReload has the configuration file read again and put into effect, and waits
+// for that. A gateway that is stopping refuses.
+func (g *Gateway) requestReload() reloadResult {
+	reply := make(chan reloadResult, 1)
+	select {
+	case g.reloads.calls <- reply:
+		return <-reply
+	case <-g.reloads.done:
+		return reloadResult{Result: "failed", Errors: []string{errStopping.Error()}}
+	}
+}
+
+// reload builds a generation from the file and swaps it in. If anything is wrong,
+// the present one goes on serving.
+func (g *Gateway) reload(ctx context.Context) reloadResult {
+	if g.superseded.Load() { // a reload that is not for this process has not failed here
+		return reloadResult{Result: "failed", Generation: g.generation.Load().number, Errors: []string{errSuperseded.Error()}}
+	}
+	g.notify.reloading()
+	defer func() { g.notify.send("READY=1", g.statusServing()) }()
+	began := time.Now()
+	r, err := g.tryReload(ctx)
+	if err != nil {
+		r = reloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
+	}
+	g.lastReload.Store(&reloadOutcome{result: &r, at: began}) // r does not change any more
+	if err != nil {
+		g.metrics.reloads[1].Inc()
+		for _, e := range r.Errors {
+			g.log.Error().Str("error", e).Msg("the configuration is not reloaded: the present one stays in effect")
+		}
+		return r
+	}
+	g.metrics.reloads[0].Inc()
+	event := g.log.Info()
+	if len(r.Restart) > 0 {
+		event = g.log.Warn()
+	}
+	event.Int64("generation", r.Generation).Strs("added", r.Added).Strs("removed", r.Removed).Interface("changed", r.Changed).
+		Strs("credentials_rotated", r.Rotated).Strs("cache_emptied", r.Emptied).Strs("settings", r.Settings).Strs("needs_restart", r.Restart).
+		Float64("duration_ms", milliseconds(time.Since(began))).Msg("configuration reloaded")
+	return r
+}
+
+// lines returns the mistakes in err, one each.
+func lines(err error) []string {
+	var many config.Errors
+	if !errors.As(err, &many) {
+		return []string{err.Error()}
+	}
+	list := make([]string, len(many))
+	for i, e := range many {
+		list[i] = e.Error()
+	}
+	return list
+}
+
+// tryReload is reload without what is told of it.
+func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
+	var old, gen *generation
+	defer func() {
+		if p := recover(); p != nil { // a bug, which must not end a process that serves
+			g.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a reload panicked")
+			if old != nil && g.generation.Load() != old {
+				err = nil // the new one is in effect, and the log has what it may lack
+				return
+			}
+			err = fmt.Errorf("cannot reload: %v", p)
+			if gen != nil {
+				gen.retire(old)
+			}
+		}
+	}()
+	old = g.generation.Load()
+	r = reloadResult{Result: "reloaded", Generation: old.number}
+	c, err := config.Load(g.opts.ConfigPath, os.LookupEnv)
+	if err != nil {
+		return r, err
+	}
+	c = g.opts.over(c)
+	r.compare(old.config, c)
+	loadsCertificate := g.tls != nil && c.Server.HTTPS.Enabled
+	keepStarted(c, old.config)
+	gen, err = g.newGeneration(c, old)
+	if err != nil {
+		return r, err
+	}
+	if err := gen.start(ctx, old); err != nil {
+		gen.retire(old)
+		return r, err
+	}
+	if loadsCertificate {
+		before := g.certificate.current.Load()
+		if err := g.certificate.load(&c.Server.HTTPS); err != nil {
+			gen.retire(old)
+			return r, err
+		}
+		if c.Server.HTTPS != old.config.Server.HTTPS || !reflect.DeepEqual(before.Certificate, g.certificate.current.Load().Certificate) {
+			r.Settings = append(r.Settings, "server.https")
+		}
+	}
+	r.Generation, r.Emptied = gen.number, gen.emptied(old)
+	ready := newReadiness(gen, c.Server.Ready, g.ready.Load())
+
+	// From here on nothing fails.
+	limits := &c.Server.Limits
+	g.conns.limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.log.setLevel(&c.Logging)
+	g.generation.Store(gen)
+	gen.outdate(&r)
+	old.retire(gen)
+	before := g.ready.Swap(ready)
+	ready.start(g)
+	go before.stop() // ends with the probe under way
+	return r, nil
+}
+
+// renewCertificate loads the certificate again if its files changed.
+func (g *Gateway) renewCertificate() {
+	h := &g.generation.Load().config.Server.HTTPS
+	if g.tls == nil || !h.Enabled || !g.certificate.changed(h) {
+		return
+	}
+	if err := g.certificate.load(h); err != nil {
+		// Often one file is written before the other.
+		g.log.Warn().Err(err).Msg("the certificate's files changed, but cannot be used; the present one stays in effect")
+		return
+	}
+	g.log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
+}
+
+// compare notes what differs between the configuration in effect and c.
+func (r *reloadResult) compare(old, c *config.Config) {
+	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []bucketChange{}, []string{}
+	r.Emptied = []string{}
+	r.Settings, r.Restart = compareSettings(old, c)
+	before := make(map[string]*config.Bucket)
+	for i := range old.Buckets {
+		before[old.Buckets[i].Name] = &old.Buckets[i]
+	}
+	for i := range c.Buckets {
+		b := &c.Buckets[i]
+		was := before[b.Name]
+		delete(before, b.Name)
+		if was == nil {
+			r.Added = append(r.Added, b.Name)
+			continue
+		}
+		if rotated(&was.S3, &b.S3) {
+			r.Rotated = append(r.Rotated, b.Name)
+		}
+		if parts := differences(was, b); len(parts) > 0 {
+			r.Changed = append(r.Changed, bucketChange{b.Name, parts})
+		}
+	}
+	for name := range before {
+		r.Removed = append(r.Removed, name)
+	}
+	slices.Sort(r.Removed)
+}
+
+// rotated tells whether an origin that both have is asked under another credential now.
+func rotated(was, s *config.S3) bool {
+	before := staticCredentials(was)
+	for origin, c := range staticCredentials(s) {
+		if b, ok := before[origin]; ok && b != c {
+			return true
+		}
+	}
+	return false
+}
+
+// staticCredential is what the file has of a credential.
+type staticCredential struct {
+	accessKey               string
+	secretKey, sessionToken config.Secret
+}
+
+// staticCredentials returns those of s by the names of its replicas; without replicas,
+// the name is empty.
+func staticCredentials(s *config.S3) map[string]staticCredential {
+	all := make(map[string]staticCredential)
+	for i, o := range s.Origins() {
+		name := ""
+		if len(s.Replicas) > 0 {
+			name = s.Replicas[i].Name
+		}
+		all[name] = staticCredential{o.AccessKey, o.SecretKey, o.SessionToken}
+	}
+	return all
+}
+
+// differences returns the keys of a bucket that differ.
+func differences(was, b *config.Bucket) (parts []string) {
+	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
+	for i := range x.NumField() {
+		if !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
+			parts = append(parts, bucketParts[x.Type().Field(i).Name])
+		}
+	}
+	return parts
+}
+
+// bucketParts has the key in the file for each field of config.Bucket.
+var bucketParts = map[string]string{
+	"PathPrefix": "path_prefix", "Hosts": "hosts", "S3": "s3", "Auth": "auth", "Cache": "cache",
+	"Limits": "limits", "Allow": "allow", "Deny": "deny",
+}
+
+// reloadConfig answers the call that reloads.
+func (r *adminRequest) reloadConfig() (any, error) {
+	result := r.g.requestReload()
+	if len(result.Errors) > 0 {
+		return nil, &badReload{result.Errors}
+	}
+	return result, nil
+}
+
+// badReload is the answer to a reload that failed: 400 with all that is wrong.
+type badReload struct {
+	Errors []string `json:"errors"`
+}
+
+// Error implements error.
+func (e *badReload) Error() string {
+	return fmt.Sprintf("the configuration is not reloaded: %d mistake(s)", len(e.Errors))
+}

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/pool"
+)
+
+// resumeProgress is how many bytes make a continued body worth continuing again.
+const resumeProgress = 64 << 10
+
+// resumption is a body that broke off and is to be continued.
+type resumption struct {
+	next, last, size int64 // bytes of the object: the next one, the last one wanted, all
+	brought          int64 // by the latest exchange
+	fruitless        int   // exchanges in a row that brought too little
+	from             *replica
+	ticket           pool.Ticket // that it was asked with
+	failed, unfit    replicaSet  // of late; for good
+	changed          bool        // where it came from, there is another object now
+}
+
+var errChanged = errors.New("the object has changed since its body began")
+
+// relay sends the body of the response at hand to the client, and where the origin
+// breaks off, goes on with the rest of it.
+func (x *exchange) relay() (sent int64, err error) {
+	return x.continued(func(int64) (int64, error) { return x.up.Stream(x.conn, x.g.pace) })
+}
+
+// continued has move take the body of the response at hand from a byte on, as often as
+// it breaks off and can be resumed. move returns how many bytes it moved.
+func (x *exchange) continued(move func(from int64) (int64, error)) (moved int64, err error) {
+	n, err := move(0)
+	if err == nil || !brokeOff(err) {
+		return n, err
+	}
+	s, ok := x.resumption()
+	for moved = n; ; moved += n {
+		s.from.metrics.countError(err)
+		s.next, s.brought = s.next+n, n
+		from, ticket := s.from, s.ticket
+		resumed := ok && x.resume(&s, err)
+		if !resumed || n < resumeProgress {
+			from.health.breaker.Fail(ticket, time.Now())
+		}
+		if !resumed {
+			if s.changed {
+				err = fmt.Errorf("%w: %w", errChanged, err)
+			}
+			return moved, err
+		}
+		if n, err = move(moved); err == nil || !brokeOff(err) {
+			return moved + n, err
+		}
+	}
+}
+
+// brokeOff tells whether an error means that the origin has not sent all.
+func brokeOff(err error) bool {
+	switch pool.Of(err) {
+	case pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout:
+		return true
+	}
+	return false
+}
+
+// resumption returns what it takes to continue the body of the response at hand; ok is
+// false where that cannot be: only a strong validator tells that the rest is of the
+// same bytes (RFC 9110, 8.8.1).
+func (x *exchange) resumption() (s resumption, ok bool) {
+	s.from, s.ticket = x.replica, x.ticket
+	h := &x.up.Header
+	etag := h.Peek(fasthttp.HeaderETag)
+	if x.bucket.s3.Retry.Resumes == 0 || x.part() || len(etag) < 2 || etag[0] != '"' {
+		return s, false
+	}
+	x.tag = append(x.tag[:0], etag...)
+	s.size = x.up.Length()
+	s.last = s.size - 1
+	if h.StatusCode() == fasthttp.StatusPartialContent {
+		first, last, size, err := parseContentRange(h.Peek(fasthttp.HeaderContentRange))
+		if err != nil || first < 0 {
+			return s, false
+		}
+		s.next, s.last, s.size = first, last, size
+	}
+	return s, true
+}
+
+// resume asks for the rest of a body that broke off by cause, and reports whether the
+// response at hand is it.
+func (x *exchange) resume(s *resumption, cause error) bool {
+	x.corrected = false // it may be long since
+	for {
+		if s.fruitless++; s.brought >= resumeProgress {
+			s.fruitless = 0
+		}
+		s.brought = 0
+		if s.fruitless > x.bucket.s3.Retry.Resumes {
+			return false
+		}
+		r, t := x.resumeAt(s, cause)
+		if r == nil {
+			return false
+		}
+		if s.fruitless > 1 {
+			x.up.Close() // others may have the connection meanwhile
+			time.Sleep(backoff(s.fruitless - 1))
+		}
+		x.rangeV = append(strconv.AppendInt(append(x.rangeV[:0], "bytes="...), s.next, 10), '-')
+		x.rangeV = strconv.AppendInt(x.rangeV, s.last, 10)
+		err := x.askRest(r, t)
+		if x.refusal != nil {
+			r.metrics.fault(x.refusal.reason)
+		}
+		switch {
+		case err != nil, x.refusal != nil && failureOfOrigin(x.refusal):
+			s.failed.add(r)
+		case x.refusal != nil: // it does not give it
+			s.unfit.add(r)
+		case x.continues(s):
+			s.from, s.ticket, s.failed = r, x.ticket, 0
+			x.resumes++
+			r.metrics.extra(extraResume)
+			return true
+		default: // it has another object
+			s.unfit.add(r)
+			s.changed = s.changed || r == s.from
+		}
+	}
+}
+
+// askRest sends the request for the rest of a body, and where another credential or the
+// origin's time helps, once more.
+func (x *exchange) askRest(r *replica, t pool.Ticket) error {
+	f := forward{ranged: true, condition: "if-match", value: x.tag}
+	err := x.sendTo(r, t, f, false)
+	if err != nil || x.remedy(nil) != remedyNow {
+		return err
+	}
+	t, _, ok := r.health.breaker.Allow(time.Now())
+	if !ok {
+		return nil
+	}
+	return x.sendTo(r, t, f, false)
+}
+
+// resumeAt returns where to ask for the rest: where it came from, unless that is slow
+// or fails, then elsewhere.
+func (x *exchange) resumeAt(s *resumption, cause error) (*replica, pool.Ticket) {
+	now := time.Now()
+	same := func() (*replica, pool.Ticket) {
+		if s.unfit.has(s.from) {
+			return nil, pool.Ticket{}
+		}
+		t, _, ok := s.from.health.breaker.Allow(now)
+		if ok && !s.from.health.resumes.Take(now) {
+			s.from.health.breaker.Done(t, pool.OutcomeNone, now)
+			s.from.metrics.extra(extraResumeDenied)
+			ok = false
+		}
+		if !ok {
+			return nil, pool.Ticket{}
+		}
+		return s.from, t
+	}
+	if pool.Of(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
+		if r, t := same(); r != nil {
+			return r, t
+		}
+	}
+	but := s.failed | s.unfit
+	but.add(s.from)
+	if r, t, _ := x.bucket.pick(but, now); r != nil {
+		return r, t
+	}
+	s.failed = 0
+	return same()
+}
+
+// continues tells whether the response at hand is the rest of s, of the same object.
+func (x *exchange) continues(s *resumption) bool {
+	h := &x.up.Header
+	if h.StatusCode() != fasthttp.StatusPartialContent || !bytes.Equal(h.Peek(fasthttp.HeaderETag), x.tag) {
+		return false
+	}
+	first, last, size, err := parseContentRange(h.Peek(fasthttp.HeaderContentRange))
+	return err == nil && first == s.next && last == s.last && size == s.size && x.up.Length() == last-first+1
+}

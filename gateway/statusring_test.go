@@ -1,0 +1,266 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestStatusRing moves the time on by hand: rates, the window of a minute, and the
+// charts are of what was counted then.
+func TestStatusRing(t *testing.T) {
+	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
+	b := g.generation.Load().buckets[0].metrics
+	now := g.started
+	count := func(n int, o cacheOutcome, took time.Duration) {
+		for range n {
+			b.request(methodGet, 200).Inc()
+			b.answers.bytes.Add(100)
+			b.answers.outcome(o).duration.observe(took)
+		}
+	}
+	step := func() {
+		now = now.Add(statusStep)
+		g.status.sample(g.metrics, now)
+	}
+	// An hour of 10 hits in each step, and 10 misses that are slow in the last six.
+	const steps = 720
+	for i := range steps {
+		count(10, outcomeHit, 80*time.Microsecond)
+		if i >= steps-6 {
+			count(10, outcomeMiss, 80*time.Millisecond)
+		}
+		step()
+	}
+	s := g.statusAt(now.Add(time.Second))
+	if n := len(s.Series.Requests); n != statusPoints || len(s.Series.P99) != n || len(s.Series.HitRatio) != n || len(s.Series.Bytes) != n || len(s.Series.Errors) != n || !s.Series.End.Equal(now) {
+		t.Errorf("the charts have %d points, up to %s", n, s.Series.End)
+	}
+	first, last := 0, statusPoints-1
+	if s.Series.Requests[first] != 2 || s.Series.Requests[last] != 4 || s.Series.Bytes[last] != 400 || *s.Series.HitRatio[first] != 1 || *s.Series.HitRatio[last] != 0.5 || *s.Series.P99[first] > 0.1 || *s.Series.P99[last] < 50 {
+		t.Errorf("%+v", s.Series)
+	}
+	if s.SinceStart.Requests != 10*steps+60 {
+		t.Errorf("%d requests", s.SinceStart.Requests)
+	}
+	for name, w := range map[string]statusWindow{"all": s.LastMinute, "the bucket": s.Buckets[0].LastMinute} {
+		if w.Requests != 180 || w.Seconds != 61 || w.Bytes != 18000 || *w.HitRatio != 0.6667 || *w.P50 > 0.1 || *w.P90 < 50 || *w.P99 > 100 {
+			t.Errorf("the last minute of %s: %+v", name, w)
+		}
+	}
+	if s.Now.Seconds != 6 || s.Now.Requests != 3.333 || *s.Now.HitRatio != 0.5 {
+		t.Errorf("now: %+v", s.Now)
+	}
+	for range statusMinute + 1 {
+		step()
+	}
+	if s := g.statusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
+		t.Errorf("a minute later: %+v, %+v", s.LastMinute, s.Now)
+	}
+}
+
+// TestStatusSampling lets three minutes pass: a sample every five seconds, a new list
+// of slow requests every minute, and the goroutine ends when it is told to.
+func TestStatusSampling(t *testing.T) {
+	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			g.sampleStatus(stop)
+		}()
+		time.Sleep(3*time.Minute + time.Second)
+		synctest.Wait()
+		if g.status.taken != 1+36 || g.status.drawn != 36 || g.slow.now != 3 {
+			t.Errorf("%d samples, %d points, minute %d", g.status.taken, g.status.drawn, g.slow.now)
+		}
+		close(stop)
+		<-ended
+	})
+}
+
+// TestStatusRingAtStart asks before the first step is over.
+func TestStatusRingAtStart(t *testing.T) {
+	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
+	g.generation.Load().buckets[0].metrics.request(methodGet, 503).Inc()
+	for after, rate := range map[time.Duration]float64{0: 1, 100 * time.Millisecond: 1, 2 * time.Second: 0.5} {
+		s := g.statusAt(g.started.Add(after))
+		if s.Now.Requests != rate || s.Now.Errors != rate || s.LastMinute.Errors5xx != 1 || len(s.Series.Requests) != 0 {
+			t.Errorf("after %s: %+v, %+v", after, s.Now, s.LastMinute)
+		}
+	}
+}
+
+// TestStatusCountsABucketOnce has a bucket in one generation after another: its
+// requests are counted together, and not twice.
+func TestStatusCountsABucketOnce(t *testing.T) {
+	m := newMetricSet()
+	for range 3 {
+		b := m.bucket("b")
+		b.request(methodGet, 200).Inc()
+		b.request(methodHead, 404).Inc()
+		b.answers.outcome(outcomeMiss).duration.observe(time.Millisecond)
+	}
+	all, buckets := m.tallies()
+	if n := buckets["b"]; all.requests != 6 || n.requests != 6 || n.errors4xx != 3 || n.durations.count() != 3 || n.outcomes[outcomeMiss] != 3 {
+		t.Errorf("%+v", n)
+	}
+}
+
+// TestSlowList compares the list with all requests, sorted.
+func TestSlowList(t *testing.T) {
+	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
+	var s slowList
+	note := func(took time.Duration) {
+		s.note(&exchange{bucket: g.generation.Load().buckets[0], start: time.Now(), id: fmt.Append(nil, took), path: []byte("/pub/a"), status: 200, how: outcomeMiss}, took)
+	}
+	var all []time.Duration
+	for range 2000 {
+		d := time.Duration(1 + rand.IntN(1e9))
+		all = append(all, d)
+		note(d)
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	check := func(want []time.Duration) {
+		t.Helper()
+		got := s.slowest()
+		if len(got) != len(want) {
+			t.Fatalf("%d requests, want %d", len(got), len(want))
+		}
+		for i, r := range got {
+			if r.took != want[i] || string(r.id[:r.idLength]) != want[i].String() || r.bucket != "main" || r.cache != "miss" {
+				t.Errorf("%d: %s, want %s", i, r.took, want[i])
+			}
+		}
+	}
+	check(all[:slowPerMinute])
+	if least := time.Duration(s.least.Load()); least != all[slowPerMinute-1] {
+		t.Errorf("a request takes the lock from %s on, want %s", least, all[slowPerMinute-1])
+	}
+
+	// They are remembered for minutes, and then no longer.
+	for range slowMinutes - 1 {
+		s.turn()
+		note(1)
+		check(all[:slowPerMinute])
+	}
+	s.turn()
+	check([]time.Duration{1, 1, 1, 1})
+	s.note(&exchange{start: time.Now()}, time.Hour) // of no bucket
+	check([]time.Duration{1, 1, 1, 1})
+}
+
+// TestSlowRequests looks at what the status tells of requests.
+func TestSlowRequests(t *testing.T) {
+	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL))
+	long := "/pub/" + strings.Repeat("x", 2*slowPath)
+	for _, target := range []string{"/pub/a?token=hidden", "/pub/%3Cimg%20src=x%3E", long, "/health"} {
+		gw.do("GET", target)
+	}
+	gw.log.waitFor(t, "/health")
+	_, text := gw.admin("GET", "/admin/status", "")
+	if strings.Contains(text, "hidden") {
+		t.Errorf("the query is told: %s", text)
+	}
+	s := gw.statusCall()
+	paths := make(map[string]statusSlow)
+	for i, r := range s.Slowest {
+		paths[r.Path] = r
+		if i > 0 && s.Slowest[i-1].Duration < r.Duration {
+			t.Errorf("not the slowest first: %+v", s.Slowest)
+		}
+	}
+	if len(paths) != 3 {
+		t.Errorf("%+v", s.Slowest)
+	}
+	r, ok := paths["/pub/a"]
+	if !ok || r.Bucket != "main" || r.Status != 200 || r.Bytes != 5 || r.Cache != "miss" || r.Method != "GET" || r.Duration <= 0 || r.FirstByte > r.Duration || !strings.Contains(gw.log.String(), `"request_id":"`+r.RequestID+`"`) {
+		t.Errorf("%+v", paths)
+	}
+	for _, path := range []string{"/pub/%3Cimg%20src=x%3E", long[:slowPath] + "…"} {
+		if _, ok := paths[path]; !ok {
+			t.Errorf("lacks %s: %+v", path, s.Slowest)
+		}
+	}
+}
+
+// TestStatusDuringRequests asks while there are requests, reloads and steps, for the
+// race detector.
+func TestStatusDuringRequests(t *testing.T) {
+	origin := startOrigin(t, serveText("hello"))
+	gw, write := fileGateway(t, adminYAML(origin.URL), func(o *Options) { o.LogLevel = "error" })
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	during := func(f func(i int)) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					f(i)
+				}
+			}
+		})
+	}
+	for range 2 {
+		during(func(i int) { gw.do("GET", fmt.Sprintf("/pub/%d", i%10)) })
+	}
+	during(func(int) {
+		gw.status.sample(gw.metrics, time.Now())
+		gw.slow.turn()
+	})
+	during(func(i int) {
+		yaml := adminYAML(origin.URL)
+		if i%3 == 0 {
+			yaml += "mistake: true\n"
+		}
+		write(yaml)
+		gw.requestReload()
+	})
+	defer wg.Wait()
+	defer close(stop)
+	last := uint64(0)
+	for range 30 {
+		s := gw.statusCall()
+		if s.SinceStart.Requests < last || s.LastMinute.Requests > s.SinceStart.Requests {
+			t.Errorf("%d requests, in the last minute %d, before %d", s.SinceStart.Requests, s.LastMinute.Requests, last)
+		}
+		last = s.SinceStart.Requests
+		if r := s.LastReload; r != nil && (r.Result == "failed") != (len(r.Errors) > 0) {
+			t.Errorf("a reload in between: %+v", r)
+		}
+		gw.WriteMetrics(io.Discard)
+	}
+}
+
+// BenchmarkStatus is what an answer to the status page costs.
+func BenchmarkStatus(b *testing.B) {
+	for _, n := range []int{3, 300} {
+		b.Run(fmt.Sprintf("%d buckets", n), func(b *testing.B) {
+			yaml := "server: {ready: config}\nbuckets:\n"
+			for i := range n {
+				yaml += bucketYAML(fmt.Sprint("b", i), fmt.Sprint("/b", i), "http://127.0.0.1:1")
+			}
+			g := configuredGateway(b, yaml, "error")
+			for _, bucket := range g.generation.Load().buckets {
+				bucket.metrics.request(methodGet, 200).Inc()
+				bucket.metrics.answers.outcome(outcomeHit).duration.observe(time.Millisecond)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if s := g.statusAt(time.Now()); s.SinceStart.Requests != uint64(n) || len(s.Buckets) != n+1 {
+					b.Fatal(s.SinceStart.Requests)
+				}
+			}
+		})
+	}
+}

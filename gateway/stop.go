@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// newGrace is how long a connection may take for its first byte while the gateway
+	// stops: the request may be on its way.
+	newGrace = 5 * time.Second
+	// endGrace is how long what was cut may take to end and be logged.
+	endGrace = time.Second
+)
+
+// stopSignals passes on the signals that ask to stop, until done is closed. Logs are
+// still opened again. A reload is for s, which has taken over; nil: nobody has.
+func (g *Gateway) stopSignals(s *successor, signals <-chan os.Signal, done <-chan struct{}) <-chan os.Signal {
+	stops := make(chan os.Signal, 1)
+	go func() { // ends with done
+		for {
+			select {
+			case signal := <-signals:
+				switch signal {
+				case syscall.SIGUSR1:
+					go g.reopenLogs() // as in Run
+				case syscall.SIGHUP:
+					if s != nil {
+						g.passOn(s, signal)
+					}
+				case syscall.SIGTERM, os.Interrupt:
+					select {
+					case stops <- signal:
+					default: // one is enough
+					}
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return stops
+}
+
+// stop serves on for the drain delay while /ready fails, accepts no more, lets the
+// requests under way finish within the timeout, and cuts the rest. A signal cuts at
+// once. served yields when the listener is no longer read.
+func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
+	g.notify.send("STOPPING=1", "STATUS=finishing the requests under way")
+	g.draining.Store(true)
+	cut := false
+	if g.opts.Drain > 0 {
+		select {
+		case <-time.After(g.opts.Drain):
+		case <-signals:
+			cut = true
+		}
+	}
+	g.closeListener(served)
+	g.log.Info().Int("connections", g.conns.len()).Int("requests", g.conns.active()).Msg("no new connections; finishing the requests under way")
+	gone := g.conns.letGo(0)
+	if !cut {
+		timeout := time.NewTimer(g.opts.ShutdownTimeout)
+		defer timeout.Stop()
+		select {
+		case <-gone:
+		case <-timeout.C:
+		case <-signals:
+		}
+	}
+	return g.cut(gone)
+}
+
+// closeListener ends the accepting of connections. What is accepted already may still
+// be among the connections a little later, until served yields.
+func (g *Gateway) closeListener(served <-chan error) {
+	g.listener.Load().Close()
+	go func() { // ends with the listener
+		<-served
+		g.conns.end()
+	}()
+}
+
+// cut closes the connections that are left, ends all fetches, and returns ErrCut if
+// requests were under way. gone is closed when no connection is open.
+func (g *Gateway) cut(gone <-chan struct{}) error {
+	left := g.conns.closeAll()
+	g.generation.Load().abort()
+	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() { // ends with what was cut
+		defer close(ended)
+		g.prewarms.close(ctx)
+		<-gone
+		g.background.Wait() // what no request waits for could only fill a cache that is no more
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		g.log.Warn().Msg("not all that was cut has ended")
+	}
+	if left > 0 {
+		g.log.Warn().Int("requests", left).Msg("stopped; requests under way were cut")
+		return fmt.Errorf("%w: %d", ErrCut, left)
+	}
+	g.log.Info().Msg("stopped; nothing was cut")
+	return nil
+}
+
+// closeMetrics ends the metrics listener and what is under way there.
+func (g *Gateway) closeMetrics() {
+	if g.metricsServer == nil {
+		return
+	}
+	g.metricsListener.Load().Close()
+	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
+	defer cancel()
+	if err := g.metricsServer.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		g.log.Debug().Err(err).Msg("connections of the metrics listener are left open")
+	}
+}

@@ -1,0 +1,444 @@
+package gateway
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
+)
+
+// fakeConn is a connection that knows whether it was shut.
+type fakeConn struct {
+	net.Conn
+	shut, closed atomic.Bool
+}
+
+func (c *fakeConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
+func (c *fakeConn) CloseRead() error     { c.shut.Store(true); return nil }
+func (c *fakeConn) Close() error         { c.closed.Store(true); return nil }
+
+// tcpPair returns both ends of a connection.
+func tcpPair(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	ln := tcpListener(t)
+	client, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	server, err = ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return client, server
+}
+
+// keepAlive sends a request on a connection of its own, reads the answer, and leaves
+// the connection open.
+func keepAlive(t *testing.T, address string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(c)
+	if answer := exchangeOn(t, c, r, "GET /health HTTP/1.1"); answer.StatusCode != http.StatusOK || answer.Close {
+		t.Fatalf("status %d, close is %t", answer.StatusCode, answer.Close)
+	}
+	return c, r
+}
+
+// exchangeOn sends a request and reads the answer.
+func exchangeOn(t *testing.T, c net.Conn, r *bufio.Reader, head string) *http.Response {
+	t.Helper()
+	fmt.Fprintf(c, "%s\r\nHost: x\r\n\r\n", head)
+	method, _, _ := strings.Cut(head, " ")
+	answer, err := http.ReadResponse(r, &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func TestConnsLetGo(t *testing.T) {
+	const (
+		fresh  = fasthttp.StateNew
+		active = fasthttp.StateActive
+		idle   = fasthttp.StateIdle
+	)
+	for _, c := range []struct {
+		name   string
+		age    time.Duration // before letGo
+		state  fasthttp.ConnState
+		time   time.Duration // given to letGo
+		then   fasthttp.ConnState
+		after  time.Duration // from letGo to then
+		shut   time.Duration // from letGo; -1: never
+		silent bool          // there is no then
+	}{
+		{name: "an idle one at once", state: idle, silent: true, shut: 0},
+		{name: "an idle one after its time", state: idle, time: 3 * time.Second, silent: true, shut: 3 * time.Second},
+		{name: "one that was idle, and is not any more", state: idle, time: 3 * time.Second, then: active, after: time.Second, shut: -1},
+		{name: "one with a request under way", state: active, silent: true, shut: -1},
+		{name: "when the request has ended", state: active, then: idle, after: 10 * time.Second, shut: 10 * time.Second},
+		{name: "some time after the request has ended", state: active, time: 3 * time.Second, then: idle, after: 10 * time.Second, shut: 13 * time.Second},
+		{name: "a new one has time for its request", state: fresh, age: 2 * time.Second, silent: true, shut: 3 * time.Second},
+		{name: "a new one that uses it", state: fresh, then: active, after: time.Second, shut: -1},
+		{name: "one that has long been silent", state: fresh, age: time.Minute, silent: true, shut: 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var table connTable
+				table.init(0, 0)
+				conn := new(fakeConn)
+				table.add(conn, netip.MustParseAddr("192.0.2.1"))
+				time.Sleep(c.age)
+				table.note(conn, c.state)
+				began := time.Now()
+				gone := table.letGo(c.time)
+				if !c.silent {
+					time.AfterFunc(c.after, func() { table.note(conn, c.then) })
+				}
+				for time.Since(began) < time.Minute && !conn.shut.Load() {
+					synctest.Wait()
+					if !conn.shut.Load() {
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				switch took := time.Since(began); {
+				case c.shut < 0 && conn.shut.Load():
+					t.Errorf("shut after %s", took)
+				case c.shut >= 0 && took != c.shut:
+					t.Errorf("shut after %s, want %s", took, c.shut)
+				}
+				select {
+				case <-gone:
+					t.Error("gone, but open")
+				default:
+				}
+				table.remove(conn)
+				select {
+				case <-gone:
+					t.Error("gone, but more may come")
+				default:
+				}
+				table.end()
+				<-gone
+				<-table.letGo(0)
+			})
+		})
+	}
+}
+
+// TestConnsDismissAnswers holds that a request which has arrived on an idle
+// connection is still read when the connection is let go.
+func TestConnsDismissAnswers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems drop what has arrived")
+	}
+	client, server := tcpPair(t)
+	var table connTable
+	table.init(0, 0)
+	table.add(server, netip.MustParseAddr("192.0.2.1"))
+	table.note(server, fasthttp.StateIdle)
+	const request = "GET / HTTP/1.1\r\n"
+	io.WriteString(client, request)
+	raw, err := server.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Read(func(fd uintptr) bool { // until it has arrived
+		n, _, _ := unix.Recvfrom(int(fd), make([]byte, 100), unix.MSG_PEEK)
+		return n == len(request)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.letGo(0)
+	got, err := io.ReadAll(server)
+	if string(got) != request || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if _, err := io.WriteString(server, "answer"); err != nil {
+		t.Errorf("the answer: %v", err)
+	}
+}
+
+func TestStopConnections(t *testing.T) {
+	t.Run("idle ones are not waited for", func(t *testing.T) {
+		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) { o.ShutdownTimeout = time.Hour })
+		c, r := keepAlive(t, gw.addr)
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("the idle connection %s ends with %v", c.LocalAddr(), err)
+		}
+	})
+	t.Run("idle ones end while a proxy's header is still awaited", func(t *testing.T) {
+		gw := startGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML, 1), func(o *Options) { o.ShutdownTimeout = time.Hour })
+		c, err := net.Dial("tcp", gw.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, proxyHeader(t, 1, "192.0.2.1:1000"))
+		r := bufio.NewReader(c)
+		exchangeOn(t, c, r, "GET /health HTTP/1.1")
+		silent, err := net.Dial("tcp", gw.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		silent.SetDeadline(time.Now().Add(20 * time.Second))
+		// What came after it was accepted: so it was, too.
+		if after := gw.raw(proxyHeader(t, 1, "192.0.2.1:1002") + "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); statusOf(after) != 200 {
+			t.Fatalf("%q", after)
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- gw.stop() }()
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("the idle connection ends with %v", err)
+		}
+		fmt.Fprintf(silent, "%sGET /health HTTP/1.1\r\nHost: x\r\n\r\n", proxyHeader(t, 1, "192.0.2.1:1001"))
+		if answer, err := io.ReadAll(silent); err != nil || statusOf(string(answer)) != 200 {
+			t.Errorf("the late request: %q, %v", answer, err)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("TLS", func(t *testing.T) {
+		gw := startGateway(t, withTLS(t, oneBucket("/pub", "http://127.0.0.1:1")), func(o *Options) { o.ShutdownTimeout = time.Hour })
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		defer client.CloseIdleConnections()
+		r, err := client.Get("https://" + gw.addr + "/health")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("every answer of a draining gateway says that it is the last", func(t *testing.T) {
+		origin := startOrigin(t, serveText("hello"))
+		gw := startGateway(t, cachedYAML(origin.URL), func(o *Options) { o.Drain = time.Hour })
+		gw.do("GET", "/pub/hit")
+		heads := map[string]int{
+			"GET /pub/x HTTP/1.1":                             200,
+			"GET /pub/hit HTTP/1.1":                           200,
+			"HEAD /pub/hit HTTP/1.1":                          200,
+			"GET /pub/hit HTTP/1.1\r\nIf-None-Match: \"e1\"":  304,
+			"GET /pub/hit HTTP/1.1\r\nRange: bytes=1-2":       206,
+			"GET /pub/hit HTTP/1.1\r\nRange: bytes=99-":       416,
+			"GET /nowhere HTTP/1.1":                           404,
+			"DELETE /pub/x HTTP/1.1":                          405,
+			"GET /ready HTTP/1.1":                             503,
+			"GET /health HTTP/1.1":                            200,
+			"GET /pub/../x HTTP/1.1":                          400,
+			"GET /pub/hit HTTP/1.1\r\nConnection: keep-alive": 200,
+		}
+		type open struct {
+			c net.Conn
+			r *bufio.Reader
+		}
+		conns := make(map[string]open)
+		for head := range heads {
+			c, r := keepAlive(t, gw.addr)
+			conns[head] = open{c, r}
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- gw.stop() }()
+		gw.log.waitFor(t, `"stopping"`)
+		for !gw.draining.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		for head, want := range heads {
+			answer := exchangeOn(t, conns[head].c, conns[head].r, head)
+			if answer.StatusCode != want || !answer.Close {
+				t.Errorf("%q: status %d, want %d; close is %v", head, answer.StatusCode, want, answer.Close)
+			}
+			if _, err := conns[head].r.ReadByte(); err != io.EOF {
+				t.Errorf("%q: then %v", head, err)
+			}
+		}
+		gw.signals <- syscall.SIGTERM
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStopReopensLogs rotates a log while the gateway stops, which can take long.
+func TestStopReopensLogs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("logging: {output: %q}\n", path), func(o *Options) { o.Output, o.Drain = nil, time.Hour })
+	stopped := make(chan error, 1)
+	go func() { stopped <- gw.stop() }()
+	for !gw.draining.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	gw.signals <- syscall.SIGUSR1
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the log is not opened again")
+		}
+	}
+	gw.signals <- syscall.SIGTERM
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStopBodies stops the gateway with bodies on their way that are not streamed
+// from the origin by their own request.
+func TestStopBodies(t *testing.T) {
+	const size = 8 << 20
+	body := strings.Repeat("0123456789abcdef", size/16)
+	// A client that reads little at a time: most of the body stays with the gateway.
+	slow := func(t *testing.T, gw *testGateway) *bufio.Reader {
+		t.Helper()
+		c, err := net.Dial("tcp", gw.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.(*net.TCPConn).SetReadBuffer(64 << 10)
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(c, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n")
+		r := bufio.NewReader(c)
+		if _, err := r.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name   string
+		buffer int // above size: the handler returns before the body is written
+	}{
+		{"a hit in one write", 16 << 20},
+		{"a hit in pieces", 64 << 10},
+	} {
+		tune := func(timeout time.Duration) func(o *Options) {
+			return func(o *Options) { o.StreamBuffer, o.ShutdownTimeout = c.buffer, timeout }
+		}
+		t.Run(c.name+" is finished", func(t *testing.T) {
+			gw := startGateway(t, cachedYAML(startOrigin(t, serveText(body)).URL), tune(time.Hour))
+			gw.do("GET", "/pub/x")
+			gw.settleFills(t)
+			r := slow(t, gw)
+			stopped := make(chan error, 1)
+			go func() { stopped <- gw.stop() }()
+			waitRefused(t, gw.addr)
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(answer.Body); err != nil || string(got) != body || answer.Header.Get("X-Cache") != "HIT" {
+				t.Errorf("%d bytes, %v, %v", len(got), answer.Header, err)
+			}
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		})
+		t.Run(c.name+" is cut and counted", func(t *testing.T) {
+			gw := startGateway(t, cachedYAML(startOrigin(t, serveText(body)).URL), tune(100*time.Millisecond))
+			gw.do("GET", "/pub/x")
+			gw.settleFills(t)
+			r := slow(t, gw)
+			if err := gw.stop(); !errors.Is(err, ErrCut) || !strings.Contains(err.Error(), ": 1") {
+				t.Errorf("Run returns %v, want ErrCut of 1", err)
+			}
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, answer.Body); err == nil {
+				t.Errorf("a cut body of %d bytes looks complete", n)
+			}
+			if n := strings.Count(gw.log.String(), `"path":"/pub/x"`); n != 2 {
+				t.Errorf("%d access lines, want 2, that of the cut request too", n)
+			}
+		})
+	}
+	t.Run("a body that many wait for", func(t *testing.T) {
+		gate := make(chan struct{})
+		gw := startGateway(t, cachedYAML(gatedOrigin(t, size, gate).URL), func(o *Options) { o.ShutdownTimeout = time.Hour })
+		const clients = 5
+		var open []*http.Response
+		for range clients {
+			r := beginDownload(t, gw, size)
+			defer r.Body.Close()
+			open = append(open, r)
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- gw.stop() }()
+		waitRefused(t, gw.addr)
+		close(gate)
+		for _, r := range open {
+			if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
+				t.Errorf("the rest: %d bytes, %v", n, err)
+			}
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("fetches that no request waits for hold up nothing", func(t *testing.T) {
+		hang := make(chan struct{})
+		defer close(hang)
+		var asked atomic.Int64
+		origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) > 1 {
+				<-hang
+			}
+			w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=600")
+			w.Header().Set("ETag", `"e1"`)
+			fmt.Fprint(w, "hello")
+		})
+		yaml := strings.Replace(cachedYAML(origin.URL), "      access_key", "      timeouts: {first_byte: 1h}\n      access_key", 1)
+		gw := startGateway(t, yaml, func(o *Options) { o.ShutdownTimeout = time.Hour })
+		gw.do("GET", "/pub/x")
+		if r, _ := gw.do("GET", "/pub/x"); r.Header.Get("X-Cache") != "STALE" {
+			t.Fatalf("X-Cache is %q", r.Header.Get("X-Cache"))
+		}
+		for deadline := time.Now().Add(5 * time.Second); asked.Load() < 2; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is fetched in the background")
+			}
+		}
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/cache"
+)
+
+// newObject returns the object of the response at hand, without a body, and whether
+// it may be stored.
+func (x *exchange) newObject(sent time.Time) (*cache.Object, cache.Reason) {
+	var r cache.Response
+	h := &x.up.Header
+	r.Reset(h.StatusCode())
+	for name, value := range h.All() {
+		r.AddField(name, value)
+	}
+	o := &cache.Object{Key: bytes.Clone(x.cacheKey), Group: x.bucket.name, Status: h.StatusCode()}
+	var reason cache.Reason
+	o.Freshness, reason = x.bucket.cached.policy.Assess(&r, sent)
+	x.fillHead(o)
+	return o, reason
+}
+
+// fillHead sets what of o the response's head says.
+func (x *exchange) fillHead(o *cache.Object) {
+	x.scratch = x.appendStored(x.scratch[:0])
+	o.Header = bytes.Clone(x.scratch)
+	h := &x.up.Header
+	o.ETag = string(h.Peek(fasthttp.HeaderETag))
+	o.LastModified = string(h.Peek(fasthttp.HeaderLastModified))
+	o.Modified, _ = parseHTTPDate([]byte(o.LastModified))
+	o.Tags = tagsOf(o.Header)
+}
+
+// tagsOf returns the tags that a stored head gives its object.
+func tagsOf(head []byte) (tags []string) {
+	storedLines(head, func(name, value []byte) bool {
+		if string(name) == "X-Amz-Meta-Surrogate-Key" || string(name) == "X-Amz-Meta-Cache-Tag" {
+			for _, tag := range bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' }) {
+				tags = append(tags, string(tag))
+			}
+		}
+		return true
+	})
+	return tags
+}
+
+// appendStored appends the lines of the response's head that belong to the object.
+func (x *exchange) appendStored(dst []byte) []byte {
+	h := &x.up.Header
+	for name, value := range h.All() {
+		if !passes(name) {
+			continue
+		}
+		switch string(name) {
+		case "Etag":
+			name = headerETagSent
+		case "Content-Range", "Age":
+			continue
+		case "Content-Encoding":
+			if value = withoutAWSChunked(value); len(value) == 0 {
+				continue
+			}
+		}
+		dst = appendObjectLine(dst, name, value)
+	}
+	if len(h.PeekBytes(headerAcceptRanges)) == 0 {
+		dst = appendLineTo(dst, headerAcceptRanges, headerBytes)
+	}
+	return dst
+}
+
+func appendLineTo(dst, name, value []byte) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(append(dst, value...), "\r\n"...)
+}
+
+// storedLines iterates over the lines of a stored head.
+func storedLines(head []byte, yield func(name, value []byte) bool) {
+	for len(head) > 0 {
+		var line []byte
+		line, head, _ = bytes.Cut(head, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		if !yield(name, value) {
+			return
+		}
+	}
+}
+
+// storedBlock sets the lines of a stored head for which fasthttp has fields of their
+// own, and returns the others as they go out. They come first, as fasthttp gave them.
+func storedBlock(h *fasthttp.ResponseHeader, head []byte) []byte {
+	for bytes.HasPrefix(head, []byte("Content-")) {
+		line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		if !isEntityLine(name) {
+			break
+		}
+		h.SetCanonical(name, value)
+		head = rest
+	}
+	return head
+}
+
+func isEntityLine(name []byte) bool {
+	return string(name) == fasthttp.HeaderContentType || string(name) == fasthttp.HeaderContentEncoding
+}
+
+// updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
+// it may stay stored.
+func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
+	o := stale.Clone()
+	h := &x.up.Header
+	x.scratch = x.scratch[:0]
+	storedLines(stale.Header, func(name, value []byte) bool {
+		if !updates(name) || len(h.PeekBytes(name)) == 0 {
+			x.scratch = appendLineTo(x.scratch, name, value)
+		}
+		return true
+	})
+	for name, value := range h.All() {
+		if updates(name) {
+			x.scratch = appendObjectLine(x.scratch, name, value)
+		}
+	}
+	o.Header = bytes.Clone(x.scratch)
+	o.Tags = tagsOf(o.Header)
+	if modified := h.Peek(fasthttp.HeaderLastModified); len(modified) > 0 {
+		o.LastModified = string(modified)
+		o.Modified, _ = parseHTTPDate(modified)
+	}
+
+	var r cache.Response
+	r.Reset(fasthttp.StatusOK)
+	storedLines(o.Header, func(name, value []byte) bool {
+		r.AddField(name, value)
+		return true
+	})
+	for name, value := range h.All() {
+		switch string(name) {
+		case "Date", "Age", "Vary", "Set-Cookie": // which are not stored
+			r.AddField(name, value)
+		}
+	}
+	f, reason := x.bucket.cached.policy.Assess(&r, sent)
+	if reason != cache.Storable {
+		age, _ := parseDigits(h.Peek(fasthttp.HeaderAge))
+		f = cache.Freshness{Sent: sent, Received: time.Duration(min(age, cache.MaxSeconds)) * time.Second, NeverStale: true}
+	}
+	o.Freshness = f
+	return o, reason
+}
+
+// updates tells whether a 304's field replaces the stored one. Those that describe
+// the body do not: some origins get them wrong there.
+func updates(name []byte) bool {
+	switch string(name) {
+	case "Cache-Control", "Expires", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
+		return true
+	}
+	return bytes.HasPrefix(name, prefixMeta)
+}

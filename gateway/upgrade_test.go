@@ -1,0 +1,332 @@
+package gateway
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// writeScript writes an executable script and returns its path.
+func writeScript(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestUpgradeThatFails has programs that do not take over: the gateway goes on, on
+// sockets that are as they were.
+func TestUpgradeThatFails(t *testing.T) {
+	for _, c := range []struct{ name, script, says string }{
+		{"ends", "exit 3", "it ended, exit status 3"},
+		{"says why", "echo >&3 a reason; echo >&3 more; exit 3", "it ended, exit status 3: a reason"},
+		{"is slow", "exec sleep 600", "it is not ready within 200ms"},
+		{"closes the connection and stays", "exec 3>&-; exec sleep 600", "it ended, signal: killed"},
+		{"says too much", "while echo >&3 0123456789012345678901234567890123456789; do :; done; exit 5", "it ended"},
+		{"is ready, but does not serve", "echo READY=1 >&3; read line <&3; echo $line >&3; exit 6", "it does not serve: unexpected EOF, exit status 6"},
+		{"gets the sockets and the variables", `[ $LISTEN_FDS = 3 ] && [ $LISTEN_FDNAMES = upgrade:http:metrics ] && [ $YATAGARASU_PARENT = $PPID ] && [ -z "$WATCHDOG_PID" ] && [ -e /dev/fd/5 ] && ! [ -e /dev/fd/6 ] && exit 42`, "exit status 42"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("WATCHDOG_PID", "1")
+			gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, func(o *Options) {
+				o.Program, o.UpgradeTimeout = writeScript(t, c.script), 200*time.Millisecond
+			})
+			for range 2 {
+				gw.signals <- syscall.SIGUSR2
+			}
+			gw.log.waitFor(t, "the upgrade failed")
+			gw.log.waitFor(t, c.says)
+			if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
+				t.Errorf("afterwards: %d", r.StatusCode)
+			}
+			if err := gw.stop(); err != nil { // hangs if the socket has become blocking
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("there is no program", func(t *testing.T) {
+		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"))
+		gw.signals <- syscall.SIGUSR2
+		gw.log.waitFor(t, "does not know how it was started")
+	})
+	t.Run("the program is not there", func(t *testing.T) {
+		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) { o.Program = "/no/such/program" })
+		gw.signals <- syscall.SIGUSR2
+		gw.log.waitFor(t, "no such file")
+	})
+	t.Run("the gateway stops meanwhile", func(t *testing.T) {
+		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) {
+			o.Program, o.UpgradeTimeout = writeScript(t, "exec sleep 600"), time.Hour
+		})
+		gw.signals <- syscall.SIGUSR2
+		gw.log.waitFor(t, "starting the new process")
+		gw.signals <- syscall.SIGUSR2
+		gw.log.waitFor(t, "another is not begun")
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// handover is an upgrade between two gateways of this process. Another process
+// stands for the new one where only its number matters.
+func handover(t *testing.T, old *testGateway) (s *successor, in *Inherited) {
+	t.Helper()
+	ours, theirs, err := socketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in = &Inherited{listeners: make(map[string]*net.TCPListener)}
+	if in.from, err = net.FileConn(theirs); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.metricsListener.Load()} {
+		f, err := duplicate(ln)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in.listeners[name], err = listenerOf(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	s = newSuccessor(exec.Command("sleep", "600"), ours)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go s.wait()
+	t.Cleanup(func() { s.end() })
+	return s, in
+}
+
+// succeeded tells Run that s is ready; Run ends by that. over is what reloads wait for.
+func (tg *testGateway) succeeded(s *successor, over chan<- struct{}) {
+	tg.stopped = true
+	tg.upgrades.cancel = func() {}
+	tg.upgrades.done <- upgrade{successor: s, over: over}
+}
+
+func TestHandOver(t *testing.T) {
+	const size = 8 << 20
+	m := startServiceManager(t, filepath.Join(t.TempDir(), "n"))
+	t.Setenv("NOTIFY_SOCKET", m.address)
+	gate := make(chan struct{})
+	origin := gatedOrigin(t, size, gate)
+	config := cachedYAML(origin.URL) + metricsYAML
+	old := startGateway(t, config, func(o *Options) { o.UpgradeDrain = time.Hour })
+	m.waitFor(t, 1, "READY=1\n")
+	download := beginDownload(t, old, size)
+	defer download.Body.Close()
+	idle, idleReader := keepAlive(t, old.addr)
+	metrics, metricsReader := keepAlive(t, old.MetricsAddr().String())
+
+	s, in := handover(t, old)
+	next := make(chan *testGateway, 1)
+	go func() { next <- startGateway(t, config, func(o *Options) { o.Inherited = in }) }()
+	if _, err := s.expect(saysReady); err != nil {
+		t.Fatal(err)
+	}
+	old.succeeded(s, make(chan struct{}))
+	old.log.waitFor(t, "upgraded: the new process serves")
+	gw := <-next
+	if gw.addr != old.addr || gw.MetricsAddr().String() != old.MetricsAddr().String() {
+		t.Errorf("the new one serves on %s and %s, not on %s and %s", gw.addr, gw.MetricsAddr(), old.addr, old.MetricsAddr())
+	}
+	gw.do("GET", "/health")
+	gw.log.waitFor(t, `"path":"/health"`) // and not the old one
+
+	// What was open goes on with the old one, and is told to come again.
+	for name, c := range map[string]struct {
+		conn net.Conn
+		r    *bufio.Reader
+	}{"main": {idle, idleReader}, "metrics": {metrics, metricsReader}} {
+		if r := exchangeOn(t, c.conn, c.r, "GET /ready HTTP/1.1"); r.StatusCode != 200 || !r.Close {
+			t.Errorf("/ready on a kept connection of the %s listener: %d, close is %t", name, r.StatusCode, r.Close)
+		}
+	}
+	close(gate)
+	if n, err := io.Copy(io.Discard, download.Body); err != nil || n != size/2 {
+		t.Errorf("the rest of the download: %d bytes, %v", n, err)
+	}
+	if err := <-old.done; err != nil {
+		t.Errorf("the old one ends with %v", err)
+	}
+	m.waitFor(t, 1, "MAINPID="+strconv.Itoa(s.cmd.Process.Pid)+"\nSTATUS=")
+	m.waitFor(t, 2, "READY=1\n")
+	var kinds []string
+	for _, message := range m.messages() {
+		kind, _, _ := strings.Cut(message, "=")
+		kinds = append(kinds, kind)
+	}
+	if got, want := strings.Join(kinds, " "), "READY MAINPID BARRIER READY"; got != want {
+		t.Errorf("the service manager is told %s, want %s", got, want)
+	}
+	if n := old.generation.Load().budgets[""].cache.Bytes(); n == 0 {
+		t.Error("the body was not cached")
+	}
+	old.dropCaches()
+	if n := old.generation.Load().budgets[""].cache.Bytes(); n != 0 {
+		t.Errorf("%d bytes are left in the cache", n)
+	}
+}
+
+// TestHandOverStopped has the old process stopped while it finishes a download.
+func TestHandOverStopped(t *testing.T) {
+	const size = 8 << 20
+	for _, c := range []struct {
+		name    string
+		drain   time.Duration // after the upgrade
+		timeout time.Duration // after a signal
+		signals int
+	}{
+		{"the limit after an upgrade", 100 * time.Millisecond, time.Hour, 0},
+		{"the limit after a signal", time.Hour, 100 * time.Millisecond, 1},
+		{"a second signal", time.Hour, time.Hour, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, make(chan struct{})).URL)+metricsYAML, func(o *Options) {
+				o.UpgradeDrain, o.ShutdownTimeout = c.drain, c.timeout
+			})
+			download := beginDownload(t, old, size)
+			defer download.Body.Close()
+			s, in := handover(t, old)
+			defer in.close()
+			go func() {
+				if in.claim(upgradeStep) == nil {
+					in.confirm()
+				}
+			}()
+			if _, err := s.expect(saysReady); err != nil {
+				t.Fatal(err)
+			}
+			old.succeeded(s, make(chan struct{}))
+			for i := range c.signals {
+				old.signals <- syscall.SIGTERM
+				if i == 0 {
+					old.log.waitFor(t, `"signal":"terminated"`)
+				}
+			}
+			if err := <-old.done; err == nil || err.Error() != ErrCut.Error()+": 1" {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
+// TestListenAcceptsNothing holds that a connection waits for who serves: a new process
+// may still end without having served.
+func TestListenAcceptsNothing(t *testing.T) {
+	g := configuredGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML, 1), "warn")
+	g.address = "127.0.0.1:0"
+	l, err := g.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := duplicate(l.TCPListener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	old, err := listenerOf(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	old.SetDeadline(time.Now().Add(5 * time.Second))
+	c, err := old.Accept()
+	if err != nil {
+		t.Fatalf("the connection is taken already: %v", err)
+	}
+	c.Close()
+}
+
+// TestClaimGivenUp has the old process end, or think better of it.
+func TestClaimGivenUp(t *testing.T) {
+	for name, answer := range map[string]string{"ends": "", "says something else": "NEVER=1\n"} {
+		t.Run(name, func(t *testing.T) {
+			g := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, "warn")
+			g.address = "127.0.0.1:0"
+			ours, theirs, err := socketPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := new(Inherited)
+			if in.from, err = net.FileConn(theirs); err != nil {
+				t.Fatal(err)
+			}
+			theirs.Close()
+			g.opts.Inherited = in
+			go func() {
+				bufio.NewReader(ours).ReadString('\n')
+				io.WriteString(ours, answer)
+				ours.Close()
+			}()
+			if err := g.Run(make(chan os.Signal)); err == nil || !strings.Contains(err.Error(), "gave it up") {
+				t.Errorf("Run returns %v", err)
+			}
+			if _, err := net.Dial("tcp", g.MetricsAddr().String()); err == nil {
+				t.Error("the metrics listener is left open")
+			}
+		})
+	}
+}
+
+func TestInheritedStderr(t *testing.T) {
+	var own strings.Builder
+	io.WriteString((*Inherited)(nil).Stderr(&own), "alone,")
+	ours, theirs, err := socketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := new(Inherited)
+	if in.from, err = net.FileConn(theirs); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	w := in.Stderr(&own)
+	io.WriteString(w, "both")
+	in.from.Close()
+	if n, err := io.WriteString(w, ",alone"); n != 6 || err != nil {
+		t.Errorf("once the other is gone: %d, %v", n, err)
+	}
+	other, _ := io.ReadAll(ours)
+	if own.String() != "alone,both,alone" || string(other) != "both" {
+		t.Errorf("standard error has %q, the other process %q", own.String(), other)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	given := os.Args[0]
+	defer func() { os.Args[0] = given }()
+	for arg, want := range map[string]string{self: self, link: link, "sh": self, "/no/such/file": self} {
+		os.Args[0] = arg
+		if got, err := Program(); err != nil || got != want {
+			t.Errorf("started as %s: %s, %v; want %s", arg, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"yatagarasu/loadtest/process"
+)
+
+// contender is a running server that answers /hit/OBJECT or /miss/OBJECT.
+type contender struct {
+	name   string
+	pid    int               // of the process whose tree is measured
+	base   map[string]string // base URL by what is asked of it: hit, miss, ...
+	header string            // a line that requests carry
+}
+
+// url returns where the contender serves an object in some way.
+func (c *contender) url(way, object string) string { return c.base[way] + "/" + object }
+
+// field holds the running contenders, their origin, and what they stand on.
+type field struct {
+	dir       string // temporary
+	self      string // this program
+	origin    *contender
+	byName    map[string]*contender
+	processes []*process.Process
+	settings  settings
+}
+
+// settings fill the templates of the contenders' configurations.
+type settings struct {
+	Dir               string
+	Origin, OriginTLS string // host:port
+	Certificate, Key  string // PEM files of every TLS listener
+	LogLevel, LogFile string
+	HTTPS             bool
+	Secret            string // of tokens
+	MetricsPort       int
+	CPUs              string // for taskset; empty: all
+	User              string // that nginx's workers become
+	Nginx             string // what its files are called
+	Sendfile          bool   // nginx serves hits from open files
+	Ports             map[string]int
+}
+
+//go:embed gateway.yaml
+var gatewayTemplate string
+
+//go:embed nginx.conf
+var nginxTemplate string
+
+//go:embed haproxy.cfg
+var haproxyTemplate string
+
+//go:embed varnish.vcl
+var varnishTemplate string
+
+// ports that the contenders listen on, beside the gateways'.
+var portNames = []string{"origin", "originTLS", "floor", "nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS", "haproxyHit", "haproxyMiss", "varnish"}
+
+// start starts the origin and the contenders named, and waits until they serve.
+func start(ctx context.Context, dir string, names map[string]bool) (_ *field, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	f := &field{dir: dir, self: self, byName: map[string]*contender{}}
+	defer func() {
+		if err != nil {
+			f.stop()
+		}
+	}()
+	ports := map[string]int{}
+	for _, name := range portNames {
+		if ports[name], err = process.FreePort(0); err != nil {
+			return nil, err
+		}
+	}
+	f.settings = settings{
+		Dir: dir, Ports: ports, Secret: strings.Repeat("comparison-secret-", 3),
+		Origin: loopback(ports["origin"]), OriginTLS: loopback(ports["originTLS"]),
+		Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
+		User: "www-data",
+	}
+	if os.Getuid() == 0 { // nginx's workers are another user, who must get here
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeCertificate(f.settings.Certificate, f.settings.Key); err != nil {
+		return nil, err
+	}
+	p, err := f.run(self, "origin", f.settings.Origin, f.settings.OriginTLS, f.settings.Certificate, f.settings.Key)
+	if err != nil {
+		return nil, err
+	}
+	f.origin = &contender{name: "origin", pid: p.Pid(), base: map[string]string{
+		"hit": "http://" + f.settings.Origin + "/objects", "miss": "http://" + f.settings.Origin + "/objects",
+	}}
+	if err := f.await(ctx, f.origin, p); err != nil {
+		return nil, err
+	}
+	for _, name := range contenderNames {
+		if !names[name] {
+			continue
+		}
+		c, p, err := f.launch(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := f.await(ctx, c, p); err != nil {
+			return nil, err
+		}
+		f.byName[name] = c
+	}
+	return f, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// run starts a program, to be ended by stop.
+func (f *field) run(binary string, args ...string) (*process.Process, error) {
+	p, err := process.Start(binary, args, nil, io.Discard)
+	if err == nil {
+		f.processes = append(f.processes, p)
+	}
+	return p, err
+}
+
+// The contenders, in the order of starting: the floor repeats what a gateway answers.
+const (
+	ours       = "gateway"
+	oursLogged = "gateway, metrics and JSON log on"
+	oursToken  = "gateway, JWT with 2 rules"
+	oursTLS    = "gateway over TLS"
+	floor      = "fasthttp handler"
+	nginx      = "nginx"
+	nginxFiles = "nginx, sendfile and open_file_cache"
+	haproxy    = "HAProxy"
+	varnish    = "Varnish"
+	direct     = "the origin itself"
+)
+
+var contenderNames = []string{ours, oursLogged, oursToken, oursTLS, floor, nginx, nginxFiles, haproxy, varnish, direct}
+
+// launch starts one contender.
+func (f *field) launch(name string) (_ *contender, _ *process.Process, err error) {
+	port := f.settings.Ports
+	switch name {
+	case ours, oursLogged, oursTLS:
+		s := f.settings
+		s.LogLevel, s.LogFile = "warn", "stderr"
+		if name == oursLogged {
+			s.LogLevel, s.LogFile = "info", filepath.Join(f.dir, "access.log")
+		}
+		s.HTTPS = name == oursTLS
+		return f.launchGateway(name, s)
+	case oursToken:
+		return f.withToken()
+	case floor:
+		var recordings []recording
+		for _, object := range []string{"1k", "10k", "100k", "1m"} {
+			r, err := record(f.byName[ours].url("hit", object), object)
+			if err != nil {
+				return nil, nil, err
+			}
+			recordings = append(recordings, r)
+		}
+		b, err := json.Marshal(recordings)
+		if err != nil {
+			return nil, nil, err
+		}
+		file := filepath.Join(f.dir, "floor.json")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			return nil, nil, err
+		}
+		p, err := f.run(f.self, "floor", loopback(port["floor"]), file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port["floor"])}}, p, nil
+	case nginx, nginxFiles:
+		s := f.settings
+		s.Nginx = "nginx"
+		if name == nginxFiles {
+			s.Nginx, s.Sendfile = "nginx-files", true
+			s.Ports = map[string]int{}
+			for key := range port {
+				if s.Ports[key], err = process.FreePort(0); err != nil {
+					return nil, nil, err
+				}
+			}
+			port = s.Ports
+		}
+		file, err := f.fill(s.Nginx+".conf", nginxTemplate, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := f.run("nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &contender{name: name, pid: p.Pid(), base: map[string]string{
+			"hit": "http://" + loopback(port["nginxHit"]) + "/hit", "tls": "https://" + loopback(port["nginxTLS"]) + "/hit",
+			"miss": "http://" + loopback(port["nginxMiss"]) + "/miss", "missTLS": "http://" + loopback(port["nginxMissTLS"]) + "/miss",
+		}}, p, nil
+	case haproxy:
+		file, err := f.fill("haproxy.cfg", haproxyTemplate, f.settings)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := f.run("haproxy", "-db", "-f", file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &contender{name: name, pid: p.Pid(), base: map[string]string{
+			"hit": "http://" + loopback(port["haproxyHit"]) + "/hit", "miss": "http://" + loopback(port["haproxyMiss"]) + "/miss",
+		}}, p, nil
+	case varnish:
+		file, err := f.fill("varnish.vcl", varnishTemplate, f.settings)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := f.run("varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", loopback(port["varnish"]), "-f", file, "-s", "malloc,256m")
+		if err != nil {
+			return nil, nil, err
+		}
+		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port["varnish"]) + "/hit"}}, p, nil
+	case direct:
+		return f.origin, f.processes[0], nil
+	}
+	panic("BUG: no contender " + name)
+}
+
+// launchGateway starts a gateway with s.
+func (f *field) launchGateway(name string, s settings) (*contender, *process.Process, error) {
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return nil, nil, err
+	}
+	port, err := process.FreePort(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.MetricsPort, err = process.FreePort(0); err != nil {
+		return nil, nil, err
+	}
+	file, err := f.fill(strings.ReplaceAll(name, " ", "-")+".yaml", gatewayTemplate, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	args := []string{binary, "-config", file, "-listen.address", loopback(port)}
+	if s.CPUs != "" {
+		args = append([]string{"taskset", "-c", s.CPUs}, args...)
+	}
+	p, err := f.run(args[0], args[1:]...)
+	if err != nil {
+		return nil, nil, err
+	}
+	base := "http://" + loopback(port)
+	c := &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": base + "/hit", "miss": base + "/miss", "missTLS": base + "/secure"}}
+	if s.HTTPS {
+		c.base = map[string]string{"tls": "https://" + loopback(port) + "/hit"}
+	}
+	return c, p, nil
+}
+
+// withToken returns the gateway as one that is asked with a token, which its own
+// command mints.
+func (f *field) withToken() (*contender, *process.Process, error) {
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.Command(binary, "token", "-config", filepath.Join(f.dir, ours+".yaml"), "-bucket", "jwt", "-claim", "role=reader", "-claim", "level=3")
+	token, err := cmd.Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", cmd, err)
+	}
+	c := *f.byName[ours]
+	c.name, c.header = oursToken, "Authorization: Bearer "+string(bytes.TrimSpace(token))
+	c.base = map[string]string{"hit": strings.TrimSuffix(c.base["hit"], "/hit") + "/jwt"}
+	return &c, nil, nil
+}
+
+// fill writes a configuration.
+func (f *field) fill(name, text string, s settings) (string, error) {
+	t, err := template.New(name).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, s); err != nil {
+		return "", err
+	}
+	path := filepath.Join(f.dir, name)
+	return path, os.WriteFile(path, b.Bytes(), 0o644)
+}
+
+// await waits until c answers in every way it has; p is its process.
+func (f *field) await(ctx context.Context, c *contender, p *process.Process) error {
+	var done <-chan struct{}
+	output := func() string { return "" }
+	if p != nil {
+		done, output = p.Done(), p.Output
+	}
+	for way := range c.base {
+		for {
+			_, err := c.fetch(way, "1k")
+			if err == nil {
+				break
+			}
+			select {
+			case <-done:
+				return fmt.Errorf("%s ended while starting: %s", c.name, output())
+			case <-ctx.Done():
+				return fmt.Errorf("%s does not answer: %w; it said: %s", c.name, err, output())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+var client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}} // the certificate is this program's own
+
+// fetch asks a contender once, checks the answer's bytes and returns its head.
+func (c *contender) fetch(way, object string) (*http.Response, error) {
+	request, err := http.NewRequest(http.MethodGet, c.url(way, object), nil)
+	if err != nil {
+		return nil, err
+	}
+	if name, value, found := strings.Cut(c.header, ": "); found {
+		request.Header.Set(name, value)
+	}
+	r, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, r.Body); err != nil {
+		return nil, err
+	}
+	if r.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d", request.URL, r.StatusCode)
+	}
+	if want := sha256.Sum256(objectBody(object)); !bytes.Equal(sum.Sum(nil), want[:]) {
+		return nil, fmt.Errorf("%s: the body is not the origin's", request.URL)
+	}
+	return r, nil
+}
+
+// check makes sure that c does what a piece of work says: it hits where that is
+// what is measured, and goes to the origin where that is, with the right bytes.
+func (c *contender) check(w *work) error {
+	before, err := c.fetch(w.way, w.object)
+	if err != nil {
+		return err
+	}
+	hit := w.way == "hit" || w.way == "tls"
+	isHit := func(r *http.Response) bool { return strings.HasPrefix(r.Header.Get("X-Cache"), "HIT") }
+	r, err := c.fetch(w.way, w.object)
+	for end := time.Now().Add(2 * time.Second); err == nil && hit && !isHit(r) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // who stores by way of a file answers before
+		r, err = c.fetch(w.way, w.object)
+	}
+	if err != nil {
+		return err
+	}
+	if w.way == "tls" && r.TLS.CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
+		return fmt.Errorf("%s: cipher %s", c.name, tls.CipherSuiteName(r.TLS.CipherSuite))
+	}
+	if c.name == floor || c.name == direct {
+		return nil // there is nothing behind them
+	}
+	if isHit(r) != hit {
+		return fmt.Errorf("%s: X-Cache is %q the second time, %q the first", c.name, r.Header.Get("X-Cache"), before.Header.Get("X-Cache"))
+	}
+	return nil
+}
+
+// stop ends everything.
+func (f *field) stop() error {
+	var errs []error
+	for _, p := range f.processes {
+		errs = append(errs, p.Stop(5*time.Second))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"yatagarasu/loadtest/process"
+)
+
+// scaleFigure is one figure of the second table.
+type scaleFigure struct {
+	What   string
+	Figure float64
+	Unit   string
+	Bound  float64
+	Least  bool   // the bound is a least figure, not a most
+	Note   string `json:",omitempty"`
+}
+
+func (s scaleFigure) met() bool {
+	if s.Least {
+		return s.Figure >= s.Bound
+	}
+	return s.Figure <= s.Bound
+}
+
+func (s scaleFigure) String() string {
+	sign, verdict := "<=", "met"
+	if s.Least {
+		sign = ">="
+	}
+	if !s.met() {
+		verdict = "missed"
+	}
+	line := fmt.Sprintf("%s: %s (%s %s): %s", s.What, s.show(s.Figure), sign, s.show(s.Bound), verdict)
+	if s.Note != "" {
+		line += "; " + s.Note
+	}
+	return line
+}
+
+func (s scaleFigure) show(figure float64) string {
+	return strings.TrimSpace(fmt.Sprintf("%.3g %s", figure, s.Unit))
+}
+
+// The sizes of the scale figures.
+const (
+	idleConnections = 10_000
+	activeStreams   = 500
+	activeClients   = idleConnections / 100
+	manyBuckets     = 1000
+	coldStarts      = 11
+)
+
+// scale measures the gateway alone, each time a fresh one.
+func scale(ctx context.Context, f *field, progress func(string)) ([]scaleFigure, error) {
+	var figures []scaleFigure
+	for _, s := range []struct {
+		what    string
+		measure func(context.Context, *field) ([]scaleFigure, error)
+	}{
+		{"memory at start", scaleStart},
+		{"cold start", scaleColdStart},
+		{"idle connections", scaleIdle},
+		{"active streams", scaleStreams},
+		{"cores", scaleCores},
+	} {
+		progress(s.what)
+		got, err := s.measure(ctx, f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.what, err)
+		}
+		figures = append(figures, got...)
+	}
+	return figures, nil
+}
+
+// fresh starts another gateway, on some of the processors or, if cpus is empty, all,
+// and waits until it answers; end stops it.
+func (f *field) fresh(ctx context.Context, name, cpus string) (c *contender, end func(), err error) {
+	s := f.settings
+	s.LogLevel, s.LogFile, s.CPUs = "warn", "stderr", cpus
+	c, p, err := f.launchGateway(name, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	end = func() { p.Stop(5 * time.Second) }
+	if err := f.await(ctx, &contender{name: name, base: map[string]string{"hit": c.base["hit"]}}, p); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return c, end, nil
+}
+
+// residentMemory returns the resident set of a process in bytes.
+func residentMemory(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(b), "VmRSS:")
+	var kb float64
+	if _, err := fmt.Sscanf(rest, "%f kB", &kb); !found || err != nil {
+		return 0, errors.New("no VmRSS in /proc")
+	}
+	return kb * 1024, nil
+}
+
+func scaleStart(ctx context.Context, f *field) ([]scaleFigure, error) {
+	c, end, err := f.fresh(ctx, "start", "")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	rss, err := residentMemory(c.pid)
+	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: rss / 1e6, Unit: "MB", Bound: 25}}, err
+}
+
+// scaleColdStart measures from the start of the process to the first answer with an
+// object, with many buckets.
+func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString("logging: { level: \"warn\", output: \"stderr\" }\nbuckets:\n")
+	for i := range manyBuckets {
+		fmt.Fprintf(&b, "  - name: \"bucket-%d\"\n    path_prefix: \"/tenant-%d/files\"\n    s3: { bucket: \"objects\", region: \"us-east-1\", endpoint: \"http://%s\", access_key: \"key-%d\", secret_key: \"secret-of-bucket-%d\" }\n", i, i, f.settings.Origin, i, i)
+	}
+	file := filepath.Join(f.dir, "many.yaml")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		return nil, err
+	}
+	var took []float64
+	for range coldStarts {
+		port, err := process.FreePort(0)
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		p, err := process.Start(binary, []string{"-config", file, "-listen.address", loopback(port)}, nil, io.Discard)
+		if err != nil {
+			return nil, err
+		}
+		err = firstAnswer(ctx, p, fmt.Sprintf("http://%s/tenant-%d/files/1k", loopback(port), manyBuckets/2))
+		took = append(took, float64(time.Since(began).Microseconds())/1e3)
+		if stopped := p.Stop(5 * time.Second); err == nil {
+			err = stopped
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	s := spreadOf(took)
+	return []scaleFigure{{What: fmt.Sprintf("cold start to the first object, %d buckets", manyBuckets), Figure: s.Median, Unit: "ms", Bound: 100,
+		Note: fmt.Sprintf("median of %d, %.0f to %.0f", coldStarts, s.Least, s.Most)}}, nil
+}
+
+func firstAnswer(ctx context.Context, p *process.Process, url string) error {
+	for {
+		r, err := client.Get(url)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r.Body)
+			r.Body.Close()
+			if err == nil && r.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.Done():
+			return fmt.Errorf("the gateway ended while starting: %s", p.Output())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// keepOpen opens n connections that have made one request each and are now idle.
+func keepOpen(address string, n int) (conns []net.Conn, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(conns)
+			conns = nil
+		}
+	}()
+	for range n {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, c)
+		if _, err := io.WriteString(c, "GET /hit/1k HTTP/1.1\r\nHost: "+address+"\r\n\r\n"); err != nil {
+			return conns, err
+		}
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return conns, err
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return conns, err
+		}
+		if r.StatusCode != http.StatusOK {
+			return conns, fmt.Errorf("status %d", r.StatusCode)
+		}
+	}
+	return conns, nil
+}
+
+func closeAll(conns []net.Conn) {
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+// scaleIdle measures the memory of idle connections, and what they cost those that
+// are not idle.
+func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
+	c, end, err := f.fresh(ctx, "idle", "")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	l := load{url: c.url("hit", "1k"), connections: activeClients, seconds: 3}
+	alone, err := c.measure(l, f.dir)
+	if err != nil {
+		return nil, err
+	}
+	before, err := residentMemory(c.pid)
+	if err != nil {
+		return nil, err
+	}
+	address := strings.TrimSuffix(strings.TrimPrefix(c.base["hit"], "http://"), "/hit")
+	conns, err := keepOpen(address, idleConnections-activeClients)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(conns)
+	after, err := residentMemory(c.pid)
+	if err != nil {
+		return nil, err
+	}
+	// Closed loops of as many clients, in turns, with the others idle and gone.
+	among, err := c.measure(l, f.dir)
+	if err != nil {
+		return nil, err
+	}
+	each := (after - before) / float64(len(conns))
+	slower := float64(among.P99) / float64(alone.P99)
+	return []scaleFigure{
+		{What: fmt.Sprintf("memory of an idle keep-alive connection, %d of them", len(conns)), Figure: each / 1024, Unit: "KiB", Bound: 8},
+		{What: fmt.Sprintf("p99 of %d busy connections among %d, over theirs alone", activeClients, idleConnections), Figure: slower, Bound: 2,
+			Note: fmt.Sprintf("%s among them, %s alone", among.P99, alone.P99)},
+	}, nil
+}
+
+// scaleStreams measures the memory of slow downloads of large objects.
+func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
+	var figures []scaleFigure
+	for _, s := range []struct{ path, what string }{
+		{"/miss/100m", "plain HTTP origin"}, {"/secure/100m", "HTTPS origin"},
+	} {
+		c, end, err := f.fresh(ctx, "streams", "")
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		address := strings.TrimSuffix(strings.TrimPrefix(c.base["hit"], "http://"), "/hit")
+		before, err := residentMemory(c.pid)
+		if err != nil {
+			return nil, err
+		}
+		reading, stop := context.WithTimeout(ctx, 8*time.Second)
+		defer stop()
+		errs := make(chan error, activeStreams)
+		var wg sync.WaitGroup
+		for range activeStreams {
+			wg.Go(func() { // ends with reading
+				if err := readSlowly(reading, address, s.path); err != nil {
+					errs <- err
+				}
+			})
+		}
+		var most float64
+		for reading.Err() == nil && err == nil {
+			time.Sleep(100 * time.Millisecond)
+			var now float64
+			now, err = residentMemory(c.pid)
+			most = max(most, now)
+		}
+		wg.Wait()
+		end()
+		if len(errs) > 0 {
+			err = errors.Join(err, fmt.Errorf("%d of %d streams failed, the first: %w", len(errs), activeStreams, <-errs))
+		}
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, scaleFigure{What: fmt.Sprintf("memory of an active 100 MB stream, %d of them, %s", activeStreams, s.what),
+			Figure: (most - before) / activeStreams / 1024, Unit: "KiB", Bound: 160})
+	}
+	return figures, nil
+}
+
+// readSlowly downloads at 160 KB/s until ctx ends, which must be before the object
+// does.
+func readSlowly(ctx context.Context, address, path string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: "+address+"\r\n\r\n"); err != nil {
+		return err
+	}
+	buf := make([]byte, 16<<10)
+	for first := true; ; first = false {
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		n, err := c.Read(buf)
+		if err != nil {
+			return err
+		}
+		if first && !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 200 ") {
+			return fmt.Errorf("%.40q", buf[:n])
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// scaleCores compares the CPU time of a hit on one core with that on two. With two
+// cores in all the load takes its part of them, so the throughput of two whole ones
+// cannot be seen; but two cores give twice the throughput of one exactly if a
+// request costs the same CPU time on both, and less by as much as it costs more.
+func scaleCores(ctx context.Context, f *field) ([]scaleFigure, error) {
+	one, end, err := f.fresh(ctx, "one-core", "0")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	two, endTwo, err := f.fresh(ctx, "two-cores", "0,1")
+	if err != nil {
+		return nil, err
+	}
+	defer endTwo()
+	var factors []float64
+	var alone, both sample
+	for range 5 {
+		if alone, err = one.measure(load{url: one.url("hit", "1k"), connections: 64, seconds: 2, cpus: "1"}, f.dir); err != nil {
+			return nil, err
+		}
+		if both, err = two.measure(load{url: two.url("hit", "1k"), connections: 64, seconds: 2}, f.dir); err != nil {
+			return nil, err
+		}
+		factors = append(factors, 2*alone.perRequest()/both.perRequest())
+	}
+	return []scaleFigure{{What: "throughput of hits from 1 core to 2", Figure: spreadOf(factors).Median, Unit: "times", Bound: 1.8, Least: true,
+		Note: fmt.Sprintf("from CPU time per request, %.1f µs on one core (%.0f %% busy), %.1f µs on two", alone.perRequest()*1e6, 100*alone.CPU.Seconds()/alone.Wall.Seconds(), both.perRequest()*1e6)}}, nil
+}

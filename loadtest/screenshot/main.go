@@ -1,0 +1,189 @@
+// Screenshot starts the demo with some load on it and takes pictures of the status
+// page, as a desktop and as a phone shows it, light and dark. It fails if the page
+// complains of anything.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"yatagarasu/loadtest/browser"
+	"yatagarasu/loadtest/process"
+)
+
+func main() {
+	last := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
+	page := flag.String("page", "", "`address` of a metrics listener, such as http://127.0.0.1:9090: take pictures of that gateway instead")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, *last+2*time.Minute)
+	defer cancel()
+	if err := run(ctx, *last, strings.TrimSuffix(*page, "/")); err != nil {
+		fmt.Fprintln(os.Stderr, "screenshot:", err)
+		os.Exit(1)
+	}
+}
+
+// ready is true once the page shows buckets, or says why it does not.
+const ready = `document.querySelectorAll('#buckets tbody tr').length > 1 || document.querySelector('#gate:not([hidden])') !== null`
+
+func run(ctx context.Context, last time.Duration, page string) error {
+	deadline, _ := ctx.Deadline()
+	b, err := browser.Start(deadline) // first: it may be missing
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+
+	if page != "" {
+		return pictures(b, page)
+	}
+	binary, err := process.Find("demo")
+	if err != nil {
+		return err
+	}
+	said := &words{}
+	demo, err := process.Start(binary, nil, nil, said)
+	if err != nil {
+		return err
+	}
+	defer demo.Stop(40 * time.Second)
+	var base string
+	base, page, err = addresses(ctx, demo, said)
+	if err != nil {
+		return err
+	}
+
+	fmt.Printf("load on %s for %s\n", base, last)
+	loadCtx, stopLoad := context.WithCancel(ctx)
+	loaded := make(chan struct{})
+	go func() { // ends with loadCtx
+		defer close(loaded)
+		load(loadCtx, base)
+	}()
+	defer func() {
+		stopLoad()
+		<-loaded
+	}()
+	select {
+	case <-time.After(last):
+	case <-demo.Done():
+		return fmt.Errorf("the demo ended by itself; it said: %s", demo.Output())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	answer, err := http.Post(page+"/admin/reload", "", nil)
+	if err != nil {
+		return fmt.Errorf("cannot reload: %w", err)
+	}
+	answer.Body.Close()
+
+	return pictures(b, page)
+}
+
+// pictures takes all pictures of a page into bin.
+func pictures(b *browser.Browser, page string) error {
+	root, err := process.ModuleRoot()
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		name   string
+		window browser.Window
+	}{
+		{"screenshot-1280", browser.Window{Width: 1280, Scale: 1, Scheme: "light"}},
+		{"screenshot-1280-dark", browser.Window{Width: 1280, Scale: 1, Scheme: "dark"}},
+		{"screenshot-390", browser.Window{Width: 390, Scale: 2, Scheme: "light"}},
+		{"screenshot-390-dark", browser.Window{Width: 390, Scale: 2, Scheme: "dark"}},
+	} {
+		png, err := picture(b, page, p.window)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		path := filepath.Join(root, "bin", p.name+".png")
+		if err := os.WriteFile(path, png, 0o644); err != nil {
+			return fmt.Errorf("cannot write the picture: %w", err)
+		}
+		fmt.Printf("bin/%s.png, %d bytes\n", p.name, len(png))
+	}
+	if len(b.Mistakes) > 0 {
+		return fmt.Errorf("the page complains:\n%s", strings.Join(b.Mistakes, "\n"))
+	}
+	return nil
+}
+
+// picture takes one picture. The page must not be wider than the window.
+func picture(b *browser.Browser, page string, w browser.Window) ([]byte, error) {
+	if err := b.Open(page+"/", w); err != nil {
+		return nil, err
+	}
+	if err := b.Await(ready, 15*time.Second); err != nil {
+		return nil, err
+	}
+	var wide float64
+	if err := b.Evaluate("document.documentElement.scrollWidth", &wide); err != nil {
+		return nil, err
+	}
+	if int(wide) > w.Width {
+		return nil, fmt.Errorf("in a window of %d pixels, the page is %v wide", w.Width, wide)
+	}
+	return b.Picture()
+}
+
+var (
+	servingAt = regexp.MustCompile(`Serving .* at (http://[0-9.:]+)/demo/`)
+	metricsAt = regexp.MustCompile(`Metrics are at (http://[0-9.:]+)/metrics`)
+)
+
+// addresses waits until the demo has said where it serves, and where its metrics are.
+func addresses(ctx context.Context, demo *process.Process, said *words) (base, metrics string, err error) {
+	for {
+		text := said.text()
+		serving, page := servingAt.FindStringSubmatch(text), metricsAt.FindStringSubmatch(text)
+		if serving != nil && page != nil {
+			return serving[1], page[1], nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-demo.Done():
+			return "", "", fmt.Errorf("the demo does not start; it said: %s", demo.Output())
+		case <-ctx.Done():
+			return "", "", errors.New("the demo does not start in time")
+		}
+	}
+}
+
+// words keeps the beginning of what a process says.
+type words struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.b.Len() < 64<<10 {
+		w.b.Write(p)
+	}
+	return len(p), nil
+}
+
+func (w *words) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}

@@ -1,0 +1,406 @@
+package pool
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+)
+
+// trial is a breaker with a clock.
+type trial struct {
+	*Breaker
+	now time.Time
+}
+
+func newTrial(o BreakerOptions) *trial {
+	return &trial{NewBreaker(o), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+}
+
+// do sends a request that ends with o, and reports whether it passed.
+func (b *trial) do(o Outcome) bool {
+	t, _, ok := b.Allow(b.now)
+	if ok {
+		b.Done(t, o, b.now)
+	}
+	return ok
+}
+
+// breakOff sends a request whose body breaks off.
+func (b *trial) breakOff() {
+	if t, _, ok := b.Allow(b.now); ok {
+		b.Done(t, OutcomeSuccess, b.now)
+		b.Fail(t, b.now)
+	}
+}
+
+func (b *trial) state() BreakerState {
+	s, _ := b.State()
+	return s
+}
+
+func TestBreakerOpens(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcomes func(b *trial)
+		want     BreakerState
+	}{
+		"ten in a row without an answer": {func(b *trial) {
+			for range 10 {
+				b.do(OutcomeSilence)
+			}
+		}, BreakerOpen},
+		"nine": {func(b *trial) {
+			for range 9 {
+				b.do(OutcomeSilence)
+			}
+		}, BreakerClosed},
+		"an answer between them": {func(b *trial) {
+			for i := range 18 {
+				if b.do(OutcomeSilence); i == 8 {
+					b.do(OutcomeSuccess)
+				}
+			}
+		}, BreakerClosed},
+		"half of twenty": {func(b *trial) {
+			for range 10 {
+				b.do(OutcomeSuccess)
+			}
+			for range 10 {
+				b.do(OutcomeFailure)
+			}
+		}, BreakerOpen},
+		"less than half": {func(b *trial) {
+			for i := range 90 {
+				o := OutcomeSuccess
+				if i%9 >= 5 {
+					o = OutcomeFailure
+				}
+				b.do(o)
+			}
+		}, BreakerClosed},
+		"too few": {func(b *trial) {
+			for range 19 {
+				b.do(OutcomeFailure)
+			}
+		}, BreakerClosed},
+		"too long ago": {func(b *trial) {
+			for range 60 {
+				b.do(OutcomeFailure)
+				b.now = b.now.Add(time.Second)
+			}
+		}, BreakerClosed},
+		"what says nothing": {func(b *trial) {
+			for range 100 {
+				b.do(OutcomeNone)
+			}
+		}, BreakerClosed},
+		"bodies that broke off": {func(b *trial) {
+			for range 20 {
+				b.breakOff()
+			}
+		}, BreakerOpen},
+		"six in ten bodies broke off": {func(b *trial) {
+			for i := range 20 {
+				if i%5 < 2 {
+					b.do(OutcomeSuccess)
+				} else {
+					b.breakOff()
+				}
+			}
+		}, BreakerOpen},
+		"four in ten": {func(b *trial) {
+			for i := range 100 {
+				if i%5 < 3 {
+					b.do(OutcomeSuccess)
+				} else {
+					b.breakOff()
+				}
+			}
+		}, BreakerClosed},
+		"long ones, when their heads are forgotten": {func(b *trial) {
+			var tickets [20]Ticket
+			for i := range tickets {
+				tickets[i], _, _ = b.Allow(b.now)
+				b.Done(tickets[i], OutcomeSuccess, b.now)
+			}
+			b.now = b.now.Add(time.Minute)
+			for _, t := range tickets {
+				b.Fail(t, b.now)
+			}
+		}, BreakerOpen},
+	} {
+		b := newTrial(BreakerOptions{})
+		c.outcomes(b)
+		if b.state() != c.want {
+			t.Errorf("%s: %v, want %v", name, b.state(), c.want)
+		}
+	}
+}
+
+// open returns a breaker that has just opened.
+func openBreaker(o BreakerOptions) *trial {
+	b := newTrial(o)
+	for range 10 {
+		b.do(OutcomeSilence)
+	}
+	return b
+}
+
+func TestBreakerRecovers(t *testing.T) {
+	b := openBreaker(BreakerOptions{})
+	if _, wait, ok := b.Allow(b.now); ok || wait < 700*time.Millisecond || wait > 1300*time.Millisecond {
+		t.Fatalf("open: %v, wait %v", ok, wait)
+	}
+	b.now = b.now.Add(1300 * time.Millisecond)
+	first, _, ok := b.Allow(b.now)
+	if _, _, second := b.Allow(b.now); !ok || second || b.state() != BreakerHalfOpen {
+		t.Fatalf("half open: %v, then %v", ok, second)
+	}
+	b.Done(first, OutcomeSuccess, b.now)
+	if !b.do(OutcomeNone) || !b.do(OutcomeSuccess) || b.state() != BreakerHalfOpen || !b.do(OutcomeSuccess) || b.state() != BreakerClosed {
+		t.Fatalf("after three successes: %v", b.state())
+	}
+	if _, opens := b.State(); opens != 1 {
+		t.Errorf("opened %d times", opens)
+	}
+}
+
+func TestBreakerCooldownGrows(t *testing.T) {
+	b := openBreaker(BreakerOptions{Cooldown: time.Second})
+	for i := range 8 {
+		least := min(time.Second<<i, maxCooldown) * 3 / 4
+		b.now = b.now.Add(least - time.Millisecond)
+		if b.do(OutcomeSilence) {
+			t.Fatalf("cooldown %d is shorter than %v", i, least)
+		}
+		b.now = b.now.Add(least*2/3 + 3*time.Millisecond)
+		if !b.do(OutcomeFailure) {
+			t.Fatalf("cooldown %d is longer than %v", i, least*5/3)
+		}
+	}
+	b.now = b.now.Add(time.Minute)
+	for range 3 {
+		b.do(OutcomeSuccess)
+	}
+	for range 10 {
+		b.do(OutcomeSilence)
+	}
+	b.now = b.now.Add(1300 * time.Millisecond)
+	if !b.do(OutcomeSuccess) {
+		t.Error("the cooldown has not shrunk again")
+	}
+}
+
+// TestBreakerLease has a request on trial that never reports, and one that is late.
+func TestBreakerLease(t *testing.T) {
+	b := openBreaker(BreakerOptions{})
+	b.now = b.now.Add(2 * time.Second)
+	lost, _, _ := b.Allow(b.now)
+	b.now = b.now.Add(breakerLease - time.Second)
+	if b.do(OutcomeSuccess) {
+		t.Fatal("two are on trial")
+	}
+	b.now = b.now.Add(time.Second)
+	if !b.do(OutcomeSuccess) {
+		t.Fatal("one that does not report keeps the next out")
+	}
+	b.Done(lost, OutcomeSilence, b.now)
+	if b.state() != BreakerHalfOpen || !b.do(OutcomeSuccess) || !b.do(OutcomeSuccess) || b.state() != BreakerClosed {
+		t.Fatal("one that is late is listened to")
+	}
+}
+
+// TestBreakerTriesBodies has requests on trial whose bodies break off, before others have
+// closed the breaker and after that, and one of before it opened.
+func TestBreakerTriesBodies(t *testing.T) {
+	b := newTrial(BreakerOptions{})
+	old, _, _ := b.Allow(b.now)
+	b.Done(old, OutcomeSuccess, b.now)
+	for range 10 {
+		b.do(OutcomeSilence)
+	}
+	b.now = b.now.Add(2 * time.Second)
+	b.do(OutcomeSuccess)
+	if b.Fail(old, b.now); b.state() != BreakerHalfOpen {
+		t.Fatalf("a body of before: %v", b.state())
+	}
+	if b.breakOff(); b.state() != BreakerOpen {
+		t.Fatalf("a body on trial: %v", b.state())
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  BreakerState
+	}{{breakerSpan - time.Second, BreakerOpen}, {breakerSpan, BreakerClosed}} {
+		b.now = b.now.Add(time.Minute)
+		first, _, _ := b.Allow(b.now)
+		b.Done(first, OutcomeSuccess, b.now)
+		b.do(OutcomeSuccess)
+		if b.do(OutcomeSuccess); b.state() != BreakerClosed {
+			t.Fatalf("three heads: %v", b.state())
+		}
+		b.now = b.now.Add(c.after)
+		if b.Fail(first, b.now); b.state() != c.want {
+			t.Errorf("a body on trial, %v after the breaker closed: %v, want %v", c.after, b.state(), c.want)
+		}
+	}
+}
+
+func TestBreakerWaitsForProbes(t *testing.T) {
+	b := openBreaker(BreakerOptions{Probed: true})
+	b.Probe(false)
+	b.now = b.now.Add(maxCooldown - time.Second)
+	if b.do(OutcomeSuccess) {
+		t.Error("a request is risked before a probe has succeeded")
+	}
+	b.Probe(true)
+	if !b.do(OutcomeSilence) || b.do(OutcomeSuccess) || b.state() != BreakerOpen {
+		t.Error("a probe does not let one request try")
+	}
+	b.now = b.now.Add(maxCooldown)
+	if !b.do(OutcomeSuccess) || b.state() != BreakerHalfOpen {
+		t.Error("without probes, requests never try")
+	}
+}
+
+// TestBreakerNeverSticks has an origin fail and recover 1,000 times, with all kinds
+// of answers among those that recover, and requests that never report.
+func TestBreakerNeverSticks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := newTrial(BreakerOptions{})
+	for cycle := range 1000 {
+		for i := 0; b.state() == BreakerClosed; i++ {
+			if b.do([]Outcome{OutcomeFailure, OutcomeSilence, OutcomeFailure, OutcomeNone}[r.IntN(4)]); i > 1000 {
+				t.Fatalf("cycle %d: it does not open", cycle)
+			}
+			b.now = b.now.Add(time.Duration(r.IntN(100)) * time.Millisecond)
+		}
+		for steps := 0; b.state() != BreakerClosed; steps++ {
+			b.now = b.now.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
+			ticket, _, ok := b.Allow(b.now)
+			switch {
+			case !ok || r.IntN(10) == 0: // nobody reports
+			case r.IntN(10) == 0:
+				b.Done(ticket, OutcomeSilence, b.now)
+			case r.IntN(5) == 0:
+				b.Done(ticket, OutcomeNone, b.now)
+			default:
+				b.Done(ticket, OutcomeSuccess, b.now)
+			}
+			if steps > 10000 {
+				t.Fatalf("cycle %d: it sticks at %v", cycle, b.state())
+			}
+		}
+	}
+}
+
+func TestNilBreaker(t *testing.T) {
+	var b *Breaker
+	ticket, _, ok := b.Allow(time.Now())
+	b.Done(ticket, OutcomeSilence, time.Now())
+	b.Fail(ticket, time.Now())
+	b.Probe(false)
+	if s, opens := b.State(); !ok || s != BreakerClosed || opens != 0 {
+		t.Error(ok, s, opens)
+	}
+}
+
+func TestBreakerRace(t *testing.T) {
+	b := NewBreaker(BreakerOptions{Cooldown: time.Microsecond})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 5000 {
+				now := time.Now()
+				if ticket, _, ok := b.Allow(now); ok && n%7 != 0 {
+					b.Done(ticket, Outcome(1+(n+i)%3), now)
+				}
+				b.Probe(n%2 == 0)
+			}
+		})
+	}
+	wg.Wait()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		now := time.Now().Add(breakerLease)
+		if ticket, _, ok := b.Allow(now); ok {
+			b.Done(ticket, OutcomeSuccess, now)
+		}
+		if s, _ := b.State(); s == BreakerClosed {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not close")
+		}
+	}
+}
+
+func TestBudget(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b := NewBudget(20, 0, 10, time.Second)
+	taken := func(requests int, span time.Duration) (n int) {
+		for i := range requests {
+			b.Count(now)
+			if b.Take(now) {
+				n++
+			}
+			_ = i
+			now = now.Add(span / time.Duration(requests))
+		}
+		return n
+	}
+	if n := taken(10000, 10*time.Second); n < 1900 || n > 2010 {
+		t.Errorf("%d of 10000 in 10 s, want a fifth", n)
+	}
+	now = now.Add(time.Minute)
+	if n := taken(200, 20*time.Second); n < 190 {
+		t.Errorf("%d of 200 in 20 s, want ten a second, so all", n)
+	}
+	now = now.Add(time.Minute)
+	if n := taken(1000, 20*time.Second); n < 190 || n > 220 {
+		t.Errorf("%d of 1000 in 20 s, want ten a second", n)
+	}
+}
+
+func TestBudgetBeside(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b := NewBudget(20, 0, 10, time.Second)
+	for range 200 {
+		b.Count(now)
+	}
+	for _, budget := range []*Budget{b, b.Beside(), b.Beside().Beside()} {
+		n := 0
+		for budget.Take(now) {
+			n++
+		}
+		if n != 40 {
+			t.Errorf("%d of 200, want a fifth, whatever others take", n)
+		}
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	var l Latencies
+	for i := range latencyLeast - 1 {
+		l.Add(time.Duration(i))
+	}
+	if _, ok := l.P95(); ok {
+		t.Error("few samples are enough")
+	}
+	for i := range 1000 {
+		l.Add(time.Duration(i%100+1) * time.Millisecond)
+	}
+	if d, ok := l.P95(); !ok || d < 93*time.Millisecond || d > 97*time.Millisecond {
+		t.Errorf("%v of 1 to 100 ms", d)
+	}
+}
+
+// BenchmarkHealth is what the breaker and the budget cost a request.
+func BenchmarkHealth(b *testing.B) {
+	breaker, budget := NewBreaker(BreakerOptions{}), NewBudget(20, 0, 10, time.Second)
+	b.ReportAllocs()
+	now := time.Now()
+	for b.Loop() {
+		t, _, _ := breaker.Allow(now)
+		budget.Count(now)
+		breaker.Done(t, OutcomeSuccess, now)
+	}
+}

@@ -1,0 +1,97 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// dialSlot opens a connection for a place already counted in open, and gives
+// the place up again on failure.
+func (u *Upstream) dialSlot(done <-chan struct{}) (*conn, bool, error) {
+	begin := time.Now()
+	c, err := u.dial(done)
+	if err != nil {
+		u.freeSlot()
+		return nil, false, err
+	}
+	c.dialed = time.Since(begin)
+	u.dials.Add(1)
+	return c, false, nil
+}
+
+func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
+	ctx, cancel := context.WithTimeout(u.life, u.opts.DialTimeout)
+	defer cancel()
+	if done != nil {
+		go func() { // ends with the dial
+			select {
+			case <-done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	tcp, err := u.addresses.dial(ctx, &u.dialer)
+	if err != nil {
+		return nil, dialError(PhaseConnect, err)
+	}
+	var nc net.Conn = tcp
+	if u.opts.Proxy != nil {
+		if err := u.tunnel(ctx, tcp); err != nil {
+			nc.Close()
+			return nil, dialError(PhaseConnect, err)
+		}
+	}
+	if u.opts.TLS != nil {
+		tc := tls.Client(nc, u.opts.TLS)
+		if err := tc.HandshakeContext(ctx); err != nil {
+			nc.Close()
+			return nil, dialError(PhaseTLS, err)
+		}
+		nc = tc
+	}
+	c, err := newConn(nc, tcp, time.Now())
+	if err == nil {
+		err = u.conns.add(c)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, dialError(PhaseConnect, err)
+	}
+	return c, nil
+}
+
+// tunnel has the proxy connect tcp to the origin.
+func (u *Upstream) tunnel(ctx context.Context, tcp net.Conn) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := tcp.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	head := "CONNECT " + u.opts.Address + " HTTP/1.1\r\nHost: " + u.opts.Address + "\r\n"
+	if user := u.opts.Proxy.User; user != nil {
+		password, _ := user.Password()
+		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)) + "\r\n"
+	}
+	if _, err := io.WriteString(tcp, head+"\r\n"); err != nil {
+		return fmt.Errorf("the proxy %s breaks off: %w", u.opts.Proxy.Host, err)
+	}
+	br := bufio.NewReader(io.LimitReader(tcp, maxHead))
+	r, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+	switch {
+	case err != nil:
+		return fmt.Errorf("the proxy %s gives no answer to CONNECT: %w", u.opts.Proxy.Host, err)
+	case r.StatusCode != http.StatusOK:
+		return fmt.Errorf("the proxy %s answers CONNECT with %d", u.opts.Proxy.Host, r.StatusCode)
+	case br.Buffered() > 0:
+		return fmt.Errorf("the proxy %s says more than it should", u.opts.Proxy.Host)
+	}
+	return tcp.SetDeadline(time.Time{})
+}

@@ -1,0 +1,277 @@
+package sign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Credential is an access key as a service issues it.
+type Credential struct {
+	AccessKey, SecretKey string
+	SessionToken         string    // empty: none
+	Expires              time.Time // zero: never
+}
+
+// ProviderOptions say where a Provider has its credentials from.
+type ProviderOptions struct {
+	// Retrieve returns a credential that is good now. It is never called twice at the
+	// same time, and ends with its context.
+	Retrieve func(context.Context) (Credential, error)
+	// Region is the signing region, see Options.
+	Region string
+	// Reread is how often a credential that does not expire is retrieved anew; 0:
+	// only when asked to.
+	Reread time.Duration
+	// Report is told, if not nil, of the end of each retrieval.
+	Report func(error)
+}
+
+const (
+	retrieveTimeout = 15 * time.Second
+	retrievePause   = time.Second // before another try, doubled up to maxPause
+	maxPause        = time.Minute
+	renewPause      = 5 * time.Second // between retrievals that Renew causes
+)
+
+// ProviderState tells how a Provider does.
+type ProviderState struct {
+	Expires   time.Time // of the current credential; zero: never, or there is none
+	Retrieved time.Time // the last time that this worked; zero: never
+	Attempts  int       // retrievals that have ended
+	Err       error     // of the last one; nil: it worked
+}
+
+// Provider keeps a credential current: it retrieves the next one in the background
+// before the present one expires, and goes on using that while this fails.
+//
+// A Provider is safe for concurrent use. Use NewProvider or NewStaticProvider.
+type Provider struct {
+	opts ProviderOptions
+
+	current atomic.Pointer[issued] // nil: none yet
+
+	mu       sync.Mutex // guards the following fields
+	state    ProviderState
+	finished chan struct{} // closed at the end of the next retrieval
+	renewed  time.Time     // when Renew last caused one
+	renewing bool          // it has not ended
+	started  bool
+
+	wake    chan struct{} // capacity 1: one retrieval, please
+	first   chan struct{} // closed at the end of the first retrieval
+	ctx     context.Context
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed when the goroutine has ended
+}
+
+// issued is a credential and its signer. Immutable.
+type issued struct {
+	Credential
+	signer *Signer
+}
+
+// NewStaticProvider returns a provider of one credential for ever.
+func NewStaticProvider(o Options) (*Provider, error) {
+	s, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{}
+	p.current.Store(&issued{Credential{AccessKey: o.AccessKey, SecretKey: o.SecretKey, SessionToken: o.SessionToken}, s})
+	return p, nil
+}
+
+// NewProvider returns a provider that has no credential until Start has retrieved one.
+func NewProvider(o ProviderOptions) *Provider {
+	p := &Provider{opts: o, finished: make(chan struct{}), first: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	p.state.Err = errors.New("not retrieved yet")
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// Start begins to retrieve credentials, in a goroutine that Stop ends. Once it has
+// begun, it has the credential retrieved anew.
+func (p *Provider) Start() {
+	if p.opts.Retrieve == nil {
+		return
+	}
+	p.mu.Lock()
+	begun := p.started
+	p.started = true
+	p.mu.Unlock()
+	if begun {
+		p.poke()
+		return
+	}
+	go p.run()
+}
+
+// Stop ends retrieving. The credential at hand stays good until it expires.
+func (p *Provider) Stop() {
+	if p.opts.Retrieve == nil {
+		return
+	}
+	p.cancel()
+	p.mu.Lock()
+	begun := p.started
+	p.mu.Unlock()
+	if begun {
+		<-p.stopped
+	}
+}
+
+// Await waits until the first retrieval has ended, or ctx.
+func (p *Provider) Await(ctx context.Context) {
+	if p.opts.Retrieve == nil {
+		return
+	}
+	select {
+	case <-p.first:
+	case <-ctx.Done():
+	}
+}
+
+// Signer returns the signer for requests at the time now; nil if there is no
+// credential, or it has expired.
+//
+// Hot path: no lock, no allocation.
+func (p *Provider) Signer(now time.Time) *Signer {
+	i := p.current.Load()
+	if i == nil || !i.Expires.IsZero() && !now.Before(i.Expires) {
+		return nil
+	}
+	return i.signer
+}
+
+// Credential returns the credential at hand; ok is false if there is none.
+func (p *Provider) Credential() (c Credential, ok bool) {
+	if i := p.current.Load(); i != nil {
+		return i.Credential, true
+	}
+	return Credential{}, false
+}
+
+// State tells how p does.
+func (p *Provider) State() ProviderState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// Renew has a credential that an origin does not take replaced, and reports whether
+// there is another one than that of used now. It waits until ctx ends at most. All who
+// ask at the same time get the same, and those who ask too often nothing.
+func (p *Provider) Renew(ctx context.Context, used *Signer) bool {
+	if p.opts.Retrieve == nil {
+		return false
+	}
+	p.mu.Lock()
+	finished, now := p.finished, time.Now()
+	if i := p.current.Load(); i != nil && i.signer != used {
+		p.mu.Unlock()
+		return true
+	}
+	if now.Sub(p.renewed) >= renewPause {
+		p.renewed, p.renewing = now, true
+		p.poke()
+	}
+	waits := p.renewing
+	p.mu.Unlock()
+	if !waits {
+		return false
+	}
+	select {
+	case <-finished:
+	case <-ctx.Done():
+	}
+	i := p.current.Load()
+	return i != nil && i.signer != used
+}
+
+func (p *Provider) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// run retrieves credentials until Stop.
+func (p *Provider) run() {
+	defer close(p.stopped)
+	pause := retrievePause
+	for {
+		err := p.retrieve()
+		next := p.next(time.Now())
+		if err != nil {
+			next = min(pause/2+rand.N(pause/2), maxPause)
+			pause = min(2*pause, maxPause)
+		} else {
+			pause = retrievePause
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-timer.C:
+		case <-p.wake:
+		case <-p.ctx.Done():
+		}
+		timer.Stop()
+		if p.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// next returns after how long the credential at hand is to be replaced: when four
+// fifths of the rest of its time are over, or five minutes before its end if that is
+// earlier, but not before half of it; a little earlier at random.
+func (p *Provider) next(now time.Time) time.Duration {
+	i := p.current.Load()
+	if i == nil || i.Expires.IsZero() {
+		if p.opts.Reread > 0 {
+			return p.opts.Reread
+		}
+		return 1<<63 - 1
+	}
+	left := max(i.Expires.Sub(now), 0)
+	margin := max(left/5, min(left/2, 5*time.Minute))
+	return max(left-margin-rand.N(margin/10+1), time.Second)
+}
+
+// retrieve replaces the credential, if that works.
+func (p *Provider) retrieve() error {
+	ctx, cancel := context.WithTimeout(p.ctx, retrieveTimeout)
+	defer cancel()
+	c, err := p.opts.Retrieve(ctx)
+	var s *Signer
+	if err == nil && !c.Expires.IsZero() && !time.Now().Before(c.Expires) {
+		err = fmt.Errorf("the credential has expired at %s", c.Expires.UTC().Format(time.RFC3339))
+	}
+	before := p.current.Load()
+	same := err == nil && before != nil && before.Credential == c
+	if err == nil && !same {
+		s, err = New(Options{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Region: p.opts.Region})
+	}
+	p.mu.Lock()
+	if p.state.Err = err; err == nil {
+		p.state.Retrieved, p.state.Expires = time.Now(), c.Expires
+	}
+	if err == nil && !same {
+		p.current.Store(&issued{c, s})
+	}
+	if p.renewing = false; p.state.Attempts == 0 {
+		close(p.first)
+	}
+	p.state.Attempts++
+	close(p.finished)
+	p.finished = make(chan struct{})
+	p.mu.Unlock()
+	if p.opts.Report != nil {
+		p.opts.Report(err)
+	}
+	return err
+}
