@@ -14,7 +14,8 @@ const million = 1_000_000
 
 // appendBenchKey appends the i-th key, of the length that paths have.
 func appendBenchKey(dst []byte, i uint64) []byte {
-	return AppendKey(dst, binary.BigEndian.AppendUint64([]byte("assets/images/2024/photo-"), i), []byte("bucket"))
+	var name [64]byte
+	return AppendKey(dst, binary.BigEndian.AppendUint64(append(name[:0], "assets/images/2024/photo-"...), i), []byte("bucket"))
 }
 
 var benchHeader = []byte("Content-Type: image/jpeg\r\nContent-Length: 1024\r\nETag: \"9a0364b9e99bb480dd25e1f0284c8555\"\r\n")

@@ -80,10 +80,9 @@ const (
 
 // Size returns the bytes of memory that o takes while cached: every allocation
 // rounded up as the runtime does, what the runtime spends on it, and the cache's
-// bookkeeping. It is an upper
-// estimate where fields share memory or where Go packs small strings together;
-// Group, which is shared by all objects of a route, is not counted. Slices count
-// by their capacity, which is what they keep alive.
+// bookkeeping. It is an upper estimate where fields share memory or where Go packs
+// small strings together; Group, which is shared by all objects of a route, is not
+// counted. Slices count by their capacity, which is what they keep alive.
 func (o *Object) Size() int64 {
 	n := bookkeepingBytes + allocated(objectBytes) +
 		allocated(int64(cap(o.Key))) + allocated(int64(cap(o.Header))) + allocated(int64(cap(o.Body))) +
@@ -99,8 +98,9 @@ func (o *Object) Size() int64 {
 }
 
 // runtimeShare is the part of the heap that the runtime spends on it beside: bitmaps,
-// spans, what it marks with.
-const runtimeShare = 32
+// spans, what it marks with, free pages that it keeps. Half as much would do for a cache
+// at rest; the other half is room for what a busy one evicts while the runtime collects.
+const runtimeShare = 16
 
 // sizeClasses are the sizes in bytes that the runtime allocates small objects
 // in: runtime/sizeclasses.go. In another version of Go they may differ: that

@@ -6,6 +6,6 @@ import "unsafe"
 // long as s.
 func stringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// bytesString returns b as a string, which is valid until b changes: for calls that do
-// not keep it.
+// bytesString returns b as a string, which is valid until b changes: for bytes that never
+// do, and for calls that do not keep it.
 func bytesString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -21,19 +21,33 @@ func (x *exchange) newObject(sent time.Time) (*cache.Object, cache.Reason) {
 	o := &cache.Object{Key: bytes.Clone(x.cacheKey), Group: x.bucket.name, Status: h.StatusCode()}
 	var reason cache.Reason
 	o.Freshness, reason = x.bucket.cached.policy.Assess(&r, sent)
-	x.fillHead(o)
+	x.scratch = x.appendStored(x.scratch[:0])
+	setHead(o, x.scratch)
 	return o, reason
 }
 
-// fillHead sets what of o the response's head says.
-func (x *exchange) fillHead(o *cache.Object) {
-	x.scratch = x.appendStored(x.scratch[:0])
-	o.Header = bytes.Clone(x.scratch)
-	h := &x.up.Header
-	o.ETag = string(h.Peek(fasthttp.HeaderETag))
-	o.LastModified = string(h.Peek(fasthttp.HeaderLastModified))
-	o.Modified, _ = parseHTTPDate([]byte(o.LastModified))
+// setHead makes a copy of head the stored head of o, and sets what of o it says.
+func setHead(o *cache.Object, head []byte) {
+	o.Header = bytes.Clone(head)
+	// One allocation for all, of which a full cache holds very many.
+	o.ETag = bytesString(storedValue(o.Header, headerETagSent))
+	modified := storedValue(o.Header, []byte(fasthttp.HeaderLastModified))
+	o.LastModified = bytesString(modified)
+	o.Modified, _ = parseHTTPDate(modified)
 	o.Tags = tagsOf(o.Header)
+}
+
+// storedValue returns the value of the first line of that name in a stored head; nil
+// where it has none.
+func storedValue(head, name []byte) (value []byte) {
+	storedLines(head, func(n, v []byte) bool {
+		if !bytes.Equal(n, name) {
+			return true
+		}
+		value = v
+		return false
+	})
+	return value
 }
 
 // tagsOf returns the tags that a stored head gives its object.
@@ -127,12 +141,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 			x.scratch = appendObjectLine(x.scratch, name, value)
 		}
 	}
-	o.Header = bytes.Clone(x.scratch)
-	o.Tags = tagsOf(o.Header)
-	if modified := h.Peek(fasthttp.HeaderLastModified); len(modified) > 0 {
-		o.LastModified = string(modified)
-		o.Modified, _ = parseHTTPDate(modified)
-	}
+	setHead(o, x.scratch)
 
 	var r cache.Response
 	r.Reset(fasthttp.StatusOK)
