@@ -267,10 +267,18 @@ func (g *Gateway) Addr() net.Addr {
 	return nil
 }
 
+// usualGCPercent is GOGC while the gateway serves, unless something else is asked for.
+// Requests leave next to no garbage, so the runtime's 100 would buy nothing with the
+// memory it takes. A handshake with an origin leaves some.
+const usualGCPercent = 50
+
 // tune applies the settings of the runtime.
 func (g *Gateway) tune() {
-	if g.opts.GCPercent > 0 {
+	switch {
+	case g.opts.GCPercent > 0:
 		debug.SetGCPercent(g.opts.GCPercent)
+	case os.Getenv("GOGC") == "":
+		debug.SetGCPercent(usualGCPercent)
 	}
 	if g.opts.MemoryLimit > 0 {
 		debug.SetMemoryLimit(g.opts.MemoryLimit)

@@ -71,7 +71,7 @@ type Options struct {
 	// AuthRefresh is how often key sets (jwks_url, jwks_file) are fetched.
 	AuthRefresh time.Duration
 
-	// GCPercent is the garbage collector's target; 0: GOGC or Go's default.
+	// GCPercent is the garbage collector's target; 0: GOGC, or 50.
 	GCPercent int
 	// MemoryLimit is the soft memory limit in bytes; 0: GOMEMLIMIT or none.
 	MemoryLimit int64
@@ -165,7 +165,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 	fs.DurationVar(&o.AuthRefresh, name("auth.jwks-refresh"), o.AuthRefresh, "How often the key sets of jwks_url and jwks_file are fetched. A token with an unknown kid fetches earlier, three times at once and then every 10 s at most. Lower it where withdrawn keys must stop working sooner")
 
 	group("Runtime")
-	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 100. Raise it to trade memory for CPU")
+	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 50. Raise it to trade memory for CPU")
 	size64Var(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
 
 	group("Log")
