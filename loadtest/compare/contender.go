@@ -71,7 +71,7 @@ var haproxyTemplate string
 var varnishTemplate string
 
 // ports that the contenders listen on, beside the gateways'.
-var portNames = []string{"origin", "originTLS", "floor", "nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS", "haproxyHit", "haproxyMiss", "varnish"}
+var portNames = []string{"origin", "originTLS", "nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS", "haproxyHit", "haproxyMiss", "varnish"}
 
 // start starts the origin and the contenders named, and waits until they serve.
 func start(ctx context.Context, dir string, names map[string]bool) (_ *field, err error) {
@@ -173,27 +173,7 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 	case oursToken:
 		return f.withToken()
 	case floor:
-		var recordings []recording
-		for _, object := range []string{"1k", "10k", "100k", "1m"} {
-			r, err := record(f.byName[ours].url("hit", object), object)
-			if err != nil {
-				return nil, nil, err
-			}
-			recordings = append(recordings, r)
-		}
-		b, err := json.Marshal(recordings)
-		if err != nil {
-			return nil, nil, err
-		}
-		file := filepath.Join(f.dir, "floor.json")
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			return nil, nil, err
-		}
-		p, err := f.run(f.self, "floor", loopback(port["floor"]), file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port["floor"])}}, p, nil
+		return f.launchFloor(f.byName[ours], "")
 	case nginx, nginxFiles:
 		s := f.settings
 		s.Nginx = "nginx"
@@ -247,6 +227,45 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 	panic("BUG: no contender " + name)
 }
 
+// launchFloor starts the floor, which repeats what a gateway answers, on some of the
+// processors or, if cpus is empty, all.
+func (f *field) launchFloor(of *contender, cpus string) (*contender, *process.Process, error) {
+	var recordings []recording
+	for _, object := range []string{"1k", "10k", "100k", "1m"} {
+		r, err := record(of.url("hit", object), object)
+		if err != nil {
+			return nil, nil, err
+		}
+		recordings = append(recordings, r)
+	}
+	b, err := json.Marshal(recordings)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(f.dir, "floor.json")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		return nil, nil, err
+	}
+	port, err := process.FreePort(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	args := pinned(cpus, f.self, "floor", loopback(port), file)
+	p, err := f.run(args[0], args[1:]...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &contender{name: floor, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port)}}, p, nil
+}
+
+// pinned returns a command that runs on some of the processors or, if cpus is empty, all.
+func pinned(cpus string, args ...string) []string {
+	if cpus == "" {
+		return args
+	}
+	return append([]string{"taskset", "-c", cpus}, args...)
+}
+
 // launchGateway starts a gateway with s.
 func (f *field) launchGateway(name string, s settings) (*contender, *process.Process, error) {
 	binary, err := process.Find("yatagarasu")
@@ -264,10 +283,7 @@ func (f *field) launchGateway(name string, s settings) (*contender, *process.Pro
 	if err != nil {
 		return nil, nil, err
 	}
-	args := []string{binary, "-config", file, "-listen.address", loopback(port)}
-	if s.CPUs != "" {
-		args = append([]string{"taskset", "-c", s.CPUs}, args...)
-	}
+	args := pinned(s.CPUs, binary, "-config", file, "-listen.address", loopback(port))
 	p, err := f.run(args[0], args[1:]...)
 	if err != nil {
 		return nil, nil, err

@@ -33,6 +33,7 @@ type load struct {
 	seconds     int    // wrk counts whole ones
 	header      string // a line to send; empty: none
 	cpus        string // for taskset; empty: all
+	atOnce      int    // requests that a connection sends at once; 0: one
 }
 
 //go:embed wrk.lua
@@ -49,10 +50,12 @@ func (l load) wrk(dir string) (sample, error) {
 	if l.header != "" {
 		args = append(args, "-H", l.header)
 	}
-	if l.cpus != "" {
-		args = append([]string{"taskset", "-c", l.cpus}, args...)
+	args = append(args, l.url)
+	if l.atOnce > 0 {
+		args = append(args, "--", strconv.Itoa(l.atOnce))
 	}
-	cmd := exec.Command(args[0], append(args[1:], l.url)...)
+	args = pinned(l.cpus, args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w: %s", cmd, err, out)

@@ -1,3 +1,12 @@
+-- With an argument, sends that many requests at once.
+init = function(args)
+  local n = tonumber(args[1]) or 1
+  if n > 1 then
+    local several = string.rep(wrk.format(), n)
+    request = function() return several end
+  end
+end
+
 -- Prints what a round gave as whole numbers, times in microseconds.
 done = function(summary, latency, requests)
   local e = summary.errors
