@@ -26,6 +26,11 @@ type conn struct {
 	peek   func(fd uintptr)      // bound once, so that a check allocates nothing
 	ready  func(fd uintptr) bool // the same, for waiting
 	peeked peekResult
+
+	ask    func(fd uintptr) bool // the same, for request
+	asking []byte                // what it is to write; nil: it has
+	asked  int
+	askErr error
 }
 
 // peekResult is what a look at a socket's receive queue found.
@@ -54,7 +59,32 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 		c.peeked = peekSocket(fd)
 		return c.peeked != peekClean
 	}
+	c.ask = func(uintptr) bool {
+		if c.asking == nil {
+			return true
+		}
+		c.asked, c.askErr = c.Conn.Write(c.asking)
+		c.asking = nil
+		return c.askErr != nil
+	}
 	return c, nil
+}
+
+// request writes head and waits until there is something to read, or the read deadline
+// has passed. It returns how many bytes were written, and errors of writing: a read tells
+// the others.
+//
+// A read that comes right after a write finds nothing in nearly every case, and costs a
+// system call. So the write is made between telling the poller that readiness is to be
+// waited for and waiting: none that comes after it is missed.
+func (c *conn) request(head []byte) (int, error) {
+	c.asking, c.asked, c.askErr = head, 0, nil
+	err := c.raw.Read(c.ask)
+	if c.asking != nil { // nothing was written
+		c.asking = nil
+		return 0, err
+	}
+	return c.asked, c.askErr
 }
 
 // look inspects the socket's receive queue without blocking or consuming.

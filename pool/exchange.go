@@ -132,15 +132,19 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	if u.opts.Buffers.exhausted() {
 		return &Error{Reason: ReasonBuffers, Phase: PhaseQueue} // before a connection is opened for nothing
 	}
-	c, reused, err := u.acquire(x.done)
+	now := time.Now()
+	c, reused, err := u.acquire(x.done, now)
 	if err != nil {
 		return err
+	}
+	if !reused || c.queued > 0 {
+		now = time.Now()
 	}
 	x.Queued, x.Dialed, c.queued, c.dialed = c.queued, c.dialed, 0, 0
 	if err = x.takeBuffer(c); err != nil {
 		return err
 	}
-	if err = x.roundTrip(c, head, bodiless); err == nil {
+	if err = x.roundTrip(c, head, bodiless, now); err == nil {
 		return nil
 	}
 	var first *Error
@@ -156,7 +160,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		err = x.takeBuffer(c)
 	}
 	if err == nil {
-		if err = x.roundTrip(c, head, bodiless); err == nil {
+		if err = x.roundTrip(c, head, bodiless, time.Now()); err == nil {
 			return nil
 		}
 		u.discard(c)
@@ -179,10 +183,10 @@ func (x *Exchange) takeBuffer(c *conn) error {
 }
 
 // roundTrip sends the request on c and reads heads up to the final one.
-func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool) error {
+func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool, now time.Time) error {
 	x.conn, x.began = c, false
 	x.br.Reset(c.Conn)
-	x.start = time.Now()
+	x.start = now
 	x.uses(c)
 	if err := x.conn.SetDeadline(x.start.Add(x.up.opts.HeadTimeout)); err != nil {
 		return ioError(PhaseSend, false, err)
@@ -190,7 +194,7 @@ func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool) error {
 	if x.Interrupted() { // after arming: Interrupt may have been first
 		return ioError(PhaseSend, false, net.ErrClosed)
 	}
-	if n, err := x.conn.Write(head); err != nil {
+	if n, err := c.request(head); err != nil {
 		return ioError(PhaseSend, n > 0, err)
 	}
 	for range maxInterim + 1 {

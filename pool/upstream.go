@@ -160,7 +160,7 @@ func (u *Upstream) retireLocked() []*conn {
 
 // acquire returns a connection that the caller owns until release or discard.
 // reused tells whether it served before. Waiting ends with done, which may be nil.
-func (u *Upstream) acquire(done <-chan struct{}) (c *conn, reused bool, err error) {
+func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
@@ -171,7 +171,7 @@ func (u *Upstream) acquire(done <-chan struct{}) (c *conn, reused bool, err erro
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
 		u.mu.Unlock()
-		if u.usable(c, time.Now()) && c.clean() {
+		if u.usable(c, now) && c.clean() {
 			u.reuses.Add(1)
 			return c, true, nil
 		}

@@ -135,7 +135,7 @@ func TestQueue(t *testing.T) {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err := u.acquire(nil)
+		c, _, err := u.acquire(nil, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -110,7 +110,7 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 	if _, _, err := fetch(u); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := u.acquire(nil)
+	c, _, err := u.acquire(nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func BenchmarkQueue(b *testing.B) {
 			for range n {
 				wg.Go(func() {
 					for left.Add(-1) >= 0 {
-						c, _, err := u.acquire(nil)
+						c, _, err := u.acquire(nil, time.Now())
 						if err != nil {
 							b.Error(err)
 							return
