@@ -91,11 +91,13 @@ func setObjectHeader(h *fasthttp.ResponseHeader, name, value []byte) {
 	}
 }
 
-// copyHeaders copies the object's headers into the response and adds ours.
+// copyHeaders copies the object's headers into the response and adds ours. All but
+// fasthttp's own fields are set as one header, as setStoredHead does it.
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
+	b, ranges, control := x.scratch[:0], false, false
 	for name, value := range x.up.Header.All() {
 		if !passes(name) {
 			continue
@@ -103,21 +105,32 @@ func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 		switch string(name) {
 		case "Etag":
 			name = headerETagSent
+		case "Content-Type":
+			h.SetCanonical(name, value)
+			continue
 		case "Content-Encoding":
-			if value = withoutAWSChunked(value); len(value) == 0 {
-				continue
+			if value = withoutAWSChunked(value); len(value) > 0 {
+				h.SetCanonical(name, value)
 			}
+			continue
+		case "Accept-Ranges":
+			ranges = ranges || len(value) > 0
+		case "Cache-Control":
+			control = control || len(value) > 0
 		}
-		setObjectHeader(h, name, value)
+		b = appendObjectLine(b, name, value)
 	}
-	if len(x.up.Header.PeekBytes(headerAcceptRanges)) == 0 {
-		h.SetCanonical(headerAcceptRanges, headerBytes)
+	if !ranges {
+		b = appendLineTo(b, headerAcceptRanges, headerBytes)
 	}
-	if x.private && len(x.up.Header.PeekBytes(headerCacheControl)) == 0 {
-		h.SetCanonical(headerCacheControl, cacheControlPrivate)
+	if x.private && !control {
+		b = appendLineTo(b, headerCacheControl, cacheControlPrivate)
 	}
-	h.SetCanonical(headerRequestID, x.id)
 	if x.bucket.cached != nil {
-		x.markOutcome(ctx)
+		b = appendLineTo(b, headerXCache, stringBytes(outcomes[x.how].header))
+		b = append(x.appendCacheStatus(append(b, "Cache-Status: "...), nil, x.start), "\r\n"...)
 	}
+	b = append(b, "X-Request-ID"...)
+	x.scratch = b
+	h.SetCanonical(b, x.id)
 }

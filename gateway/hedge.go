@@ -21,12 +21,11 @@ type hedge struct {
 
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
-func (x *exchange) ask(r *replica, t pool.Ticket, f forward, head bool) error {
+func (x *exchange) ask(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
 	c := &x.bucket.s3.Hedge
 	if !c.Enabled || len(x.bucket.replicas) == 1 {
-		return x.sendTo(r, t, f, head)
+		return x.sendTo(r, t, f, head, begin)
 	}
-	begin := time.Now()
 	r.health.hedges.Count(begin)
 	after, known := c.After, true
 	if after == 0 {
@@ -34,13 +33,13 @@ func (x *exchange) ask(r *replica, t pool.Ticket, f forward, head bool) error {
 		defer func() { r.health.latency.Add(time.Since(begin)) }()
 	}
 	if !known {
-		return x.sendTo(r, t, f, head)
+		return x.sendTo(r, t, f, head, begin)
 	}
 	var h hedge
 	x.up.Close()
 	x.up.SetInterruptible(true)
 	timer := time.AfterFunc(after, func() { h.send(x, r, f, head) })
-	err := x.sendTo(r, t, f, head)
+	err := x.sendTo(r, t, f, head, begin)
 	timer.Stop()
 	err = h.settle(x, err)
 	x.up.SetInterruptible(false)
@@ -83,7 +82,7 @@ func (x *exchange) sendSafely(r *replica, t pool.Ticket, f forward, head bool) (
 			err = &fetchError{problem: problemPanic, reason: "panic"}
 		}
 	}()
-	return x.sendTo(r, t, f, head)
+	return x.sendTo(r, t, f, head, time.Now())
 }
 
 // begin returns the exchange of the second request, if there is to be one. It has all

@@ -239,14 +239,7 @@ func (x *exchange) passMarker(now time.Time) *cache.Object {
 
 // appendObjectLine appends a line to a stored head, as setObjectHeader sets it.
 func appendObjectLine(head, name, value []byte) []byte {
-	there := false
-	if !isList(name) {
-		storedLines(head, func(n, v []byte) bool {
-			there = string(n) == string(name) && len(v) > 0
-			return !there
-		})
-	}
-	if there {
+	if !isList(name) && hasStored(head, name) {
 		return head
 	}
 	return appendLineTo(head, name, value)

@@ -50,7 +50,7 @@ func (x *exchange) explain() error {
 	x.explains.add(r)
 	signer, skew := x.signer, x.skew
 	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
-	if err := x.sendTo(r, t, forward{ranged: true}, false); err != nil {
+	if err := x.sendTo(r, t, forward{ranged: true}, false, now); err != nil {
 		return err
 	}
 	if x.refusal == nil && !x.corrected && (x.signer != signer || (x.skew-skew).Abs() > skewLeast) {

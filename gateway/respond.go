@@ -9,14 +9,15 @@ import (
 // answerObject answers with the object, or the part of it, that the origin
 // sends, unless a precondition stands against it.
 func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
-	etag, modified := x.validators()
-	switch x.pre.evaluate(etag, modified) {
-	case notModified:
-		x.answerNotModified(ctx)
-		return
-	case preconditionFailed:
-		x.fail(ctx, problemFailed)
-		return
+	if !x.pre.empty() {
+		switch x.pre.evaluate(x.validators()) {
+		case notModified:
+			x.answerNotModified(ctx)
+			return
+		case preconditionFailed:
+			x.fail(ctx, problemFailed)
+			return
+		}
 	}
 	code := x.up.Header.StatusCode()
 	if code == fasthttp.StatusPartialContent && !x.rangeHolds(f, rng) {

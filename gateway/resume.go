@@ -141,15 +141,16 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 // origin's time helps, once more.
 func (x *exchange) askRest(r *replica, t pool.Ticket) error {
 	f := forward{ranged: true, condition: "if-match", value: x.tag}
-	err := x.sendTo(r, t, f, false)
+	err := x.sendTo(r, t, f, false, time.Now())
 	if err != nil || x.remedy(nil) != remedyNow {
 		return err
 	}
-	t, _, ok := r.health.breaker.Allow(time.Now())
+	now := time.Now()
+	t, _, ok := r.health.breaker.Allow(now)
 	if !ok {
 		return nil
 	}
-	return x.sendTo(r, t, f, false)
+	return x.sendTo(r, t, f, false, now)
 }
 
 // resumeAt returns where to ask for the rest: where it came from, unless that is slow

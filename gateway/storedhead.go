@@ -105,6 +105,18 @@ func storedLines(head []byte, yield func(name, value []byte) bool) {
 	}
 }
 
+// hasStored tells whether a stored head has a line of that name which says anything.
+func hasStored(head, name []byte) bool {
+	for len(head) > 0 {
+		end := bytes.IndexByte(head, '\n') + 1
+		if value := len(name) + len(": "); end > value+len("\r\n") && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
+			return true
+		}
+		head = head[end:]
+	}
+	return false
+}
+
 // storedBlock sets the lines of a stored head for which fasthttp has fields of their
 // own, and returns the others as they go out. They come first, as fasthttp gave them.
 func storedBlock(h *fasthttp.ResponseHeader, head []byte) []byte {

@@ -35,12 +35,13 @@ const (
 // another replica if there is one, as often as s3.retry allows. An exchange before it
 // is closed.
 func (x *exchange) send(f forward, head bool) error {
-	r, t, wait := x.firstReplica()
+	now := time.Now()
+	r, t, wait := x.firstReplica(now)
 	if r == nil {
 		return &breakerError{wait}
 	}
 	for {
-		err := x.ask(r, t, f, head)
+		err := x.ask(r, t, f, head, now)
 		if r = x.replica; err == nil { // the one that answers, if two were asked
 			x.noteAnswer()
 			if head && unclear(x.up.Header.StatusCode()) {
@@ -58,14 +59,13 @@ func (x *exchange) send(f forward, head bool) error {
 		if err == nil {
 			r.metrics.fault(x.refusal.reason)
 		}
-		r, t = next, ticket
+		r, t, now = next, ticket, time.Now()
 	}
 }
 
 // firstReplica returns where to send a request, or, if every breaker is open, after
 // how long one may be sent.
-func (x *exchange) firstReplica() (*replica, pool.Ticket, time.Duration) {
-	now := time.Now()
+func (x *exchange) firstReplica(now time.Time) (*replica, pool.Ticket, time.Duration) {
 	r, t, wait := x.bucket.pick(x.failed, now)
 	if r == nil && x.failed != 0 {
 		r, t, wait = x.bucket.pick(0, now)
@@ -226,7 +226,8 @@ func (x *exchange) mayRepeat(err error) bool {
 }
 
 // sendTo sends a request to one replica, once, and tells its breaker how that went.
-func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool) error {
+// begin is now.
+func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
 	x.up.Close()
 	x.replica, x.ticket = r, t
 	x.keyPath = x.appendKeyPath(x.keyPath[:0])
@@ -246,7 +247,6 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool) error
 	if x.bucket.s3.ForwardTraceparent {
 		trace = x.trace
 	}
-	begin := time.Now()
 	x.refusal, x.doc = nil, s3ErrorDoc{}
 	if x.signer = r.credentials.Signer(begin); x.signer == nil {
 		r.health.breaker.Done(t, pool.OutcomeNone, begin)
