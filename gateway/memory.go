@@ -15,8 +15,8 @@ const (
 
 // limitMemory sets Go's soft memory limit to what the caches, the connections and
 // the stream buffers need, and goes on to do so as they come and go, until stop is
-// closed. Without it, what the caches evict would be left lying until it is as much
-// as what they hold. A limit that is set by flag or environment stays.
+// closed. Without it, what the caches evict would be left lying until it is half as
+// much as what they hold. A limit that is set by flag or environment stays.
 func (g *Gateway) limitMemory(stop <-chan struct{}) {
 	if g.opts.MemoryLimit > 0 || os.Getenv("GOMEMLIMIT") != "" {
 		return
