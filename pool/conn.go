@@ -2,6 +2,7 @@ package pool
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -27,10 +28,16 @@ type conn struct {
 	ready  func(fd uintptr) bool // the same, for waiting
 	peeked peekResult
 
-	ask    func(fd uintptr) bool // the same, for request
-	asking []byte                // what it is to write; nil: it has
-	asked  int
-	askErr error
+	ask     func(fd uintptr) bool // the same, for request
+	request pendingRequest
+}
+
+// pendingRequest is what ask works on.
+type pendingRequest struct {
+	head   []byte // not written yet; nil: it is
+	reused bool
+	wrote  int
+	err    error
 }
 
 // peekResult is what a look at a socket's receive queue found.
@@ -59,32 +66,44 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 		c.peeked = peekSocket(fd)
 		return c.peeked != peekClean
 	}
-	c.ask = func(uintptr) bool {
-		if c.asking == nil {
+	c.ask = func(fd uintptr) bool {
+		r := &c.request
+		if r.head == nil {
+			return true // there is something to read
+		}
+		early := peekSocket(fd) != peekClean
+		if early && r.reused {
+			r.err = errStale
 			return true
 		}
-		c.asked, c.askErr = c.Conn.Write(c.asking)
-		c.asking = nil
-		return c.askErr != nil
+		r.wrote, r.err = c.Conn.Write(r.head)
+		r.head = nil
+		return r.err != nil || early
 	}
 	return c, nil
 }
 
-// request writes head and waits until there is something to read, or the read deadline
-// has passed. It returns how many bytes were written, and errors of writing: a read tells
-// the others.
+// errStale is why a kept connection was not written to: it is closed, or has bytes that
+// nobody asked for, which would answer the request.
+var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("the kept connection is closed or has bytes that nobody asked for")}
+
+// send writes head and waits until there is something to read, or the read deadline has
+// passed, which the next read tells. reused says that c served before. It returns how
+// many bytes were written.
 //
-// A read that comes right after a write finds nothing in nearly every case, and costs a
-// system call. So the write is made between telling the poller that readiness is to be
-// waited for and waiting: none that comes after it is missed.
-func (c *conn) request(head []byte) (int, error) {
-	c.asking, c.asked, c.askErr = head, 0, nil
+// A read right after a write finds nothing in nearly every case, and costs a system
+// call. So the write is made between arming the poller and waiting for it: it tells what
+// comes after that, and a look at the queue what came before. Writing must not read,
+// neither does TLS after its handshake: the callback holds the socket's reading side.
+func (c *conn) send(head []byte, reused bool) (int, error) {
+	c.request = pendingRequest{head: head, reused: reused}
 	err := c.raw.Read(c.ask)
-	if c.asking != nil { // nothing was written
-		c.asking = nil
-		return 0, err
+	r := c.request
+	c.request = pendingRequest{}
+	if r.head != nil && r.err == nil { // it could not be begun
+		r.err = err
 	}
-	return c.asked, c.askErr
+	return r.wrote, r.err
 }
 
 // look inspects the socket's receive queue without blocking or consuming.
@@ -99,15 +118,15 @@ func (c *conn) look() peekResult {
 // elapsed is a deadline in the past.
 var elapsed = time.Unix(1, 0)
 
-// clean reports whether an idle connection may carry another request: open,
-// and nothing unsolicited received, neither in the socket nor, under TLS, in
+// clean reports whether an idle connection may carry another request as far as can be
+// told before send looks at its socket: under TLS, nothing unsolicited was received in
 // records that were already read from it.
 func (c *conn) clean() bool {
-	if c.look() != peekClean {
-		return false
-	}
 	if c.tls == nil {
 		return true
+	}
+	if c.look() != peekClean {
+		return false
 	}
 	// With an elapsed deadline the socket is not read, so only a byte that TLS
 	// has already decrypted can come back; a timeout means there is none.

@@ -144,7 +144,11 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	if err = x.takeBuffer(c); err != nil {
 		return err
 	}
-	if err = x.roundTrip(c, head, bodiless, now); err == nil {
+	err = x.roundTrip(c, reused, head, bodiless, now)
+	if reused && err != errStale {
+		u.reuses.Add(1)
+	}
+	if err == nil {
 		return nil
 	}
 	var first *Error
@@ -152,7 +156,11 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		u.discard(c)
 		return err
 	}
-	u.retries.Add(1)
+	if err == errStale {
+		u.stale.Add(1)
+	} else {
+		u.retries.Add(1)
+	}
 	x.releaseBuffer()
 	c.Close() // its place stays with this exchange, which has waited already
 	if c, _, err = u.dialSlot(x.done); err == nil {
@@ -160,7 +168,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		err = x.takeBuffer(c)
 	}
 	if err == nil {
-		if err = x.roundTrip(c, head, bodiless, time.Now()); err == nil {
+		if err = x.roundTrip(c, false, head, bodiless, time.Now()); err == nil {
 			return nil
 		}
 		u.discard(c)
@@ -182,8 +190,9 @@ func (x *Exchange) takeBuffer(c *conn) error {
 	return &Error{Reason: ReasonBuffers, Phase: PhaseQueue}
 }
 
-// roundTrip sends the request on c and reads heads up to the final one.
-func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool, now time.Time) error {
+// roundTrip sends the request on c, which may have served before, and reads heads up to
+// the final one. now is when it begins.
+func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, now time.Time) error {
 	x.conn, x.began = c, false
 	x.br.Reset(c.Conn)
 	x.start = now
@@ -194,7 +203,9 @@ func (x *Exchange) roundTrip(c *conn, head []byte, bodiless bool, now time.Time)
 	if x.Interrupted() { // after arming: Interrupt may have been first
 		return ioError(PhaseSend, false, net.ErrClosed)
 	}
-	if n, err := c.request(head); err != nil {
+	if n, err := c.send(head, reused); err == errStale {
+		return errStale
+	} else if err != nil {
 		return ioError(PhaseSend, n > 0, err)
 	}
 	for range maxInterim + 1 {

@@ -159,7 +159,8 @@ func (u *Upstream) retireLocked() []*conn {
 }
 
 // acquire returns a connection that the caller owns until release or discard.
-// reused tells whether it served before. Waiting ends with done, which may be nil.
+// reused tells whether it served before. Waiting ends with done, which may be nil. now
+// is when it is called.
 func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
@@ -172,7 +173,6 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.idle = u.idle[:n-1]
 		u.mu.Unlock()
 		if u.usable(c, now) && c.clean() {
-			u.reuses.Add(1)
 			return c, true, nil
 		}
 		u.stale.Add(1)
@@ -226,7 +226,6 @@ func (u *Upstream) wait(w *waiter, done <-chan struct{}) (c *conn, reused bool, 
 		u.queueFull.Add(1)
 		return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
 	case g.conn != nil && g.conn.clean():
-		u.reuses.Add(1)
 		return g.conn, true, nil
 	case g.conn != nil:
 		u.stale.Add(1)

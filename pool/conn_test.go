@@ -1,0 +1,122 @@
+package pool
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// early is an origin that answers each connection before it is asked, and keeps it open.
+// It returns its pool and what it reads from its connections.
+func early(t *testing.T, overTLS, halfClose bool) (*Upstream, chan string) {
+	t.Helper()
+	var server, client *tls.Config
+	if overTLS {
+		server, client = tlsPair(t)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	heads := make(chan string, 1)
+	go func() { // ends with the listener, and the pool's connections
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			if overTLS {
+				c = tls.Server(c, server)
+			}
+			io.WriteString(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+			if halfClose {
+				c.(interface{ CloseWrite() error }).CloseWrite()
+			}
+			go func() {
+				b := make([]byte, 4096)
+				n, _ := c.Read(b)
+				heads <- string(b[:n])
+			}()
+		}
+	}()
+	u := NewUpstream(Options{Address: ln.Addr().String(), TLS: client, Buffers: NewBuffers(DefaultBufferSize, 0)})
+	t.Cleanup(u.Abort)
+	return u, heads
+}
+
+// TestSendAfterTheAnswer has an answer lie in the socket before the request is written:
+// no event of the poller tells of it any more.
+func TestSendAfterTheAnswer(t *testing.T) {
+	overBoth(t, func(t *testing.T, overTLS bool) {
+		for _, halfClose := range []bool{false, true} {
+			for _, reused := range []bool{false, true} {
+				u, heads := early(t, overTLS, halfClose)
+				c, _, err := u.acquire(nil, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for end := time.Now().Add(5 * time.Second); c.look() == peekClean; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatal("nothing came")
+					}
+				}
+				time.Sleep(5 * time.Millisecond) // what comes together has come
+				begin := time.Now()
+				c.SetDeadline(begin.Add(10 * time.Second))
+				n, err := c.send([]byte(getHead), reused)
+				if reused {
+					if n != 0 || err != errStale {
+						t.Errorf("half closed %t: %d bytes written on a kept connection with bytes to read, %v", halfClose, n, err)
+					}
+					u.discard(c)
+					if head := <-heads; head != "" {
+						t.Errorf("half closed %t: the origin has read %q", halfClose, head)
+					}
+					continue
+				}
+				if n != len(getHead) || err != nil {
+					t.Fatalf("half closed %t: %d bytes written, %v", halfClose, n, err)
+				}
+				line, err := bufio.NewReader(c).ReadString('\n')
+				if line != "HTTP/1.1 503 Service Unavailable\r\n" {
+					t.Errorf("half closed %t: %q %v after %s", halfClose, line, err, time.Since(begin))
+				}
+				if head := <-heads; head != getHead {
+					t.Errorf("half closed %t: the origin has read %q", halfClose, head)
+				}
+				u.discard(c)
+			}
+		}
+	})
+}
+
+// TestHalfClosedConnection has the origin close its half of kept connections, and never
+// the other: each request gets a connection that answers.
+func TestHalfClosedConnection(t *testing.T) {
+	overBoth(t, func(t *testing.T, overTLS bool) {
+		closed := make(chan bool, 1)
+		s := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
+			io.WriteString(c, ok("body"))
+			c.(interface{ CloseWrite() error }).CloseWrite()
+			closed <- true
+			return true
+		})
+		u := s.upstream()
+		for range 5 {
+			if _, body, err := fetch(u); body != "body" || err != nil {
+				t.Fatalf("%q %v", body, err)
+			}
+			<-closed
+		}
+		var stats Stats
+		u.UpdateStats(&stats)
+		if stats.Stale != 4 || stats.Reuses != 0 || stats.Dials != 5 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
