@@ -28,8 +28,8 @@ type Object struct {
 	// Tags are names that [Cache.PurgeTag] finds the object by.
 	Tags []string
 
-	ETag         string // as sent, with quotes; may share memory with Header
-	LastModified string // as sent; may share memory with Header
+	ETag         string // as sent, with quotes; may share memory with Header, and is counted even so
+	LastModified string // as sent; the same
 
 	// Freshness says for how long the object may be served.
 	Freshness Freshness

@@ -237,14 +237,6 @@ func (x *exchange) passMarker(now time.Time) *cache.Object {
 	}
 }
 
-// appendObjectLine appends a line to a stored head, as setObjectHeader sets it.
-func appendObjectLine(head, name, value []byte) []byte {
-	if !isList(name) && hasStored(head, name) {
-		return head
-	}
-	return appendLineTo(head, name, value)
-}
-
 // backgroundExchange returns an exchange that fetches an object without a request.
 // Nothing of the arguments is kept.
 func (g *Gateway) backgroundExchange(b *bucket, key, query, cacheKey []byte) *exchange {

@@ -83,22 +83,16 @@ func (x *exchange) rangeHolds(f forward, rng byteRange) bool {
 // answerNotModified answers 304 with the headers that RFC 9110 section 15.4.5
 // wants, out of the origin's answer.
 func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
+	b := x.scratch[:0]
 	for name, value := range x.up.Header.All() {
 		if string(name) == "Etag" {
 			name = headerETagSent
 		}
-		if describesNotModified(name) && len(value) > 0 {
-			setObjectHeader(h, name, value)
+		if describesNotModified(name) {
+			b = appendObjectLine(b, name, value)
 		}
 	}
-	if x.private && len(x.up.Header.PeekBytes(headerCacheControl)) == 0 {
-		h.SetCanonical(headerCacheControl, cacheControlPrivate)
-	}
-	h.SetCanonical(headerRequestID, x.id)
-	if x.bucket.cached != nil {
-		x.markOutcome(ctx)
-	}
+	x.setLines(&ctx.Response.Header, x.appendOwn(b))
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
 }

@@ -82,7 +82,7 @@ func (x *exchange) appendStored(dst []byte) []byte {
 		}
 		dst = appendObjectLine(dst, name, value)
 	}
-	if len(h.PeekBytes(headerAcceptRanges)) == 0 {
+	if !hasStored(dst, headerAcceptRanges) {
 		dst = appendLineTo(dst, headerAcceptRanges, headerBytes)
 	}
 	return dst
@@ -105,11 +105,11 @@ func storedLines(head []byte, yield func(name, value []byte) bool) {
 	}
 }
 
-// hasStored tells whether a stored head has a line of that name which says anything.
+// hasStored tells whether a stored head has a line of that name.
 func hasStored(head, name []byte) bool {
 	for len(head) > 0 {
 		end := bytes.IndexByte(head, '\n') + 1
-		if value := len(name) + len(": "); end > value+len("\r\n") && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
+		if end > len(name) && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
 			return true
 		}
 		head = head[end:]
