@@ -23,6 +23,8 @@ type led struct {
 	flight *cache.Flight // of an object whose body is still arriving
 	how    cacheOutcome
 	err    error
+
+	crowded bool // there is no memory for the body now, see budget.reserve
 }
 
 // lead fetches the exchange's object for f, and ends f, but for a body that goes on
@@ -133,8 +135,8 @@ func (x *exchange) leadObject(f *cache.Flight, stale *cache.Object, sent time.Ti
 			return x.leadAgain(f, stale, err)
 		}
 		if !c.reserve(o, x.up.Length()) {
-			f.Pass() // not for now: there is no memory for it
-			return led{}
+			f.Pass() // not for now
+			return led{crowded: true}
 		}
 		o.Body = make([]byte, x.up.Length())
 		f.Stream(o)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -237,7 +238,7 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[liste
 				if ctx.Err() != nil {
 					return
 				}
-				j.fetch(k)
+				j.fetch(ctx, k)
 			}
 		})
 	}
@@ -269,10 +270,19 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[liste
 		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
 }
 
-// fetch stores one object, unless it is there.
-func (j *prewarmJob) fetch(k listedKey) {
+// fetch stores one object, unless it is there. Where there is no memory for its body
+// because of others that arrive, those of this job among them, it waits for some.
+func (j *prewarmJob) fetch(ctx context.Context, k listedKey) {
 	defer j.g.recoverBackground()
 	size, stored, err := j.store(k)
+	for wait := crowdedWait; err == errCrowded && wait <= maxCrowdedWait; wait *= 2 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		size, stored, err = j.store(k)
+	}
 	j.update(func(s *prewarmState) {
 		switch {
 		case err != nil:
@@ -286,6 +296,15 @@ func (j *prewarmJob) fetch(k listedKey) {
 		}
 	})
 }
+
+// errCrowded is why an object could not be stored for now. The waits for memory double
+// from the one to the other: five seconds in all.
+var errCrowded = errors.New("the cache has no memory left for bodies that arrive; try again when fewer do, or raise max_size")
+
+const (
+	crowdedWait    = 10 * time.Millisecond
+	maxCrowdedWait = 256 * crowdedWait
+)
 
 // store fetches an object by the flight that requests for it would join. The bucket
 // is that of the present configuration.
@@ -308,11 +327,12 @@ func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
 		}
 		return 0, false, nil
 	}
-	validated := false
+	validated, crowded := false, false
 	lead := func() {
 		y := j.g.backgroundExchange(b, []byte(k.key), nil, key)
 		y.wanted = true
-		validated = y.lead(f, present).how == outcomeRevalidated
+		l := y.lead(f, present)
+		validated, crowded = l.how == outcomeRevalidated, l.crowded
 		y.release()
 	}
 	if leads {
@@ -341,6 +361,9 @@ func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
 	case cache.Failed:
 		return 0, false, err
 	default:
+		if crowded {
+			return 0, false, errCrowded
+		}
 		return 0, false, nil
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -167,6 +168,30 @@ func TestPrewarmOfAFullCache(t *testing.T) {
 				t.Errorf("w%d of %d bytes: %s", i+1, size, says)
 			}
 		}
+	}
+}
+
+// TestPrewarmWithoutRoom prewarms bodies of which only two may arrive at once: the others
+// wait until those are there.
+func TestPrewarmWithoutRoom(t *testing.T) {
+	const size = 120 << 10
+	asked, gate := make(chan struct{}, 99), make(chan struct{})
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		io.WriteString(w, strings.Repeat("x", size/2))
+		w.(http.Flusher).Flush()
+		asked <- struct{}{}
+		<-gate
+		io.WriteString(w, strings.Repeat("x", size/2))
+	})
+	gw := startGateway(t, strings.Replace(adminYAML(origin.URL), "max_size: 8MB, max_object_size: 1MB", "max_size: 1MB, max_object_size: 200KB", 1))
+	id := gw.startPrewarm(`{"bucket": "main", "rate": 10000, "keys": ["a","b","c","d"]}`)
+	for range 4 {
+		<-asked
+	}
+	close(gate)
+	if s := gw.prewarmState(id, "done"); s.Fetched != 4 || s.Skipped != 0 || s.Failed != 0 || s.Bytes != 4*size {
+		t.Errorf("%+v", s)
 	}
 }
 
