@@ -39,7 +39,8 @@ func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	x.conn = ctx.Conn()
 	x.cacheKey = c.appendKey(x.cacheKey[:0], x.key, x.query)
 	o := c.cache.Get(x.cacheKey)
-	state := x.stateOf(ctx, o, x.g.now())
+	now := x.g.now()
+	state := x.stateOf(ctx, o, now)
 	switch {
 	case state == cache.Refused:
 		x.fail(ctx, problemOnlyIfCached)
@@ -56,14 +57,14 @@ func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		}
 		o = nil
 	case state == cache.Fresh:
-		x.answerCached(ctx, o, nil, outcomeHit)
+		x.answerCached(ctx, o, nil, outcomeHit, now)
 		return
 	case state == cache.StaleRevalidate:
 		x.refreshInBackground(func() {})
-		x.answerCached(ctx, o, nil, outcomeStale)
+		x.answerCached(ctx, o, nil, outcomeStale, now)
 		return
 	}
-	x.forwards = forwardingOf(o, x.g.now())
+	x.forwards = forwardingOf(o, now)
 	if c.heed && x.control.NoStore {
 		x.fetch(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
 		return
@@ -77,7 +78,6 @@ func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.fetch(ctx)
 		return
 	}
-	now := x.g.now()
 	f, leads, o := c.joinIf(x.bucket.name, x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(ctx, o, now) })
 	if leads {
 		if state = x.stateOf(ctx, o, now); o != nil && state == cache.Fresh {
@@ -88,7 +88,7 @@ func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 				return
 			}
 			f.Land(o)
-			x.answerCached(ctx, o, nil, outcomeHit)
+			x.answerCached(ctx, o, nil, outcomeHit, x.g.now())
 			return
 		}
 		x.answerLed(ctx, x.lead(f, o), o)
@@ -96,9 +96,9 @@ func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 	switch state, shared, err := f.Await(); state {
 	case cache.Streaming:
-		x.answerCached(ctx, shared, f, outcomeCoalesced)
+		x.answerCached(ctx, shared, f, outcomeCoalesced, x.g.now())
 	case cache.Landed:
-		x.answerCached(ctx, shared, nil, outcomeCoalesced)
+		x.answerCached(ctx, shared, nil, outcomeCoalesced, x.g.now())
 	case cache.Orphaned:
 		x.answerLed(ctx, x.lead(f, o), o)
 	case cache.Passed:
@@ -165,7 +165,7 @@ func (x *exchange) answerLed(ctx *fasthttp.RequestCtx, l led, stale *cache.Objec
 	case l.err != nil:
 		x.answerFailed(ctx, l.err, stale)
 	case l.object != nil:
-		x.answerCached(ctx, l.object, l.flight, l.how)
+		x.answerCached(ctx, l.object, l.flight, l.how, x.g.now())
 	case x.wantsPart(ctx):
 		x.fetch(ctx) // the part alone, now that the whole is known to pass the cache by
 	default:
@@ -184,7 +184,7 @@ func (x *exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 	}
 	if stale != nil && stale.Status != statusPass && failure.problem.status >= 500 && x.mayServeOnError(ctx, stale) {
 		x.cause = failure.cause
-		x.answerCached(ctx, stale, nil, outcomeStale)
+		x.answerCached(ctx, stale, nil, outcomeStale, x.g.now())
 		return
 	}
 	x.cause, x.reason = failure.cause, failure.reason

@@ -491,7 +491,7 @@ func TestStoredStatuses(t *testing.T) {
 		}
 	}()
 	ctx := new(fasthttp.RequestCtx)
-	x.answerCached(ctx, &cache.Object{Status: 403}, nil, outcomeHit)
+	x.answerCached(ctx, &cache.Object{Status: 403}, nil, outcomeHit, time.Now())
 }
 
 // TestKeyFileIsReadAtReload takes a key out of a jwks_file.

@@ -10,6 +10,7 @@ import (
 // stores them; and x-amz-meta-* and x-amz-checksum-*.
 var (
 	headerETagSent        = []byte("ETag")
+	headerContentType     = []byte(fasthttp.HeaderContentType)
 	headerAcceptRanges    = []byte("Accept-Ranges")
 	headerBytes           = []byte("bytes")
 	awsChunked            = []byte("aws-chunked")
@@ -107,30 +108,7 @@ func (x *exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
-	b := x.scratch[:0]
-	for name, value := range x.up.Header.All() {
-		if !passes(name) {
-			continue
-		}
-		switch string(name) {
-		case "Etag":
-			name = headerETagSent
-		case "Content-Type":
-			h.SetCanonical(name, value)
-			continue
-		case "Content-Encoding":
-			if value = withoutAWSChunked(value); len(value) > 0 {
-				h.SetCanonical(name, value)
-			}
-			continue
-		}
-		b = appendObjectLine(b, name, value)
-	}
-	if !hasStored(b, headerAcceptRanges) {
-		b = appendLineTo(b, headerAcceptRanges, headerBytes)
-	}
-	x.setLines(h, x.appendOwn(b))
+	x.setLines(&ctx.Response.Header, x.appendOwn(x.appendObject(x.scratch[:0], false)))
 }
 
 // appendOwn appends the lines that the gateway adds to those of an object from the

@@ -22,7 +22,7 @@ var (
 // arriving there.
 //
 // Hot path: zero allocations for a whole object, guarded by TestHitAllocs.
-func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, how cacheOutcome) {
+func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, how cacheOutcome, now time.Time) {
 	h := &ctx.Request.Header
 	var buf [maxParts]bytePart
 	parts, kind := x.partsOf(h, o, &buf)
@@ -38,7 +38,7 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
-		x.markCached(ctx, o)
+		x.markCached(ctx, o, now)
 		x.reason = outcomeNoSuchKey.reason
 		x.fail(ctx, outcomeNoSuchKey.problem())
 		return
@@ -48,20 +48,24 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	x.readConditions(h)
 	switch x.pre.evaluate(stringBytes(o.ETag), o.Modified) {
 	case notModified:
-		x.answerStoredNotModified(ctx, o)
+		x.answerStoredNotModified(ctx, o, now)
 		return
 	case preconditionFailed:
-		x.markCached(ctx, o)
+		x.markCached(ctx, o, now)
 		x.fail(ctx, problemFailed)
 		return
 	}
 	if kind == rangeUnsatisfiable {
-		x.markCached(ctx, o)
+		x.markCached(ctx, o, now)
 		x.failRange(ctx, int64(len(o.Body)))
 		return
 	}
 	resp := &ctx.Response.Header
-	x.setStoredHead(resp, o)
+	head := o.Header
+	if kind == rangeMulti {
+		head = withoutType(head) // the parts have it
+	}
+	x.setStoredHead(resp, o, head, now)
 	x.status = fasthttp.StatusOK
 	if kind != rangeNone {
 		x.status = fasthttp.StatusPartialContent
@@ -85,14 +89,12 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	}
 }
 
-// setStoredHead sets the header of an object in memory and what goes with it.
-//
-// TestHitIsTheMiss compares the outcome with a miss.
-func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object) {
-	now := x.g.now()
-	block := storedBlock(h, o.Header)
-	b := append(x.scratch[:0], block...)
-	if x.private && !hasCacheControl(o.Header) {
+// setStoredHead sets head, that of an object in memory, and what goes with it.
+// TestHitIsTheMiss compares the outcome with a miss, TestOddHeads with an answer past
+// the cache.
+func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, head []byte, now time.Time) {
+	b := append(x.scratch[:0], head...)
+	if x.private && !hasCacheControl(head) {
 		b = append(b, "Cache-Control: private\r\n"...)
 	}
 	x.setLines(h, x.appendCached(b, o, now))
@@ -192,14 +194,13 @@ func (x *exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 	for i := range random {
 		random[i] = byte(rand.Uint32())
 	}
-	resp := &ctx.Response.Header
-	m := multipartBody{parts: parts, size: int64(len(o.Body)), contentType: append([]byte(nil), resp.ContentType()...), boundary: hex.AppendEncode(nil, random[:])}
+	m := multipartBody{parts: parts, size: int64(len(o.Body)), contentType: storedValue(o.Header, headerContentType), boundary: hex.AppendEncode(nil, random[:])}
 	x.segments = x.segments[:0]
 	for i, p := range parts {
 		x.segments = append(x.segments, m.appendHead(nil, i), o.Body[p.first:p.last+1])
 	}
 	x.segments = append(x.segments, m.appendEnd(nil))
-	resp.SetContentTypeBytes(m.appendType(nil))
+	ctx.Response.Header.SetContentTypeBytes(m.appendType(nil))
 	x.stream(ctx, o, int(m.length()))
 }
 
@@ -220,7 +221,7 @@ func (x *exchange) pin(o *cache.Object) {
 
 // answerStoredNotModified answers 304 with the headers that RFC 9110 section
 // 15.4.5 wants.
-func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
+func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object, now time.Time) {
 	b := x.scratch[:0]
 	storedLines(o.Header, func(name, value []byte) bool {
 		if describesNotModified(name) {
@@ -231,15 +232,14 @@ func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Ob
 	if x.private && !hasStored(b, headerCacheControl) {
 		b = appendLineTo(b, headerCacheControl, cacheControlPrivate)
 	}
-	x.setLines(&ctx.Response.Header, x.appendCached(b, o, x.g.now()))
+	x.setLines(&ctx.Response.Header, x.appendCached(b, o, now))
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
 }
 
 // markCached sets the fields that tell where an answer comes from.
-func (x *exchange) markCached(ctx *fasthttp.RequestCtx, o *cache.Object) {
+func (x *exchange) markCached(ctx *fasthttp.RequestCtx, o *cache.Object, now time.Time) {
 	h := &ctx.Response.Header
-	now := x.g.now()
 	if x.showsAge(o, now) {
 		x.scratch = strconv.AppendInt(x.scratch[:0], o.Freshness.Age(now), 10)
 		h.SetCanonical(headerAge, x.scratch)

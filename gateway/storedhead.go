@@ -21,7 +21,7 @@ func (x *exchange) newObject(sent time.Time) (*cache.Object, cache.Reason) {
 	o := &cache.Object{Key: bytes.Clone(x.cacheKey), Group: x.bucket.name, Status: h.StatusCode()}
 	var reason cache.Reason
 	o.Freshness, reason = x.bucket.cached.policy.Assess(&r, sent)
-	x.scratch = x.appendStored(x.scratch[:0])
+	x.scratch = x.appendObject(x.scratch[:0], true)
 	setHead(o, x.scratch)
 	return o, reason
 }
@@ -63,10 +63,10 @@ func tagsOf(head []byte) (tags []string) {
 	return tags
 }
 
-// appendStored appends the lines of the response's head that belong to the object.
-func (x *exchange) appendStored(dst []byte) []byte {
-	h := &x.up.Header
-	for name, value := range h.All() {
+// appendObject appends the lines of the response's head that tell about the object, those
+// of a part and of this response among them if whole is false.
+func (x *exchange) appendObject(dst []byte, whole bool) []byte {
+	for name, value := range x.up.Header.All() {
 		if !passes(name) {
 			continue
 		}
@@ -74,11 +74,11 @@ func (x *exchange) appendStored(dst []byte) []byte {
 		case "Etag":
 			name = headerETagSent
 		case "Content-Range", "Age":
-			continue
-		case "Content-Encoding":
-			if value = withoutAWSChunked(value); len(value) == 0 {
+			if whole {
 				continue
 			}
+		case "Content-Encoding":
+			value = withoutAWSChunked(value)
 		}
 		dst = appendObjectLine(dst, name, value)
 	}
@@ -117,23 +117,13 @@ func hasStored(head, name []byte) bool {
 	return false
 }
 
-// storedBlock sets the lines of a stored head for which fasthttp has fields of their
-// own, and returns the others as they go out. They come first, as fasthttp gave them.
-func storedBlock(h *fasthttp.ResponseHeader, head []byte) []byte {
-	for bytes.HasPrefix(head, []byte("Content-")) {
-		line, rest, _ := bytes.Cut(head, []byte("\r\n"))
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		if !isEntityLine(name) {
-			break
-		}
-		h.SetCanonical(name, value)
-		head = rest
+// withoutType returns a stored head without its Content-Type, which comes first, as
+// fasthttp gives it.
+func withoutType(head []byte) []byte {
+	if rest, found := bytes.CutPrefix(head, headerContentType); found && bytes.HasPrefix(rest, []byte(": ")) {
+		_, head, _ = bytes.Cut(head, []byte("\r\n"))
 	}
 	return head
-}
-
-func isEntityLine(name []byte) bool {
-	return string(name) == fasthttp.HeaderContentType || string(name) == fasthttp.HeaderContentEncoding
 }
 
 // updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
