@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -133,7 +134,9 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 // TestQueueIsBounded has more exchanges wait than may: the oldest are refused, at once.
 func TestQueueIsBounded(t *testing.T) {
 	goOn := make(chan bool)
+	served := make(chan string, 8) // in this order
 	s := rawserver.Start(t, nil, func(c net.Conn, _ int, head string) bool {
+		served <- strings.Fields(head)[1]
 		<-goOn
 		io.WriteString(c, ok("body"))
 		return true
@@ -143,8 +146,14 @@ func TestQueueIsBounded(t *testing.T) {
 	ended := make(chan string, 8)
 	start := func(name string) {
 		go func() {
-			_, body, err := fetch(u)
-			ended <- fmt.Sprint(name, " ", body, Of(err))
+			var x Exchange
+			var body []byte
+			err := u.Do(&x, []byte("GET /"+name+" HTTP/1.1\r\nHost: x\r\n\r\n"), false)
+			if err == nil {
+				defer x.Close()
+				body, err = x.Body()
+			}
+			ended <- fmt.Sprint(name, " ", string(body), Of(err))
 		}()
 	}
 	start("first")
@@ -163,9 +172,17 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 	}
 	close(goOn)
-	for _, want := range []string{"first body", "c body", "d body", "e body"} {
-		if got := <-ended; got != want {
-			t.Errorf("%s, want %s", got, want)
+	var all []string
+	for range 4 {
+		all = append(all, <-ended)
+	}
+	slices.Sort(all) // who is served first need not be the first to tell
+	if got := fmt.Sprint(all); got != "[c body d body e body first body]" {
+		t.Error(got)
+	}
+	for _, want := range []string{"/first", "/c", "/d", "/e"} {
+		if got := <-served; got != want {
+			t.Errorf("%s is served, want %s", got, want)
 		}
 	}
 	var st Stats
