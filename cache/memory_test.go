@@ -51,7 +51,7 @@ var memoryKinds = map[string]struct {
 // million objects, or CACHE_MEMORY_ROUNDS times that.
 //
 // That needs help: with GOGC=100 the runtime lets garbage grow to the size of
-// all that is alive before it collects. A memory limit of 1.2 times what the
+// all that is alive before it collects. A memory limit of 1.15 times what the
 // cache may hold makes it collect earlier, when the cache is full and only then.
 func TestMemory(t *testing.T) {
 	if kind := os.Getenv(memoryEnv); kind != "" {
@@ -89,7 +89,7 @@ func TestMemory(t *testing.T) {
 }
 
 func fillMemory(t *testing.T, kind string) {
-	debug.SetMemoryLimit(memoryBytes * 6 / 5)
+	debug.SetMemoryLimit(memoryBytes * 23 / 20)
 	c := New(Options{MaxBytes: memoryBytes})
 	r := rand.New(rand.NewPCG(1, 2))
 	k := memoryKinds[kind]

@@ -19,7 +19,7 @@ type Options struct {
 	// MaxBytes bounds the sum of Object.Size over all stored objects, at every
 	// instant; at least 64 KiB. What was evicted is garbage until the runtime
 	// collects it, by default when it amounts to as much as all that is alive:
-	// debug.SetMemoryLimit(1.2 * MaxBytes + what the rest of the process needs)
+	// debug.SetMemoryLimit(1.15 * MaxBytes + what the rest of the process needs)
 	// keeps the resident set below 1.25 * MaxBytes + 64 MB, guarded by TestMemory.
 	MaxBytes int64
 	// MaxObjectBytes is the largest body that is stored, at most half of

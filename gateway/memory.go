@@ -50,9 +50,9 @@ func (g *Gateway) memoryNeeded() int64 {
 		return 0
 	}
 	rest := int64(g.conns.len())*memoryPerConn + int64(g.buffers.InUse()*g.buffers.Size()) + pinned
-	// Garbage of a fifth may lie about before it is collected; while that goes on,
+	// Garbage of a seventh may lie about before it is collected; while that goes on,
 	// more comes.
-	return (cached+rest)*6/5 + memoryBase
+	return (cached+rest)*23/20 + memoryBase
 }
 
 // cacheMemory returns the bytes that the caches may take, and those of bodies that are

@@ -21,7 +21,7 @@ func TestMemoryNeeded(t *testing.T) {
 		yaml += "}\n"
 	}
 	g = configuredGateway(t, yaml, "warn")
-	if n, want := g.memoryNeeded(), int64(160e6*6/5+memoryBase); n != want {
+	if n, want := g.memoryNeeded(), int64(160e6*23/20+memoryBase); n != want {
 		t.Errorf("%d bytes, want %d: a and b share one budget, c has its own", n, want)
 	}
 	if len(g.generation.Load().budgets) != 2 {
