@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/needs"
 )
 
 // p99 returns the 99th percentile of the time that n look-ups
@@ -31,10 +33,10 @@ func p99(t *testing.T, c *Cache, keys *requests, n int) time.Duration {
 // hits take at most twice as long as without.
 func TestHitsDuringPurge(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes seconds, and a quiet machine")
+		t.Skip("not with -short: it takes seconds, and a quiet machine")
 	}
 	if runtime.GOMAXPROCS(0) < 2 {
-		t.Skip("a purge needs a core of its own")
+		needs.Skip(t, "a purge needs a core of its own")
 	}
 	c := filled(t, PolicyLRU, million, 16)
 	r := rand.New(rand.NewPCG(1, 2))

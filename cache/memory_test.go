@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/needs"
 )
 
 // memoryEnv names the kind of bodies that a process started by TestMemory fills
@@ -59,10 +61,10 @@ func TestMemory(t *testing.T) {
 		return
 	}
 	if testing.Short() {
-		t.Skip("it takes half a minute")
+		t.Skip("not with -short: it takes half a minute")
 	}
 	if _, err := os.Stat("/proc/self/status"); err != nil {
-		t.Skip("it needs Linux")
+		needs.Skip(t, "there is no /proc, which tells the resident set")
 	}
 	const bound = memoryBytes*5/4 + 64<<20
 	for kind := range memoryKinds {

@@ -33,18 +33,8 @@ type byteRange struct {
 //
 // Hot path: zero allocations, guarded by TestRangeAllocs.
 func parseRange(v []byte) byteRange {
-	unit, set, ok := bytes.Cut(v, []byte("="))
-	if !ok || !bytes.EqualFold(unit, []byte("bytes")) {
-		return byteRange{}
-	}
 	var found byteRange
-	for more := true; more; {
-		var spec []byte
-		spec, set, more = bytes.Cut(set, []byte(","))
-		spec = trimOWS(spec)
-		if len(spec) == 0 {
-			continue
-		}
+	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
 		r, ok := parseRangeSpec(spec)
 		if !ok {
 			return byteRange{}
@@ -55,6 +45,27 @@ func parseRange(v []byte) byteRange {
 		found = r
 	}
 	return found
+}
+
+// rangeSet returns the elements of the value of a Range header; nil in another unit.
+func rangeSet(v []byte) []byte {
+	unit, set, ok := bytes.Cut(v, []byte("="))
+	if !ok || !bytes.EqualFold(unit, []byte("bytes")) {
+		return nil
+	}
+	return set
+}
+
+// nextRangeSpec returns the first element of set that is not empty, and what follows it;
+// nil if there is none.
+func nextRangeSpec(set []byte) (spec, rest []byte) {
+	for len(set) > 0 {
+		spec, set, _ = bytes.Cut(set, []byte(","))
+		if spec = trimOWS(spec); len(spec) > 0 {
+			return spec, set
+		}
+	}
+	return nil, nil
 }
 
 // parseRangeSpec parses "first-", "first-last" or "-suffix".

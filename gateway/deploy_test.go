@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yatagarasu/gateway/auth"
+	"yatagarasu/loadtest/needs"
 	"yatagarasu/pool"
 )
 
@@ -270,10 +271,7 @@ func TestAlertedReasons(t *testing.T) {
 
 // TestAlertsFire has the alerts fire as testdata/alerts.yaml says.
 func TestAlertsFire(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("promtool is not installed")
-	}
+	promtool := needs.Program(t, "promtool")
 	if out, err := exec.Command(promtool, "test", "rules", "testdata/alerts.yaml").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -40,7 +40,7 @@ func isTimeoutError(err error) bool {
 // and without a second request.
 func TestHedge(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("not with -short: it takes seconds")
 	}
 	const requests, clients = 2000, 40
 	run := func(hedge string) (p50, p99 time.Duration, extra float64) {

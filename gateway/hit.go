@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"strconv"
@@ -94,7 +93,7 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 // the cache.
 func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, head []byte, now time.Time) {
 	b := append(x.scratch[:0], head...)
-	if x.private && !hasCacheControl(head) {
+	if x.private && !hasStored(head, headerCacheControl) {
 		b = append(b, "Cache-Control: private\r\n"...)
 	}
 	x.setLines(h, x.appendCached(b, o, now))
@@ -110,24 +109,6 @@ func (x *exchange) appendCached(b []byte, o *cache.Object, now time.Time) []byte
 	b = append(append(append(b, "X-Cache: "...), outcomes[x.how].header...), "\r\n"...)
 	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), &o.Freshness, now), "\r\n"...)
 }
-
-// hasCacheControl tells whether a stored head has a Cache-Control of its own that says
-// anything. Values of other lines may have these words in them.
-func hasCacheControl(head []byte) bool {
-	rest, found := bytes.CutPrefix(head, cacheControlLine[2:])
-	for {
-		if found && !bytes.HasPrefix(rest, cacheControlLine[:2]) {
-			return true
-		}
-		i := bytes.Index(rest, cacheControlLine) // no value has a line end in it
-		if i < 0 {
-			return false
-		}
-		rest, found = rest[i+len(cacheControlLine):], true
-	}
-}
-
-var cacheControlLine = []byte("\r\nCache-Control: ")
 
 // showsAge tells whether an answer from o has an Age.
 func (x *exchange) showsAge(o *cache.Object, now time.Time) bool {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"strconv"
 )
 
@@ -38,19 +37,9 @@ type bytePart struct{ first, last int64 }
 //
 // Hot path: zero allocations, guarded by TestPartsAllocs.
 func resolveParts(dst *[maxParts]bytePart, v []byte, size int64) ([]bytePart, rangeKind) {
-	unit, set, ok := bytes.Cut(v, []byte("="))
-	if !ok || !bytes.EqualFold(unit, []byte("bytes")) {
-		return nil, rangeNone
-	}
 	parts := dst[:0]
 	elements, satisfiable := 0, 0
-	for more := true; more; {
-		var spec []byte
-		spec, set, more = bytes.Cut(set, []byte(","))
-		spec = trimOWS(spec)
-		if len(spec) == 0 {
-			continue
-		}
+	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
 		r, ok := parseRangeSpec(spec)
 		if elements++; !ok || elements > maxParts {
 			return nil, rangeNone

@@ -124,7 +124,7 @@ func TestAwait(t *testing.T) {
 // for want of requests.
 func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("probe intervals take seconds")
+		t.Skip("not with -short: probe intervals take seconds")
 	}
 	var things, others atomic.Int64
 	origin := startFaulty(t, func(c net.Conn, head string) bool {

@@ -118,7 +118,11 @@ func TestResume(t *testing.T) {
 		{"at the other replica, back and forth", &copyOf{after: always(200_000), how: "silent"}, &copyOf{after: always(150_000), how: "silent"}, true, 0},
 		{"the other replica has another object", &copyOf{after: until(1, 300_000), how: "silent"}, &copyOf{after: always(-1), etag: `"x"`}, true, 2},
 	} {
-		for _, mode := range []string{"stream", "cache", "range"} {
+		modes := []string{"stream", "cache", "range"}
+		if c.first.etag != "" || c.first.odd != "" {
+			modes = modes[:2] // of whole objects
+		}
+		for _, mode := range modes {
 			t.Run(c.name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				var endpoints []string
@@ -147,9 +151,6 @@ func TestResume(t *testing.T) {
 				}
 				want, asked := whole, c.asked
 				if mode == "range" {
-					if c.first.etag != "" || c.first.odd != "" {
-						t.Skip("for whole objects")
-					}
 					request.Header.Set("Range", "bytes=7-")
 					want = whole[7:]
 				}

@@ -391,7 +391,7 @@ func TestLookUpOutlivesRequests(t *testing.T) {
 // name servers: the resolver waits for longer than a request does.
 func TestFirstNameServerIsDown(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes the resolver's 5 s")
+		t.Skip("not with -short: it takes the resolver's 5 s")
 	}
 	s := startNameServer(t, 300, "127.0.0.1")
 	s.set(func() { s.ignored = 2 }) // for A and AAAA records

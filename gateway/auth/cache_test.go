@@ -169,7 +169,7 @@ func TestTokenCacheEvictsLeastRecentlyUsed(t *testing.T) {
 // TestHundredThousandTokens shows what the default bound costs.
 func TestHundredThousandTokens(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("not with -short: it takes seconds")
 	}
 	const bound = 128 << 20
 	cache := NewTokenCache(100_000, bound)

@@ -302,7 +302,7 @@ func (d *document) escaped(start int) ([]byte, bool) {
 	return nil, false
 }
 
-// hex reads the four digits of \uXXXX.
+// hex reads the four digits after \u.
 func (d *document) hex() (r rune, ok bool) {
 	if len(d.data)-d.at < 4 {
 		return 0, false

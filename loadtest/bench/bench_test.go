@@ -99,7 +99,7 @@ func read(t *testing.T, file string) string {
 // expectClean fails the test if anything remains of the older tree.
 func expectClean(t *testing.T, root string) {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(root, "bin", "bench", "work")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(root, "bin", "bench", "old")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the older tree is still there: %v", err)
 	}
 	if list := gitIn(t, root, "worktree", "list"); strings.Contains(list, "\n") {
@@ -122,7 +122,7 @@ func TestMeasure(t *testing.T) {
 	write(t, root, "a/a_test.go", benchmarks("new", "Both", "Come"))
 	order := filepath.Join(t.TempDir(), "order")
 	t.Setenv("ORDER", order)
-	write(t, root, "bin/bench/work/left.txt", "of a run that was killed")
+	write(t, root, "bin/bench/old/left.txt", "of a run that was killed")
 
 	var progress strings.Builder
 	if err := measure(t.Context(), once(2), root, &progress); err != nil {

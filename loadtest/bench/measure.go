@@ -39,7 +39,7 @@ func measure(ctx context.Context, o options, root string, progress io.Writer) (e
 	if err != nil {
 		return err
 	}
-	work := filepath.Join(folder, "work")
+	work := filepath.Join(folder, "old")
 	removeWork(ctx, root, work) // of a run that was killed
 	defer func() { err = errors.Join(err, removeWork(ctx, root, work)) }()
 	before.root = filepath.Join(work, "tree")

@@ -12,12 +12,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
 	"time"
 
+	"yatagarasu/loadtest/gateway"
 	"yatagarasu/loadtest/process"
 )
 
@@ -299,17 +299,12 @@ func (f *field) launchGateway(name string, s settings) (*contender, *process.Pro
 // withToken returns the gateway as one that is asked with a token, which its own
 // command mints.
 func (f *field) withToken() (*contender, *process.Process, error) {
-	binary, err := process.Find("yatagarasu")
+	token, err := gateway.Token(filepath.Join(f.dir, ours+".yaml"), "jwt", "role=reader", "-claim", "level=3")
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.Command(binary, "token", "-config", filepath.Join(f.dir, ours+".yaml"), "-bucket", "jwt", "-claim", "role=reader", "-claim", "level=3")
-	token, err := cmd.Output()
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", cmd, err)
-	}
 	c := *f.byName[ours]
-	c.name, c.header = oursToken, "Authorization: Bearer "+string(bytes.TrimSpace(token))
+	c.name, c.header = oursToken, "Authorization: Bearer "+token
 	c.base = map[string]string{"hit": strings.TrimSuffix(c.base["hit"], "/hit") + "/jwt"}
 	return &c, nil, nil
 }

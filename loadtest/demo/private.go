@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	_ "embed"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
 	"yatagarasu/loadtest/gateway"
-	"yatagarasu/loadtest/process"
 )
 
 //go:embed demo.yaml
@@ -34,11 +30,11 @@ func writeConfig(path, endpoint string, metricsPort int) error {
 
 // privateRequests returns what to try with the private bucket.
 func privateRequests(config string, samples []sample) ([]request, error) {
-	reader, err := mint(config, "reader")
+	reader, err := gateway.Token(config, "private", "role=reader")
 	if err != nil {
 		return nil, err
 	}
-	guest, err := mint(config, "guest")
+	guest, err := gateway.Token(config, "private", "role=guest")
 	if err != nil {
 		return nil, err
 	}
@@ -52,24 +48,4 @@ func privateRequests(config string, samples []sample) ([]request, error) {
 	right := bearer(reader)
 	right.note, right.status, right.sum = "200, a token with role=reader, valid for an hour", 200, samples[0].sum
 	return []request{none, wrong, right}, nil
-}
-
-// mint returns a token of the token command.
-func mint(config, role string) (string, error) {
-	binary, err := process.Find("yatagarasu")
-	if err != nil {
-		return "", err
-	}
-	var notes bytes.Buffer
-	cmd := exec.Command(binary, "token", "-config", config, "-bucket", "private", "-claim", "role="+role)
-	cmd.Stderr = &notes
-	out, err := cmd.Output()
-	token := strings.TrimSpace(string(out))
-	if err == nil && strings.Count(token, ".") != 2 {
-		err = errors.New("it prints no token")
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot mint a token: %w: %s", err, notes.String())
-	}
-	return token, nil
 }

@@ -3,12 +3,15 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"yatagarasu/loadtest/process"
@@ -85,3 +88,24 @@ func (g *Gateway) awaitReady(ctx context.Context) error {
 
 // Stop ends the gateway; it lets requests under way finish.
 func (g *Gateway) Stop() error { return g.Process.Stop(30 * time.Second) }
+
+// Token returns a token that the token command mints for a bucket of a configuration
+// file, with a claim like role=reader and further flags.
+func Token(config, bucket, claim string, flags ...string) (string, error) {
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return "", err
+	}
+	var notes bytes.Buffer
+	cmd := exec.Command(binary, append([]string{"token", "-config", config, "-bucket", bucket, "-claim", claim}, flags...)...)
+	cmd.Stderr = &notes
+	out, err := cmd.Output()
+	token := strings.TrimSpace(string(out))
+	if err == nil && strings.Count(token, ".") != 2 {
+		err = errors.New("it prints no token")
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot mint a token: %w: %s", err, notes.String())
+	}
+	return token, nil
+}

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -109,20 +106,5 @@ func (f *front) metrics() string { return fmt.Sprintf("http://127.0.0.1:%d/metri
 
 // token mints a token of the private bucket that outlives every load test.
 func (f *front) token() (string, error) {
-	binary, err := process.Find("yatagarasu")
-	if err != nil {
-		return "", err
-	}
-	var notes bytes.Buffer
-	cmd := exec.Command(binary, "token", "-config", f.config, "-bucket", "private", "-claim", "role=reader", "-exp", "168h")
-	cmd.Stderr = &notes
-	out, err := cmd.Output()
-	token := strings.TrimSpace(string(out))
-	if err == nil && strings.Count(token, ".") != 2 {
-		err = errors.New("it prints no token")
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot mint a token: %w: %s", err, notes.String())
-	}
-	return token, nil
+	return gateway.Token(f.config, "private", "role=reader", "-exp", "168h")
 }
