@@ -168,14 +168,7 @@ func TestLogRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		gw.signals <- syscall.SIGUSR1
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			if _, err := os.Stat(path); err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("the log is not opened again")
-			}
-		}
+		waitForFile(t, path)
 	}
 	if err := gw.stop(); err != nil {
 		t.Error(err)

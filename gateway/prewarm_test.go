@@ -72,15 +72,20 @@ func TestPrewarm(t *testing.T) {
 	}
 }
 
-func TestPrewarmJobs(t *testing.T) {
-	gate := make(chan struct{})
-	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+// serveBehind answers when gate is closed.
+func serveBehind(gate <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-gate:
 		case <-r.Context().Done():
 		}
 		serveText("hello")(w, r)
-	})
+	}
+}
+
+func TestPrewarmJobs(t *testing.T) {
+	gate := make(chan struct{})
+	origin := startOrigin(t, serveBehind(gate))
 	gw := startGateway(t, adminYAML(origin.URL))
 	for body, want := range map[string]int{
 		`{}`: 400, `{"bucket": "main"}`: 400, `{"bucket": "main", "keys": ["a"], "prefix": ""}`: 400, `{"bucket": "nobody", "keys": ["a"]}`: 404,
@@ -224,13 +229,7 @@ func TestPrewarmReport(t *testing.T) {
 // TestPrewarmCancel cancels a job while the origin hangs.
 func TestPrewarmCancel(t *testing.T) {
 	gate := make(chan struct{})
-	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-gate:
-		case <-r.Context().Done():
-		}
-		serveText("hello")(w, r)
-	})
+	origin := startOrigin(t, serveBehind(gate))
 	gw := startGateway(t, adminYAML(origin.URL))
 	id := gw.startPrewarm(`{"bucket": "main", "rate": 10000, "keys": ["a","b","c","d","e","f","g"]}`)
 	for deadline := time.Now().Add(10 * time.Second); len(origin.seen()) < prewarmConcurrency || gw.prewarmState(id, "running").Found <= prewarmConcurrency; time.Sleep(time.Millisecond) {

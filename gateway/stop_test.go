@@ -306,14 +306,7 @@ func TestStopReopensLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	gw.signals <- syscall.SIGUSR1
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the log is not opened again")
-		}
-	}
+	waitForFile(t, path)
 	gw.signals <- syscall.SIGTERM
 	if err := <-stopped; err != nil {
 		t.Error(err)

@@ -82,15 +82,8 @@ func TestUpgradeThatFails(t *testing.T) {
 // stands for the new one where only its number matters.
 func handover(t *testing.T, old *testGateway) (s *successor, in *Inherited) {
 	t.Helper()
-	ours, theirs, err := socketPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in = &Inherited{listeners: make(map[string]*net.TCPListener)}
-	if in.from, err = net.FileConn(theirs); err != nil {
-		t.Fatal(err)
-	}
-	theirs.Close()
+	ours, in := inheritedPair(t)
+	in.listeners = make(map[string]*net.TCPListener)
 	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.metricsListener.Load()} {
 		f, err := duplicate(ln)
 		if err != nil {
@@ -257,21 +250,28 @@ func TestListenAcceptsNothing(t *testing.T) {
 	c.Close()
 }
 
+// inheritedPair returns what a new process inherits, and the old one's end of it.
+func inheritedPair(t *testing.T) (ours net.Conn, in *Inherited) {
+	t.Helper()
+	ours, theirs, err := socketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in = new(Inherited)
+	if in.from, err = net.FileConn(theirs); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	return ours, in
+}
+
 // TestClaimGivenUp has the old process end, or think better of it.
 func TestClaimGivenUp(t *testing.T) {
 	for name, answer := range map[string]string{"ends": "", "says something else": "NEVER=1\n"} {
 		t.Run(name, func(t *testing.T) {
 			g := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, "warn")
 			g.address = "127.0.0.1:0"
-			ours, theirs, err := socketPair()
-			if err != nil {
-				t.Fatal(err)
-			}
-			in := new(Inherited)
-			if in.from, err = net.FileConn(theirs); err != nil {
-				t.Fatal(err)
-			}
-			theirs.Close()
+			ours, in := inheritedPair(t)
 			g.opts.Inherited = in
 			go func() {
 				bufio.NewReader(ours).ReadString('\n')
@@ -291,15 +291,7 @@ func TestClaimGivenUp(t *testing.T) {
 func TestInheritedStderr(t *testing.T) {
 	var own strings.Builder
 	io.WriteString((*Inherited)(nil).Stderr(&own), "alone,")
-	ours, theirs, err := socketPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := new(Inherited)
-	if in.from, err = net.FileConn(theirs); err != nil {
-		t.Fatal(err)
-	}
-	theirs.Close()
+	ours, in := inheritedPair(t)
 	w := in.Stderr(&own)
 	io.WriteString(w, "both")
 	in.from.Close()
