@@ -264,18 +264,18 @@ func TestBrokenBodiesAreCounted(t *testing.T) {
 	})
 	for _, yaml := range []string{oneBucket("/pub", origin.endpoint), oneBucket("/pub", origin.endpoint) + "    cache: {enabled: true}\n"} {
 		gw := startGateway(t, onceYAML(yaml))
-		gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-		gw.settle(t)
 		count := func(reason string) float64 {
 			return gw.metricValue(fmt.Sprintf(`yatagarasu_upstream_errors_total{bucket="main",origin=%q,reason=%q}`, strings.TrimPrefix(origin.endpoint, "http://"), reason))
 		}
-		if n := count("truncated") + count("reset"); n != 1 {
-			t.Errorf("a body that breaks off is counted %v times", n)
-		}
-		before := count("reset") + count("protocol")
-		gw.do("HEAD", "/pub/head")
-		if n := count("reset") + count("protocol") - before; n != 1 {
+		gw.do("HEAD", "/pub/head") // first: afterwards the credential is known to be taken
+		if n := count("reset") + count("protocol"); n != 1 {
 			t.Errorf("a look-up that fails is counted %v times", n)
+		}
+		before := count("truncated") + count("reset")
+		gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
+		gw.settle(t)
+		if n := count("truncated") + count("reset") - before; n != 1 {
+			t.Errorf("a body that breaks off is counted %v times", n)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func upstreamReasons() []string {
 	for status := 300; status < 600; status++ {
 		list = append(list, classify(status, "").reason)
 	}
-	return append(list, outcomeKMS.reason)
+	return append(list, outcomeKMS.reason, outcomeForeign.reason)
 }
 
 // labelValues returns what a label of a metric can be; nil: what the configuration

@@ -45,6 +45,8 @@ var fixes = map[string]string{
 	"tls":             "set s3.ca_file to the authority of the origin's certificate, or write the name that is in it into s3.endpoint",
 	"credentials":     "check access_key and secret_key, or the source in s3.credentials",
 	"signature":       "check secret_key: it is not that of access_key",
+	"account":         "look at the account of the credential: it may be suspended, over a limit, or not signed up",
+	"requester_pays":  "the bucket has its requesters pay: at AWS set s3.request_payer: requester; elsewhere read it with a credential that pays, or have its owner pay",
 	"clock_skew":      "set the clock of this machine, best by NTP",
 	"no_such_bucket":  "check s3.bucket, and that s3.endpoint is the server that has it",
 	"access_denied":   "let the credential read the objects: allow s3:GetObject on them",
@@ -53,6 +55,9 @@ var fixes = map[string]string{
 	"slow_down":       "the origin is overloaded: ask its operator, or try again later",
 	"internal_error":  "the origin fails: look into its log",
 	"kms":             "let the credential use the key that the objects are encrypted with: allow kms:Decrypt",
+	"kms_unavailable": "the key management that the objects are encrypted with fails or is overloaded: ask its operator, or try again later",
+	"not_s3":          "what answers at s3.endpoint is no S3 server: check its host and port, and look for a proxy or firewall in between that has no route to S3 or does not let the request through",
+	"not_implemented": "the server at s3.endpoint does not have what the gateway asks for: check that it is an S3 server",
 	"protocol":        "check that s3.endpoint is an S3 server, that its scheme (http or https) is right, and that no other program listens there",
 	"reset":           "check that s3.endpoint is an S3 server, that its scheme (http or https) is right, and that nothing in between closes the connection",
 	"truncated":       "look for what closes connections between here and the origin",
@@ -253,7 +258,7 @@ func (d *diagnosis) clock() finding {
 func (d *diagnosis) inspectBucket() finding {
 	begin := time.Now()
 	f, a := d.inquire(fasthttp.MethodHead, d.replica.bucketPath(), "", nil)
-	if a.status >= 300 && a.status != fasthttp.StatusNotFound { // a HEAD does not say why; a list of no keys does
+	if a.status >= 300 && (a.unclear || a.status != fasthttp.StatusNotFound) { // a HEAD does not say why; a list of no keys does
 		f, a = d.inquire(fasthttp.MethodGet, d.replica.bucketPath(), "list-type=2&max-keys=0", nil)
 	}
 	switch {
@@ -307,8 +312,7 @@ func (d *diagnosis) inquire(method string, path []byte, query string, headers []
 		if a.status < 300 {
 			return finding{}, a
 		}
-		doc := parseS3Error(a.body)
-		o := classify(a.status, doc.Code)
+		doc, o := &a.doc, a.doc.outcome(a.status)
 		if o == outcomeClock && !again {
 			continue
 		}
@@ -316,8 +320,8 @@ func (d *diagnosis) inquire(method string, path []byte, query string, headers []
 		if doc.Code != "" {
 			detail += " " + doc.Code
 		}
-		if region := cmp.Or(doc.Region, a.region); o.reason == "redirect_region" && region != "" {
-			detail += ": the bucket is in " + region + ", and s3.region says " + d.replica.s3.Region
+		if o.reason == "redirect_region" && doc.Region != "" {
+			detail += ": the bucket is in " + doc.Region + ", and s3.region says " + d.replica.s3.Region
 		}
 		return finding{"FAIL", o.reason, detail}, a
 	}

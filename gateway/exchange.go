@@ -68,7 +68,6 @@ type exchange struct {
 	signer    *sign.Signer  // of the last request
 	skew      time.Duration // of the clock it was signed by, against this one
 	corrected bool          // a credential or the clock was, once
-	explains  replicaSet    // of which it has taken a turn to look into a refusal of HEAD
 	conn      net.Conn      // the client's, for streaming
 	within    *scope        // in flight, counted there and in the bucket's; nil: not
 	ending    bool          // fasthttp closes the exchange
@@ -118,7 +117,7 @@ func (x *exchange) reset() {
 	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]
 	x.headers = [3]sign.Header{}
 	x.replica, x.ticket, x.failed, x.tries, x.resumes = nil, pool.Ticket{}, 0, 0, 0
-	x.refusal, x.doc, x.signer, x.skew, x.corrected, x.explains = nil, s3ErrorDoc{}, nil, 0, false, 0
+	x.refusal, x.doc, x.signer, x.skew, x.corrected = nil, s3ErrorDoc{}, nil, 0, false
 	x.how, x.forwards, x.flight, x.wanted = outcomeBypass, forwardedNot, nil, false
 	clear(x.segments)
 	x.segments = x.segments[:0]

@@ -48,6 +48,10 @@ func (x *exchange) fetchFor(ctx *fasthttp.RequestCtx, f forward, rng byteRange) 
 
 // answer turns the origin's response into the client's.
 func (x *exchange) answer(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
+	if x.refusal != nil {
+		x.answerError(ctx)
+		return
+	}
 	switch code := x.up.Header.StatusCode(); code {
 	case fasthttp.StatusOK, fasthttp.StatusPartialContent:
 		x.answerObject(ctx, f, rng)
@@ -208,7 +212,7 @@ func (x *exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem) 
 		x.failUpstream(ctx, err)
 		return
 	}
-	if x.up.Header.StatusCode() != fasthttp.StatusOK {
+	if x.refusal != nil || x.up.Header.StatusCode() != fasthttp.StatusOK {
 		x.answerError(ctx)
 		return
 	}

@@ -71,7 +71,7 @@ func (h *hedge) send(x *exchange, first *replica, f forward, head bool) {
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.
 func (x *exchange) answered(err error) bool {
-	return err == nil && (x.refusal == nil || x.refusal.status < 500 && !(x.refusal == outcomeNoSuchKey && x.bucket.s3.FailoverOn404))
+	return err == nil && (x.refusal == nil || x.refusal.fault == faultRequest && !(x.refusal == outcomeNoSuchKey && x.bucket.s3.FailoverOn404))
 }
 
 // sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.

@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
@@ -250,6 +252,46 @@ func testRealSemantics(t *testing.T, gw *testGateway, client *minio.Client) {
 					t.Errorf("%s: %s", name, v)
 				}
 			}
+		})
+	}
+}
+
+// TestHeadIsDenied asks MinIO for what a credential may not read: 403, for HEAD without a
+// word why.
+func TestHeadIsDenied(t *testing.T) {
+	server, client := startS3(t, s3server.MinIO, "minio")
+	putObject(t, client, "there", 10)
+	session, err := (&credentials.STSAssumeRole{STSEndpoint: server.Endpoint(), Options: credentials.STSAssumeRoleOptions{
+		AccessKey: s3AccessKey, SecretKey: s3SecretKey, Location: "us-east-1", DurationSeconds: 3600,
+		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + s3Bucket + `/there"}]}`,
+	}}).RetrieveWithCredContext(&credentials.CredContext{Client: http.DefaultClient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		more string
+		want int
+	}{{"access_denied: 403", 403}, {"access_denied: 404", 404}} {
+		t.Run(c.more, func(t *testing.T) {
+			yaml := strings.NewReplacer("AKmain", session.AccessKeyID, "secret-of-main", session.SecretAccessKey).
+				Replace(oneBucket("/pub", server.Endpoint(), c.more, fmt.Sprintf("session_token: %q", session.SessionToken)))
+			gw := startGateway(t, yaml)
+			var wg sync.WaitGroup
+			for i := range 40 {
+				method := [...]string{"HEAD", "GET"}[i%2]
+				wg.Go(func() {
+					if r, _ := gw.do(method, fmt.Sprint("/pub/denied-", i)); r.StatusCode != c.want {
+						t.Errorf("%s: status %d", method, r.StatusCode)
+					}
+				})
+			}
+			wg.Wait()
+			for _, method := range []string{"HEAD", "GET"} {
+				if r, _ := gw.do(method, "/pub/there"); r.StatusCode != 200 {
+					t.Errorf("%s of what is there: status %d", method, r.StatusCode)
+				}
+			}
+			gw.settle(t)
 		})
 	}
 }

@@ -210,12 +210,7 @@ func (x *exchange) leadError(f *cache.Flight, stale *cache.Object, sent time.Tim
 		f.Pass() // a part of an object, or nonsense: not for sharing
 		return led{}
 	}
-	s := classify(status, x.doc.Code)
-	x.replica.metrics.fault(s.reason)
-	x.g.logOriginError(x, &x.doc, s)
-	if s.reason == "access_denied" && x.bucket.hideDenied {
-		s = classify(fasthttp.StatusNotFound, "")
-	}
+	s := x.noteRefusal()
 	c := x.bucket.cached
 	if s.status == fasthttp.StatusNotFound && stale != nil {
 		c.cache.Delete(stale.Key) // it is gone

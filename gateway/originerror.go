@@ -1,10 +1,15 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/sign"
 )
 
 // documentLimit bounds an error document of an origin, in bytes.
@@ -13,65 +18,208 @@ const documentLimit = 16 << 10
 // answerError answers for an error status of the origin. Its document is read
 // for the code and for the log; nothing of it reaches the client.
 func (x *exchange) answerError(ctx *fasthttp.RequestCtx) {
-	o := classify(x.up.Header.StatusCode(), x.doc.Code)
-	x.replica.metrics.fault(o.reason)
-	x.g.logOriginError(x, &x.doc, o)
-	if o.reason == "access_denied" && x.bucket.hideDenied {
-		o = classify(fasthttp.StatusNotFound, "")
-	}
+	o := x.noteRefusal()
 	x.reason = o.reason
 	x.fail(ctx, o.problem())
 }
 
-// unclear tells whether a status means little without the error code.
-func unclear(status int) bool {
-	return status == fasthttp.StatusForbidden || status == fasthttp.StatusBadRequest
+// noteRefusal counts and logs the refusal at hand, and returns what clients are told.
+func (x *exchange) noteRefusal() *s3Outcome {
+	o := x.refusal
+	if o == nil { // a 412 or 416 to what no condition or range was sent with
+		o = classify(x.up.Header.StatusCode(), "")
+	}
+	x.replica.metrics.fault(o.reason)
+	x.g.logOriginError(x, &x.doc, o)
+	if o == outcomeDenied && x.bucket.hideDenied {
+		return outcomeNoSuchKey
+	}
+	return o
 }
 
-// errUnexplained says that HEAD was refused, and nobody tells why; errMended, that a GET
-// was not, which was signed with another credential or time.
+// unclear tells whether the head of an answer to HEAD, which has no document, says too
+// little: a status that means many things, or an absence that may be of another server
+// than S3.
+func unclear(h *fasthttp.ResponseHeader) bool {
+	switch h.StatusCode() {
+	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden:
+		return true
+	case fasthttp.StatusMethodNotAllowed:
+		return !isDeleteMarker(h)
+	case fasthttp.StatusNotFound:
+		kind := h.ContentType()
+		return len(kind) > 0 && !bytes.Contains(kind, []byte("xml")) && len(h.Peek("X-Amz-Request-Id")) == 0
+	}
+	return false
+}
+
+// isDeleteMarker tells whether an answer is about a version that says that the object
+// was deleted, see GetObject in the Amazon S3 API Reference.
+func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
+	return string(h.Peek("X-Amz-Delete-Marker")) == "true"
+}
+
+// errUnexplained says that HEAD was refused, and a GET of the same was not; errMended,
+// that the GET was signed with another credential or time.
 var (
-	errUnexplained = errors.New("the origin refuses HEAD and does not tell why")
+	errUnexplained = errors.New("the origin refuses HEAD and not GET")
 	errMended      = errors.New("the origin has refused HEAD and then took another signature")
 )
 
-// explain finds out why HEAD was refused, since the answer to it has no document: a GET
-// of one byte asks the same replica, at most once a second, but as often as one request
-// is tried.
+// explain finds out why HEAD was refused, since the answer to it has no document.
+//
+// A 403 of an origin that has just taken the same credential can only be about the
+// object: S3 says so of one that does not exist to who may not list the bucket. Else a
+// GET of one byte asks. Who is refused while another request asks with the same
+// credential waits for what that learns: it may hold for both. So nobody is refused for
+// want of a look-up, and there is at most one for each HEAD.
 func (x *exchange) explain() error {
-	r, now, status := x.replica, time.Now(), x.up.Header.StatusCode()
-	if !x.explains.has(r) && !r.mayClassify(now) {
-		return r.unexplained()
+	h, status, signer := x.replica.health, x.up.Header.StatusCode(), x.signer
+	if x.deniedByProof(status, signer) {
+		return nil
 	}
-	t, _, ok := r.health.breaker.Allow(now)
+	l, leads := h.lookUps.join(signer)
+	if leads {
+		defer h.lookUps.end(l)
+		l.err = x.lookUp()
+		l.refusal, l.doc = x.refusal, x.doc
+		return l.err
+	}
+	x.up.Close() // others may have the connection meanwhile
+	<-l.done
+	switch {
+	case x.deniedByProof(status, signer):
+		return nil
+	case l.err != nil && l.err != errUnexplained:
+		return l.err
+	case l.refusal != nil && l.refusal.fault == faultSetup:
+		x.refusal, x.doc = l.refusal, l.doc
+		return nil
+	}
+	return x.lookUp() // that one was about its object
+}
+
+// deniedByProof takes a 403 for AccessDenied if the origin is known to take the
+// credential that it was signed with.
+func (x *exchange) deniedByProof(status int, signer *sign.Signer) bool {
+	if status != fasthttp.StatusForbidden || !x.replica.health.proof.holds(signer, time.Now()) {
+		return false
+	}
+	x.refusal, x.doc = outcomeDenied, s3ErrorDoc{}
+	return true
+}
+
+// lookUp asks for a byte of the object, so that a refusal has a document.
+func (x *exchange) lookUp() error {
+	r, now := x.replica, time.Now()
+	t, wait, ok := r.health.breaker.Allow(now)
 	if !ok {
-		return r.unexplained()
+		return &breakerError{wait}
 	}
-	x.explains.add(r)
-	signer, skew := x.signer, x.skew
+	status, signer, skew := x.up.Header.StatusCode(), x.signer, x.skew
 	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
 	if err := x.sendTo(r, t, forward{ranged: true}, false, now); err != nil {
 		return err
 	}
-	if x.refusal == nil && !x.corrected && (x.signer != signer || (x.skew-skew).Abs() > skewLeast) {
+	switch {
+	case x.refusal != nil:
+		x.noteAnswer()
+		return nil
+	case !x.corrected && (x.signer != signer || (x.skew-skew).Abs() > skewLeast):
 		return errMended
+	case x.deniedByProof(status, x.signer): // the method is, not the object
+		return nil
 	}
-	if x.refusal == nil || x.up.Header.StatusCode() != status && !failureOfOrigin(x.refusal) {
-		return r.unexplained()
-	}
-	x.noteAnswer()
-	return nil
-}
-
-func (r *replica) unexplained() error {
 	r.metrics.fault(problemHeadError.reason)
 	return errUnexplained
 }
 
-// mayClassify takes the turn of this second to look into a HEAD error.
-func (r *replica) mayClassify(now time.Time) bool {
-	last, t := r.classifiedAt.Load(), now.UnixNano()
-	return t-last >= int64(time.Second) && r.classifiedAt.CompareAndSwap(last, t)
+// proofFor is how long an origin that has taken a credential counts as taking it.
+const proofFor = 10 * time.Second
+
+// proof is the knowledge that an origin takes a credential. The zero value is none. Safe
+// for concurrent use.
+type proof struct {
+	signer atomic.Pointer[sign.Signer]
+	at     atomic.Int64 // Unix nanoseconds
+}
+
+// note takes down that s was taken at now.
+//
+// Hot path: mostly two loads.
+func (p *proof) note(s *sign.Signer, now time.Time) {
+	t := now.UnixNano()
+	if p.signer.Load() == s && t-p.at.Load() < int64(proofFor/10) {
+		return
+	}
+	p.at.Store(t)
+	p.signer.Store(s)
+}
+
+// refute forgets s.
+func (p *proof) refute(s *sign.Signer) { p.signer.CompareAndSwap(s, nil) }
+
+// holds tells whether s was taken shortly before now.
+func (p *proof) holds(s *sign.Signer, now time.Time) bool {
+	return p.signer.Load() == s && now.UnixNano()-p.at.Load() < int64(proofFor)
+}
+
+// noteAnswer takes down what an answer to a request signed with s says about s. An error
+// without a code says nothing: HEAD has none, and not only S3 may have answered. o is nil
+// where it is none.
+func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3Outcome, code string, now time.Time) {
+	switch {
+	case o == nil:
+		if status < 300 || status == fasthttp.StatusNotModified {
+			p.note(s, now)
+		}
+	case code == "":
+	case o.fault == faultSetup:
+		p.refute(s)
+	case o == outcomeKMS, o == outcomeKMSDown, o.fault == faultRequest && o != outcomeUnsupported && o != outcomeLongHead:
+		p.note(s, now)
+	}
+}
+
+// lookUps are the look-ups under way at a replica, one for each credential. The zero
+// value is ready to use. Safe for concurrent use.
+type lookUps struct {
+	mu       sync.Mutex // guards underWay
+	underWay map[*sign.Signer]*lookUp
+}
+
+// lookUp is a GET that asks for the reason of a refused HEAD.
+type lookUp struct {
+	signer *sign.Signer
+	done   chan struct{} // closed when the following fields are set
+	// The answer: what x.refusal and x.doc of who asked were, and the error.
+	refusal *s3Outcome
+	doc     s3ErrorDoc
+	err     error
+}
+
+// join returns the look-up under way for s, or a new one, which the caller leads and has
+// to end.
+func (l *lookUps) join(s *sign.Signer) (u *lookUp, leads bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if u = l.underWay[s]; u != nil {
+		return u, false
+	}
+	u = &lookUp{signer: s, done: make(chan struct{})}
+	if l.underWay == nil {
+		l.underWay = make(map[*sign.Signer]*lookUp)
+	}
+	l.underWay[s] = u
+	return u, true
+}
+
+// end wakes those who wait for u.
+func (l *lookUps) end(u *lookUp) {
+	l.mu.Lock()
+	delete(l.underWay, u.signer)
+	l.mu.Unlock()
+	close(u.done)
 }
 
 // logOriginError tells the operator why the origin refused, in its own words,

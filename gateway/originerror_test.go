@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,34 +44,130 @@ func TestHeadErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("classified at most once a second", func(t *testing.T) {
-		origin := startOrigin(t, s3Refusal(403, "AccessDenied"))
-		gw := startGateway(t, oneBucket("/pub", origin.URL))
-		statuses := map[int]int{}
-		for range 20 {
-			r, _ := gw.do("HEAD", "/pub/x")
-			statuses[r.StatusCode]++
-		}
-		gets := 0
-		for _, asked := range origin.seen() {
-			if asked.Method == "GET" {
-				gets++
+}
+
+// TestHeadRefusals has an origin refuse HEAD without a document, many requests at once
+// and one after another: each gets what GET gets.
+func TestHeadRefusals(t *testing.T) {
+	const firewall = "<html><body>403 Forbidden</body></html>"
+	doc := func(code string) string { return "<Error><Code>" + code + "</Code></Error>" }
+	for _, c := range []struct {
+		name   string
+		head   int
+		get    int
+		body   string
+		more   string // of the bucket
+		want   int
+		reason string
+		most   int // look-ups for 60 requests
+	}{
+		{"absent, without ListBucket", 403, 403, doc("AccessDenied"), "", 403, "access_denied", 20},
+		{"absent, without ListBucket, shown as absent", 403, 403, doc("AccessDenied"), "access_denied: 404", 404, "no_such_key", 20},
+		{"HEAD alone is denied", 403, 206, "h", "", 403, "access_denied", 20},
+		{"no permission to decrypt", 403, 403, doc("kms:NotAuthorized"), "", 0, "", 20}, // then taken for denied, as the key is proven
+		{"a wrong secret", 403, 403, doc("SignatureDoesNotMatch"), "", 502, "signature", 60},
+		{"R2, a wrong key", 401, 401, doc("Unauthorized"), "", 502, "credentials", 60},
+		{"expired token", 400, 400, doc("ExpiredToken"), "", 502, "credentials", 60},
+		{"a malformed version id", 400, 400, doc("InvalidArgument"), "", 400, "bad_key", 60},
+		{"a customer's key is missing", 400, 400, doc("InvalidRequest"), "", 502, "protocol", 60},
+		{"a firewall", 403, 403, firewall, "", 502, "not_s3", 60},
+		{"400 of a proxy", 400, 400, firewall, "", 502, "not_s3", 60},
+		{"405 of a proxy", 405, 405, firewall, "", 502, "not_s3", 60},
+		{"405 of a proxy, without a word", 405, 405, "", "", 502, "protocol", 60},
+		{"405 to a deleted version", 405, 405, doc("MethodNotAllowed"), "", 404, "delete_marker", 60},
+		{"HEAD alone is unknown", 405, 206, "h", "", 502, "unknown_head", 60},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var gets atomic.Int64
+			origin := startFaulty(t, func(conn net.Conn, head string) bool {
+				if strings.HasPrefix(head, "HEAD ") {
+					fmt.Fprintf(conn, "HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", c.head)
+					return true
+				}
+				gets.Add(1)
+				partial := ""
+				if c.get == 206 {
+					partial = "Content-Range: bytes 0-0/5\r\n"
+				}
+				fmt.Fprintf(conn, "HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", c.get, partial, len(c.body), c.body)
+				return true
+			})
+			gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint, c.more)))
+			var wg sync.WaitGroup
+			ask := func(key string) {
+				r, _ := gw.do("HEAD", "/pub/"+key)
+				if c.want != 0 && r.StatusCode != c.want {
+					t.Errorf("status %d, want %d", r.StatusCode, c.want)
+				}
+				if c.want == 0 && r.StatusCode != 403 && r.StatusCode != 502 {
+					t.Errorf("status %d", r.StatusCode)
+				}
 			}
-		}
-		if gets == 0 || gets > 2 || statuses[403] != gets || statuses[502] != 20-gets {
-			t.Errorf("%d GETs, statuses %v", gets, statuses)
-		}
-		gw.log.waitFor(t, "unknown_head")
-	})
-	t.Run("a GET that answers otherwise explains nothing", func(t *testing.T) {
-		origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == "HEAD" {
-				w.WriteHeader(403)
-				return
+			for i := range 40 {
+				wg.Go(func() { ask(fmt.Sprint("at-once-", i)) })
 			}
-			fmt.Fprint(w, "x")
+			wg.Wait()
+			for i := range 20 {
+				ask(fmt.Sprint("in-turn-", i))
+			}
+			gw.log.waitFor(t, c.reason)
+			if n := gets.Load(); n == 0 || n > int64(c.most) {
+				t.Errorf("%d look-ups, want 1 to %d", n, c.most)
+			}
+			gw.settle(t)
 		})
-		gw := startGateway(t, oneBucket("/pub", origin.URL))
+	}
+	t.Run("what the look-up fails for, all fail for", func(t *testing.T) {
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			if strings.HasPrefix(head, "HEAD ") {
+				io.WriteString(conn, "HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
+				return true
+			}
+			return false
+		})
+		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 502 {
+					t.Errorf("status %d", r.StatusCode)
+				}
+			})
+		}
+		wg.Wait()
+		gw.settle(t)
+	})
+	t.Run("a credential that was taken and is no longer", func(t *testing.T) {
+		var revoked atomic.Bool
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			if revoked.Load() {
+				return says(403, "InvalidAccessKeyId")(conn, head)
+			}
+			return says(403, "AccessDenied")(conn, head)
+		})
+		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
+		for _, c := range []struct {
+			method string
+			revoke bool
+			want   int
+		}{{"HEAD", false, 403}, {"GET", true, 502}, {"HEAD", true, 502}} {
+			revoked.Store(c.revoke)
+			if r, _ := gw.do(c.method, "/pub/x"); r.StatusCode != c.want {
+				t.Errorf("%s: status %d, want %d", c.method, r.StatusCode, c.want)
+			}
+		}
+		gw.settle(t)
+	})
+	t.Run("a 404 that S3 did not say", func(t *testing.T) {
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			const body = "default backend - 404"
+			fmt.Fprintf(conn, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
+			if !strings.HasPrefix(head, "HEAD ") {
+				io.WriteString(conn, body)
+			}
+			return true
+		})
+		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
 		if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 502 {
 			t.Errorf("status %d", r.StatusCode)
 		}
@@ -143,22 +240,6 @@ func TestHedgedHead(t *testing.T) {
 	gw.settle(t)
 	if heads.Load() != 1 || gets.Load() != 1 {
 		t.Errorf("%d HEADs and %d GETs, want one each", heads.Load(), gets.Load())
-	}
-}
-
-// TestHeadTakesEachTurn has three replicas refuse HEAD: to ask each for the reason takes
-// the turn of each.
-func TestHeadTakesEachTurn(t *testing.T) {
-	var ends []string
-	for range 3 {
-		ends = append(ends, startFaulty(t, says(403, "SignatureDoesNotMatch")).endpoint)
-	}
-	gw := startGateway(t, replicasYAML(ends, "retry: {tries: 5}"))
-	gw.do("HEAD", "/pub/x")
-	for i, r := range gw.generation.Load().buckets[0].replicas {
-		if r.classifiedAt.Load() == 0 {
-			t.Errorf("replica %d was asked out of turn", i)
-		}
 	}
 }
 
@@ -248,6 +329,138 @@ func TestErrorDocuments(t *testing.T) {
 				t.Errorf("status %d, want %d; body %s", r.StatusCode, c.want, body)
 			}
 			gw.settle(t)
+		})
+	}
+}
+
+// TestForeignAnswers has something else than S3 answer in the origin's place: what is
+// stored stays, and what is not gets no entry.
+func TestForeignAnswers(t *testing.T) {
+	for name, body := range map[string]string{
+		"the backend of an ingress": "default backend - 404",
+		"HTML of a firewall":        "<html><head><title>Forbidden</title></head><body><h1>Forbidden</h1></body></html>",
+		"JSON":                      `{"code":"NoSuchKey","message":"no"}`,
+		"XML of another kind":       `<?xml version="1.0"?><Fault><Code>NoSuchKey</Code></Fault>`,
+		"XML that is cut off":       `<?xml version="1.0"?><Error><Code>NoSuchKey</Code>`,
+		"an encoding of no server":  `<?xml version="1.0" encoding="EBCDIC-US"?><Error><Code>NoSuchKey</Code></Error>`,
+	} {
+		for _, status := range []int{404, 403, 400, 405, 401, 410} {
+			t.Run(fmt.Sprint(name, ", ", status), func(t *testing.T) {
+				foreign := func(w http.ResponseWriter, r *http.Request) {
+					w.WriteHeader(status)
+					io.WriteString(w, body)
+				}
+				origin := startScripted(t, version("v1"))
+				gw := startGateway(t, onceYAML(cachedYAML(origin.URL, "ttl: 60s", "stale_if_error: 600s", "negative_ttl: 60s")))
+				clock := gw.withClock()
+				gw.expect(t, "/pub/x", 200, "v1", "MISS")
+				clock.advance(61 * time.Second)
+				origin.set(foreign)
+				gw.expect(t, "/pub/x", 200, "v1", "STALE")
+				for range 2 {
+					if r, got := gw.do("GET", "/pub/absent"); r.StatusCode != 502 || r.Header.Get("X-Cache") != "MISS" {
+						t.Errorf("what is not stored: %d %s %s", r.StatusCode, r.Header.Get("X-Cache"), got)
+					}
+				}
+				origin.set(version("v1"))
+				gw.expect(t, "/pub/x", 200, "v1", "REVALIDATED")
+				gw.expect(t, "/pub/absent", 200, "v1", "MISS")
+			})
+		}
+	}
+	t.Run("an empty 404 is absence", func(t *testing.T) {
+		origin := startScripted(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) })
+		gw := startGateway(t, onceYAML(cachedYAML(origin.URL, "negative_ttl: 60s")))
+		if r, _ := gw.do("GET", "/pub/x"); r.StatusCode != 404 {
+			t.Errorf("status %d", r.StatusCode)
+		}
+		if r, _ := gw.do("GET", "/pub/x"); r.StatusCode != 404 || r.Header.Get("X-Cache") != "HIT" {
+			t.Errorf("status %d, %s", r.StatusCode, r.Header.Get("X-Cache"))
+		}
+	})
+}
+
+// TestCausedByTheRequest has the origin refuse what clients ask for: it is asked once each
+// time, and nobody else is refused for it.
+func TestCausedByTheRequest(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		body   string
+		want   int
+		code   string
+	}{
+		{501, "", 501, "not_implemented"},
+		{501, "<Error><Code>NotImplemented</Code></Error>", 501, "not_implemented"},
+		{501, "<html>Not Implemented</html>", 501, "not_implemented"},
+		{414, "<html>URI Too Long</html>", 414, "target_too_long"},
+		{431, "<html>Request Header Fields Too Large</html>", 431, "header_too_large"},
+		{400, "<Error><Code>RequestHeaderSectionTooLarge</Code></Error>", 431, "header_too_large"},
+		{400, "<Error><Code>InvalidArgument</Code></Error>", 400, "bad_key"},
+		{400, "<Error><Code>InvalidURI</Code></Error>", 400, "bad_key"},
+		{400, "<Error><Code>KeyTooLongError</Code></Error>", 400, "bad_key"},
+		{400, "<Error><Code>InvalidRequest</Code></Error>", 502, "bad_gateway"},
+		{400, "<html>Bad Request</html>", 502, "bad_gateway"},
+		{403, "<html>Forbidden</html>", 502, "bad_gateway"},
+		{404, "<Error><Code>NoSuchVersion</Code></Error>", 404, "not_found"},
+		{405, "<Error><Code>MethodNotAllowed</Code></Error>", 404, "not_found"},
+		{405, "<html>Not Allowed</html>", 502, "bad_gateway"},
+		{403, "<Error><Code>InvalidObjectState</Code></Error>", 403, "object_archived"},
+		{400, "<Error><Code>KMS.DisabledException</Code></Error>", 502, "bad_gateway"},
+		{416, "<Error><Code>InvalidPartNumber</Code></Error>", 502, "bad_gateway"}, // to what is no part
+	} {
+		t.Run(fmt.Sprint(c.status, " ", c.body), func(t *testing.T) {
+			var asked atomic.Int64
+			origin := startFaulty(t, func(conn net.Conn, head string) bool {
+				if strings.Contains(head, "/good ") {
+					io.WriteString(conn, okHead+"Content-Length: 2\r\n\r\nok")
+					return true
+				}
+				asked.Add(1)
+				fmt.Fprintf(conn, "HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s", c.status, len(c.body), c.body)
+				return true
+			})
+			gw := startGateway(t, oneBucket("/pub", origin.endpoint))
+			const times = 40
+			for range times {
+				if r, body := gw.do("GET", "/pub/bad"); r.StatusCode != c.want || !strings.Contains(string(body), c.code) {
+					t.Fatalf("status %d: %s", r.StatusCode, body)
+				}
+			}
+			if n := asked.Load(); n != times {
+				t.Errorf("the origin was asked %d times for %d requests", n, times)
+			}
+			if r, _ := gw.do("GET", "/pub/good"); r.StatusCode != 200 {
+				t.Errorf("another object: %d", r.StatusCode)
+			}
+			if _, opens := gw.generation.Load().buckets[0].replicas[0].health.breaker.State(); opens != 0 {
+				t.Errorf("the breaker has opened %d times", opens)
+			}
+		})
+	}
+}
+
+// TestKeyManagementComesBack has the key management of an origin fail for a moment.
+func TestKeyManagementComesBack(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		asked  int64
+		want   int
+	}{
+		{400, "KMS.ThrottlingException", 2, 200},
+		{503, "KMS.ThrottlingException", 2, 200},
+		{500, "KMS.KMSInternalException", 2, 200},
+		{400, "KMS.DependencyTimeoutException", 2, 200},
+		{400, "KMS.DisabledException", 1, 502},
+	} {
+		t.Run(fmt.Sprint(c.status, " ", c.code), func(t *testing.T) {
+			var asked atomic.Int64
+			then := failing(1, "ok", says(c.status, c.code))
+			origin := startFaulty(t, func(conn net.Conn, head string) bool { asked.Add(1); return then(conn, head) })
+			gw := startGateway(t, oneBucket("/pub", origin.endpoint))
+			if r, body := gw.do("GET", "/pub/x"); r.StatusCode != c.want || asked.Load() != c.asked {
+				t.Errorf("status %d after %d requests: %s", r.StatusCode, asked.Load(), body)
+			}
 		})
 	}
 }

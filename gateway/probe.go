@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -144,18 +143,14 @@ func (r *readiness) record(group []*replica, p *replica, reason string, shared b
 // probe asks the origin for the bucket. An empty reason means that it is
 // reachable; shared, that the fault is not the bucket's own.
 func (p *replica) probe() (reason string, shared bool) {
-	code, doc, err := p.ask(fasthttp.MethodHead, "")
-	if err == nil && (code == fasthttp.StatusForbidden || code == fasthttp.StatusBadRequest) {
-		// A HEAD does not say why; a list request of no keys does.
-		code, doc, err = p.ask(fasthttp.MethodGet, "list-type=2&max-keys=0")
-	}
+	a, err := p.inquireBucket()
 	if err != nil {
 		return reasonOf(err), true
 	}
-	if code < 300 {
+	if a.status < 300 {
 		return "", false
 	}
-	o := classify(code, doc.Code)
+	o := a.doc.outcome(a.status)
 	switch o.reason {
 	case "access_denied":
 		return "", false // the key may read objects, only not list them
@@ -167,16 +162,14 @@ func (p *replica) probe() (reason string, shared bool) {
 	return o.reason, true
 }
 
-// ask sends a request about the bucket itself and returns status and error
-// document.
-func (p *replica) ask(method, query string) (int, s3ErrorDoc, error) {
-	a, err := p.inquire(method, p.bucketPath(), query, nil)
-	if err != nil || method == fasthttp.MethodHead {
-		return a.status, s3ErrorDoc{Region: a.region}, err
+// inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused;
+// a list of no keys does.
+func (p *replica) inquireBucket() (inquiry, error) {
+	a, err := p.inquire(fasthttp.MethodHead, p.bucketPath(), "", nil)
+	if err == nil && a.unclear {
+		return p.inquire(fasthttp.MethodGet, p.bucketPath(), "list-type=2&max-keys=0", nil)
 	}
-	doc := parseS3Error(a.body)
-	doc.Region = cmp.Or(doc.Region, a.region)
-	return a.status, doc, nil
+	return a, err
 }
 
 // bucketPath returns the path of the bucket itself.
@@ -189,9 +182,10 @@ func (p *replica) bucketPath() []byte {
 
 // inquiry is the answer to a request of the gateway's own.
 type inquiry struct {
-	status int
-	region string // that the origin names; empty: none
-	body   []byte // the beginning of it
+	status  int
+	unclear bool       // the answer to HEAD says too little
+	body    []byte     // the beginning of it
+	doc     s3ErrorDoc // of an error
 }
 
 // inquire sends a request of the gateway's own, once.
@@ -209,14 +203,25 @@ func (p *replica) inquire(method string, path []byte, query string, headers []si
 	defer x.Close()
 	p.health.observeDate(&x.Header, begin, time.Now())
 	a.status = x.Header.StatusCode()
-	a.region = word(string(x.Header.Peek("X-Amz-Bucket-Region")), maxS3Code)
+	defer func() {
+		var refusal *s3Outcome
+		if a.status >= 300 {
+			refusal = a.doc.outcome(a.status)
+		}
+		a.doc.readRegion(&x.Header)
+		p.health.proof.noteAnswer(signer, a.status, refusal, a.doc.Code, time.Now())
+	}()
 	if method == fasthttp.MethodHead {
+		a.unclear = unclear(&x.Header)
 		return a, nil
 	}
 	a.body, err = x.Document(documentLimit)
 	var e *pool.Error
 	if errors.As(err, &e) && len(a.body) == 0 {
 		return a, err
+	}
+	if a.status >= 300 {
+		a.doc = parseS3Error(a.body)
 	}
 	return a, nil
 }

@@ -33,9 +33,6 @@ type replica struct {
 	metrics  *replicaMetrics
 
 	credentials *sign.Provider
-
-	// classifiedAt is when a HEAD error was last looked into, in Unix nanoseconds.
-	classifiedAt atomic.Int64
 }
 
 // health is what is known of a replica from the requests to it. Like the upstream it
@@ -48,6 +45,8 @@ type health struct {
 	latency pool.Latencies // to the first byte; kept only for hedging by it
 	skew    atomic.Int64   // of its clock against this one, in nanoseconds
 	dated   atomic.Int64   // when that was measured, in Unix nanoseconds
+	proof   proof          // of the credential
+	lookUps lookUps
 }
 
 // upstreamIdentity is what an upstream is for. Replicas of one bucket with the same

@@ -5,17 +5,21 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"yatagarasu/pool"
 )
 
 func TestParseS3Error(t *testing.T) {
 	const head = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 	none := s3ErrorDoc{ActualObjectSize: -1}
+	foreign := s3ErrorDoc{ActualObjectSize: -1, Foreign: true}
+	noSuchKey := s3ErrorDoc{Code: "NoSuchKey", ActualObjectSize: -1}
 	for _, tc := range []struct {
 		name, doc string
 		want      s3ErrorDoc
 	}{
 		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`,
-			s3ErrorDoc{"NoSuchKey", "The specified key does not exist.", "4442587FB7D0A2F9", "Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==", "", -1}},
+			s3ErrorDoc{"NoSuchKey", "The specified key does not exist.", "4442587FB7D0A2F9", "Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==", "", -1, false}},
 		{"range", `<Error><Code>InvalidRange</Code><RangeRequested>bytes=99-</RangeRequested><ActualObjectSize>10</ActualObjectSize></Error>`,
 			s3ErrorDoc{Code: "InvalidRange", ActualObjectSize: 10}},
 		{"region", `<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>`,
@@ -34,21 +38,39 @@ func TestParseS3Error(t *testing.T) {
 		{"tail behind the document", `<Error><Code>X</Code></Error><Error`, s3ErrorDoc{Code: "X", ActualObjectSize: -1}},
 
 		{"nothing", "", none},
-		{"text", "Service Unavailable", none},
-		{"HTML", "<html><body><Error><Code>NoSuchKey</Code></Error></body></html>", none},
-		{"JSON", `{"Code":"NoSuchKey"}`, none},
-		{"no code", "<Error><Message>m</Message></Error>", none},
-		{"cut off", "<Error><Code>NoSuchKey</Code><Message>m", none},
-		{"tags that do not match", "<Error><Code>NoSuchKey</Message></Error>", none},
-		{"code with a line break", "<Error><Code>No\nSuchKey</Code></Error>", none},
-		{"code too long", "<Error><Code>" + strings.Repeat("a", 65) + "</Code></Error>", none},
-		{"code that is not UTF-8", "<Error><Code>No\xffSuchKey</Code></Error>", none},
-		{"other encoding", `<?xml version="1.0" encoding="UTF-16"?><Error><Code>X</Code></Error>`, none},
-		{"entities of its own", `<!DOCTYPE Error [<!ENTITY a "NoSuchKey">]><Error><Code>&a;</Code></Error>`, none},
-		{"entity bomb", `<!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]><Error><Code>X</Code><Message>&c;</Message></Error>`, none},
-		{"external entity", `<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><Error><Code>X</Code><Message>&a;</Message></Error>`, none},
-		{"beyond the limit", "<Error>" + strings.Repeat(" ", 16<<10) + "<Code>X</Code></Error>", none},
-		{"deep", strings.Repeat("<Error>", 2000), none},
+		{"space", " \r\n", none},
+		{"text", "Service Unavailable", foreign},
+		{"HTML", "<html><body><Error><Code>NoSuchKey</Code></Error></body></html>", foreign},
+		{"JSON", `{"Code":"NoSuchKey"}`, foreign},
+		{"no code", "<Error><Message>m</Message></Error>", foreign},
+		{"cut off", "<Error><Code>NoSuchKey</Code><Message>m", foreign},
+		{"tags that do not match", "<Error><Code>NoSuchKey</Message></Error>", foreign},
+		{"code with a line break", "<Error><Code>No\nSuchKey</Code></Error>", foreign},
+		{"code too long", "<Error><Code>" + strings.Repeat("a", 65) + "</Code></Error>", foreign},
+		{"code that is not UTF-8", "<Error><Code>No\xffSuchKey</Code></Error>", foreign},
+		{"other encoding", `<?xml version="1.0" encoding="UTF-16"?><Error><Code>X</Code></Error>`, foreign},
+		{"entities of its own", `<!DOCTYPE Error [<!ENTITY a "NoSuchKey">]><Error><Code>&a;</Code></Error>`, foreign},
+		{"entity bomb", `<!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]><Error><Code>X</Code><Message>&c;</Message></Error>`, foreign},
+		{"external entity", `<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><Error><Code>X</Code><Message>&a;</Message></Error>`, foreign},
+		{"beyond the limit", "<Error>" + strings.Repeat(" ", 16<<10) + "<Code>X</Code></Error>", foreign},
+		{"deep", strings.Repeat("<Error>", 2000), foreign},
+
+		{"a byte order mark", "\xef\xbb\xbf" + head + "<Error><Code>NoSuchKey</Code></Error>", noSuchKey},
+		{"a byte order mark alone", "\xef\xbb\xbf", none},
+		{"space before the declaration", "\r\n" + head + "<Error><Code>NoSuchKey</Code></Error>", noSuchKey},
+		{"encoding UTF8", `<?xml version="1.0" encoding="UTF8"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"encoding utf-8, quoted otherwise", `<?xml version='1.0' encoding='utf-8'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"encoding US-ASCII", `<?xml version="1.0" encoding="US-ASCII"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"encoding ISO-8859-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>",
+			s3ErrorDoc{Code: "NoSuchKey", Message: "é", ActualObjectSize: -1}},
+		{"version 1.1", `<?xml version="1.1" encoding="UTF-8" standalone="yes"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"version 1.1, ISO-8859-1", `<?xml version='1.1' encoding='iso-8859-1'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"version 1.1 in the text alone", `<Error><Code>NoSuchKey</Code><Message>version="1.1"?></Message></Error>`,
+			s3ErrorDoc{Code: "NoSuchKey", Message: `version="1.1"?>`, ActualObjectSize: -1}},
+		{"a style sheet", head + `<?xml-stylesheet href="x"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
+		{"XML of another kind", `<ListBucketResult><Name>x</Name></ListBucketResult>`, foreign},
+		{"a proxy's word", "default backend - 404", foreign},
+		{"a binary body", "\x00\x01\x02", foreign},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := parseS3Error([]byte(tc.doc)); got != tc.want {
@@ -62,6 +84,8 @@ func FuzzParseS3Error(f *testing.F) {
 	f.Add([]byte(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><Message>m</Message><RequestId>1</RequestId><HostId>2=</HostId></Error>`))
 	f.Add([]byte(`<Error><Code>InvalidRange</Code><ActualObjectSize>10</ActualObjectSize><Region>eu</Region></Error>`))
 	f.Add([]byte(`<!DOCTYPE l [<!ENTITY a "aaaa">]><Error><Code>&a;</Code></Error>`))
+	f.Add([]byte("\xef\xbb\xbf<?xml version=\"1.1\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>"))
+	f.Add([]byte("default backend - 404"))
 	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,256}$`)
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		e := parseS3Error(doc)
@@ -70,10 +94,10 @@ func FuzzParseS3Error(f *testing.F) {
 				t.Fatalf("%q: %+v", doc, e)
 			}
 		}
-		if e.ActualObjectSize < -1 || len(e.Message) > 1024 || !utf8.ValidString(e.Message) || e.Code == "" && e != (s3ErrorDoc{ActualObjectSize: -1}) {
+		if e.ActualObjectSize < -1 || len(e.Message) > 1024 || !utf8.ValidString(e.Message) || e.Code == "" && e != (s3ErrorDoc{ActualObjectSize: -1, Foreign: e.Foreign}) {
 			t.Fatalf("%q: %+v", doc, e)
 		}
-		if o := classify(404, e.Code); o == nil || o.status < 400 {
+		if o := e.outcome(404); o == nil || o.status < 400 || e.Foreign && o.status < 500 {
 			t.Fatalf("%q: %+v", doc, o)
 		}
 	})
@@ -104,6 +128,14 @@ func TestClassify(t *testing.T) {
 		{"no such bucket", 404, "NoSuchBucket", 502, "no_such_bucket"},
 		{"KMS", 400, "KMS.DisabledException", 502, "kms"},
 		{"KMS, a code to come", 400, "KMS.SomethingNew", 502, "kms"},
+		{"KMS, overload with 400", 400, "KMS.ThrottlingException", 503, "slow_down"},
+		{"KMS, overload with 503", 503, "KMS.ThrottlingException", 503, "slow_down"},
+		{"KMS, no key at the moment", 500, "KMS.KeyUnavailableException", 503, "kms_unavailable"},
+		{"KMS, too slow", 400, "KMS.DependencyTimeoutException", 503, "kms_unavailable"},
+		{"KMS, failed", 500, "KMS.KMSInternalException", 503, "kms_unavailable"},
+		{"KMS, key in the wrong state", 400, "KMS.KMSInvalidStateException", 502, "kms"},
+		{"KMS, no such key", 400, "KMS.NotFoundException", 502, "kms"},
+		{"KMS, wrong use", 400, "KMS.InvalidKeyUsageException", 502, "kms"},
 		{"KMS of MinIO, no permission", 403, "kms:NotAuthorized", 502, "kms"},
 		{"KMS of MinIO, no key", 404, "kms:KeyNotFound", 502, "kms"},
 		{"unknown access key", 403, "InvalidAccessKeyId", 502, "credentials"},
@@ -112,7 +144,15 @@ func TestClassify(t *testing.T) {
 		{"session token expired", 400, "ExpiredToken", 502, "credentials"},
 		{"session token invalid", 400, "InvalidToken", 502, "credentials"},
 		{"session token must be refreshed", 400, "TokenRefreshRequired", 502, "credentials"},
-		{"account", 403, "AccountProblem", 502, "credentials"},
+		{"account", 403, "AccountProblem", 502, "account"},
+		{"R2, a wrong key", 401, "Unauthorized", 502, "credentials"},
+		{"R2, no subscription", 403, "NotEntitled", 502, "account"},
+		{"R2, too much at once", 429, "TooMuchConcurrency", 503, "slow_down"},
+		{"R2, too late", 400, "ExpiredRequest", 502, "clock_skew"},
+		{"GCS, who pays", 400, "UserProjectMissing", 502, "requester_pays"},
+		{"GCS, KMS", 400, "CloudKmsDisabledKey", 502, "kms"},
+		{"Ceph, suspended", 403, "UserSuspended", 502, "account"},
+		{"SeaweedFS, too many requests", 429, "ErrTooManyRequest", 503, "slow_down"},
 		{"clock", 403, "RequestTimeTooSkewed", 502, "clock_skew"},
 		{"wrong region in the scope", 400, "AuthorizationHeaderMalformed", 502, "redirect_region"},
 		{"permanent redirect", 301, "PermanentRedirect", 502, "redirect_region"},
@@ -132,14 +172,19 @@ func TestClassify(t *testing.T) {
 		{"403 of unknown code", 403, "SomethingNew", 403, "access_denied"},
 		{"405 of unknown code", 405, "SomethingNew", 502, "protocol"},
 		{"400 alone", 400, "", 502, "protocol"},
-		{"401 alone", 401, "", 502, "protocol"},
+		{"401 alone", 401, "", 502, "credentials"},
+		{"401 of unknown code", 401, "SomethingNew", 502, "credentials"},
+		{"414 alone", 414, "", 414, "target_too_long"},
+		{"431 alone", 431, "", 431, "header_too_large"},
+		{"head too large", 400, "RequestHeaderSectionTooLarge", 431, "header_too_large"},
+		{"not implemented", 501, "NotImplemented", 501, "not_implemented"},
 		{"409 alone", 409, "", 502, "protocol"},
 		{"412 alone", 412, "", 412, "precondition_failed"},
 		{"416 alone", 416, "", 416, "invalid_range"},
 		{"408 alone", 408, "", 504, "timeout"},
 		{"429 alone", 429, "", 503, "slow_down"},
 		{"500 of unknown code", 500, "SomethingNew", 502, "internal_error"},
-		{"501 alone", 501, "", 502, "internal_error"},
+		{"501 alone", 501, "", 501, "not_implemented"},
 		{"503 alone", 503, "", 503, "slow_down"},
 		{"504 alone", 504, "", 504, "timeout"},
 		{"no status of HTTP", 999, "", 502, "protocol"},
@@ -187,12 +232,17 @@ func TestS3Outcomes(t *testing.T) {
 // for absence, 502 for what the operator must mend.
 func TestS3Codes(t *testing.T) {
 	codes := map[int]string{
-		400: "InvalidArgument InvalidURI KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName",
-		403: "AccessDenied AllAccessDisabled UnauthorizedAccess InvalidObjectState",
+		400: "InvalidArgument InvalidURI KeyTooLongError KeyTooLong InvalidObjectName InvalidVersionId XMinioInvalidObjectName XMinioInvalidResourceName",
+		403: "AccessDenied AllAccessDisabled UnauthorizedAccess UnauthorizedAccessError SecurityPolicyViolated AccessForbidden InvalidObjectState",
 		404: "NoSuchKey NoSuchVersion MethodNotAllowed",
 		412: "PreconditionFailed",
 		416: "InvalidRange InvalidPartNumber NoSuchPart",
-		502: "NoSuchBucket NoSuchAccessPoint InvalidAccessPoint InvalidBucketName " +
+		431: "RequestHeaderSectionTooLarge MaxMessageLengthExceeded",
+		501: "NotImplemented",
+		502: "NoSuchBucket NoSuchAccessPoint InvalidAccessPoint InvalidAccessPointAliasError InvalidBucketName " +
+			"InvalidClientTokenId Unauthorized AuthenticationRequired NoSuchUser XAdminAccessDenied NotEntitled QuotaExceeded " +
+			"UserProjectAccessDenied UserProjectAccountProblem UserProjectInvalid UserProjectMissing MissingAuthenticationToken " +
+			"UnsupportedSignature ExpiredRequest InvalidRegionName EndpointNotFound " +
 			"InvalidAccessKeyId InvalidSecurity XAdminUserNotFound InvalidToken InvalidTokenId ExpiredToken TokenRefreshRequired " +
 			"AccountProblem InvalidPayer NotSignedUp UserSuspended SignatureDoesNotMatch AuthorizationParametersError " +
 			"AuthorizationQueryParametersError CredentialsNotSupported InvalidSignature MalformedDate MissingSecurityHeader " +
@@ -201,7 +251,9 @@ func TestS3Codes(t *testing.T) {
 			"Redirect TemporaryRedirect InternalError",
 		503: "SlowDown SlowDownRead ServiceUnavailable Busy ServerBusy Throttling ThrottlingException TooManyRequests " +
 			"RequestLimitExceeded BandwidthLimitExceeded XMinioBackendDown XMinioBucketMetadataNotInitialized " +
-			"XMinioIAMNotInitialized XMinioServerNotInitialized",
+			"XMinioIAMNotInitialized XMinioServerNotInitialized TooMuchConcurrency ErrTooManyRequest ErrRequestBytesExceed " +
+			"RateLimitExceeded KMS.ThrottlingException KMS.LimitExceededException KMS.DependencyTimeoutException " +
+			"KMS.InternalException KMS.KMSInternalException KMS.KeyUnavailableException",
 		504: "RequestTimeout",
 	}
 	stated := make(map[string]bool)
@@ -222,5 +274,50 @@ func TestS3Codes(t *testing.T) {
 	}
 	if o := classify(403, "InvalidObjectState"); o.code != "object_archived" {
 		t.Errorf("an archived object is %s", o.code)
+	}
+}
+
+// TestS3Faults states for each status and code what it is about: what a request causes is
+// neither asked again nor counted against the origin, and what holds for one object is
+// not held against others.
+func TestS3Faults(t *testing.T) {
+	for o, want := range map[*s3Outcome]s3Fault{
+		outcomeNoSuchKey: faultRequest, outcomeNoSuchVersion: faultRequest, outcomeDeleted: faultRequest, outcomeDenied: faultRequest,
+		outcomeArchived: faultRequest, outcomeFailed: faultRequest, outcomeRange: faultRequest, outcomeBadKey: faultRequest,
+		outcomeLongTarget: faultRequest, outcomeLongHead: faultRequest, outcomeUnsupported: faultRequest,
+		outcomeKMS: faultObject, outcomeNonsense: faultObject, outcomeForeign: faultObject, outcomeKMSDown: faultPassing,
+		outcomeNoBucket: faultSetup, outcomeAccessKey: faultSetup, outcomeToken: faultSetup, outcomeAccount: faultSetup,
+		outcomePayer: faultSetup, outcomeSignature: faultSetup, outcomeClock: faultSetup, outcomeRegion: faultSetup, outcomeRedirect: faultSetup,
+		outcomeInternal: faultOrigin, outcomeSlowDown: faultOrigin, outcomeTimeout: faultOrigin,
+	} {
+		if o.fault != want {
+			t.Errorf("%s: fault %d, want %d", o.reason, o.fault, want)
+		}
+	}
+	for status := 300; status < 600; status++ {
+		o := classify(status, "")
+		byRequest := status == 501 || status/100 == 4 && status != 401 && status != 408 && status != 429
+		if counted := outcomeOfTry(nil, o) == pool.OutcomeFailure; counted != (o.fault == faultOrigin) || byRequest && counted {
+			t.Errorf("%d: %s, counted against the origin: %t", status, o.reason, counted)
+		}
+	}
+}
+
+// TestForeignDocuments states what an answer with a body is taken for that is no document
+// of S3: of 404, 403, 400, 401 and 405 nothing is believed.
+func TestForeignDocuments(t *testing.T) {
+	for status, want := range map[int]string{
+		400: "not_s3", 401: "not_s3", 403: "not_s3", 404: "not_s3", 405: "not_s3", 409: "not_s3", 410: "not_s3", 451: "not_s3",
+		301: "redirect_region", 308: "redirect_region", 408: "timeout", 412: "precondition_failed", 414: "target_too_long",
+		416: "invalid_range", 429: "slow_down", 431: "header_too_large",
+		500: "internal_error", 501: "not_implemented", 502: "internal_error", 503: "slow_down", 504: "timeout", 520: "internal_error",
+	} {
+		doc := parseS3Error([]byte("<html><body>no</body></html>"))
+		if o := doc.outcome(status); o.reason != want {
+			t.Errorf("%d: %s, want %s", status, o.reason, want)
+		}
+	}
+	if outcomeOfTry(nil, outcomeForeign) != pool.OutcomeNone {
+		t.Error("a proxy's answer says something about the origin")
 	}
 }

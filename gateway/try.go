@@ -44,7 +44,7 @@ func (x *exchange) send(f forward, head bool) error {
 		err := x.ask(r, t, f, head, now)
 		if r = x.replica; err == nil { // the one that answers, if two were asked
 			x.noteAnswer()
-			if head && unclear(x.up.Header.StatusCode()) {
+			if head && unclear(&x.up.Header) {
 				err = x.explain()
 			}
 		}
@@ -158,7 +158,7 @@ func (x *exchange) remedy(err error) remedy {
 	}
 	switch o := x.refusal; {
 	case o == nil:
-	case failureOfOrigin(o):
+	case o.fault == faultOrigin, o.fault == faultPassing:
 		return remedyAgain
 	case o == outcomeClock && !x.corrected && (x.replica.health.correction()-x.skew).Abs() > skewLeast: // the clock has just been compared
 		x.corrected = true
@@ -166,7 +166,7 @@ func (x *exchange) remedy(err error) remedy {
 	case (o == outcomeAccessKey || o == outcomeToken) && !x.corrected && x.renew():
 		x.corrected = true
 		return remedyNow
-	case o.status == fasthttp.StatusBadGateway: // this replica is not set up as it should be
+	case o.fault == faultSetup, o.fault == faultObject:
 		return remedyOther
 	case o == outcomeNoSuchKey && x.bucket.s3.FailoverOn404:
 		return remedyOther
@@ -175,6 +175,10 @@ func (x *exchange) remedy(err error) remedy {
 }
 
 func (x *exchange) remedyOf(err error) remedy {
+	var open *breakerError
+	if errors.As(err, &open) {
+		return remedyOther
+	}
 	var e *pool.Error
 	if !errors.As(err, &e) {
 		return remedyNone
@@ -199,11 +203,6 @@ func (x *exchange) remedyOf(err error) remedy {
 		return remedyOther
 	}
 	return remedyNone
-}
-
-// failureOfOrigin tells whether an answer means that the origin is in trouble.
-func failureOfOrigin(o *s3Outcome) bool {
-	return o == outcomeSlowDown || o == outcomeInternal || o == outcomeTimeout
 }
 
 // mayRepeat tells, when a body has failed of which the client has nothing yet,
@@ -264,8 +263,11 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 	}
 	end := time.Now()
 	r.health.breaker.Done(t, outcomeOfTry(err, x.refusal), end)
-	if err == nil && (x.refusal == outcomeClock || end.UnixNano()-r.health.dated.Load() > int64(dateEvery)) {
-		r.health.observeDate(&x.up.Header, begin, end)
+	if err == nil {
+		r.health.proof.noteAnswer(x.signer, x.up.Header.StatusCode(), x.refusal, x.doc.Code, end)
+		if x.refusal == outcomeClock || end.UnixNano()-r.health.dated.Load() > int64(dateEvery) {
+			r.health.observeDate(&x.up.Header, begin, end)
+		}
 	}
 	if err != nil && !x.up.Interrupted() {
 		r.metrics.countError(err)
@@ -276,8 +278,8 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 // readRefusal takes the error document of the response at hand, if it should have one,
 // and says what it means. A 304, a 412 and a 416 are answers to conditions and ranges.
 func (x *exchange) readRefusal(head bool) error {
-	code := x.up.Header.StatusCode()
-	switch {
+	h := &x.up.Header
+	switch code := h.StatusCode(); {
 	case code < 300, code == fasthttp.StatusNotModified, code == fasthttp.StatusPreconditionFailed, code == fasthttp.StatusRequestedRangeNotSatisfiable:
 		return nil
 	case !head:
@@ -286,23 +288,26 @@ func (x *exchange) readRefusal(head bool) error {
 			return err
 		}
 		x.doc = parseS3Error(raw)
-		x.doc.readRegion(&x.up.Header)
+		x.doc.readRegion(h)
 	}
-	x.refusal = classify(code, x.doc.Code)
+	x.refusal = x.doc.outcome(h.StatusCode())
+	if x.refusal == outcomeDeleted && x.doc.Code == "" && !isDeleteMarker(h) {
+		x.refusal = outcomeNonsense // a 405 to a method that S3 allows
+	}
 	return nil
 }
 
 // outcomeOfTry returns what a try says about the origin.
 func outcomeOfTry(err error, refusal *s3Outcome) pool.Outcome {
 	switch {
-	case err == nil && refusal != nil && failureOfOrigin(refusal):
-		return pool.OutcomeFailure
-	case err == nil:
-		return pool.OutcomeSuccess
-	case pool.Of(err).OfOrigin():
+	case err != nil && pool.Of(err).OfOrigin():
 		return pool.OutcomeSilence
+	case err != nil, refusal == outcomeForeign: // which says nothing of S3
+		return pool.OutcomeNone
+	case refusal != nil && refusal.fault == faultOrigin:
+		return pool.OutcomeFailure
 	}
-	return pool.OutcomeNone
+	return pool.OutcomeSuccess
 }
 
 // noteAnswer notes for the log what answers.
