@@ -88,7 +88,7 @@ func (m *diffModel) direct(a *diffAnswer, target string, q *diffRequest, now tim
 	case "500":
 		a.statuses = []int{502}
 	case "403":
-		a.statuses = []int{403, 502}
+		a.statuses = []int{403}
 		a.denied, a.most = true, 2
 	case "abort":
 		a.statuses = []int{502}

@@ -41,12 +41,12 @@ func (a *diffAnswer) verify(q *diffRequest, r *diffResponse, quirks *diffQuirks)
 	}
 	switch r.StatusCode {
 	case 200, 206:
-		return errors.Join(a.verifyHead(r), a.verifyBody(q, r))
+		return errors.Join(a.verifyHead(r), a.verifyDate(r, quirks), a.verifyBody(q, r))
 	case 304:
 		if len(r.body) > 0 {
 			return fmt.Errorf("a 304 with %d bytes", len(r.body))
 		}
-		return a.verifyHead(r)
+		return errors.Join(a.verifyHead(r), a.verifyDate(r, quirks))
 	case 416:
 		if got, want := r.Header.Get("Content-Range"), fmt.Sprintf("bytes */%d", len(a.entry.version.body)); got != want {
 			return fmt.Errorf("Content-Range %q, want %q", got, want)
@@ -99,6 +99,9 @@ func (a *diffAnswer) verifyHead(r *diffResponse) error {
 			}
 		}
 	}
+	if r.StatusCode == 206 {
+		want.Del("X-Amz-Checksum-Sha1") // of the whole
+	}
 	if r.StatusCode == 206 && r.Header.Get("Content-Range") == "" {
 		got["Content-Type"] = want["Content-Type"] // of the parts, see verifyParts
 	}
@@ -109,6 +112,20 @@ func (a *diffAnswer) verifyHead(r *diffResponse) error {
 	}
 	if fmt.Sprint(want) != fmt.Sprint(got) {
 		return fmt.Errorf("the fields are\n%v, want those of %s:\n%v", got, a.entry.version.name, want)
+	}
+	return nil
+}
+
+// verifyDate checks that the date is the origin's, RFC 9110 section 6.6.1.
+func (a *diffAnswer) verifyDate(r *diffResponse, quirks *diffQuirks) error {
+	got, want := r.Header.Values("Date"), a.entry.asked.UTC().Format(http.TimeFormat)
+	if a.direct && len(got) == 1 && !quirks.noDate { // of the last of several requests
+		if at, err := http.ParseTime(got[0]); err == nil && at.After(a.entry.asked) && at.Before(a.entry.asked.Add(time.Minute)) {
+			return nil
+		}
+	}
+	if len(got) != 1 || !quirks.noDate && got[0] != want {
+		return fmt.Errorf("Date %q, want %q", got, want)
 	}
 	return nil
 }

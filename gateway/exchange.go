@@ -71,6 +71,7 @@ type exchange struct {
 	conn      net.Conn      // the client's, for streaming
 	within    *scope        // in flight, counted there and in the bucket's; nil: not
 	ending    bool          // fasthttp closes the exchange
+	dated     bool          // the response has a Date
 	status    int
 	reason    string // typed reason of a failure, for the log
 	bytes     int64
@@ -112,7 +113,7 @@ func (x *exchange) reset() {
 	x.access.Reset()
 	x.verdict, x.private, x.refusedBy = auth.Verdict{}, false, limitNone
 	x.pre, x.conditional = preconditions{}, false
-	x.ending = false
+	x.ending, x.dated = false, false
 	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
 	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]
 	x.headers = [3]sign.Header{}

@@ -146,6 +146,7 @@ func (g *Gateway) newServer() *fasthttp.Server {
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
+		NoDefaultDate:                true, // see exchange.complete
 		SecureErrorLogMessage:        true,
 		Logger:                       serverLogger{&g.log},
 	}

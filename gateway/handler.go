@@ -24,6 +24,7 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 		if g.draining.Load() {
 			ctx.SetConnectionClose()
 		}
+		x.complete(ctx)
 		if !x.ending {
 			x.ttfb = g.since(x)
 			x.finish()
@@ -168,7 +169,6 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 	} else {
 		h.SetContentType("application/json")
 	}
-	h.SetCanonical(headerRequestID, x.id)
 	if len(x.cacheKey) > 0 && len(h.PeekBytes(headerXCache)) == 0 {
 		x.markOutcome(ctx)
 	}
@@ -201,6 +201,8 @@ func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
 	ctx.Response.Reset()
 	x.reason, x.ending = "", false
 	x.fail(ctx, problemPanic)
+	ctx.Response.Header.SetCanonical(headerRequestID, x.id)
+	x.dated = true // by fasthttp, after Reset
 }
 
 // notePanic logs and counts a panic of x, from where it is recovered.
@@ -217,6 +219,7 @@ func (g *Gateway) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x.identify(ctx, g.generation.Load())
 	x.path = append(x.path, rawPath(ctx.Request.Header.RequestURI())...)
 	x.fail(ctx, parseProblem(err))
+	x.complete(ctx)
 	x.ttfb = g.since(x)
 	x.finish()
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -21,6 +22,7 @@ var (
 	headerRetryAfter      = []byte("Retry-After")
 	referrerPolicyNothing = []byte("no-referrer")
 	headerCacheControl    = []byte("Cache-Control")
+	headerDate            = []byte("Date")
 	cacheControlPrivate   = []byte("private")
 )
 
@@ -31,17 +33,21 @@ func passes(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
 		"Cache-Control", "Expires", "Age", "Etag", "Last-Modified", "Accept-Ranges",
-		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
+		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location", "X-Amz-Mp-Parts-Count":
 		return true
 	}
-	return bytes.HasPrefix(name, prefixMeta) || bytes.HasPrefix(name, prefixChecksum)
+	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
 }
+
+// describesWhole tells whether a header of an object is about all of its bytes: an SDK
+// that finds it with a part refuses that.
+func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
 
 // describesNotModified tells whether a header of the object is part of a 304 (RFC 9110
 // section 15.4.5).
 func describesNotModified(name []byte) bool {
 	switch string(name) {
-	case "ETag", "Last-Modified", "Cache-Control", "Expires":
+	case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
 		return true
 	}
 	return false
@@ -99,9 +105,34 @@ func appendObjectLine(head, name, value []byte) []byte {
 // None of the values may hold a line break. The object's were parsed from lines, of
 // which fasthttp refuses those with a bare CR and joins those that are folded; those of
 // this process have none.
+//
+// Among the lines is Date, as fasthttp would write none; see complete.
 func (x *exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
+	x.dated = true
 	x.scratch = append(b, "X-Request-ID"...)
 	h.SetCanonical(x.scratch, x.id)
+}
+
+// complete adds to an answer of the gateway's own what all have: when it was made, and
+// the request's id. An object has the origin's Date (RFC 9110 section 6.6.1).
+func (x *exchange) complete(ctx *fasthttp.RequestCtx) {
+	if !x.dated {
+		x.setLines(&ctx.Response.Header, appendDateLine(x.scratch[:0], time.Now()))
+	}
+}
+
+func appendDateLine(b []byte, now time.Time) []byte {
+	return append(appendHTTPDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
+}
+
+// appendDate appends the Date of the origin's answer, or, where that has no valid one,
+// when it was received.
+func (x *exchange) appendDate(b []byte) []byte {
+	v := x.up.Header.Peek(fasthttp.HeaderDate)
+	if _, ok := parseHTTPDate(v); ok {
+		return appendLineTo(b, headerDate, v)
+	}
+	return appendDateLine(b, time.Now())
 }
 
 // copyHeaders copies the object's headers into the response and adds ours.

@@ -58,7 +58,6 @@ func (x *exchange) replyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
 	h := &ctx.Response.Header
 	h.SetContentType("application/json")
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	h.SetCanonical(headerRequestID, x.id)
 	ctx.SetStatusCode(code)
 	ctx.SetBody(append(body, '\n'))
 	x.status, x.bytes = code, int64(len(body)+1)

@@ -60,11 +60,7 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 		return
 	}
 	resp := &ctx.Response.Header
-	head := o.Header
-	if kind == rangeMulti {
-		head = withoutType(head) // the parts have it
-	}
-	x.setStoredHead(resp, o, head, now)
+	x.setStoredHead(resp, o, kind, now)
 	x.status = fasthttp.StatusOK
 	if kind != rangeNone {
 		x.status = fasthttp.StatusPartialContent
@@ -88,12 +84,17 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	}
 }
 
-// setStoredHead sets head, that of an object in memory, and what goes with it.
-// TestHitIsTheMiss compares the outcome with a miss, TestOddHeads with an answer past
-// the cache.
-func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, head []byte, now time.Time) {
-	b := append(x.scratch[:0], head...)
-	if x.private && !hasStored(head, headerCacheControl) {
+// setStoredHead sets the head of an object in memory, or of what the request wants of it,
+// and what goes with it. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads
+// with an answer past the cache.
+func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind rangeKind, now time.Time) {
+	b := x.scratch[:0]
+	if kind == rangeNone {
+		b = append(b, o.Header...)
+	} else {
+		b = appendPartHead(b, o.Header, kind == rangeMulti)
+	}
+	if x.private && !hasStored(o.Header, headerCacheControl) {
 		b = append(b, "Cache-Control: private\r\n"...)
 	}
 	x.setLines(h, x.appendCached(b, o, now))

@@ -74,6 +74,7 @@ func (g *Gateway) openMetrics() error {
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
+		NoDefaultDate:                true,
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
 		Logger:                       serverLogger{&g.log},
@@ -118,6 +119,7 @@ func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
 		if p := recover(); p != nil {
 			g.panicked(ctx, x, p)
 		}
+		x.complete(ctx)
 		x.release()
 	}()
 	if !g.begin(ctx, x, g.generation.Load()) {
@@ -156,6 +158,7 @@ func (g *Gateway) handleMetricsError(ctx *fasthttp.RequestCtx, err error) {
 	defer x.release()
 	x.identify(ctx, g.generation.Load())
 	x.fail(ctx, parseProblem(err))
+	x.complete(ctx)
 }
 
 // isAdmin tells whether a path is one of administrative calls.

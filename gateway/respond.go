@@ -25,14 +25,12 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		return
 	}
 	if x.method == methodHead {
-		if x.up.Length() < 0 {
-			x.fail(ctx, problemProtocol)
-			return
-		}
 		x.copyHeaders(ctx)
 		ctx.SetStatusCode(code)
 		ctx.Response.SkipBody = true
-		ctx.Response.Header.SetContentLength(int(x.up.Length()))
+		if n := x.up.Length(); n >= 0 { // it may be left out, RFC 9110 section 8.6
+			ctx.Response.Header.SetContentLength(int(n))
+		}
 		x.status = code
 		return
 	}
@@ -69,8 +67,12 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 
 // rangeHolds tells whether a 206 is what was asked for.
 func (x *exchange) rangeHolds(f forward, rng byteRange) bool {
-	first, last, size, err := parseContentRange(x.up.Header.Peek(fasthttp.HeaderContentRange))
-	if err != nil || first < 0 || last-first+1 != x.up.Length() {
+	v := x.up.Header.Peek(fasthttp.HeaderContentRange)
+	if x.method == methodHead && v == nil {
+		return x.part() // as may be its Content-Length
+	}
+	first, last, size, err := parseContentRange(v)
+	if n := x.up.Length(); err != nil || first < 0 || last-first+1 != n && !(x.method == methodHead && n < 0) {
 		return false
 	}
 	if x.part() {
@@ -88,10 +90,11 @@ func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 		if string(name) == "Etag" {
 			name = headerETagSent
 		}
-		if describesNotModified(name) {
+		if describesNotModified(name) && string(name) != "Date" {
 			b = appendObjectLine(b, name, value)
 		}
 	}
+	b = x.appendDate(b)
 	x.setLines(&ctx.Response.Header, x.appendOwn(b))
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
@@ -112,12 +115,12 @@ func (x *exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
 	x.validateByHead(ctx, problemRange)
 }
 
+// failRange answers 416 with the object's size, which is less than 0 where nobody tells
+// it (RFC 9110 section 15.5.17).
 func (x *exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
-	if size < 0 {
-		x.fail(ctx, problemProtocol)
-		return
+	if size >= 0 {
+		x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
+		ctx.Response.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 	}
-	x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
-	ctx.Response.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 	x.fail(ctx, problemRange)
 }

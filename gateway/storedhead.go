@@ -66,8 +66,9 @@ func tagsOf(head []byte) (tags []string) {
 // appendObject appends the lines of the response's head that tell about the object, those
 // of a part and of this response among them if whole is false.
 func (x *exchange) appendObject(dst []byte, whole bool) []byte {
+	ofPart := x.up.Header.StatusCode() == fasthttp.StatusPartialContent && !x.part()
 	for name, value := range x.up.Header.All() {
-		if !passes(name) {
+		if !passes(name) || ofPart && describesWhole(name) {
 			continue
 		}
 		switch string(name) {
@@ -85,7 +86,7 @@ func (x *exchange) appendObject(dst []byte, whole bool) []byte {
 	if !hasStored(dst, headerAcceptRanges) {
 		dst = appendLineTo(dst, headerAcceptRanges, headerBytes)
 	}
-	return dst
+	return x.appendDate(dst)
 }
 
 func appendLineTo(dst, name, value []byte) []byte {
@@ -117,13 +118,20 @@ func hasStored(head, name []byte) bool {
 	return false
 }
 
-// withoutType returns a stored head without its Content-Type, which comes first, as
-// fasthttp gives it.
-func withoutType(head []byte) []byte {
-	if rest, found := bytes.CutPrefix(head, headerContentType); found && bytes.HasPrefix(rest, []byte(": ")) {
-		_, head, _ = bytes.Cut(head, []byte("\r\n"))
+// appendPartHead appends a stored head without what parts of the object do not have. Of
+// several, each has the Content-Type itself.
+func appendPartHead(dst, head []byte, several bool) []byte {
+	for len(head) > 0 {
+		end := bytes.IndexByte(head, '\n') + 1
+		line := head[:end]
+		head = head[end:]
+		name := line[:bytes.IndexByte(line, ':')]
+		if describesWhole(name) || several && bytes.Equal(name, headerContentType) {
+			continue
+		}
+		dst = append(dst, line...)
 	}
-	return head
+	return dst
 }
 
 // updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
@@ -133,7 +141,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 	h := &x.up.Header
 	x.scratch = x.scratch[:0]
 	storedLines(stale.Header, func(name, value []byte) bool {
-		if !updates(name) || len(h.PeekBytes(name)) == 0 {
+		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) {
 			x.scratch = appendLineTo(x.scratch, name, value)
 		}
 		return true
@@ -143,17 +151,20 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 			x.scratch = appendObjectLine(x.scratch, name, value)
 		}
 	}
+	x.scratch = x.appendDate(x.scratch)
 	setHead(o, x.scratch)
 
 	var r cache.Response
 	r.Reset(fasthttp.StatusOK)
 	storedLines(o.Header, func(name, value []byte) bool {
-		r.AddField(name, value)
+		if string(name) != "Date" { // which may be ours
+			r.AddField(name, value)
+		}
 		return true
 	})
 	for name, value := range h.All() {
 		switch string(name) {
-		case "Date", "Age", "Vary", "Set-Cookie": // which are not stored
+		case "Date", "Age", "Vary", "Set-Cookie": // of which only this one's count
 			r.AddField(name, value)
 		}
 	}

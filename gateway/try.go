@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -259,6 +260,7 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 	x.dialed += x.up.Dialed
 	if err == nil {
 		r.metrics.answer(x.up.Header.StatusCode())
+		quoteTag(&x.up.Header)
 		err = x.readRefusal(head)
 	}
 	end := time.Now()
@@ -295,6 +297,30 @@ func (x *exchange) readRefusal(head bool) error {
 		x.refusal = outcomeNonsense // a 405 to a method that S3 allows
 	}
 	return nil
+}
+
+// quoteTag writes the ETag of an answer as an entity tag (RFC 9110 section 8.8.3), so that
+// a miss and a hit, conditions and resumed downloads agree on it: some origins leave the
+// quotes out. What cannot be one is dropped.
+func quoteTag(h *fasthttp.ResponseHeader) {
+	v := h.Peek(fasthttp.HeaderETag)
+	if n := len(v); n == 0 || n >= 2 && v[n-1] == '"' && (v[0] == '"' || bytes.HasPrefix(v, []byte(`W/"`)) && n > len(`W/"`)) {
+		return
+	}
+	opaque, weak := bytes.CutPrefix(v, []byte("W/"))
+	opaque = bytes.Trim(opaque, `"`)
+	for _, c := range opaque {
+		if !tagBytes[c] {
+			h.Del(fasthttp.HeaderETag)
+			return
+		}
+	}
+	var tag []byte
+	if weak {
+		tag = append(tag, "W/"...)
+	}
+	tag = append(append(append(tag, '"'), opaque...), '"')
+	h.SetBytesV(fasthttp.HeaderETag, tag)
 }
 
 // outcomeOfTry returns what a try says about the origin.
