@@ -180,6 +180,36 @@ func threatOrigin(t *testing.T) {
 			}
 		}
 	})
+	for _, c := range []struct{ name, method, first, late string }{
+		{"T66_304_whose_body_comes_late", "GET", "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\nContent-Length: 12\r\n\r\n", "<html>\r\nlate"},
+		{"T66_304_whose_late_body_is_a_response", "GET", "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\nTransfer-Encoding: chunked\r\n\r\n", okHead + "Content-Length: 4\r\n\r\nevil"},
+		{"T66_HEAD_whose_body_comes_late", "HEAD", okHead + "Content-Length: 4\r\n\r\n", "late"},
+		{"T66_two_responses_at_once", "HEAD", okHead + "Content-Length: 4\r\n\r\n", okHead + "Content-Length: 4\r\n\r\nevil"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			origin := rawserver.Start(t, nil, func(conn net.Conn, n int, head string) bool {
+				switch {
+				case strings.Contains(head, "/things/dirty "):
+					io.WriteString(conn, c.first)
+				case n > 1: // on the same connection
+					io.WriteString(conn, c.late+okHead+"Content-Length: 4\r\n\r\ngood")
+				default:
+					io.WriteString(conn, okHead+"Content-Length: 4\r\n\r\ngood")
+				}
+				return true
+			})
+			gw := startGateway(t, oneBucket("/pub", "http://"+origin.Addr))
+			for range 5 {
+				if r, _ := gw.do(c.method, "/pub/dirty", `If-None-Match: "e"`); r.StatusCode != 304 {
+					t.Fatalf("status %d", r.StatusCode)
+				}
+				if r, body := gw.do("GET", "/pub/clean"); r.StatusCode != 200 || string(body) != "good" {
+					t.Fatalf("status %d, body %q", r.StatusCode, body)
+				}
+			}
+			gw.settle(t)
+		})
+	}
 	t.Run("stale_connection_is_replaced_once", func(t *testing.T) {
 		var n atomic.Int64
 		origin := startFaulty(t, func(c net.Conn, head string) bool {

@@ -92,19 +92,22 @@ func (i *interrupt) uses(c *conn) {
 var (
 	errHeadTooLarge = errors.New("response head over 16 KiB")
 	errHeadBad      = errors.New("malformed response head")
+	errNotHTTP      = errors.New("no HTTP response begins like this")
+	errTwoAnswers   = errors.New("two responses to one request")
 	errInterim      = errors.New("too many 1xx responses")
 	errSwitching    = errors.New("101 without an upgrade")
 	errChunks       = errors.New("malformed chunks")
 	errFraming      = errors.New("a body needs exactly one valid Content-Length")
+	errInterimBody  = errors.New("a 1xx response announces a body")
 )
 
 // Do sends head, a complete request head without a body, and reads the
 // response head into x.Header. bodiless tells that the method is HEAD.
 //
-// A connection that the origin closed while it was idle is replaced once,
-// provided that no byte of a response came. Do does not retry otherwise. An
-// error is an *Error; x then needs no Close. After success the caller must
-// Close x, before or after reading the body.
+// A kept connection is replaced once if it brings no byte of a response, because the
+// origin has closed it, or is out of step: it brings something else than a response,
+// or two at once. Do does not retry otherwise. An error is an *Error; x then needs no
+// Close. After success the caller must Close x, before or after reading the body.
 //
 // Hot path: no allocation on a kept connection, guarded by TestExchangeAllocs.
 func (u *Upstream) Do(x *Exchange, head []byte, bodiless bool) error {
@@ -124,9 +127,8 @@ func (u *Upstream) Do(x *Exchange, head []byte, bodiless bool) error {
 	return nil
 }
 
-// attempt runs one exchange on one connection, or, if that was kept and fails
-// before any response byte, on a new one in its place. It discards the
-// connection on failure.
+// attempt runs one exchange on one connection, or, if that was kept and is closed or
+// out of step, on a new one in its place. It discards the connection on failure.
 func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	x.Queued, x.Dialed = 0, 0
 	if u.opts.Buffers.exhausted() {
@@ -152,14 +154,21 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		return nil
 	}
 	var first *Error
-	if x.Interrupted() || !reused || x.began || x.br.Buffered() > 0 || !errors.As(err, &first) || first.Reason != ReasonReset {
+	if x.Interrupted() || !reused || !errors.As(err, &first) {
 		u.discard(c)
 		return err
 	}
-	if err == errStale {
+	switch {
+	case err == errStale: // nothing was sent
 		u.stale.Add(1)
-	} else {
+	case first.Err == errTwoAnswers, first.Err == errNotHTTP && !x.began:
+		u.stale.Add(1)
 		u.retries.Add(1)
+	case first.Reason == ReasonReset && !x.began && x.br.Buffered() == 0:
+		u.retries.Add(1)
+	default:
+		u.discard(c)
+		return err
 	}
 	x.releaseBuffer()
 	c.Close() // its place stays with this exchange, which has waited already
@@ -219,7 +228,15 @@ func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, n
 		case code == fasthttp.StatusSwitchingProtocols:
 			return protocolError(errSwitching)
 		case code >= 200:
-			return x.frame(bodiless)
+			if err := x.frame(bodiless); err != nil {
+				return err
+			}
+			if reused && x.twoAnswers() {
+				return protocolError(errTwoAnswers)
+			}
+			return nil
+		case x.announcesBody():
+			return protocolError(errInterimBody) // what follows is that, or the answer
 		}
 	}
 	return protocolError(errInterim)
@@ -233,9 +250,9 @@ func (x *Exchange) readHead() error {
 	for {
 		n := x.br.Buffered()
 		b, _ := x.br.Peek(n)
-		if n > 0 && b[0] != 'H' {
+		if !beginsResponse(b) {
 			// Also a blank line, which the library would skip uncounted.
-			return protocolError(errHeadBad)
+			return protocolError(errNotHTTP)
 		}
 		if i := bytes.Index(b[searched:], headEnd); i >= 0 {
 			if searched+i+len(headEnd) > maxHead {
@@ -259,6 +276,26 @@ func (x *Exchange) readHead() error {
 	return nil
 }
 
+// beginsResponse tells whether b can be the beginning of a response, as far as it goes.
+func beginsResponse(b []byte) bool {
+	const version = "HTTP/0.0 " // 0: any digit
+	n := min(len(b), len(version))
+	for i, c := range b[:n] {
+		if c != version[i] && (version[i] != '0' || !isDigit(c)) {
+			return false
+		}
+	}
+	code := bytes.TrimLeft(b[n:], " ")
+	for i, c := range code[:min(len(code), 4)] {
+		if i < 3 && !isDigit(c) || i == 3 && c != ' ' && c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
 func protocolError(cause error) *Error {
 	return &Error{Reason: ReasonProtocol, Phase: PhaseHead, Sent: true, Err: cause}
 }
@@ -271,7 +308,14 @@ func (x *Exchange) frame(bodiless bool) error {
 	x.reuse = !h.ConnectionClose() && string(h.Protocol()) == "HTTP/1.1"
 	x.length = int64(max(n, -1))
 	switch {
-	case bodiless, code == fasthttp.StatusNoContent, code == fasthttp.StatusNotModified:
+	case code == fasthttp.StatusNoContent, code == fasthttp.StatusNotModified:
+		x.rest = 0
+		if x.announcesBody() {
+			// It should not come, but may, and later than anyone looks for it.
+			x.reuse = false
+		}
+	case bodiless:
+		// The length is that of the body to GET, and says nothing about this connection.
 		x.rest = 0
 	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
@@ -288,6 +332,24 @@ func (x *Exchange) frame(bodiless bool) error {
 		}
 	}
 	return nil
+}
+
+// announcesBody tells whether the head at hand has a length other than 0, or a coding.
+func (x *Exchange) announcesBody() bool {
+	n := x.Header.ContentLength()
+	return n > 0 || n == -1 // -1: chunked
+}
+
+// twoAnswers tells whether another response came together with the one at hand: on a
+// kept connection the first may be one that nobody asked for, and came too late to be
+// seen by send.
+func (x *Exchange) twoAnswers() bool {
+	n := x.br.Buffered()
+	if x.rest < 0 || x.rest >= int64(n) {
+		return false
+	}
+	b, _ := x.br.Peek(n)
+	return beginsResponse(b[x.rest:])
 }
 
 // Length returns the body's length in bytes as the head gives it, also for a
