@@ -16,6 +16,7 @@ type conn struct {
 	net.Conn              // plain TCP or TLS
 	tcp      *net.TCPConn // the socket below; equal to Conn on plain TCP
 	tls      *tls.Conn    // nil on plain TCP
+	records  *records     // below tls; nil on plain TCP
 	remote   netip.Addr   // of the origin, or of the proxy
 	opened   time.Time
 	idleAt   time.Time // when it last became idle
@@ -55,7 +56,9 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 	if at, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = at.AddrPort().Addr().Unmap()
 	}
-	c.tls, _ = nc.(*tls.Conn)
+	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
+		c.records = c.tls.NetConn().(*records)
+	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -119,23 +122,34 @@ func (c *conn) look() peekResult {
 var elapsed = time.Unix(1, 0)
 
 // clean reports whether an idle connection may carry another request as far as can be
-// told before send looks at its socket: under TLS, nothing unsolicited was received in
-// records that were already read from it.
+// told before send looks at its socket: under TLS, nothing has come, a message of TLS
+// itself neither, nor has it begun to.
 func (c *conn) clean() bool {
 	if c.tls == nil {
 		return true
 	}
-	if c.look() != peekClean {
-		return false
+	n, err := c.tlsNow()
+	return n == 0 && isTimeout(err) && !c.records.came && !c.records.begun()
+}
+
+// unasked tells whether bytes are there between two exchanges. Under TLS it may take
+// one of them.
+func (c *conn) unasked() bool {
+	if c.tls == nil {
+		return c.look() == peekBytes
 	}
-	// With an elapsed deadline the socket is not read, so only a byte that TLS
-	// has already decrypted can come back; a timeout means there is none.
-	if c.SetReadDeadline(elapsed) != nil {
-		return false
-	}
+	n, _ := c.tlsNow()
+	return n > 0 || c.records.begun()
+}
+
+// tlsNow reads one byte that TLS has or can get without waiting. A timeout means that
+// there is none. Messages of TLS itself, such as tickets, are dealt with on the way.
+func (c *conn) tlsNow() (int, error) {
 	var b [1]byte
+	c.records.now, c.records.came = true, false
 	n, err := c.tls.Read(b[:])
-	return n == 0 && isTimeout(err)
+	c.records.now = false
+	return n, err
 }
 
 // Close closes the connection.

@@ -50,7 +50,12 @@ func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 		}
 	}
 	if u.opts.TLS != nil {
-		tc := tls.Client(nc, u.opts.TLS)
+		below, err := newRecords(tcp)
+		if err != nil {
+			nc.Close()
+			return nil, dialError(PhaseConnect, err)
+		}
+		tc := tls.Client(below, u.opts.TLS)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			nc.Close()
 			return nil, dialError(PhaseTLS, err)

@@ -435,7 +435,10 @@ func (x *Exchange) Fill(pace *Pace, b []byte, filled func(n int)) error {
 		}
 		filled(n)
 	}
-	x.surplus = x.br.Buffered() > 0 || x.conn.tls == nil && x.conn.look() == peekBytes
+	if x.br.Buffered() > 0 || x.conn.unasked() {
+		x.surplus = true
+		x.reuse = false // surplus bytes would answer the next request
+	}
 	return nil
 }
 

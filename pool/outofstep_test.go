@@ -1,8 +1,11 @@
 package pool
 
 import (
+	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -251,6 +254,109 @@ func TestKeepAliveWithoutBodies(t *testing.T) {
 	}
 }
 
+// held is an origin's connection that writes when it is told to.
+type held struct {
+	net.Conn
+	holds bool
+	b     bytes.Buffer
+}
+
+func (h *held) Write(b []byte) (int, error) {
+	if h.holds {
+		return h.b.Write(b)
+	}
+	return h.Conn.Write(b)
+}
+
+// TestRecordBegun has the first part of a record that nobody asked for come together
+// with an answer, so that TLS has read it, and the rest when the next request is there.
+func TestRecordBegun(t *testing.T) {
+	for name, last := range map[string]int{"without its end": 3, "without all but its header": 59, "with a part of its header": 61} {
+		t.Run(name, func(t *testing.T) {
+			server, client := tlsPair(t)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { ln.Close() })
+			serve := func(tcp net.Conn, first bool) {
+				defer tcp.Close()
+				h := &held{Conn: tcp}
+				c := tls.Server(h, server)
+				b := make([]byte, 4096)
+				if n, _ := c.Read(b); n == 0 {
+					return
+				}
+				if !first {
+					io.WriteString(c, ok("good"))
+					c.Read(b) // until the end
+					return
+				}
+				h.holds = true
+				io.WriteString(c, ok("body"))
+				whole := h.b.Len()
+				io.WriteString(c, ok("evil"))
+				all := h.b.Bytes()
+				if all[whole] != 23 || len(all)-last <= whole || len(all)-last >= len(all) {
+					t.Errorf("records of %d and %d bytes cannot be held so", whole, len(all)-whole)
+				}
+				tcp.Write(all[:len(all)-last])
+				if n, _ := c.Read(b); n > 0 {
+					tcp.Write(all[len(all)-last:])
+					c.Read(b)
+				}
+			}
+			go func() { // ends with the listener
+				for first := true; ; first = false {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					go serve(c, first) // ends with the pool's connection
+				}
+			}()
+			u := NewUpstream(Options{Address: ln.Addr().String(), TLS: client, Buffers: NewBuffers(0, 0), HeadTimeout: 2 * time.Second})
+			t.Cleanup(u.Abort)
+			for _, wants := range []string{"body", "good", "good"} {
+				if _, body, err := fetch(u); body != wants || err != nil {
+					t.Fatalf("%q %v, want %q", body, err, wants)
+				}
+			}
+		})
+	}
+}
+
+// TestFillSurplus has more than the body come in time for Fill to see it.
+func TestFillSurplus(t *testing.T) {
+	overBoth(t, func(t *testing.T, overTLS bool) {
+		for _, surplus := range []string{"", "!"} {
+			body := strings.Repeat("x", 40_000)
+			whole := make(chan bool)
+			u := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
+				io.WriteString(c, ok(body))
+				<-whole
+				io.WriteString(c, surplus)
+				return true
+			}).upstream()
+			var x Exchange
+			do(t, u, &x)
+			err := x.Fill(pace(t, 0, time.Minute), make([]byte, len(body)), func(n int) {
+				if n == len(body) {
+					whole <- true
+					if surplus != "" {
+						arrived(t, x.conn)
+					}
+				}
+			})
+			if err != nil || x.Surplus() != (surplus != "") {
+				t.Errorf("%q: %v, surplus %t", surplus, err, x.Surplus())
+			}
+			x.Close()
+			idle(t, u, 1-len(surplus))
+		}
+	})
+}
+
 func TestBeginsResponse(t *testing.T) {
 	for b, wants := range map[string]bool{
 		"":                        true,
@@ -272,6 +378,26 @@ func TestBeginsResponse(t *testing.T) {
 	} {
 		if beginsResponse([]byte(b)) != wants {
 			t.Errorf("%q: %t", b, !wants)
+		}
+	}
+}
+
+// TestRecords counts records however they are cut.
+func TestRecords(t *testing.T) {
+	var stream []byte
+	ends := map[int]bool{0: true}
+	for _, n := range []int{0, 1, 300, 16 << 10} {
+		stream = append(append(stream, 23, 3, 3, byte(n>>8), byte(n)), make([]byte, n)...)
+		ends[len(stream)] = true
+	}
+	for _, piece := range []int{1, 2, 5, 7, 1000, len(stream)} {
+		var r records
+		for at := 0; at < len(stream); {
+			n := min(piece, len(stream)-at)
+			r.follow(stream[at : at+n])
+			if at += n; r.begun() == ends[at] {
+				t.Fatalf("pieces of %d: after %d bytes begun is %t", piece, at, r.begun())
+			}
 		}
 	}
 }
