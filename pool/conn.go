@@ -74,14 +74,18 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 		if r.head == nil {
 			return true // there is something to read
 		}
-		early := peekSocket(fd) != peekClean
-		if early && r.reused {
+		before := peekSocket(fd)
+		switch {
+		case before != peekClean && r.reused:
 			r.err = errStale
+			return true
+		case before == peekBytes && c.tls == nil:
+			r.err = errSpokeFirst
 			return true
 		}
 		r.wrote, r.err = c.Conn.Write(r.head)
 		r.head = nil
-		return r.err != nil || early
+		return r.err != nil || before != peekClean
 	}
 	return c, nil
 }
@@ -89,6 +93,9 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 // errStale is why a kept connection was not written to: it is closed, or has bytes that
 // nobody asked for, which would answer the request.
 var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("the kept connection is closed or has bytes that nobody asked for")}
+
+// errSpokeFirst is why a new connection was not written to.
+var errSpokeFirst = errors.New("the origin has sent bytes before it was asked")
 
 // send writes head and waits until there is something to read, or the read deadline has
 // passed, which the next read tells. reused says that c served before. It returns how
@@ -98,7 +105,17 @@ var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("th
 // call. So the write is made between arming the poller and waiting for it: it tells what
 // comes after that, and a look at the queue what came before. Writing must not read,
 // neither does TLS after its handshake: the callback holds the socket's reading side.
+//
+// What was there before is nobody's answer, also on a new connection, where TLS has to
+// be asked first: its tickets are bytes in the socket, too.
 func (c *conn) send(head []byte, reused bool) (int, error) {
+	if c.tls != nil && !reused {
+		if n, err := c.tlsNow(); n > 0 {
+			return 0, errSpokeFirst
+		} else if !isTimeout(err) {
+			return 0, err
+		}
+	}
 	c.request = pendingRequest{head: head, reused: reused}
 	err := c.raw.Read(c.ask)
 	r := c.request
