@@ -14,18 +14,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/port"
 )
 
-// freeAddresses returns addresses that nobody listens on.
+// freeAddresses returns addresses that are the program's alone.
 func freeAddresses(t *testing.T, n int) (list []string) {
 	t.Helper()
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		n, err := port.Reserve()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
-		list = append(list, ln.Addr().String())
+		list = append(list, port.Address(n))
 	}
 	return list
 }

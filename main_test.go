@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -119,12 +118,7 @@ func TestProcess(t *testing.T) {
 	if err := os.WriteFile(config, []byte(goodConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := freeAddresses(t, 1)[0]
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		cmd := exec.Command(binary, "-config", config, "-listen.address", address, "-gc.percent", "200", "-gc.memory-limit", "1GiB")
 		if err := cmd.Start(); err != nil {

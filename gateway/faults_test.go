@@ -21,6 +21,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/loadtest/s3server"
@@ -36,16 +37,16 @@ func startFaultProxy(t *testing.T) *faultProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := process.FreePort(0)
+	at, err := port.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := process.Start(path, []string{"-host", "127.0.0.1", "-port", strconv.Itoa(port)}, nil, io.Discard)
+	p, err := process.Start(path, []string{"-host", "127.0.0.1", "-port", strconv.Itoa(at)}, nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop(time.Second) })
-	f := &faultProxy{fmt.Sprintf("http://127.0.0.1:%d", port)}
+	f := &faultProxy{"http://" + port.Address(at)}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		r, err := http.Get(f.api + "/version")
 		if err == nil {
@@ -78,12 +79,12 @@ func (f *faultProxy) post(t *testing.T, path string, document any) {
 // there, or without any.
 func (f *faultProxy) between(t *testing.T, upstream, fault string, attributes map[string]any) string {
 	t.Helper()
-	port, err := process.FreePort(0)
+	at, err := port.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "p" + strconv.Itoa(port)
-	address := fmt.Sprintf("127.0.0.1:%d", port)
+	name := "p" + strconv.Itoa(at)
+	address := port.Address(at)
 	f.post(t, "/proxies", map[string]any{"name": name, "listen": address, "upstream": strings.TrimPrefix(upstream, "http://"), "enabled": true})
 	if fault != "" {
 		f.post(t, "/proxies/"+name+"/toxics", map[string]any{"type": fault, "stream": "downstream", "attributes": attributes})

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"yatagarasu/loadtest/gateway"
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
 
@@ -34,12 +36,13 @@ func (c *contender) url(way, object string) string { return c.base[way] + "/" + 
 
 // field holds the running contenders, their origin, and what they stand on.
 type field struct {
-	dir       string // temporary
-	self      string // this program
-	origin    *contender
-	byName    map[string]*contender
-	processes []*process.Process
-	settings  settings
+	dir           string // temporary
+	self          string // this program
+	origin        *contender
+	originProcess *process.Process
+	byName        map[string]*contender
+	processes     []*process.Process
+	settings      settings
 }
 
 // settings fill the templates of the contenders' configurations.
@@ -50,7 +53,6 @@ type settings struct {
 	LogLevel, LogFile string
 	HTTPS             bool
 	Secret            string // of tokens
-	MetricsPort       int
 	CPUs              string // for taskset; empty: all
 	User              string // that nginx's workers become
 	Nginx             string // what its files are called
@@ -70,9 +72,6 @@ var haproxyTemplate string
 //go:embed varnish.vcl
 var varnishTemplate string
 
-// ports that the contenders listen on, beside the gateways'.
-var portNames = []string{"origin", "originTLS", "nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS", "haproxyHit", "haproxyMiss", "varnish"}
-
 // start starts the origin and the contenders named, and waits until they serve.
 func start(ctx context.Context, dir string, names map[string]bool) (_ *field, err error) {
 	self, err := os.Executable()
@@ -85,15 +84,8 @@ func start(ctx context.Context, dir string, names map[string]bool) (_ *field, er
 			f.stop()
 		}
 	}()
-	ports := map[string]int{}
-	for _, name := range portNames {
-		if ports[name], err = process.FreePort(0); err != nil {
-			return nil, err
-		}
-	}
 	f.settings = settings{
-		Dir: dir, Ports: ports, Secret: strings.Repeat("comparison-secret-", 3),
-		Origin: loopback(ports["origin"]), OriginTLS: loopback(ports["originTLS"]),
+		Dir: dir, Secret: strings.Repeat("comparison-secret-", 3),
 		Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
 		User: "www-data",
 	}
@@ -105,33 +97,66 @@ func start(ctx context.Context, dir string, names map[string]bool) (_ *field, er
 	if err := writeCertificate(f.settings.Certificate, f.settings.Key); err != nil {
 		return nil, err
 	}
-	p, err := f.run(self, "origin", f.settings.Origin, f.settings.OriginTLS, f.settings.Certificate, f.settings.Key)
-	if err != nil {
-		return nil, err
-	}
-	f.origin = &contender{name: "origin", pid: p.Pid(), base: map[string]string{
-		"hit": "http://" + f.settings.Origin + "/objects", "miss": "http://" + f.settings.Origin + "/objects",
-	}}
-	if err := f.await(ctx, f.origin, p); err != nil {
+	if err := port.Retry(func() error { return f.startOrigin(ctx) }); err != nil {
 		return nil, err
 	}
 	for _, name := range contenderNames {
 		if !names[name] {
 			continue
 		}
-		c, p, err := f.launch(name)
+		err := port.Retry(func() error {
+			c, p, err := f.launch(name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			f.byName[name] = c
+			return f.await(ctx, c, p)
+		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if err := f.await(ctx, c, p); err != nil {
 			return nil, err
 		}
-		f.byName[name] = c
 	}
 	return f, nil
 }
 
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+// startOrigin starts the origin and notes where it is.
+func (f *field) startOrigin(ctx context.Context) (err error) {
+	s := &f.settings
+	if *s, err = s.withPorts("origin", "originTLS"); err != nil {
+		return err
+	}
+	s.Origin, s.OriginTLS = port.Address(s.Ports["origin"]), port.Address(s.Ports["originTLS"])
+	p, err := f.run(f.self, "origin", s.Origin, s.OriginTLS, s.Certificate, s.Key)
+	if err != nil {
+		return err
+	}
+	base := "http://" + s.Origin + "/objects"
+	f.origin = &contender{name: "origin", pid: p.Pid(), base: map[string]string{"hit": base, "miss": base}}
+	f.originProcess = p
+	return f.await(ctx, f.origin, p)
+}
+
+// withPorts returns s with ports for listeners of some names.
+func (s settings) withPorts(names ...string) (settings, error) {
+	ports := maps.Clone(s.Ports)
+	if ports == nil {
+		ports = map[string]int{}
+	}
+	for _, name := range names {
+		n, err := port.Reserve()
+		if err != nil {
+			return s, err
+		}
+		ports[name] = n
+	}
+	s.Ports = ports
+	return s, nil
+}
+
+// url returns the base URL of a listener.
+func (s settings) url(scheme, name, path string) string {
+	return scheme + "://" + port.Address(s.Ports[name]) + path
+}
 
 // run starts a program, to be ended by stop.
 func (f *field) run(binary string, args ...string) (*process.Process, error) {
@@ -160,7 +185,6 @@ var contenderNames = []string{ours, oursLogged, oursToken, oursTLS, floor, nginx
 
 // launch starts one contender.
 func (f *field) launch(name string) (_ *contender, _ *process.Process, err error) {
-	port := f.settings.Ports
 	switch name {
 	case ours, oursLogged, oursTLS:
 		s := f.settings
@@ -175,17 +199,13 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 	case floor:
 		return f.launchFloor(f.byName[ours], "")
 	case nginx, nginxFiles:
-		s := f.settings
+		s, err := f.settings.withPorts("nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS")
+		if err != nil {
+			return nil, nil, err
+		}
 		s.Nginx = "nginx"
 		if name == nginxFiles {
 			s.Nginx, s.Sendfile = "nginx-files", true
-			s.Ports = map[string]int{}
-			for key := range port {
-				if s.Ports[key], err = process.FreePort(0); err != nil {
-					return nil, nil, err
-				}
-			}
-			port = s.Ports
 		}
 		file, err := f.fill(s.Nginx+".conf", nginxTemplate, s)
 		if err != nil {
@@ -196,11 +216,15 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 			return nil, nil, err
 		}
 		return &contender{name: name, pid: p.Pid(), base: map[string]string{
-			"hit": "http://" + loopback(port["nginxHit"]) + "/hit", "tls": "https://" + loopback(port["nginxTLS"]) + "/hit",
-			"miss": "http://" + loopback(port["nginxMiss"]) + "/miss", "missTLS": "http://" + loopback(port["nginxMissTLS"]) + "/miss",
+			"hit": s.url("http", "nginxHit", "/hit"), "tls": s.url("https", "nginxTLS", "/hit"),
+			"miss": s.url("http", "nginxMiss", "/miss"), "missTLS": s.url("http", "nginxMissTLS", "/miss"),
 		}}, p, nil
 	case haproxy:
-		file, err := f.fill("haproxy.cfg", haproxyTemplate, f.settings)
+		s, err := f.settings.withPorts("haproxyHit", "haproxyMiss")
+		if err != nil {
+			return nil, nil, err
+		}
+		file, err := f.fill("haproxy.cfg", haproxyTemplate, s)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -209,20 +233,24 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 			return nil, nil, err
 		}
 		return &contender{name: name, pid: p.Pid(), base: map[string]string{
-			"hit": "http://" + loopback(port["haproxyHit"]) + "/hit", "miss": "http://" + loopback(port["haproxyMiss"]) + "/miss",
+			"hit": s.url("http", "haproxyHit", "/hit"), "miss": s.url("http", "haproxyMiss", "/miss"),
 		}}, p, nil
 	case varnish:
-		file, err := f.fill("varnish.vcl", varnishTemplate, f.settings)
+		s, err := f.settings.withPorts("varnish")
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := f.run("varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", loopback(port["varnish"]), "-f", file, "-s", "malloc,256m")
+		file, err := f.fill("varnish.vcl", varnishTemplate, s)
 		if err != nil {
 			return nil, nil, err
 		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port["varnish"]) + "/hit"}}, p, nil
+		p, err := f.run("varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", port.Address(s.Ports["varnish"]), "-f", file, "-s", "malloc,256m")
+		if err != nil {
+			return nil, nil, err
+		}
+		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": s.url("http", "varnish", "/hit")}}, p, nil
 	case direct:
-		return f.origin, f.processes[0], nil
+		return f.origin, f.originProcess, nil
 	}
 	panic("BUG: no contender " + name)
 }
@@ -246,16 +274,16 @@ func (f *field) launchFloor(of *contender, cpus string) (*contender, *process.Pr
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		return nil, nil, err
 	}
-	port, err := process.FreePort(0)
+	at, err := port.Reserve()
 	if err != nil {
 		return nil, nil, err
 	}
-	args := pinned(cpus, f.self, "floor", loopback(port), file)
+	args := pinned(cpus, f.self, "floor", port.Address(at), file)
 	p, err := f.run(args[0], args[1:]...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &contender{name: floor, pid: p.Pid(), base: map[string]string{"hit": "http://" + loopback(port)}}, p, nil
+	return &contender{name: floor, pid: p.Pid(), base: map[string]string{"hit": "http://" + port.Address(at)}}, p, nil
 }
 
 // pinned returns a command that runs on some of the processors or, if cpus is empty, all.
@@ -272,26 +300,23 @@ func (f *field) launchGateway(name string, s settings) (*contender, *process.Pro
 	if err != nil {
 		return nil, nil, err
 	}
-	port, err := process.FreePort(0)
+	s, err = s.withPorts("gateway", "metrics")
 	if err != nil {
-		return nil, nil, err
-	}
-	if s.MetricsPort, err = process.FreePort(0); err != nil {
 		return nil, nil, err
 	}
 	file, err := f.fill(strings.ReplaceAll(name, " ", "-")+".yaml", gatewayTemplate, s)
 	if err != nil {
 		return nil, nil, err
 	}
-	args := pinned(s.CPUs, binary, "-config", file, "-listen.address", loopback(port))
+	args := pinned(s.CPUs, binary, "-config", file, "-listen.address", port.Address(s.Ports["gateway"]))
 	p, err := f.run(args[0], args[1:]...)
 	if err != nil {
 		return nil, nil, err
 	}
-	base := "http://" + loopback(port)
+	base := s.url("http", "gateway", "")
 	c := &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": base + "/hit", "miss": base + "/miss", "missTLS": base + "/secure"}}
 	if s.HTTPS {
-		c.base = map[string]string{"tls": "https://" + loopback(port) + "/hit"}
+		c.base = map[string]string{"tls": s.url("https", "gateway", "/hit")}
 	}
 	return c, p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
 
@@ -144,16 +145,16 @@ func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 	}
 	var took []float64
 	for range coldStarts {
-		port, err := process.FreePort(0)
+		at, err := port.Reserve()
 		if err != nil {
 			return nil, err
 		}
 		began := time.Now()
-		p, err := process.Start(binary, []string{"-config", file, "-listen.address", loopback(port)}, nil, io.Discard)
+		p, err := process.Start(binary, []string{"-config", file, "-listen.address", port.Address(at)}, nil, io.Discard)
 		if err != nil {
 			return nil, err
 		}
-		err = firstAnswer(ctx, p, fmt.Sprintf("http://%s/tenant-%d/files/1k", loopback(port), manyBuckets/2))
+		err = firstAnswer(ctx, p, fmt.Sprintf("http://%s/tenant-%d/files/1k", port.Address(at), manyBuckets/2))
 		took = append(took, float64(time.Since(began).Microseconds())/1e3)
 		if stopped := p.Stop(5 * time.Second); err == nil {
 			err = stopped

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"yatagarasu/loadtest/gateway"
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
@@ -90,7 +91,7 @@ func run(dir string, once bool) error {
 		level = "error"
 	}
 	config := filepath.Join(filepath.Dir(data), "demo.yaml")
-	metricsPort, err := process.FreePort(9090)
+	metricsPort, err := port.Prefer(9090)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
 
@@ -30,9 +31,9 @@ type Gateway struct {
 }
 
 // Start starts the gateway with a configuration file, config.example.yaml if that
-// is empty, before the S3 server at endpoint, and waits until it is ready. port is
-// on 127.0.0.1, another one if it is taken; 0: a free one.
-func Start(ctx context.Context, config, endpoint string, port int, out io.Writer, flags ...string) (*Gateway, error) {
+// is empty, before the S3 server at endpoint, and waits until it is ready. at is a port
+// on 127.0.0.1, another one if it is taken; 0: any.
+func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, flags ...string) (*Gateway, error) {
 	binary, err := process.Find("yatagarasu")
 	if err != nil {
 		return nil, err
@@ -41,25 +42,28 @@ func Start(ctx context.Context, config, endpoint string, port int, out io.Writer
 	if err != nil {
 		return nil, err
 	}
-	if port, err = process.FreePort(port); err != nil {
-		return nil, err
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
 	if config == "" {
 		config = filepath.Join(root, "config.example.yaml")
 	}
-	args := append([]string{"-config", config, "-listen.address", address}, flags...)
-	p, err := process.Start(binary, args, []string{
-		"YATAGARASU_ENDPOINT=" + endpoint,
-		"YATAGARASU_ACCESS_KEY=" + AccessKey, "YATAGARASU_SECRET_KEY=" + SecretKey,
-	}, out)
+	var g *Gateway
+	err = port.Try(at, func(at int) error {
+		args := append([]string{"-config", config, "-listen.address", port.Address(at)}, flags...)
+		p, err := process.Start(binary, args, []string{
+			"YATAGARASU_ENDPOINT=" + endpoint,
+			"YATAGARASU_ACCESS_KEY=" + AccessKey, "YATAGARASU_SECRET_KEY=" + SecretKey,
+		}, out)
+		if err != nil {
+			return err
+		}
+		g = &Gateway{Process: p, URL: "http://" + port.Address(at)}
+		if err := g.awaitReady(ctx); err != nil {
+			g.Kill()
+			return fmt.Errorf("%w; it said: %s", err, g.Output())
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	g := &Gateway{Process: p, URL: "http://" + address}
-	if err := g.awaitReady(ctx); err != nil {
-		g.Kill()
-		return nil, fmt.Errorf("%w; it said: %s", err, g.Output())
 	}
 	return g, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,20 +136,6 @@ func ModuleRoot() (string, error) {
 		}
 		dir = parent
 	}
-}
-
-// FreePort returns preferred if nothing listens on it on 127.0.0.1, else a free
-// port; 0 prefers none.
-func FreePort(preferred int) (int, error) {
-	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", preferred))
-	if err != nil {
-		if preferred == 0 {
-			return 0, fmt.Errorf("cannot find a free port: %w", err)
-		}
-		return FreePort(0)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // tail keeps the end of what is written to it.

@@ -2,7 +2,6 @@ package process
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -80,18 +79,6 @@ func TestExitCode(t *testing.T) {
 		if got := p.ExitCode(); got != want {
 			t.Errorf("%s: %d, want %d", script, got, want)
 		}
-	}
-}
-
-func TestFreePortAvoidsATakenOne(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	taken := ln.Addr().(*net.TCPAddr).Port
-	if port, err := FreePort(taken); err != nil || port == taken {
-		t.Errorf("port %d, %v", port, err)
 	}
 }
 

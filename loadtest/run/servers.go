@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"yatagarasu/loadtest/gateway"
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
@@ -76,11 +77,11 @@ var configText string
 
 // startGateway starts a gateway before the origin.
 func (o *origin) startGateway(ctx context.Context) (*front, error) {
-	port, err := process.FreePort(0)
+	at, err := port.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	f := &front{config: filepath.Join(o.dir, "run.yaml"), metricsPort: port, endpoint: o.Endpoint(), secret: rand.Text() + rand.Text(), ttl: 3600}
+	f := &front{config: filepath.Join(o.dir, "run.yaml"), metricsPort: at, endpoint: o.Endpoint(), secret: rand.Text() + rand.Text(), ttl: 3600}
 	if err := f.configure(); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
 
@@ -35,7 +36,7 @@ type Options struct {
 	AccessKey string
 	SecretKey string // at least 8 bytes
 	Region    string
-	Port      int // on 127.0.0.1; 0: a free one
+	Port      int // on 127.0.0.1, another one if it is taken; 0: any
 	// Log receives the server's output; nil: kept for error messages only.
 	Log io.Writer
 }
@@ -49,16 +50,15 @@ type Server struct {
 // Start starts a server and waits until it answers, at most until ctx ends. The
 // process ends with Stop, or when the calling process dies.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	port, err := process.FreePort(o.Port)
-	if err != nil {
-		return nil, err
-	}
-	o.Port = port
 	if o.Meta == "" {
 		o.Meta = filepath.Join(filepath.Dir(o.Dir), "meta-"+filepath.Base(o.Dir))
 	}
 	s := &Server{opts: o}
-	if err := s.Restart(ctx); err != nil {
+	err := port.Try(o.Port, func(at int) error {
+		s.opts.Port = at
+		return s.Restart(ctx)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -67,15 +67,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 // Restart starts the server again on the same port, after Stop or Kill.
 func (s *Server) Restart(ctx context.Context) error {
 	o := &s.opts
-	address := fmt.Sprintf("127.0.0.1:%d", o.Port)
+	address := port.Address(o.Port)
 	var args, env []string
 	switch o.Kind {
 	case MinIO:
-		console, err := process.FreePort(0)
+		console, err := port.Reserve()
 		if err != nil {
 			return err
 		}
-		args = []string{"server", "--quiet", "--address", address, "--console-address", fmt.Sprintf("127.0.0.1:%d", console), o.Dir}
+		args = []string{"server", "--quiet", "--address", address, "--console-address", port.Address(console), o.Dir}
 		env = []string{"MINIO_ROOT_USER=" + o.AccessKey, "MINIO_ROOT_PASSWORD=" + o.SecretKey, "MINIO_UPDATE=off", "MINIO_BROWSER=off", "MINIO_CI_CD=1", "MINIO_SITE_REGION=" + o.Region}
 	case VersityGW:
 		if err := os.MkdirAll(o.Meta, 0o755); err != nil {
@@ -119,7 +119,7 @@ func (s *Server) await(ctx context.Context) error {
 }
 
 // Endpoint returns the server's base URL.
-func (s *Server) Endpoint() string { return fmt.Sprintf("http://127.0.0.1:%d", s.opts.Port) }
+func (s *Server) Endpoint() string { return "http://" + port.Address(s.opts.Port) }
 
 // Stop ends the server within 5 seconds.
 func (s *Server) Stop() error { return s.Process.Stop(5 * time.Second) }

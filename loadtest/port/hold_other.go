@@ -1,0 +1,15 @@
+//go:build unix && !linux
+
+package port
+
+import "net"
+
+// hold only finds out whether the port is free: here a socket that held it would keep
+// its server from it.
+func hold(port int, _ bool) error {
+	ln, err := net.Listen("tcp", Address(port))
+	if err != nil {
+		return err
+	}
+	return ln.Close()
+}
