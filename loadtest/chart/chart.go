@@ -1,116 +1,95 @@
-// Package chart draws the plots of the reports as SVG.
+// Package chart draws what the reports show, as HTML that needs no script and nothing
+// from elsewhere. It measures no text: labels are HTML, which makes room for them in
+// whatever font the reader has, and SVG has lines alone.
 package chart
 
 import (
-	"bytes"
-	"fmt"
-	"image/color"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	_ "embed"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
 )
 
-// Series is a line of a plot.
-type Series struct {
-	Name string
-	X, Y []float64 // of equal length
+//go:embed style.css
+var style string
+
+// Style is for a page's <style>: the colours and forms of gateway/status.html.
+func Style() template.CSS { return template.CSS(style) }
+
+// Logo is the project's sign.
+const Logo template.HTML = `<svg viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="16" r="15.2" fill="var(--sun)"/><circle cx="16" cy="9.2" r="3.1" fill="var(--ink)"/><path style="fill:var(--ink)" d="M4 12.6L16 9l12 3.6Q22 19 16 19T4 12.6z"/><path d="M16 16v11M16 17l-5.5 9M16 17l5.5 9" stroke="var(--ink)" stroke-width="2.4" style="vector-effect:none"/></svg>`
+
+// Figure returns a number with three or more digits that count, and commas.
+func Figure(v float64) string {
+	switch a := math.Abs(v); {
+	case v == math.Trunc(v), a >= 99.95:
+		return decimal(v, 0)
+	case a >= 9.995:
+		return decimal(v, 1)
+	default:
+		return decimal(v, 2)
+	}
 }
 
-// Bar is a horizontal bar with marks across it.
-type Bar struct {
-	Name       string
-	Value      float64
-	Gate, Goal float64 // 0: no mark
+// decimal returns v with so many digits after the point, and commas before it.
+func decimal(v float64, digits int) string {
+	s := strconv.FormatFloat(v, 'f', digits, 64)
+	sign := ""
+	if rest, negative := strings.CutPrefix(s, "-"); negative {
+		if strings.Trim(rest, "0.") == "" {
+			return rest
+		}
+		sign, s = "−", rest
+	}
+	whole, fraction, found := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if found {
+		whole += "." + fraction
+	}
+	return sign + whole
 }
 
-var colors = []color.Color{
-	color.RGBA{R: 0x1f, G: 0x77, B: 0xb4, A: 0xff}, color.RGBA{R: 0xd6, G: 0x27, B: 0x28, A: 0xff},
-	color.RGBA{R: 0x2c, G: 0xa0, B: 0x2c, A: 0xff}, color.RGBA{R: 0x94, G: 0x67, B: 0xbd, A: 0xff},
+// axis is a scale with a tick at each multiple of step.
+type axis struct {
+	from, to, step float64
 }
 
-// Lines draws series over seconds. The y axis starts at 0.
-func Lines(title, unit string, series ...Series) ([]byte, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "seconds", unit
-	p.Y.Min = 0
-	p.Add(plotter.NewGrid())
-	for i, s := range series {
-		points := make(plotter.XYs, len(s.X))
-		for j := range s.X {
-			points[j] = plotter.XY{X: s.X[j], Y: s.Y[j]}
-		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", title, s.Name, err)
-		}
-		line.Color, line.Width = colors[i%len(colors)], vg.Points(1.5)
-		p.Add(line)
-		p.Legend.Add(s.Name, line)
-	}
-	p.Legend.Top = true
-	p.Y.Max *= 1.2 // room for the legend
-	return render(p, 16*vg.Centimeter, 7*vg.Centimeter)
+// tick is a label at a place.
+type tick struct {
+	Label   string
+	Percent float64 // of the axis, from its beginning
 }
 
-// Bars draws bars from the top down, a red mark at each gate, a green one at each
-// goal.
-func Bars(title, unit string, bars []Bar) ([]byte, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text = title, unit
-	p.X.Min = 0
-	values := make(plotter.Values, len(bars))
-	names := make([]string, len(bars))
-	var gates, goals plotter.XYs
-	for i, b := range bars {
-		y := len(bars) - 1 - i
-		values[y], names[y] = b.Value, b.Name
-		if b.Gate > 0 {
-			gates = append(gates, plotter.XY{X: b.Gate, Y: float64(y)})
-		}
-		if b.Goal > 0 {
-			goals = append(goals, plotter.XY{X: b.Goal, Y: float64(y)})
+// upTo returns an axis from 0 to the first tick that is not below most, in at most n
+// steps of 1, 2 or 5 times a power of ten.
+func upTo(most float64, n int) axis {
+	if most <= 0 {
+		return axis{0, 1, 1}
+	}
+	step := math.Pow(10, math.Floor(math.Log10(most/float64(n))))
+	for _, times := range []float64{1, 2, 5, 10} {
+		if count := math.Ceil(most/(times*step) - 1e-9); count <= float64(n) {
+			return axis{0, count * times * step, times * step}
 		}
 	}
-	drawn, err := plotter.NewBarChart(values, vg.Points(10))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", title, err)
-	}
-	drawn.Horizontal, drawn.Color, drawn.LineStyle.Width = true, colors[0], 0
-	p.Add(drawn)
-	for _, mark := range []struct {
-		name  string
-		at    plotter.XYs
-		color color.Color
-	}{{"gate", gates, colors[1]}, {"goal", goals, colors[2]}} {
-		if len(mark.at) == 0 {
-			continue
-		}
-		points, err := plotter.NewScatter(mark.at)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", title, err)
-		}
-		points.GlyphStyle = draw.GlyphStyle{Color: mark.color, Radius: vg.Points(5), Shape: draw.PlusGlyph{}}
-		p.Add(points)
-		p.Legend.Add(mark.name, points)
-	}
-	p.NominalY(names...)
-	p.Legend.Top = true
-	return render(p, 20*vg.Centimeter, vg.Length(len(bars)+4)*0.8*vg.Centimeter)
+	panic("BUG: ten times the step is too short")
 }
 
-func render(p *plot.Plot, width, height vg.Length) ([]byte, error) {
-	canvas := vgsvg.New(width, height)
-	p.Draw(draw.New(canvas))
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return nil, err
+// at returns where v is, in percent of the axis, to a hundredth; never -0.
+func (a axis) at(v float64) float64 { return math.Round(1e4*(v-a.from)/(a.to-a.from))/100 + 0 }
+
+// ticks returns all ticks, labelled in units of so much.
+func (a axis) ticks(unit float64) (list []tick) {
+	digits := int(max(0, -math.Floor(math.Log10(a.step/unit)+1e-9)))
+	for i := math.Ceil(a.from/a.step - 1e-9); i*a.step <= a.to+1e-9*a.step; i++ {
+		label := decimal(i*a.step/unit, digits)
+		if digits > 0 {
+			label = strings.TrimRight(strings.TrimRight(label, "0"), ".") // 1, not 1.0
+		}
+		list = append(list, tick{label, a.at(i * a.step)})
 	}
-	_, svg, found := bytes.Cut(b.Bytes(), []byte("<svg")) // without the XML head, to stand in HTML
-	if !found {
-		return nil, fmt.Errorf("%s: no SVG was drawn", p.Title.Text)
-	}
-	return append([]byte("<svg"), svg...), nil
+	return list
 }

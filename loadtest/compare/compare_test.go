@@ -2,10 +2,14 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/browser/pagetest"
 )
 
 func TestParseStat(t *testing.T) {
@@ -67,8 +71,10 @@ func TestRatios(t *testing.T) {
 		"b": {{Requests: 10, CPU: 10}, {Requests: 10, CPU: 20}, {Requests: 10, CPU: 10}},
 	}}
 	w.ratios(r)
-	if got := r.Ratios[0]; got.CPU != (spread{1, 1, 1}) || got.verdict() != "gate met" {
-		t.Errorf("got %+v, %s", got, got.verdict())
+	if got := r.Ratios[0]; got.CPU != (spread{1, 1, 1}) {
+		t.Errorf("got %+v", got)
+	} else if verdict, tone := got.verdict(); verdict != "gate met" || tone != "warn" {
+		t.Errorf("got %s, %s", verdict, tone)
 	}
 }
 
@@ -84,6 +90,44 @@ func TestReplaceTables(t *testing.T) {
 	if _, err := replaceTables("nothing", "new"); err == nil {
 		t.Error("a document without a place for the tables was accepted")
 	}
+}
+
+// fullReport is of all rows, with scattered figures: gates that are missed, ratios far
+// from 1, and everything as long as it gets.
+func fullReport() *report {
+	rep := &report{Rounds: 11, Seconds: 1, Machine: machine{
+		Date: "2026-11-27", CPU: "AMD EPYC 9R14 96-Core Processor", Kernel: "Linux 6.18.44-fc-v669", Commit: "v1.2.3-45-gb3b2f1b-dirty", Cores: 2,
+		Versions: []string{"go1.26.8", "fasthttp v1.77.0", "nginx version: nginx/1.22.1", "HAProxy version 2.6.12-1+deb12u4 2026/10/17", "varnishd (varnish-7.1.1 revision 7cee1c581bead20e88d101ab3d72afb29f14d87a)", "wrk debian/4.1.0-3+b2 [epoll]"},
+	}}
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, w := range works(true) {
+		r := &result{Work: w.name, Samples: map[string][]sample{}}
+		for _, name := range w.contenders() {
+			factor := 0.5 + random.Float64()
+			for range rep.Rounds {
+				s := sample{Requests: 80_000, Bytes: 2e9, Wall: time.Second, P50: 216_740 * time.Microsecond, P99: 1_416_940 * time.Microsecond}
+				s.CPU = time.Duration(factor * (0.8 + 0.4*random.Float64()) * float64(time.Second))
+				r.Samples[name] = append(r.Samples[name], s)
+			}
+		}
+		w.ratios(r)
+		rep.add(w, r)
+	}
+	rep.Scale = []scaleFigure{
+		{What: "memory of an active 100 MB stream, 500 of them, plain HTTP origin", Figure: 180.4, Unit: "KiB", Bound: 160},
+		{What: "throughput of hits from 1 core to 2, 8 requests sent at once", Figure: 2.01, Unit: "times", Bound: 1.8, Least: true,
+			Note: "from CPU time per request, 5.5 µs on one core (100 % busy), 5.5 µs on two; a fasthttp handler 2.08 times. Sent one by one 1.75 times, and the handler 1.60"},
+	}
+	return rep
+}
+
+// A browser sees nothing wrong with the page.
+func TestPage(t *testing.T) {
+	dir := t.TempDir()
+	if err := fullReport().write(dir); err != nil {
+		t.Fatal(err)
+	}
+	pagetest.Check(t, filepath.Join(dir, "compare.html"))
 }
 
 // The page and the document can be made of what a run gives.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"yatagarasu/loadtest/chart"
 )
@@ -33,29 +32,53 @@ func (rep *report) add(w *work, r *result) {
 	rep.Results = append(rep.Results, r)
 }
 
-// cells are the columns of a ratio.
-func (rep *report) cells(w *work, r *result, t ratio) []string {
-	target := "-"
+// figures are the medians of a contender's rounds.
+type figures struct{ CPU, Rate, P50, P99 string }
+
+func (w *work) figures(samples []sample) figures {
+	f := figures{
+		CPU:  w.show(median(samples, w.figure)),
+		Rate: fmt.Sprintf("%.0f/s", median(samples, sample.perSecond)),
+		P50:  fmt.Sprintf("%.2f", median(samples, func(s sample) float64 { return s.P50.Seconds() * 1e3 })),
+		P99:  fmt.Sprintf("%.2f", median(samples, func(s sample) float64 { return s.P99.Seconds() * 1e3 })),
+	}
+	if w.perByte {
+		f.Rate = fmt.Sprintf("%.2f GB/s", median(samples, func(s sample) float64 { return float64(s.Bytes) / s.Wall.Seconds() / 1e9 }))
+	}
+	return f
+}
+
+// line is a ratio as the tables show it.
+type line struct {
+	Work, Subject, Against string
+	Ratio, Range, Target   string
+	Verdict, Tone          string
+	Ours, Theirs           figures
+}
+
+func (rep *report) line(w *work, r *result, t ratio) line {
+	l := line{
+		Work: w.name, Subject: t.Subject, Against: t.Against,
+		Ratio: fmt.Sprintf("%.2f", t.CPU.Median), Range: fmt.Sprintf("%.2f-%.2f", t.CPU.Least, t.CPU.Most), Target: "-",
+		Ours: w.figures(r.Samples[t.Subject]), Theirs: w.figures(r.Samples[t.Against]),
+	}
+	l.Verdict, l.Tone = t.verdict()
 	if t.Gate > 0 {
-		target = fmt.Sprintf("%.2f / %.2f", t.Gate, t.Goal)
+		l.Target = fmt.Sprintf("%.2f / %.2f", t.Gate, t.Goal)
 	}
-	cpu := func(name string) string { return w.show(median(r.Samples[name], w.figure)) }
-	rate := func(name string) string {
-		if w.perByte {
-			return fmt.Sprintf("%.2f GB/s", median(r.Samples[name], func(s sample) float64 { return float64(s.Bytes) / s.Wall.Seconds() / 1e9 }))
-		}
-		return fmt.Sprintf("%.0f/s", median(r.Samples[name], sample.perSecond))
-	}
-	latency := func(name string) string {
-		at := func(f func(sample) time.Duration) string {
-			d := time.Duration(median(r.Samples[name], func(s sample) float64 { return float64(f(s)) }))
-			return fmt.Sprintf("%.2f", d.Seconds()*1e3)
-		}
-		return at(func(s sample) time.Duration { return s.P50 }) + " / " + at(func(s sample) time.Duration { return s.P99 }) + " ms"
+	return l
+}
+
+// cells are the columns of a ratio.
+func (l line) cells() []string {
+	verdict := l.Verdict
+	if l.Tone == "bad" {
+		verdict = "**" + verdict + "**"
 	}
 	return []string{
-		w.name, t.Subject, t.Against, fmt.Sprintf("%.2f", t.CPU.Median), fmt.Sprintf("%.2f-%.2f", t.CPU.Least, t.CPU.Most), target, t.verdict(),
-		cpu(t.Subject) + ", " + cpu(t.Against), rate(t.Subject) + ", " + rate(t.Against), latency(t.Subject) + ", " + latency(t.Against),
+		l.Work, l.Subject, l.Against, l.Ratio, l.Range, l.Target, verdict,
+		l.Ours.CPU + ", " + l.Theirs.CPU, l.Ours.Rate + ", " + l.Theirs.Rate,
+		l.Ours.P50 + " / " + l.Ours.P99 + " ms, " + l.Theirs.P50 + " / " + l.Theirs.P99 + " ms",
 	}
 }
 
@@ -65,7 +88,7 @@ var columns = []string{"work", "contender", "against", "ratio", "range", "gate /
 func (rep *report) lines(w *work, r *result) []string {
 	var lines []string
 	for _, t := range r.Ratios {
-		c := rep.cells(w, r, t)
+		c := rep.line(w, r, t).cells()
 		lines = append(lines, fmt.Sprintf("%s / %s: %s (%s), gate and goal %s %s; CPU %s; %s; %s", c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9]))
 	}
 	return lines
@@ -81,7 +104,7 @@ func (rep *report) markdown() string {
 	rule(len(columns))
 	for _, r := range rep.Results {
 		for _, t := range r.Ratios {
-			row(rep.cells(rep.works[r.Work], r, t))
+			row(rep.line(rep.works[r.Work], r, t).cells())
 		}
 	}
 	if len(rep.Scale) == 0 {
@@ -91,14 +114,11 @@ func (rep *report) markdown() string {
 	row([]string{"scale", "figure", "bound", "", ""})
 	rule(5)
 	for _, s := range rep.Scale {
-		sign, verdict := "<= ", "met"
-		if s.Least {
-			sign = ">= "
+		verdict := s.Verdict()
+		if !s.Met() {
+			verdict = "**" + verdict + "**"
 		}
-		if !s.met() {
-			verdict = "**missed**"
-		}
-		row([]string{s.What, s.show(s.Figure), sign + s.show(s.Bound), verdict, s.Note})
+		row([]string{s.What, s.Shown(), s.Limit(), verdict, s.Note})
 	}
 	return b.String()
 }
@@ -115,38 +135,41 @@ func (rep *report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	var bars []chart.Bar
-	var rows [][]string
-	for _, r := range rep.Results {
-		for _, t := range r.Ratios {
-			bars = append(bars, chart.Bar{Name: r.Work + ": " + t.Subject + " / " + t.Against, Value: t.CPU.Median, Gate: t.Gate, Goal: t.Goal})
-			cells := rep.cells(rep.works[r.Work], r, t)
-			cells[6] = strings.Trim(cells[6], "*")
-			rows = append(rows, cells)
-		}
-	}
-	var plots []template.HTML
-	if len(bars) > 0 {
-		svg, err := chart.Bars("CPU time over the other's; shorter is better", "ratio", bars)
-		if err != nil {
-			return err
-		}
-		plots = append(plots, template.HTML(svg)) // drawn here, from figures and names of this program
-	}
-	t, err := template.New("report").Parse(page)
+	text, err := rep.html()
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, map[string]any{"Report": rep, "Columns": columns, "Rows": rows, "Plots": plots}); err != nil {
-		return err
-	}
 	html, data := filepath.Join(dir, "compare.html"), filepath.Join(dir, "compare.json")
-	if err := errors.Join(os.WriteFile(html, b.Bytes(), 0o644), os.WriteFile(data, raw, 0o644)); err != nil {
+	if err := errors.Join(os.WriteFile(html, text, 0o644), os.WriteFile(data, raw, 0o644)); err != nil {
 		return err
 	}
 	fmt.Printf("report: %s\nraw data: %s\n", html, data)
 	return nil
+}
+
+// html returns the page.
+func (rep *report) html() ([]byte, error) {
+	var ratios []chart.Ratio
+	var lines []line
+	for _, r := range rep.Results {
+		for _, t := range r.Ratios {
+			l := rep.line(rep.works[r.Work], r, t)
+			lines = append(lines, l)
+			ratios = append(ratios, chart.Ratio{Group: r.Work, Name: t.Subject, Against: t.Against, Value: t.CPU.Median, Least: t.CPU.Least, Most: t.CPU.Most,
+				Gate: t.Gate, Goal: t.Goal, Verdict: l.Verdict, Tone: l.Tone})
+		}
+	}
+	bars, err := chart.Ratios("ratio of CPU times", ratios)
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.New("report").Parse(page)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]any{"Style": chart.Style(), "Logo": chart.Logo, "Report": rep, "Lines": lines, "Bars": bars})
+	return b.Bytes(), err
 }
 
 // The lines between which the tables stand.

@@ -28,22 +28,35 @@ type scaleFigure struct {
 	Note   string `json:",omitempty"`
 }
 
-func (s scaleFigure) met() bool {
+// Met tells whether the figure is within its bound.
+func (s scaleFigure) Met() bool {
 	if s.Least {
 		return s.Figure >= s.Bound
 	}
 	return s.Figure <= s.Bound
 }
 
-func (s scaleFigure) String() string {
-	sign, verdict := "<=", "met"
+// Verdict says the same in a word.
+func (s scaleFigure) Verdict() string {
+	if s.Met() {
+		return "met"
+	}
+	return "missed"
+}
+
+// Limit returns the bound as the tables show it.
+func (s scaleFigure) Limit() string {
 	if s.Least {
-		sign = ">="
+		return ">= " + s.show(s.Bound)
 	}
-	if !s.met() {
-		verdict = "missed"
-	}
-	line := fmt.Sprintf("%s: %s (%s %s): %s", s.What, s.show(s.Figure), sign, s.show(s.Bound), verdict)
+	return "<= " + s.show(s.Bound)
+}
+
+// Shown returns the figure as the tables show it.
+func (s scaleFigure) Shown() string { return s.show(s.Figure) }
+
+func (s scaleFigure) String() string {
+	line := fmt.Sprintf("%s: %s (%s): %s", s.What, s.Shown(), s.Limit(), s.Verdict())
 	if s.Note != "" {
 		line += "; " + s.Note
 	}

@@ -139,16 +139,17 @@ type ratio struct {
 	CPU              spread  // of the subject's figure over the other's
 }
 
-func (r ratio) verdict() string {
+// verdict also returns its tone: good, warn or bad; both are empty without a gate.
+func (r ratio) verdict() (text, tone string) {
 	switch {
 	case r.Gate == 0:
-		return ""
+		return "", ""
 	case r.CPU.Median <= r.Goal:
-		return "goal met"
+		return "goal met", "good"
 	case r.CPU.Median <= r.Gate:
-		return "gate met"
+		return "gate met", "warn"
 	}
-	return "**missed**"
+	return "missed", "bad"
 }
 
 // ratios fills in r.Ratios.

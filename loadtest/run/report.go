@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -29,11 +30,14 @@ func (r *result) cells() []string {
 		}
 	}
 	return []string{
-		r.Script, fmt.Sprint(r.Requests), fmt.Sprintf("%.0f", r.Rate), fmt.Sprint(r.Failed), fmt.Sprint(r.Dropped),
+		r.Script, count(r.Requests), count(int(math.Round(r.Rate))), count(r.Failed), count(r.Dropped),
 		ms(r.P50), ms(r.P95), ms(r.P99), ms(r.Max), fmt.Sprintf("%.0f %%", 100*r.CPU), fmt.Sprintf("%.0f µs", r.CPUPerRequest),
 		fmt.Sprintf("%.0f MB", float64(r.PeakRSS)/mb), hits, fmt.Sprintf("%d of %d held", held, len(r.Thresholds)),
 	}
 }
+
+// count is a number of things with commas.
+func count(n int) string { return chart.Figure(float64(n)) }
 
 // printTable prints the results, and notes below.
 func printTable(w io.Writer, results []*result) {
@@ -62,9 +66,12 @@ var page string
 // shown is a result as the page shows it.
 type shown struct {
 	*result
-	Cells []string
-	Plots []template.HTML
+	Cells []cell
+	Plots template.HTML
 }
+
+// cell is a field of the page's first table.
+type cell struct{ Column, Text string }
 
 // writePage writes the page of all raw data in folder.
 func writePage(folder string) error {
@@ -77,25 +84,28 @@ func writePage(folder string) error {
 		if r == nil {
 			continue
 		}
-		s := shown{result: r, Cells: r.cells()}
-		if s.Plots, err = r.plots(); err != nil {
+		s := shown{result: r}
+		for i, text := range r.cells() {
+			s.Cells = append(s.Cells, cell{columns[i], text})
+		}
+		if s.Plots, err = chart.Lines("since the first request", r.plots()...); err != nil {
 			return err
 		}
 		all = append(all, s)
 	}
-	t, err := template.New("report").Parse(page)
+	t, err := template.New("report").Funcs(template.FuncMap{"count": count}).Parse(page)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, map[string]any{"Columns": columns, "Results": all}); err != nil {
+	if err := t.Execute(&b, map[string]any{"Style": chart.Style(), "Logo": chart.Logo, "Columns": columns, "Results": all}); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(folder, "index.html"), b.Bytes(), 0o644)
 }
 
-// plots draws a result over time.
-func (r *result) plots() ([]template.HTML, error) {
+// plots are what is drawn of a result over time.
+func (r *result) plots() (seen []chart.Plot) {
 	of := func(name string, f func(second) float64) chart.Series {
 		s := chart.Series{Name: name}
 		for _, v := range r.Series {
@@ -116,49 +126,40 @@ func (r *result) plots() ([]template.HTML, error) {
 		}
 		return s
 	}
-	var all []template.HTML
-	for _, p := range []struct {
-		title, unit string
-		series      []chart.Series
-	}{
-		{"latency", "ms", []chart.Series{
+	for _, p := range []chart.Plot{
+		{Title: "Latency", Unit: "ms", Series: []chart.Series{
 			of("p50", func(v second) float64 { return v.P50 }),
 			of("p95", func(v second) float64 { return v.P95 }),
 			of("p99", func(v second) float64 { return v.P99 }),
 		}},
-		{"throughput", "a second", []chart.Series{
+		{Title: "Throughput", Unit: "a second", Series: []chart.Series{
 			of("requests", func(v second) float64 { return float64(v.Requests) }),
 			of("failed", func(v second) float64 { return float64(v.Failed) }),
 			of("dropped iterations", func(v second) float64 { return float64(v.Dropped) }),
 		}},
-		{"CPU time of the gateway", "% of a core", []chart.Series{
+		{Title: "CPU time of the gateway", Unit: "% of a core", Series: []chart.Series{
 			process("user and system", func(now, before sample) (float64, bool) {
 				return 100 * (now.CPU - before.CPU) / (now.At - before.At), true
 			}),
 		}},
-		{"resident memory of the gateway", "MB", []chart.Series{
+		{Title: "Resident memory of the gateway", Unit: "MB", Series: []chart.Series{
 			process("RSS", func(now, _ sample) (float64, bool) { return float64(now.RSS) / mb, true }),
 		}},
-		{"hits", "% of answers through the cache", []chart.Series{
+		{Title: "Hits", Unit: "% of answers through the cache", Series: []chart.Series{
 			process("hit ratio", func(now, before sample) (float64, bool) {
 				n := now.Answers - before.Answers
 				return 100 * (now.Hits - before.Hits) / max(n, 1), n > 0
 			}),
 		}},
-		{"descriptors, connections and goroutines of the gateway", "number", []chart.Series{
+		{Title: "Held by the gateway", Unit: "number", Series: []chart.Series{
 			process("descriptors", func(now, _ sample) (float64, bool) { return float64(now.Descriptors), true }),
 			process("connections of clients", func(now, _ sample) (float64, bool) { return float64(now.Connections), true }),
 			process("goroutines", func(now, _ sample) (float64, bool) { return float64(now.Goroutines), true }),
 		}},
 	} {
-		if len(p.series[0].X) == 0 {
-			continue // nothing of the kind was seen
+		if len(p.Series[0].X) > 0 { // else nothing of the kind was seen
+			seen = append(seen, p)
 		}
-		svg, err := chart.Lines(p.title, p.unit, p.series...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, template.HTML(svg)) // drawn here, from figures and names of this program
 	}
-	return all, nil
+	return seen
 }

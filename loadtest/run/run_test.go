@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"yatagarasu/loadtest/browser/pagetest"
 	"yatagarasu/loadtest/process"
 )
 
@@ -285,6 +287,37 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A browser sees nothing wrong with a page of a short run and a long one.
+func TestPage(t *testing.T) {
+	dir := t.TempDir()
+	random := rand.New(rand.NewPCG(1, 2))
+	for script, seconds := range map[string]int{"connections": 30, "faults": 20, soak: 1800} {
+		r := &result{
+			Script: script, Date: "2026-11-27 10:11:12", Commit: "v1.2.3-45-gb3b2f1b-dirty", Cores: 2, Duration: "30m0s", Seconds: float64(seconds),
+			Rate: 9741, Dropped: 12345, P50: 1048.5, P95: 2001.2, P99: 4001.9, Max: 10123.4, HitRatio: 99.9, Statuses: map[string]int{"200": 4499460, "206": 1200, "304": 5, "502": 3120},
+			Thresholds: []threshold{{"http_req_duration{scenario:main,kind:cached,expected_response:true}", "p(95)<100", true}, {"checks{scenario:main}", "rate==1", false}},
+			Notes:      []string{"S3 server killed 2 times, halted 2 times; served again 0.1 s after the end"},
+		}
+		for i := range seconds + 4 {
+			at := i - 4 // k6 starts before its first request
+			if at >= 0 {
+				r.Requests += 9000
+				r.Series = append(r.Series, second{At: at, Requests: 9000 + random.IntN(900), Dropped: random.IntN(300), P50: 1 + random.Float64(), P95: 5 + 9*random.Float64(), P99: 20 + 30*random.Float64()})
+			}
+			r.Samples = append(r.Samples, sample{At: float64(at) + .37, CPU: float64(i)/2 + random.Float64()/9, RSS: 50*mb + int64(random.IntN(9*mb)), Descriptors: 5015, Connections: 5000, Goroutines: 90 + random.IntN(9), Answers: float64(10 * i), Hits: float64(8*i) + random.Float64()})
+		}
+		r.sumSamples()
+		r.judge(false)
+		if err := r.save(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := writePage(dir); err != nil {
+		t.Fatal(err)
+	}
+	pagetest.Check(t, filepath.Join(dir, "index.html"))
+}
+
 // A minute in which two of the requests each second come from S3.
 func TestReport(t *testing.T) {
 	r := &result{Script: soak, Seconds: 60, Requests: 600, Rate: 10, HitRatio: -1, Statuses: map[string]int{"200": 600}, Thresholds: []threshold{{"checks", "rate==1", true}}, Problems: []string{"a <problem>"}}
@@ -311,7 +344,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(page), "<svg"); n != 6 {
+	if n := strings.Count(string(page), "<figure"); n != 6 {
 		t.Errorf("%d plots", n)
 	}
 	for _, want := range []string{"a &lt;problem&gt;", "80.0 %", "memory changes by &#43;0.0 % an hour", "1 of 1 held", "soak.json", "hits.json"} {

@@ -1,0 +1,43 @@
+package pagetest
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"yatagarasu/loadtest/browser"
+	"yatagarasu/loadtest/needs"
+)
+
+// Each fault is seen, and nothing where there is none.
+func TestFaults(t *testing.T) {
+	b, err := browser.Start(time.Now().Add(time.Minute))
+	if errors.Is(err, browser.ErrMissing) {
+		needs.Skip(t, err.Error())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	for name, c := range map[string]struct{ body, want string }{
+		"nothing wrong":         {`<p>one</p><p>two</p>`, ""},
+		"text over text":        {`<p>one</p><p style="margin-top:-2.2em">two</p>`, `"one" and "two" overlap`},
+		"text over a drawing":   {`<div style="position:relative"><svg width=90 height=40></svg><span style="position:absolute;left:9px">one</span></div>`, `lies over a drawing`},
+		"text out of sight":     {`<p style="position:fixed;left:1270px">one one</p>`, `outside of the window`},
+		"text cut off":          {`<p style="width:2em;overflow:hidden;white-space:nowrap">one and one</p>`, `is cut off`},
+		"a page that is wide":   {`<p style="width:1500px">one</p>`, `the page is`},
+		"a part to be scrolled": {`<div style="width:90px;overflow-x:auto"><p style="width:99px">one</p></div>`, `has to be scrolled`},
+		"unseen text":           {`<p style="position:absolute;clip-path:inset(50%)">one</p><p style="position:absolute">two</p>`, ""},
+	} {
+		page := "data:text/html," + url.PathEscape("<!doctype html><link rel=icon href='data:,'>"+c.body)
+		if err := b.Open(page, browser.Window{Width: 1280, Scale: 1, Scheme: "light"}); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(list(t, b), "; ")
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
