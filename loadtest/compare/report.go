@@ -39,13 +39,21 @@ func (w *work) figures(samples []sample) figures {
 	f := figures{
 		CPU:  w.show(median(samples, w.figure)),
 		Rate: fmt.Sprintf("%.0f/s", median(samples, sample.perSecond)),
-		P50:  fmt.Sprintf("%.2f", median(samples, func(s sample) float64 { return s.P50.Seconds() * 1e3 })),
-		P99:  fmt.Sprintf("%.2f", median(samples, func(s sample) float64 { return s.P99.Seconds() * 1e3 })),
+		P50:  milliseconds(median(samples, func(s sample) float64 { return s.P50.Seconds() })),
+		P99:  milliseconds(median(samples, func(s sample) float64 { return s.P99.Seconds() })),
 	}
 	if w.perByte {
 		f.Rate = fmt.Sprintf("%.2f GB/s", median(samples, func(s sample) float64 { return float64(s.Bytes) / s.Wall.Seconds() / 1e9 }))
 	}
 	return f
+}
+
+// milliseconds is "-" for 0, which wrk says when no answer was complete within a round.
+func milliseconds(seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", seconds*1e3)
 }
 
 // line is a ratio as the tables show it.

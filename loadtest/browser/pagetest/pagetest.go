@@ -29,7 +29,7 @@ var faults string
 // fetches or complains of anything.
 func Check(t *testing.T, path string) {
 	t.Helper()
-	b, err := browser.Start(time.Now().Add(time.Minute))
+	b, err := browser.Start(time.Now().Add(3 * time.Minute))
 	if errors.Is(err, browser.ErrMissing) {
 		needs.Skip(t, err.Error())
 	}

@@ -13,7 +13,7 @@ import (
 
 // Each fault is seen, and nothing where there is none.
 func TestFaults(t *testing.T) {
-	b, err := browser.Start(time.Now().Add(time.Minute))
+	b, err := browser.Start(time.Now().Add(3 * time.Minute))
 	if errors.Is(err, browser.ErrMissing) {
 		needs.Skip(t, err.Error())
 	}
