@@ -58,7 +58,7 @@ type adminRequest struct {
 func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool) {
 	h := &ctx.Request.Header
 	method := string(h.Method())
-	if p := g.mayAdminister(h, metrics); p != nil {
+	if p := g.mayAdminister(h, &x.target, metrics); p != nil {
 		if p.status != fasthttp.StatusNotFound {
 			g.log.Warn().Bytes("request_id", x.id).Stringer("client", x.client).Str("method", method).Bytes("path", x.path).Str("reason", p.code).Msg("an administrative call is refused")
 		}
@@ -99,11 +99,11 @@ func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool
 	x.replyJSON(ctx, fasthttp.StatusOK, reply)
 }
 
-// mayAdminister returns nil if the request may make administrative calls, else the
-// answer to it. With a token in the configuration, whoever presents it may. Without
-// one, who reaches a metrics listener that is bound to loopback may; not a web page
-// there, though, that somebody's browser has open.
-func (g *Gateway) mayAdminister(h *fasthttp.RequestHeader, metrics bool) *problem {
+// mayAdminister returns nil if the request with the head h and the target t may make
+// administrative calls, else the answer to it. With a token in the configuration,
+// whoever presents it may. Without one, who reaches a metrics listener that is bound to
+// loopback may; not a web page there, though, that somebody's browser has open.
+func (g *Gateway) mayAdminister(h *fasthttp.RequestHeader, t *target, metrics bool) *problem {
 	token := g.generation.Load().config.Admin.Token
 	if token.Empty() {
 		switch {
@@ -111,7 +111,7 @@ func (g *Gateway) mayAdminister(h *fasthttp.RequestHeader, metrics bool) *proble
 			return problemNoRoute
 		case !g.metricsLoopback.Load():
 			return problemAdminOff
-		case !fromHere(h):
+		case !fromHere(h, t):
 			return problemForeign
 		}
 		return nil
@@ -127,8 +127,8 @@ func (g *Gateway) mayAdminister(h *fasthttp.RequestHeader, metrics bool) *proble
 
 // fromHere tells whether a request to a loopback listener was meant for it: not for
 // a name that somebody else's DNS leads here, and not by another site's page.
-func fromHere(h *fasthttp.RequestHeader) bool {
-	host := string(h.Host())
+func fromHere(h *fasthttp.RequestHeader, t *target) bool {
+	host := string(t.host(h))
 	name := host
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
 		name = name[:i]

@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 
@@ -39,7 +38,7 @@ func ExplainCommand(o *Options, rawURL, token string, stdout, stderr io.Writer) 
 // token is what the client would present to a bucket that asks for one; empty: it
 // presents what the query has.
 func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
-	host, raw := splitURL(rawURL)
+	raw := []byte(rawURL)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
 	}
@@ -47,9 +46,9 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 		line("answer", "%d: %s", status, why)
 		return false
 	}
-	line("target", "%s", rawPath([]byte(raw)))
+	line("target", "%s", rawPath(raw))
 	var t target
-	if e := t.parse([]byte(raw)); e != targetOK {
+	if e := t.parse(raw); e != targetOK {
 		return refuse(e.status(), e.text())
 	}
 	if path := string(t.path); path == "/health" || path == "/ready" {
@@ -58,7 +57,7 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 	} else if path == "/metrics" || path == "/admin" || strings.HasPrefix(path, "/admin/") {
 		return refuse(problemNoRoute.status, "the path is reserved for the gateway")
 	}
-	b, prefixLen := g.generation.Load().table.Lookup([]byte(host), t.path)
+	b, prefixLen := g.generation.Load().table.Lookup(t.authority, t.path)
 	if b == nil {
 		return refuse(problemNoRoute.status, "no bucket's path_prefix matches, on segment boundaries and by case; mounted are "+g.mounted())
 	}
@@ -118,26 +117,4 @@ func (g *Gateway) mounted() string {
 		names = append(names, b.prefix)
 	}
 	return strings.Join(names, ", ")
-}
-
-// splitURL splits an absolute URL into host and target without touching the
-// bytes of the target.
-func splitURL(s string) (host, target string) {
-	for _, scheme := range []string{"http://", "https://"} {
-		if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
-			rest := s[len(scheme):]
-			i := strings.IndexAny(rest, "/?")
-			if i < 0 {
-				return rest, "/"
-			}
-			if rest[i] == '?' {
-				return rest[:i], "/" + rest[i:]
-			}
-			return rest[:i], rest[i:]
-		}
-	}
-	if u, err := url.Parse(s); err == nil && u.Scheme != "" && u.Host != "" {
-		return u.Host, s // another scheme: refused as a target
-	}
-	return "", s
 }

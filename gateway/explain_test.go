@@ -78,6 +78,12 @@ func TestExplain(t *testing.T) {
 		{"http://other.test", false, []string{"404"}},
 		{"http://other.test?x", false, []string{"404"}},
 		{"ftp://other.test/x", false, []string{"400"}},
+		{"http://other.test:8443/assets/inner/x", true, []string{"target:    /assets/inner/x\n", "bucket:    other"}},
+		{"http://secret@other.test/assets/inner/x", false, []string{"target:    /assets/inner/x\n", "400", "userinfo"}},
+		{"http://:80/assets/x", false, []string{"400"}},
+		{"http://other.test:65536/assets/x", false, []string{"400"}},
+		{"http://other.test//assets/x", false, []string{"400"}},
+		{"/assets/http://other.test/x", true, []string{"bucket:    assets", `"http://other.test/x"`}},
 		{"assets/x", false, []string{"400"}},
 	} {
 		var out strings.Builder

@@ -294,9 +294,10 @@ func (g *Gateway) since(x *exchange) time.Duration { return time.Since(x.start) 
 // an administrative call is read from those who may make it.
 func (g *Gateway) headReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.RequestConfig {
 	n := h.ContentLength()
+	var t target
 	switch {
 	case n <= 0 && n != -1:
-	case string(h.Method()) == fasthttp.MethodPost && isAdmin(rawPath(h.RequestURI())) && g.mayAdminister(h, metrics) == nil:
+	case string(h.Method()) == fasthttp.MethodPost && t.parse(h.RequestURI()) == targetOK && isAdmin(t.path) && g.mayAdminister(h, &t, metrics) == nil:
 		return fasthttp.RequestConfig{MaxRequestBodySize: maxAdminBody}
 	default:
 		h.SetContentLength(0)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"runtime/debug"
@@ -39,7 +40,7 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 	if !g.begin(ctx, x, gen) || g.serveReserved(ctx, x) {
 		return
 	}
-	b, prefixLen := gen.table.Lookup(h.Host(), x.target.path)
+	b, prefixLen := gen.table.Lookup(x.target.host(h), x.target.path)
 	if b == nil {
 		x.fail(ctx, problemNoRoute)
 		return
@@ -141,15 +142,30 @@ func methodOf(ctx *fasthttp.RequestCtx) method {
 	return methodOther
 }
 
-// rawPath returns the target up to its query, shortened for the log.
+// rawPath returns the path of a target, which may be a bad one, shortened for the log:
+// neither its query, which can hold a token, nor its userinfo.
 func rawPath(raw []byte) []byte {
 	const most = 2 << 10
-	for i, c := range raw {
-		if c == '?' || i == most {
-			return raw[:i]
-		}
+	if i := bytes.IndexByte(raw, '?'); i >= 0 {
+		raw = raw[:i]
 	}
-	return raw
+	if len(raw) > 0 && raw[0] != '/' {
+		raw = withoutAuthority(raw)
+	}
+	return raw[:min(len(raw), most)]
+}
+
+// withoutAuthority returns the path of an absolute form of any scheme, and what any
+// other form has behind userinfo.
+func withoutAuthority(raw []byte) []byte {
+	_, rest, absolute := bytes.Cut(raw, []byte("://"))
+	if !absolute {
+		return raw[bytes.LastIndexByte(raw, '@')+1:]
+	}
+	if i := bytes.IndexByte(rest, '/'); i >= 0 {
+		return rest[i:]
+	}
+	return []byte("/")
 }
 
 // fail answers with p. It may be called again: the last answer counts.

@@ -18,6 +18,7 @@ const (
 	headValue
 	headFraming
 	headHost
+	headHostForm
 	headAuthorization
 	headBody
 	headExpect
@@ -34,6 +35,7 @@ var headProblems = [numHeadFlaws]problem{
 	headValue:         {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_value", close: true, message: "a header has a control character"},
 	headFraming:       {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_framing", close: true, message: "Content-Length or Transfer-Encoding is not acceptable"},
 	headHost:          {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_host", close: true, message: "a request needs exactly one Host header"},
+	headHostForm:      {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_host_form", close: true, message: "the Host header is not a host with or without a port"},
 	headAuthorization: {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_authorization", close: true, message: "there is more than one Authorization header"},
 	headBody:          {status: fasthttp.StatusRequestEntityTooLarge, code: "body_not_allowed", close: true, message: "a request must not have a body"},
 	headExpect:        {status: fasthttp.StatusExpectationFailed, code: "expectation_failed", close: true, message: "only the expectation 100-continue can be met"},
@@ -50,6 +52,7 @@ type headSeen struct {
 
 	conditional bool // a precondition or a range
 
+	badHost   bool // a Host that is neither empty nor a host with or without a port
 	badLength bool // a Content-Length that is not 1*DIGIT
 	badCoding bool // a Transfer-Encoding other than chunked
 	body      bool // a Content-Length above 0, or chunked
@@ -66,8 +69,9 @@ type headSeen struct {
 // other than chunked and identity, and HTTP/1.1 without a Host. It lets through
 // what RFC 9112 section 2.2 and 5 tell a recipient to refuse, or to repair,
 // where two readers may do it differently: lines that end in a bare LF, an
-// empty line of a bare LF, obs-fold, spaces within a name; and
-// Transfer-Encoding with Content-Length, which section 6.1 calls an attack.
+// empty line of a bare LF, obs-fold, spaces within a name; a Host with userinfo, a
+// port above 65535 or bytes of no host; and Transfer-Encoding with Content-Length,
+// which section 6.1 calls an attack.
 // All of it is checked here, for the sake of the next version.
 //
 // A name with '_' is never its twin with '-'.
@@ -174,6 +178,8 @@ func (s *headSeen) note(name, value []byte) {
 	case len("host"):
 		if nameIs(name, "host") {
 			s.host = min(s.host+1, 2)
+			v := trimOWS(value)
+			s.badHost = s.badHost || len(v) > 0 && !isAuthority(v)
 		}
 	case len("expect"):
 		if nameIs(name, "expect") {
@@ -221,6 +227,8 @@ func (s *headSeen) flaw(http11 bool) headFlaw {
 		return headFraming
 	case s.host > 1, s.host == 0 && http11:
 		return headHost
+	case s.badHost:
+		return headHostForm
 	case s.authorization > 1:
 		return headAuthorization
 	case s.body:

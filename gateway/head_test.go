@@ -56,6 +56,13 @@ func TestCheckHead(t *testing.T) {
 		{"two Hosts", host + host, headHost},
 		{"two Hosts in other cases", "hOST: a\r\nHost: b\r\n", headHost},
 		{"Host 257 times", strings.Repeat(host, 257), headHost},
+		{"empty Host", "Host:\r\n", headOK},
+		{"Host of spaces", "Host: \t \r\n", headOK},
+		{"Host with a port and spaces", "Host: \ta:80 \r\n", headOK},
+		{"Host with userinfo", "Host: u@a\r\n", headHostForm},
+		{"Host with a port too large", "Host: a:65536\r\n", headHostForm},
+		{"a bad Host and a good one", "Host: \"\r\n" + host, headHost},
+		{"the form of Host comes before Authorization", "Host: u@a\r\nAuthorization: a\r\nAuthorization: a\r\n", headHostForm},
 		{"one Authorization", host + "Authorization: Bearer a\r\n", headOK},
 		{"two Authorizations", host + "Authorization: Bearer a\r\nAUTHORIZATION: Basic b\r\n", headAuthorization},
 		{"Authorization 257 times", host + strings.Repeat("Authorization: a\r\n", 257), headAuthorization},
@@ -233,6 +240,8 @@ func checkHeadNaive(raw string, http11 bool) headFlaw {
 		return headFraming
 	case len(values["host"]) > 1, http11 && len(values["host"]) == 0:
 		return headHost
+	case len(values["host"]) == 1 && values["host"][0] != "" && !naiveAuthority(values["host"][0]):
+		return headHostForm
 	case len(values["authorization"]) > 1:
 		return headAuthorization
 	case len(coding) > 0, len(length) == 1 && strings.Trim(length[0], "0") != "":
@@ -250,6 +259,8 @@ func FuzzCheckHead(f *testing.F) {
 	f.Add("Host: a\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n", true)
 	f.Add("Host: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", true)
 	f.Add("Host: a\r\nExpect: 100-continue\r\nAuthorization: Bearer x\r\n\r\n", false)
+	f.Add("Host: [::1]:0080\r\nContent-Length: 5\r\nExpect: x\r\n\r\n", true)
+	f.Add("host:\t%c3%a9:99999 \r\n\r\n", false)
 	f.Add("Host: a\nA: b\r c\r\n d\r\nE\x00: \x7f\r\n\r\n", false)
 	f.Fuzz(func(t *testing.T, raw string, http11 bool) {
 		if got, want := checkHead([]byte(raw), http11), checkHeadNaive(raw, http11); got != want {

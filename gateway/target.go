@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -22,6 +23,9 @@ const (
 // The zero value is ready for parse. A target is not safe for concurrent use.
 // Reused, it keeps its two buffers, which maxTargetLen bounds.
 type target struct {
+	// authority is that of the absolute form, which takes the place of Host, checked
+	// by isAuthority; nil in the origin form. It aliases the slice given to parse.
+	authority []byte
 	// path is the path, percent-decoded once; it begins with '/', is valid UTF-8
 	// without control bytes, and has no segment "." or "..". The target owns it;
 	// it is valid until the next parse.
@@ -42,6 +46,7 @@ const (
 	targetOK targetError = iota
 	targetTooLong
 	targetForm
+	targetAuthority
 	targetByte
 	targetEscape
 	targetControl
@@ -65,7 +70,8 @@ var targetErrors = [numTargetErrors]struct {
 }{
 	targetOK:              {fasthttp.StatusOK, ""},
 	targetTooLong:         {fasthttp.StatusRequestURITooLong, "the request target is longer than 8 KiB"},
-	targetForm:            {fasthttp.StatusBadRequest, "the request target must begin with one slash"},
+	targetForm:            {fasthttp.StatusBadRequest, "the request target must begin with one slash, or be an http or https URL"},
+	targetAuthority:       {fasthttp.StatusBadRequest, "the URL of the request target must name a host, with or without a port and without userinfo"},
 	targetByte:            {fasthttp.StatusBadRequest, "the request target has a control character, a space or a '#'"},
 	targetEscape:          {fasthttp.StatusBadRequest, "the path has a '%' without two hexadecimal digits"},
 	targetControl:         {fasthttp.StatusBadRequest, "the path has an encoded control character"},
@@ -125,16 +131,17 @@ var hexDigits = func() (t [256]uint8) {
 }()
 
 // parse takes raw, a request target as it was received, and forgets the one
-// before. Only the origin form (RFC 9112, 3.2.1) is taken, without a second
-// slash at its start, which elsewhere begins an authority. The path must be
-// UTF-8, as object keys in S3 are. After an error t has no path and no query.
+// before. Taken are the origin form (RFC 9112, 3.2.1), without a second slash at
+// its start, which elsewhere begins an authority, and the absolute form (3.2.2) with
+// http or https, whose path is read as that of the origin form. The path must be
+// UTF-8, as object keys in S3 are. After an error t has no authority, path and query.
 //
-// t.query aliases raw; nothing else does.
+// t.authority and t.query alias raw; nothing else does.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *target) parse(raw []byte) targetError {
 	t.reset()
-	err := t.parseOriginForm(raw)
+	err := t.parseForm(raw)
 	if err != targetOK {
 		t.reset()
 	}
@@ -143,17 +150,61 @@ func (t *target) parse(raw []byte) targetError {
 
 // reset forgets the target parsed last and keeps the buffers.
 func (t *target) reset() {
-	t.path, t.query, t.encodedSlash = t.path[:0], nil, -1
+	t.authority, t.path, t.query, t.encodedSlash = nil, t.path[:0], nil, -1
 }
 
-// parseOriginForm fills t, which is reset.
-func (t *target) parseOriginForm(raw []byte) targetError {
+// parseForm fills t, which is reset, from either form.
+func (t *target) parseForm(raw []byte) targetError {
 	if len(raw) > maxTargetLen {
 		return targetTooLong
 	}
-	if len(raw) == 0 || raw[0] != '/' || len(raw) > 1 && raw[1] == '/' {
+	if len(raw) == 0 || raw[0] != '/' {
+		authority, rest, ok := cutAuthority(raw)
+		if !ok {
+			return targetForm
+		}
+		if !isAuthority(authority) {
+			return targetAuthority
+		}
+		t.authority, raw = authority, rest
+		if len(raw) == 0 || raw[0] == '?' {
+			t.path = append(t.path, '/') // an empty path is the same (RFC 9110, 4.2.3)
+			return t.parsePath(raw)
+		}
+	}
+	if len(raw) > 1 && raw[1] == '/' {
 		return targetForm
 	}
+	return t.parsePath(raw)
+}
+
+// cutAuthority cuts an absolute form with http or https behind its authority, which
+// may be anything; not ok: raw has another form, or another scheme.
+func cutAuthority(raw []byte) (authority, rest []byte, ok bool) {
+	for _, scheme := range [...]string{"http://", "https://"} {
+		n := len(scheme)
+		if len(raw) < n || !strings.EqualFold(bytesString(raw[:n]), scheme) {
+			continue
+		}
+		if i := bytes.IndexAny(raw[n:], "/?"); i >= 0 {
+			return raw[n : n+i], raw[n+i:], true
+		}
+		return raw[n:], nil, true
+	}
+	return nil, nil, false
+}
+
+// host returns the host that a request with the head h is for, with its port as it
+// came: the authority of its target, which replaces Host, or else that of Host.
+func (t *target) host(h *fasthttp.RequestHeader) []byte {
+	if t.authority != nil {
+		return t.authority
+	}
+	return h.Host()
+}
+
+// parsePath appends to t.path the path that raw begins with, and takes the query.
+func (t *target) parsePath(raw []byte) targetError {
 	var seen uint8 // classes of the bytes in path
 	start := 0     // of the bytes not yet copied to path
 	i := 0

@@ -13,6 +13,8 @@ func TestTargetAllocs(t *testing.T) {
 	}{
 		{"plain", "/pub/img/hero.webp", "img/hero.webp", ""},
 		{"escaped", "/pub/a%20b%2F%E6%97%A5.txt", "a b/日.txt", ""},
+		{"absolute form", "http://cdn.example.com:8080/pub/img/hero.webp?a", "img/hero.webp", ""},
+		{"absolute form with IPv6", "https://[2001:db8::1]:8080/pub/img/hero.webp", "img/hero.webp", ""},
 		{"query", "/pub/x?versionId=a%2Bb&partNumber=3", "x", "partNumber=3&versionId=a%2Bb"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -3,7 +3,9 @@ package gateway
 import (
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,20 +17,32 @@ import (
 // naiveTarget is the model of target: strings, net/url and no cleverness. Its
 // status is 200, 400 or 414.
 type naiveTarget struct {
+	authority            string
 	rawPath, path, query string
 	hasQuery             bool
 	status               int
 }
+
+var naiveURL = regexp.MustCompile(`(?is)^https?://([^/?]*)(.*)$`)
 
 func parseNaive(raw string) naiveTarget {
 	if len(raw) > 8192 {
 		return naiveTarget{status: 414}
 	}
 	bad := naiveTarget{status: 400}
+	authority := ""
+	if m := naiveURL.FindStringSubmatch(raw); m != nil {
+		if authority, raw = m[1], m[2]; !naiveAuthority(authority) {
+			return bad
+		}
+		if !strings.HasPrefix(raw, "/") {
+			raw = "/" + raw
+		}
+	}
 	if !strings.HasPrefix(raw, "/") || strings.HasPrefix(raw, "//") || strings.ContainsAny(raw, " #") || hasControl(raw) {
 		return bad
 	}
-	n := naiveTarget{status: 200}
+	n := naiveTarget{status: 200, authority: authority}
 	n.rawPath, n.query, n.hasQuery = strings.Cut(raw, "?")
 	var err error
 	n.path, err = url.PathUnescape(n.rawPath)
@@ -41,6 +55,28 @@ func parseNaive(raw string) naiveTarget {
 		}
 	}
 	return n
+}
+
+// naiveAuthority is the model of isAuthority.
+func naiveAuthority(s string) bool {
+	m := naiveHost.FindStringSubmatch(s)
+	if m == nil {
+		return false
+	}
+	if literal, ok := strings.CutPrefix(m[1], "["); ok {
+		if a, err := netip.ParseAddr(strings.TrimSuffix(literal, "]")); err != nil || !a.Is6() {
+			return false
+		}
+	}
+	port := strings.TrimLeft(m[2], "0")
+	return len(port) < 5 || len(port) == 5 && port <= "65535"
+}
+
+var naiveHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]*\]|(?:[0-9A-Za-z._~!$&()*+;=-]|%[89a-fA-F][0-9a-fA-F])+)(?::([0-9]*))?$`)
+
+func unescaped(s string) string {
+	u, _ := url.PathUnescape(s)
+	return u
 }
 
 func hasControl(s string) bool {
@@ -113,11 +149,15 @@ func compareWithNaive(t *testing.T, used *target, raw string) bool {
 	for _, tg := range []*target{used, &fresh} {
 		err := tg.parse([]byte(raw))
 		status := err.status()
-		if status != want.status || string(tg.path) != want.path || string(tg.query) != want.query || (tg.query != nil) != want.hasQuery {
-			t.Fatalf("%q: status %d (%s), path %q, query %q, want status %d, path %q, query %q", raw, status, err.text(), tg.path, tg.query, want.status, want.path, want.query)
+		if status != want.status || string(tg.authority) != want.authority || string(tg.path) != want.path || string(tg.query) != want.query || (tg.query != nil) != want.hasQuery {
+			t.Fatalf("%q: status %d (%s), authority %q, path %q, query %q, want status %d, authority %q, path %q, query %q", raw, status, err.text(), tg.authority, tg.path, tg.query, want.status, want.authority, want.path, want.query)
 		}
 		if err != targetOK {
 			continue
+		}
+		if u, err := url.Parse(raw); strings.HasPrefix(raw, "/") != (want.authority == "") || want.authority != "" &&
+			(err != nil || u.User != nil || u.Host != unescaped(want.authority) || u.Scheme != "http" && u.Scheme != "https") {
+			t.Fatalf("%q: authority %q, net/url says %+v, %v", raw, want.authority, u, err)
 		}
 		for i := range len(want.path) + 1 {
 			if i < len(want.path) && want.path[i] != '/' {
@@ -146,12 +186,18 @@ func TestTargetAgainstNetURL(t *testing.T) {
 		"\\", "+", "?", "?", "&", "=", "a=", "versionId=", "partNumber=", "7", "10000", "é", "%c3%a9", "\xc3", "%a9",
 		"\x00", "\x7f", " ", "#", ";", strings.Repeat("x", 600), strings.Repeat("%41", 900),
 	}
+	hosts := []string{"http://", "https://", "HTTP://h/", "http://h:80/", "http://[::1]:443", "/", "ftp://", "h", "h", ":80", ":", "@", "[::1]", "%c3%a9", "%41", "\"", "?"}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var used target
 	good := 0
 	for range 30_000 {
 		var raw strings.Builder
-		raw.WriteString("/")
+		if raw.WriteString("/"); rnd.IntN(3) == 0 {
+			raw.Reset()
+			for range 1 + rnd.IntN(4) {
+				raw.WriteString(hosts[rnd.IntN(len(hosts))])
+			}
+		}
 		for range rnd.IntN(12) {
 			// Harmless pieces more often, or hardly a target is good.
 			n := len(pieces)
@@ -171,7 +217,7 @@ func TestTargetAgainstNetURL(t *testing.T) {
 
 func FuzzTarget(f *testing.F) {
 	for _, raw := range []string{
-		"/", "/pub/a%2Fb//c?versionId=a&partNumber=7", "/%252e%252e/.../..a", "/a/%2e%2e", "//a", "http://a/b", "*",
+		"/", "/pub/a%2Fb//c?versionId=a&partNumber=7", "/%252e%252e/.../..a", "/a/%2e%2e", "//a", "http://a/b", "HTTPS://[::1]:80?x", "http://u@a:99999/", "http://%c3%a9:/%41", "*",
 		"/\xe6%97\xa5?a=%zz&b=1&a=%00", "/x?versionId=&partNumber=010000", "/%c0%af", "/a#b", "/a b", "/a\x7f",
 	} {
 		f.Add(raw)

@@ -13,7 +13,7 @@ import (
 func parsed(t testing.TB, raw string) (*target, targetError) {
 	t.Helper()
 	tg := &target{}
-	if err := tg.parse([]byte("/left%2Fover?from=before")); err != targetOK {
+	if err := tg.parse([]byte("http://left/o%2Fver?from=before")); err != targetOK {
 		t.Fatalf("parse of a good target = %q", err.text())
 	}
 	return tg, tg.parse([]byte(raw))
@@ -35,7 +35,7 @@ func testKeys(t *testing.T, cases []keyCase) {
 			var key []byte
 			if err == targetOK {
 				key, err = tg.key(tc.prefixLen)
-			} else if len(tg.path) > 0 || tg.query != nil || tg.encodedSlash != -1 {
+			} else if tg.authority != nil || len(tg.path) > 0 || tg.query != nil || tg.encodedSlash != -1 {
 				t.Errorf("after an error there is path %q, query %q, encoded slash at %d", tg.path, tg.query, tg.encodedSlash)
 			}
 			if err != tc.wantErr || string(key) != tc.want {
@@ -109,7 +109,6 @@ func TestTargetT06T12Forms(t *testing.T) {
 		{"two slashes first", "//pub/x", 4, "", targetForm},
 		{"two slashes alone", "//", 0, "", targetForm},
 		{"authority with a URL in the query", "//evil/priv/x?u=http://", 4, "", targetForm},
-		{"absolute form", "http://evil/pub/x", 4, "", targetForm},
 		{"asterisk form", "*", 0, "", targetForm},
 		{"authority form", "evil:443", 0, "", targetForm},
 		{"empty", "", 0, "", targetForm},
@@ -120,6 +119,79 @@ func TestTargetT06T12Forms(t *testing.T) {
 		{"two slashes behind the prefix", "/pub//x", 4, "/x", targetOK},
 		{"T24 slashes at both ends of the key", "/pub//x//", 4, "/x//", targetOK},
 	})
+}
+
+func TestTargetT12AbsoluteForm(t *testing.T) {
+	for _, tc := range []struct {
+		name, raw, authority, path, query string
+		wantErr                           targetError
+	}{
+		{"http", "http://evil/pub/x", "evil", "/pub/x", "", targetOK},
+		{"https", "https://evil/pub/x", "evil", "/pub/x", "", targetOK},
+		{"the scheme in other cases", "hTTpS://evil/pub/x", "evil", "/pub/x", "", targetOK},
+		{"the authority as it is", "http://CDN.Example.com./x", "CDN.Example.com.", "/x", "", targetOK},
+		{"port", "http://evil:8080/pub/x", "evil:8080", "/pub/x", "", targetOK},
+		{"empty port", "http://evil:/pub/x", "evil:", "/pub/x", "", targetOK},
+		{"IPv4", "http://192.0.2.1:80/x", "192.0.2.1:80", "/x", "", targetOK},
+		{"IPv6", "http://[::1]/x", "[::1]", "/x", "", targetOK},
+		{"IPv6 with a port", "http://[2001:db8::1]:80/x", "[2001:db8::1]:80", "/x", "", targetOK},
+		{"escapes and a query", "http://evil/a%20b?c=%41", "evil", "/a b", "c=%41", targetOK},
+		{"a URL in the query", "http://evil/x?u=http://u:p@other/", "evil", "/x", "u=http://u:p@other/", targetOK},
+		{"an at sign in the path", "http://evil/a@b:c", "evil", "/a@b:c", "", targetOK},
+		{"no path", "http://evil", "evil", "/", "", targetOK},
+		{"no path but a port", "http://evil:80", "evil:80", "/", "", targetOK},
+		{"no path but a query", "http://evil?x=/y", "evil", "/", "x=/y", targetOK},
+		{"root", "http://evil/", "evil", "/", "", targetOK},
+
+		{"two slashes first in the path", "http://evil//pub/x", "", "", "", targetForm},
+		{"dots", "http://evil/pub/../x", "", "", "", targetDots},
+		{"dots alone", "http://evil/..", "", "", "", targetDots},
+		{"control byte in the path", "http://evil/a%00", "", "", "", targetControl},
+		{"fragment", "http://evil/a#b", "", "", "", targetByte},
+		{"fragment behind an empty query", "http://evil?#b", "", "", "", targetByte},
+		{"another scheme", "ftp://evil/pub/x", "", "", "", targetForm},
+		{"a scheme that begins alike", "httpss://evil/pub/x", "", "", "", targetForm},
+		{"a longer scheme", "http+unix://evil/pub/x", "", "", "", targetForm},
+		{"scheme with one slash", "http:/evil/pub/x", "", "", "", targetForm},
+		{"scheme without slashes", "http:evil", "", "", "", targetForm},
+		{"scheme with backslashes", `http:\\evil\pub`, "", "", "", targetForm},
+		{"space first", " http://evil/", "", "", "", targetForm},
+		{"scheme alone", "https://", "", "", "", targetAuthority},
+		{"empty host", "http:///pub/x", "", "", "", targetAuthority},
+		{"empty host with a port", "http://:80/pub/x", "", "", "", targetAuthority},
+		{"empty host with a query", "http://?x", "", "", "", targetAuthority},
+		{"userinfo", "http://user@evil/pub/x", "", "", "", targetAuthority},
+		{"userinfo with a password", "http://user:pass@evil/pub/x", "", "", "", targetAuthority},
+		{"empty userinfo", "http://@evil/pub/x", "", "", "", targetAuthority},
+		{"port too large", "http://evil:65536/pub/x", "", "", "", targetAuthority},
+		{"port of other bytes", "http://evil:8x/pub/x", "", "", "", targetAuthority},
+		{"fragment for a path", "http://evil#/pub/x", "", "", "", targetAuthority},
+		{"backslash for a slash", `http://evil\pub/x`, "", "", "", targetAuthority},
+		{"open bracket", "http://[::1/pub/x", "", "", "", targetAuthority},
+		{"space in the host", "http://e vil/pub/x", "", "", "", targetAuthority},
+		{"control byte in the host", "http://e\x00vil/pub/x", "", "", "", targetAuthority},
+		{"not ASCII in the host", "http://b\u00fccher/pub/x", "", "", "", targetAuthority},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tg, err := parsed(t, tc.raw)
+			if err != tc.wantErr || string(tg.authority) != tc.authority || string(tg.path) != tc.path || string(tg.query) != tc.query {
+				t.Errorf("%q: authority %q, path %q, query %q, error %q; want %q, %q, %q, %q",
+					tc.raw, tg.authority, tg.path, tg.query, err.text(), tc.authority, tc.path, tc.query, tc.wantErr.text())
+			}
+		})
+	}
+	tg, err := parsed(t, "http://evil/a%2Fb")
+	if err != targetOK || tg.encodedSlash != len("/a") {
+		t.Errorf("encodedSlash = %d, error %q", tg.encodedSlash, err.text())
+	}
+	var h fasthttp.RequestHeader
+	h.SetHost("of-the-header")
+	if host := string(tg.host(&h)); host != "evil" {
+		t.Errorf("the host of an absolute form is %q", host)
+	}
+	if tg, _ := parsed(t, "/x"); string(tg.host(&h)) != "of-the-header" {
+		t.Errorf("the host of an origin form is %q", tg.host(&h))
+	}
 }
 
 func TestTargetT07ControlBytes(t *testing.T) {
@@ -274,12 +346,12 @@ func TestTargetPathIsItsOwn(t *testing.T) {
 }
 
 func TestTargetReset(t *testing.T) {
-	tg, err := parsed(t, "/a%2Fb?c")
+	tg, err := parsed(t, "http://a/a%2Fb?c")
 	if err != targetOK {
 		t.Fatal(err.text())
 	}
 	tg.reset()
-	if len(tg.path) > 0 || tg.query != nil || tg.encodedSlash != -1 {
+	if tg.authority != nil || len(tg.path) > 0 || tg.query != nil || tg.encodedSlash != -1 {
 		t.Errorf("after reset there is path %q, query %q, encoded slash at %d", tg.path, tg.query, tg.encodedSlash)
 	}
 }

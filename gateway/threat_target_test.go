@@ -51,7 +51,16 @@ func threatTarget(t *testing.T) {
 		{"T09_double_encoding", "/pub/%252e%252e", 200, "/%252e%252e"},
 		{"T10_invalid_utf8", "/pub/%ff", 400, ""},
 		{"T11_case", "/PUB/x", 404, ""},
-		{"T12_absolute_form", "http://evil/pub/x", 400, ""},
+		{"T12_absolute_form", "http://evil/pub/x", 200, "/x"},
+		{"T12_absolute_form_with_https", "HTTPS://[2001:db8::1]:8443/pub/a%20b", 200, "/a%20b"},
+		{"T12_absolute_form_is_read_as_any_path", "http://evil/pub/../priv/x", 400, ""},
+		{"T12_absolute_form_without_a_path", "http://evil?/pub/x", 404, ""},
+		{"T12_absolute_form_with_two_slashes", "http://evil//pub/x", 400, ""},
+		{"T12_another_scheme", "ftp://evil/pub/x", 400, ""},
+		{"T12_userinfo", "http://user:pass@evil/pub/x", 400, ""},
+		{"T12_empty_host", "http:///pub/x", 400, ""},
+		{"T12_empty_host_with_a_port", "http://:80/pub/x", 400, ""},
+		{"T12_port_too_large", "http://evil:65536/pub/x", 400, ""},
 		{"T12_authority_in_path", "//evil/priv/x?u=http://", 400, ""},
 		{"T13_backslash", `/pub/\..\x`, 200, "/%5C..%5Cx"},
 		{"T14_long_target", "/pub/x?" + strings.Repeat("q", 9<<10), 414, ""},
@@ -177,6 +186,9 @@ func threatFraming(t *testing.T) {
 	refused("T21_large_target", "GET /pub/"+strings.Repeat("b", 20<<10)+" HTTP/1.1\r\n"+host+"\r\n", 431)
 	refused("T21_two_authorizations", get+host+"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400)
 	refused("T21_two_hosts", get+host+host+"\r\n", 400)
+	refused("T21_host_with_userinfo", get+"Host: u@x\r\n\r\n"+smuggled, 400)
+	refused("T21_host_with_a_port_too_large", get+"Host: x:65536\r\n\r\n"+smuggled, 400)
+	refused("T21_host_with_quotes", get+"Host: \"x\"\r\n\r\n"+smuggled, 400)
 
 	for name, header := range map[string]string{
 		"T20_upgrade_h2c":       "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
