@@ -77,6 +77,10 @@ func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool
 		}
 		return
 	}
+	if x.unread {
+		x.fail(ctx, headBody.problem()) // a GET with a body, or one that got its token just now
+		return
+	}
 	reply, err := call.serve(&adminRequest{g: g, x: x, args: args, body: ctx.Request.Body()})
 	event := g.log.Info()
 	if call.method == fasthttp.MethodGet {

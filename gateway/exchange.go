@@ -36,6 +36,7 @@ type exchange struct {
 
 	refusedBy limitKind // what refused it beside the token
 
+	unread      bool // a body came with the request and was not read: the connection is closed
 	conditional bool // the head has a precondition or a range
 	pre         preconditions
 	query       []byte // canonical query for the origin
@@ -112,7 +113,7 @@ func (x *exchange) reset() {
 	x.client = netip.Addr{}
 	x.access.Reset()
 	x.verdict, x.private, x.refusedBy = auth.Verdict{}, false, limitNone
-	x.pre, x.conditional = preconditions{}, false
+	x.pre, x.conditional, x.unread = preconditions{}, false, false
 	x.ending, x.dated = false, false
 	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
 	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]

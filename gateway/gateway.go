@@ -289,19 +289,45 @@ func (g *Gateway) tune() {
 // since returns how long x has been under way.
 func (g *Gateway) since(x *exchange) time.Duration { return time.Since(x.start) }
 
+// headerInvited marks a request whose body fasthttp reads. No client can send it: a name
+// is not empty before its colon.
+const headerInvited = ":invited"
+
 // headReceived keeps fasthttp from reading, or inviting, a request body: the
-// handler sees it in the raw head, refuses, and closes the connection. The body of
-// an administrative call is read from those who may make it.
+// handler sees it in the raw head, answers as if there were none, or refuses it, and the
+// connection is closed. The body of an administrative call is read from those who may
+// make it.
 func (g *Gateway) headReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.RequestConfig {
 	n := h.ContentLength()
-	var t target
-	switch {
-	case n <= 0 && n != -1:
-	case string(h.Method()) == fasthttp.MethodPost && t.parse(h.RequestURI()) == targetOK && isAdmin(t.path) && g.mayAdminister(h, &t, metrics) == nil:
+	body := n > 0 || n == -1
+	if body && g.invites(h, metrics) {
+		h.Set(headerInvited, "yes")
+		if n > maxAdminBody {
+			h.Del(fasthttp.HeaderExpect) // fasthttp refuses it without a look at it
+		}
 		return fasthttp.RequestConfig{MaxRequestBodySize: maxAdminBody}
-	default:
+	}
+	if body {
 		h.SetContentLength(0)
-		h.Del(fasthttp.HeaderExpect)
+		h.SetConnectionClose()
+	}
+	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
+		h.Del(fasthttp.HeaderExpect) // nothing is expected to follow
 	}
 	return fasthttp.RequestConfig{}
+}
+
+// invites tells whether the body that h announces is read: that of an administrative
+// call that may have one, of somebody who may make it.
+func (g *Gateway) invites(h *fasthttp.RequestHeader, metrics bool) bool {
+	method := string(h.Method())
+	if method == fasthttp.MethodGet || method == fasthttp.MethodHead {
+		return false
+	}
+	var t target
+	if t.parse(h.RequestURI()) != targetOK || !isAdmin(t.path) || g.mayAdminister(h, &t, metrics) != nil {
+		return false
+	}
+	call, _, _ := findAdminCall(method, string(t.path))
+	return call != nil
 }

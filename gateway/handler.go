@@ -85,6 +85,10 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 
 // begin identifies the request, checks its head and parses its target. It reports
 // whether they are sound; if not, the request is answered.
+//
+// A body that came with the request and was not read decides last: on a GET or HEAD it
+// is refused, but under /admin only to those who may call; any other method gets the
+// answer that it gets without a body.
 func (g *Gateway) begin(ctx *fasthttp.RequestCtx, x *exchange, gen *generation) bool {
 	h := &ctx.Request.Header
 	x.method = methodOf(ctx)
@@ -98,17 +102,14 @@ func (g *Gateway) begin(ctx *fasthttp.RequestCtx, x *exchange, gen *generation) 
 	var seen headSeen
 	flaw := seen.check(h.RawHeaders(), h.IsHTTP11())
 	x.conditional = seen.conditional
-	if flaw == headBody && len(ctx.Request.Body()) > 0 {
-		flaw = headOK // headReceived invited it
-	}
-	if flaw != headOK {
-		if flaw == headBody && x.method == methodOther {
-			ctx.SetConnectionClose()
-			x.fail(ctx, problemMethod)
-			return false
-		}
+	if flaw == headBody {
+		x.unread = len(h.Peek(headerInvited)) == 0
+	} else if flaw != headOK {
 		x.fail(ctx, flaw.problem())
 		return false
+	}
+	if x.unread {
+		ctx.SetConnectionClose()
 	}
 	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
 		x.fail(ctx, problemVersion)
@@ -123,6 +124,10 @@ func (g *Gateway) begin(ctx *fasthttp.RequestCtx, x *exchange, gen *generation) 
 			return false
 		}
 		x.fail(ctx, e.problem())
+		return false
+	}
+	if x.unread && x.method != methodOther && !isAdmin(x.target.path) {
+		x.fail(ctx, headBody.problem())
 		return false
 	}
 	if len(x.target.query) > 0 {

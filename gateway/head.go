@@ -20,8 +20,8 @@ const (
 	headHost
 	headHostForm
 	headAuthorization
-	headBody
 	headExpect
+	headBody
 	numHeadFlaws
 )
 
@@ -37,8 +37,8 @@ var headProblems = [numHeadFlaws]problem{
 	headHost:          {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_host", close: true, message: "a request needs exactly one Host header"},
 	headHostForm:      {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_host_form", close: true, message: "the Host header is not a host with or without a port"},
 	headAuthorization: {status: fasthttp.StatusBadRequest, code: "bad_request", reason: "head_authorization", close: true, message: "there is more than one Authorization header"},
-	headBody:          {status: fasthttp.StatusRequestEntityTooLarge, code: "body_not_allowed", close: true, message: "a request must not have a body"},
 	headExpect:        {status: fasthttp.StatusExpectationFailed, code: "expectation_failed", close: true, message: "only the expectation 100-continue can be met"},
+	headBody:          {status: fasthttp.StatusRequestEntityTooLarge, code: "body_not_allowed", close: true, message: "a request must not have a body"},
 }
 
 // problem returns the answer to f, which must not be headOK. It is shared: the
@@ -231,10 +231,10 @@ func (s *headSeen) flaw(http11 bool) headFlaw {
 		return headHostForm
 	case s.authorization > 1:
 		return headAuthorization
-	case s.body:
-		return headBody
 	case s.badExpect:
 		return headExpect
+	case s.body: // the last, which not every answer waits for
+		return headBody
 	}
 	return headOK
 }

@@ -96,7 +96,7 @@ func TestCheckHead(t *testing.T) {
 		{"framing comes before Host", "Content-Length: x\r\n", headFraming},
 		{"Host comes before Authorization", "Authorization: a\r\nAuthorization: a\r\n", headHost},
 		{"Authorization comes before a body", host + "Content-Length: 5\r\nAuthorization: a\r\nAuthorization: a\r\n", headAuthorization},
-		{"a body comes before an expectation", host + "Expect: x\r\nContent-Length: 5\r\n", headBody},
+		{"an expectation comes before a body", host + "Expect: x\r\nContent-Length: 5\r\n", headExpect},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			raw := tc.raw
@@ -244,13 +244,14 @@ func checkHeadNaive(raw string, http11 bool) headFlaw {
 		return headHostForm
 	case len(values["authorization"]) > 1:
 		return headAuthorization
-	case len(coding) > 0, len(length) == 1 && strings.Trim(length[0], "0") != "":
-		return headBody
 	}
 	for _, v := range values["expect"] {
 		if !strings.EqualFold(v, "100-continue") {
 			return headExpect
 		}
+	}
+	if len(coding) > 0 || len(length) == 1 && strings.Trim(length[0], "0") != "" {
+		return headBody
 	}
 	return headOK
 }
