@@ -27,7 +27,7 @@ const (
 
 // readProxyHeader reads the PROXY header that a trusted proxy has sent on c, and not
 // one byte beyond it, and returns the client that it names. That is not valid where
-// the proxy speaks for itself, as in health checks.
+// it names none by an address.
 func readProxyHeader(c net.Conn) (netip.Addr, error) {
 	if err := c.SetReadDeadline(time.Now().Add(proxyHeaderTimeout)); err != nil {
 		return netip.Addr{}, err
@@ -39,15 +39,39 @@ func readProxyHeader(c net.Conn) (netip.Addr, error) {
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
 		return netip.Addr{}, err
 	}
-	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(raw), maxProxyHeader+proxyFixed))
+	client, err := namedClient(raw)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("cannot use the PROXY header: %w", err)
 	}
-	source, _, ok := h.TCPAddrs()
-	if h.Command.IsLocal() || !ok {
-		return netip.Addr{}, nil
+	return client, nil
+}
+
+// namedClient returns the client that a header names, not valid if none: where the proxy
+// speaks for itself, as in health checks (LOCAL), and where it cannot say for whom
+// (UNKNOWN, UNSPEC), or only by a path (AF_UNIX).
+//
+// go-proxyproto v0.8.1 refuses UNSPEC for a client, which a receiver may accept, and
+// LOCAL with a family or a length that does not fit, which it must accept and ignore; it
+// accepts families that a receiver must reject (all in section 2.2).
+func namedClient(raw []byte) (netip.Addr, error) {
+	if bytes.HasPrefix(raw, proxyproto.SIGV2) {
+		command, family := proxyproto.ProtocolVersionAndCommand(raw[len(proxyproto.SIGV2)]), proxyproto.AddressFamilyAndProtocol(raw[len(proxyproto.SIGV2)+1])
+		if command == proxyproto.LOCAL || command == proxyproto.PROXY && family == proxyproto.UNSPEC {
+			return netip.Addr{}, nil
+		}
+		switch family {
+		case proxyproto.TCPv4, proxyproto.TCPv6, proxyproto.UDPv4, proxyproto.UDPv6, proxyproto.UnixStream, proxyproto.UnixDatagram:
+		default:
+			return netip.Addr{}, fmt.Errorf("its family and protocol are %#02x", byte(family))
+		}
 	}
-	return source.AddrPort().Addr().Unmap(), nil
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(raw), maxProxyHeader+proxyFixed))
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	source, _, _ := h.IPs() // of UDP, too: a proxy may have the request by HTTP/3
+	client, _ := netip.AddrFromSlice(source)
+	return client.Unmap(), nil
 }
 
 // takeProxyHeader returns the bytes of a header: a line, or what has a signature and
