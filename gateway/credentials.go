@@ -65,7 +65,7 @@ func retrieve(s *config.S3, cc *credentials.CredContext) (credentials.Value, err
 	case config.SourceSharedFile:
 		return (&credentials.FileAWSCredentials{Filename: c.File, Profile: c.Profile}).RetrieveWithCredContext(cc)
 	case config.SourceInstance:
-		return (&credentials.IAM{Endpoint: c.Endpoint, Region: s.Region}).RetrieveWithCredContext(cc)
+		return instance(s, c.Endpoint).RetrieveWithCredContext(cc)
 	case config.SourceWebIdentity:
 		file := cmp.Or(c.TokenFile, os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"))
 		role := cmp.Or(c.RoleARN, os.Getenv("AWS_ROLE_ARN"))
@@ -103,7 +103,7 @@ func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value
 		return credentials.Value{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal()}, nil
 	}
 	var errs []error
-	for _, p := range []credentials.Provider{new(credentials.EnvAWS), new(credentials.FileAWSCredentials), &credentials.IAM{Region: s.Region}} {
+	for _, p := range []credentials.Provider{new(credentials.EnvAWS), new(credentials.FileAWSCredentials), instance(s, "")} {
 		v, err := p.RetrieveWithCredContext(cc)
 		if err == nil && v.AccessKeyID != "" {
 			return v, nil
@@ -118,13 +118,16 @@ func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value
 // stsEndpoint returns where roles are taken on
 // (https://docs.aws.amazon.com/general/latest/gr/sts.html).
 func stsEndpoint(s *config.S3) string {
-	switch {
-	case s.Credentials.Endpoint != "":
-		return s.Credentials.Endpoint
-	case strings.HasPrefix(s.Region, "cn-"):
-		return "https://sts." + s.Region + ".amazonaws.com.cn"
+	return cmp.Or(s.Credentials.Endpoint, "https://"+config.AWSHost("sts", s.Region))
+}
+
+// instance returns the provider of what the instance offers. The library has the STS
+// of two partitions alone for a role of Kubernetes.
+func instance(s *config.S3, endpoint string) *credentials.IAM {
+	if endpoint == "" && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
+		endpoint = "https://" + config.AWSHost("sts", cmp.Or(os.Getenv("AWS_REGION"), s.Region))
 	}
-	return "https://sts." + s.Region + ".amazonaws.com"
+	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
 }
 
 // errNoCredential says that a request cannot be signed.

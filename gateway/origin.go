@@ -18,13 +18,14 @@ type origin struct {
 	address  string // host:port to dial
 	name     string // the host without port, for TLS
 	host     string // Host header as signed and sent
-	basePath string // encoded, without a trailing slash; "" on virtual hosts
+	virtual  bool   // the host has the bucket
+	basePath string // what precedes the key's slash, encoded: that of the endpoint, and without virtual the bucket
 }
 
 // newOrigin resolves the addressing of a bucket, see "Virtual hosting of
 // general purpose buckets" in the Amazon S3 User Guide.
 func newOrigin(s *config.S3) (*origin, error) {
-	scheme, host := "https", awsHost(s.Region)
+	scheme, host := "https", config.AWSHost("s3", s.Region)
 	if s.Endpoint != "" {
 		u, err := url.Parse(s.Endpoint)
 		if err != nil {
@@ -34,7 +35,7 @@ func newOrigin(s *config.S3) (*origin, error) {
 	}
 	o := &origin{tls: scheme == "https"}
 	name, port := splitHostPort(host)
-	if s.Addressing == "virtual" {
+	if o.virtual = s.Addressing == "virtual"; o.virtual {
 		name = s.Bucket + "." + name
 	} else {
 		o.basePath = string(sign.AppendPath(nil, []byte("/"+s.Bucket)))
@@ -54,13 +55,6 @@ func newOrigin(s *config.S3) (*origin, error) {
 	return o, nil
 }
 
-func awsHost(region string) string {
-	if strings.HasPrefix(region, "cn-") {
-		return "s3." + region + ".amazonaws.com.cn"
-	}
-	return "s3." + region + ".amazonaws.com"
-}
-
 // splitHostPort splits host[:port]; brackets of an IPv6 address are dropped.
 func splitHostPort(s string) (host, port string) {
 	if h, p, err := net.SplitHostPort(s); err == nil {
@@ -74,6 +68,14 @@ func bracket(name string) string {
 		return "[" + name + "]"
 	}
 	return name
+}
+
+// bucketPath returns the path of the bucket itself.
+func (o *origin) bucketPath() []byte {
+	if o.virtual {
+		return []byte(o.basePath + "/")
+	}
+	return []byte(o.basePath)
 }
 
 // url returns the address of an encoded path and query, for people.

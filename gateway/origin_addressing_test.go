@@ -13,6 +13,8 @@ func TestOriginAddressing(t *testing.T) {
 	}{
 		{"AWS", "bucket: my-bucket, region: eu-central-1", true, "my-bucket.s3.eu-central-1.amazonaws.com:443", "my-bucket.s3.eu-central-1.amazonaws.com", ""},
 		{"AWS in China", "bucket: my-bucket, region: cn-north-1", true, "my-bucket.s3.cn-north-1.amazonaws.com.cn:443", "my-bucket.s3.cn-north-1.amazonaws.com.cn", ""},
+		{"AWS in Europe's sovereign cloud", "bucket: my-bucket, region: eusc-de-east-1", true, "my-bucket.s3.eusc-de-east-1.amazonaws.eu:443", "my-bucket.s3.eusc-de-east-1.amazonaws.eu", ""},
+		{"AWS in an isolated region", "bucket: my.bucket, region: us-isob-east-1", true, "s3.us-isob-east-1.sc2s.sgov.gov:443", "s3.us-isob-east-1.sc2s.sgov.gov", "/my.bucket"},
 		{"AWS by path", "bucket: my-bucket, region: us-east-1, addressing: path", true, "s3.us-east-1.amazonaws.com:443", "s3.us-east-1.amazonaws.com", "/my-bucket"},
 		{"AWS with a dot in the name", "bucket: my.bucket, region: us-east-1", true, "s3.us-east-1.amazonaws.com:443", "s3.us-east-1.amazonaws.com", "/my.bucket"},
 		{"endpoint with port", `bucket: b-1, region: us-east-1, endpoint: "http://minio:9000"`, false, "minio:9000", "minio:9000", "/b-1"},

@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/time/rate"
 
 	"yatagarasu/cache"
@@ -366,56 +362,4 @@ func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
 		}
 		return 0, false, nil
 	}
-}
-
-// list yields the objects of the replica whose keys begin with prefix, as S3 lists
-// them.
-func (r *replica) list(ctx context.Context, prefix string) iter.Seq[listedKey] {
-	return func(yield func(listedKey) bool) {
-		tlsConfig, _, err := originTLS(r.origin, r.s3.CAFile)
-		if err != nil {
-			yield(listedKey{err: err})
-			return
-		}
-		transport := &http.Transport{TLSClientConfig: tlsConfig, ResponseHeaderTimeout: r.s3.Timeouts.FirstByte}
-		defer transport.CloseIdleConnections()
-		client, err := r.lister(transport)
-		if err != nil {
-			yield(listedKey{err: err})
-			return
-		}
-		for o := range client.ListObjects(ctx, r.s3.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
-			if o.Err != nil {
-				yield(listedKey{err: fmt.Errorf("cannot list the bucket: %w", o.Err)})
-				return
-			}
-			if !yield(listedKey{key: o.Key, size: o.Size}) {
-				return
-			}
-		}
-	}
-}
-
-// lister returns a client that lists the replica under its own credential.
-func (r *replica) lister(transport *http.Transport) (*minio.Client, error) {
-	lookup, endpoint := minio.BucketLookupPath, r.origin.host
-	if r.s3.Addressing == "virtual" {
-		lookup, endpoint = minio.BucketLookupDNS, strings.TrimPrefix(endpoint, r.s3.Bucket+".")
-	}
-	c, ok := r.credentials.Credential()
-	if !ok {
-		return nil, fmt.Errorf("cannot list the bucket: %w", errNoCredential)
-	}
-	client, err := minio.New(endpoint, &minio.Options{
-		Creds:        credentials.NewStaticV4(c.AccessKey, c.SecretKey, c.SessionToken),
-		Secure:       r.origin.tls,
-		Region:       r.s3.Region,
-		BucketLookup: lookup,
-		Transport:    transport,
-		MaxRetries:   3,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the bucket: %w", err)
-	}
-	return client, nil
 }

@@ -165,19 +165,11 @@ func (p *replica) probe() (reason string, shared bool) {
 // inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused;
 // a list of no keys does.
 func (p *replica) inquireBucket() (inquiry, error) {
-	a, err := p.inquire(fasthttp.MethodHead, p.bucketPath(), "", nil)
+	a, err := p.inquire(fasthttp.MethodHead, p.origin.bucketPath(), "", nil)
 	if err == nil && a.unclear {
-		return p.inquire(fasthttp.MethodGet, p.bucketPath(), "list-type=2&max-keys=0", nil)
+		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), "list-type=2&max-keys=0", nil)
 	}
 	return a, err
-}
-
-// bucketPath returns the path of the bucket itself.
-func (p *replica) bucketPath() []byte {
-	if p.origin.basePath == "" {
-		return []byte("/")
-	}
-	return []byte(p.origin.basePath)
 }
 
 // inquiry is the answer to a request of the gateway's own.
@@ -189,7 +181,12 @@ type inquiry struct {
 }
 
 // inquire sends a request of the gateway's own, once.
-func (p *replica) inquire(method string, path []byte, query string, headers []sign.Header) (a inquiry, err error) {
+func (p *replica) inquire(method string, path []byte, query string, headers []sign.Header) (inquiry, error) {
+	return p.inquireUpTo(documentLimit, method, path, query, headers)
+}
+
+// inquireUpTo is inquire with a bound of its own for the answer's body, in bytes.
+func (p *replica) inquireUpTo(limit int, method string, path []byte, query string, headers []sign.Header) (a inquiry, err error) {
 	var x pool.Exchange
 	begin := time.Now()
 	signer := p.credentials.Signer(begin)
@@ -215,7 +212,7 @@ func (p *replica) inquire(method string, path []byte, query string, headers []si
 		a.unclear = unclear(&x.Header)
 		return a, nil
 	}
-	a.body, err = x.Document(documentLimit)
+	a.body, err = x.Document(limit)
 	var e *pool.Error
 	if errors.As(err, &e) && len(a.body) == 0 {
 		return a, err

@@ -121,7 +121,7 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 			r.metrics.fault(x.refusal.reason)
 		}
 		switch {
-		case err != nil, x.refusal != nil && (x.refusal.fault == faultOrigin || x.refusal.fault == faultPassing):
+		case err != nil, x.refusal != nil && x.refusal.passing():
 			s.failed.add(r)
 		case x.refusal != nil: // it does not give it
 			s.unfit.add(r)

@@ -160,6 +160,9 @@ const (
 	faultOrigin
 )
 
+// passing tells whether asking again may help.
+func (o *s3Outcome) passing() bool { return o.fault == faultOrigin || o.fault == faultPassing }
+
 // The answers to errors of an origin. 502 is for what the operator must mend.
 var (
 	outcomeNoSuchKey     = &s3Outcome{fasthttp.StatusNotFound, "not_found", "the object does not exist", "no_such_key", faultRequest, 0}

@@ -159,7 +159,7 @@ func (x *exchange) remedy(err error) remedy {
 	}
 	switch o := x.refusal; {
 	case o == nil:
-	case o.fault == faultOrigin, o.fault == faultPassing:
+	case o.passing():
 		return remedyAgain
 	case o == outcomeClock && !x.corrected && (x.replica.health.correction()-x.skew).Abs() > skewLeast: // the clock has just been compared
 		x.corrected = true

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// listAll returns what a replica lists, in one line.
+func listAll(t *testing.T, yaml, prefix string) string {
+	t.Helper()
+	gw := configuredGateway(t, yaml, "error")
+	var all []string
+	for k := range gw.generation.Load().buckets[0].replicas[0].list(context.Background(), prefix) {
+		if k.err != nil {
+			all = append(all, "error: "+k.err.Error())
+			continue
+		}
+		all = append(all, fmt.Sprintf("%s=%d", k.key, k.size))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestList(t *testing.T) {
+	const head, foot = `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`, `</ListBucketResult>`
+	first := head + `<IsTruncated>true</IsTruncated><NextContinuationToken>t+/=</NextContinuationToken><EncodingType>url</EncodingType><Contents><Key>a%01+b%2Bc</Key><Size>1</Size></Contents>` + foot
+	last := head + `<IsTruncated>false</IsTruncated><Contents><Key>d%20e</Key><Size>2</Size></Contents>` + foot
+	for _, c := range []struct {
+		name    string
+		answers []string // a number: this status
+		queries string   // of the last request
+		want    string
+	}{
+		{"pages, with and without encoded keys", []string{first, last}, "continuation-token=t%2B%2F%3D&encoding-type=url&list-type=2&max-keys=1000&prefix=p%20%2F", "a\x01 b+c=1 d%20e=2"},
+		{"an empty bucket", []string{head + foot}, "encoding-type=url&list-type=2&max-keys=1000&prefix=p%20%2F", ""},
+		{"the origin recovers", []string{"503", "500", last}, "", "d%20e=2"},
+		{"it does not", []string{"503", "503", "503"}, "", "error: cannot list the bucket: the origin answers 503 Code503"},
+		{"it refuses", []string{"403"}, "", "error: cannot list the bucket: the origin answers 403 Code403"},
+		{"no list", []string{"x"}, "", "error: cannot list the bucket: its answer is no list: EOF"},
+		{"no way on", []string{head + `<IsTruncated>true</IsTruncated>` + foot}, "", "error: cannot list the bucket: the origin does not say how the list goes on"},
+		{"in circles", []string{first, first}, "", "a\x01 b+c=1 error: cannot list the bucket: the origin does not say how the list goes on"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asked := 0
+			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+				answer := c.answers[min(asked, len(c.answers)-1)]
+				if asked++; len(answer) == 3 {
+					var code int
+					fmt.Sscan(answer, &code)
+					w.WriteHeader(code)
+					answer = "<Error><Code>Code" + answer + "</Code></Error>"
+				}
+				io.WriteString(w, answer)
+			})
+			if got := listAll(t, oneBucket("/pub", o.URL), "p /"); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+			seen := o.seen()
+			if len(seen) != len(c.answers) || c.queries != "" && seen[len(seen)-1].URL.RawQuery != c.queries {
+				t.Errorf("%d requests, the last for %s", len(seen), seen[len(seen)-1].URL)
+			}
+		})
+	}
+}
