@@ -76,6 +76,7 @@ func (d *decoder) s3(n *node) S3 {
 	}
 	d.origin(o, &s)
 	s.Addressing = d.addressing(mode, o.get("addressing"), &s)
+	d.awsNames(o, o, &s)
 	d.needReplicas(o, &s, "there are no replicas", "remove it, or add s3.replicas")
 	return s
 }
@@ -103,10 +104,10 @@ func (d *decoder) origin(o object, s *S3) {
 		s.SessionToken = o.secret("session_token")
 	}
 	if text, _, ok := d.text(o.get("bucket")); ok {
-		if isName(text, 255) && !strings.Contains(text, "..") {
+		if problem, fix := bucketNameProblem(text); problem == "" {
 			s.Bucket = text
 		} else {
-			d.fail(o.get("bucket"), "is no bucket name", "use letters, digits, '.', '_' and '-', a letter or digit first")
+			d.fail(o.get("bucket"), problem, fix)
 		}
 	}
 	if text, _, ok := d.text(o.get("region")); ok {
@@ -164,10 +165,12 @@ func (d *decoder) replicas(list *node, o object, base *S3) (replicas []Replica) 
 		if r.has("addressing") {
 			mode, at = r.oneOf("addressing", "auto", "auto", "path", "virtual"), r.get("addressing")
 		}
+		s.Addressing = d.addressing(mode, at, &s)
+		d.awsNames(r, o, &s)
 		replica := Replica{
 			Priority: r.integer("priority", 0, 0, maxCount), Bucket: s.Bucket, Region: s.Region, Endpoint: s.Endpoint,
 			AccessKey: s.AccessKey, SecretKey: s.SecretKey, SessionToken: s.SessionToken, Credentials: s.Credentials, CAFile: s.CAFile,
-			Addressing: d.addressing(mode, at, &s), Timeout: r.duration("timeout", base.Timeouts.FirstByte, time.Millisecond),
+			Addressing: s.Addressing, Timeout: r.duration("timeout", base.Timeouts.FirstByte, time.Millisecond),
 		}
 		if strings.HasPrefix(s.Endpoint, "http:") {
 			replica.CAFile = ""
