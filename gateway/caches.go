@@ -99,7 +99,7 @@ func newBucketCache(budget *budget, b *bucket, c *config.Cache) *bucketCache {
 	var origins [][]byte
 	for _, r := range b.replicas {
 		o := r.origin
-		origins = append(origins, cache.AppendKey(nil, []byte(strconv.FormatBool(o.tls)), []byte(o.address), []byte(o.host), []byte(r.s3.Bucket)))
+		origins = append(origins, cache.AppendKey(nil, []byte(strconv.FormatBool(o.tls)), []byte(o.address), []byte(o.host), []byte(o.basePath), []byte(r.s3.Bucket)))
 	}
 	slices.SortFunc(origins, bytes.Compare) // their priorities do not matter
 	return &bucketCache{

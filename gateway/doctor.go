@@ -48,7 +48,7 @@ var fixes = map[string]string{
 	"account":         "look at the account of the credential: it may be suspended, over a limit, or not signed up",
 	"requester_pays":  "the bucket has its requesters pay: at AWS set s3.request_payer: requester; elsewhere read it with a credential that pays, or have its owner pay",
 	"clock_skew":      "set the clock of this machine, best by NTP",
-	"no_such_bucket":  "check s3.bucket, and that s3.endpoint is the server that has it",
+	"no_such_bucket":  "check s3.bucket, and that s3.endpoint is the server that has it, with the server's own path alone",
 	"access_denied":   "let the credential read the objects: allow s3:GetObject on them",
 	"redirect_region": "set s3.region to the bucket's region",
 	"no_such_key":     "name an object that exists with -key",

@@ -16,7 +16,7 @@ import (
 type origin struct {
 	tls      bool
 	address  string // host:port to dial
-	name     string // the host without port, for TLS
+	name     string // the host without port, as a name server is asked for it
 	host     string // Host header as signed and sent
 	virtual  bool   // the host has the bucket
 	basePath string // what precedes the key's slash, encoded: that of the endpoint, and without virtual the bucket
@@ -26,26 +26,30 @@ type origin struct {
 // general purpose buckets" in the Amazon S3 User Guide.
 func newOrigin(s *config.S3) (*origin, error) {
 	scheme, host := "https", config.AWSHost("s3", s.Region)
+	o := new(origin)
 	if s.Endpoint != "" {
 		u, err := url.Parse(s.Endpoint)
 		if err != nil {
 			return nil, fmt.Errorf("cannot parse s3.endpoint: not a URL")
 		}
-		scheme, host = u.Scheme, u.Host
+		scheme, host, o.basePath = u.Scheme, u.Host, basePath(u)
 	}
-	o := &origin{tls: scheme == "https"}
+	o.tls = scheme == "https"
 	name, port := splitHostPort(host)
+	if name == "localhost." {
+		name = "localhost" // the library finds one label in /etc/hosts only without a dot
+	}
 	if o.virtual = s.Addressing == "virtual"; o.virtual {
 		name = s.Bucket + "." + name
 	} else {
-		o.basePath = string(sign.AppendPath(nil, []byte("/"+s.Bucket)))
+		o.basePath += "/" + string(sign.AppendPath(nil, s.Bucket))
 	}
 	defaultPort := "80"
 	if o.tls {
 		defaultPort = "443"
 	}
 	o.name = name
-	o.host = bracket(name)
+	o.host = bracket(o.certified())
 	if port == "" || port == defaultPort {
 		port = defaultPort
 	} else {
@@ -54,6 +58,27 @@ func newOrigin(s *config.S3) (*origin, error) {
 	o.address = net.JoinHostPort(name, port)
 	return o, nil
 }
+
+// basePath returns the path of an endpoint in the one encoding that is signed. A slash
+// that is encoded is within a segment, and stays so.
+func basePath(u *url.URL) string {
+	var path []byte
+	for i, segment := range strings.Split(u.EscapedPath(), "/") {
+		if i > 0 {
+			path = append(path, '/')
+		}
+		if decoded, err := url.PathUnescape(segment); err == nil {
+			segment = decoded
+		}
+		path = sign.AppendQueryComponent(path, segment)
+	}
+	return string(path)
+}
+
+// certified returns the name that the origin's certificate has. The dot at the end of an
+// absolute name is for the name server alone: neither certificates have it nor the hosts
+// that servers know themselves by.
+func (o *origin) certified() string { return strings.TrimSuffix(o.name, ".") }
 
 // splitHostPort splits host[:port]; brackets of an IPv6 address are dropped.
 func splitHostPort(s string) (host, port string) {

@@ -31,6 +31,14 @@ func TestOriginAddressing(t *testing.T) {
 		{"IPv6 with its default port", `bucket: b-1, region: us-east-1, endpoint: "https://[2001:db8::1]:443"`, true, "[2001:db8::1]:443", "[2001:db8::1]", "/b-1"},
 		{"virtual host without port", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test", addressing: virtual`, true, "b-1.minio.test:443", "b-1.minio.test", ""},
 		{"virtual host", `bucket: b-1, region: us-east-1, endpoint: "http://minio.test:9000", addressing: virtual`, false, "b-1.minio.test:9000", "b-1.minio.test:9000", ""},
+		{"a path before the bucket", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test/storage/v1/s3"`, true, "minio.test:443", "minio.test", "/storage/v1/s3/b-1"},
+		{"a path with a slash at its end", `bucket: b-1, region: us-east-1, endpoint: "http://minio.test:9000/s3/"`, false, "minio.test:9000", "minio.test:9000", "/s3/b-1"},
+		{"a path on a virtual host", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test/s3", addressing: virtual`, true, "b-1.minio.test:443", "b-1.minio.test", "/s3"},
+		{"a path in another encoding", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test/a b/%7e/x+y%2fz/é"`, true, "minio.test:443", "minio.test", "/a%20b/~/x%2By%2Fz/%C3%A9/b-1"},
+		{"an absolute name", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test."`, true, "minio.test.:443", "minio.test", "/b-1"},
+		{"an absolute name with port and path", `bucket: b-1, region: us-east-1, endpoint: "http://Minio.test.:9000/s3"`, false, "minio.test.:9000", "minio.test:9000", "/s3/b-1"},
+		{"an absolute name on a virtual host", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test.", addressing: virtual`, true, "b-1.minio.test.:443", "b-1.minio.test", ""},
+		{"AWS by an absolute name", `bucket: b-1, region: us-east-1, endpoint: "https://s3.us-east-1.amazonaws.com.", addressing: virtual`, true, "b-1.s3.us-east-1.amazonaws.com.:443", "b-1.s3.us-east-1.amazonaws.com", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := mustConfig(t, "buckets:\n  - {name: n, path_prefix: /p, s3: {"+c.s3+", access_key: AK, secret_key: secretsecret}}\n")
@@ -42,7 +50,10 @@ func TestOriginAddressing(t *testing.T) {
 				t.Errorf("%+v", *o)
 			}
 			if name, _, err := net.SplitHostPort(o.address); err != nil || o.name != name {
-				t.Errorf("the certificate is asked for %q, the address is %s", o.name, o.address)
+				t.Errorf("the name server is asked for %q, the address is %s", o.name, o.address)
+			}
+			if name, _ := splitHostPort(o.host); o.certified() != name {
+				t.Errorf("the certificate is asked for %q, the host is %s", o.certified(), o.host)
 			}
 		})
 	}

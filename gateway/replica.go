@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -174,7 +175,8 @@ func newHealth(s *config.S3, probed bool) *health {
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,
 // HTTP_PROXY and NO_PROXY, as other programs understand them; nil if there is none.
 func proxyFor(o *origin) (*url.URL, error) {
-	target := &url.URL{Scheme: "http", Host: o.address}
+	_, port := splitHostPort(o.address)
+	target := &url.URL{Scheme: "http", Host: net.JoinHostPort(o.certified(), port)} // NO_PROXY knows no final dots
 	if o.tls {
 		target.Scheme = "https"
 	}
@@ -195,7 +197,7 @@ func originTLS(o *origin, caFile string) (c *tls.Config, ca string, err error) {
 		return nil, "", nil
 	}
 	c = &tls.Config{
-		ServerName:         o.name,
+		ServerName:         o.certified(),
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(64),

@@ -108,6 +108,9 @@ func (d *decoder) awsNames(o, base object, s *S3) {
 				return
 			}
 		}
+		if u.Path != "" {
+			d.fail(at("endpoint"), "has a path, and those of AWS have none", "end it after the host; the bucket is s3.bucket")
+		}
 		if s.Addressing != "virtual" {
 			switch {
 			case strings.HasPrefix(label, "s3-accesspoint"):

@@ -74,3 +74,50 @@ func TestNamesThatOthersServe(t *testing.T) {
 		})
 	}
 }
+
+func TestEndpoints(t *testing.T) {
+	const more = ", bucket: b-b, region: us-east-1, access_key: a, secret_key: s"
+	for _, c := range []struct{ endpoint, want, message string }{
+		{"https://Host/storage/v1/s3", "https://host/storage/v1/s3", ""},
+		{"https://host/s3/", "https://host/s3", ""},
+		{"https://host/", "https://host", ""},
+		{"https://host./", "https://host.", ""},
+		{"https://Host.Example.:9000/S3", "https://host.example.:9000/S3", ""},
+		{"https://host/a b/%2f%7e/é", "https://host/a%20b/%2F~/%C3%A9", ""},
+		{"https://host/a//b", "", `with "//"`},
+		{"https://host//", "", `with "//"`},
+		{"https://host/a/../b", "", `".."`},
+		{"https://host/a/%2e%2E/b", "", `".."`},
+		{"https://host/.", "", `".."`},
+		{"https://host/a%00b", "", "control character"},
+		{"https://host/a%zz", "", "is no URL"},
+		{"https://host/a?x=1", "", "query or fragment"},
+		{"https://host/a#x", "", "query or fragment"},
+		{"https://host/a?", "", "query or fragment"},
+		{"https://host/" + strings.Repeat("a", 1024), "", "longer than 1024"},
+		{"https://host..", "", "no valid host"},
+		{"https://.", "", "no valid host"},
+		{"https://192.0.2.1.", "", "no valid host"},
+		{"https://[2001:db8::1]./", "", "is no URL"},
+		{"https://s3.us-east-1.amazonaws.com/b-b", "", "those of AWS have none"},
+		{"https://s3.us-east-1.amazonaws.com.", "https://s3.us-east-1.amazonaws.com.", ""},
+	} {
+		got := s3Problems(t, "endpoint: '"+c.endpoint+"'"+more)
+		if (c.message == "") != (got == "") || !strings.Contains(got, c.message) {
+			t.Errorf("%s: %q, want %q", c.endpoint, got, c.message)
+			continue
+		}
+		if endpoint, problem, _ := canonicalEndpoint(c.endpoint, true); c.message == "" && (endpoint != c.want || problem != "") {
+			t.Errorf("%s is %s, want %s", c.endpoint, endpoint, c.want)
+		} else if again, _, _ := canonicalEndpoint(endpoint, true); again != endpoint {
+			t.Errorf("%s is %s at the second time", endpoint, again)
+		}
+	}
+	// A path has no effect where credentials come from.
+	if got := s3Problems(t, "bucket: b-b, region: r, credentials: { source: instance, endpoint: 'http://192.0.2.1/latest' }"); !strings.Contains(got, "credentials.endpoint: has a path; end it after the host and port") {
+		t.Error(got)
+	}
+	if got := s3Problems(t, "bucket: b-b, region: r, credentials: { source: instance, endpoint: 'http://metadata.internal.' }"); got != "" {
+		t.Error(got)
+	}
+}

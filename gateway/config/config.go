@@ -124,8 +124,9 @@ type S3 struct {
 	// Region is the region that requests are signed for.
 	Region string
 
-	// Endpoint is the origin as "http://host[:port]" or "https://host[:port]",
-	// with neither path nor trailing slash. Empty: AWS in Region, over https.
+	// Endpoint is the origin as "http://host[:port][/path]", or https, the path
+	// encoded, without a trailing slash. The host may end in a dot. Empty: AWS in
+	// Region, over https.
 	Endpoint string
 
 	// AccessKey is the access key's id.

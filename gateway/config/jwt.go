@@ -257,7 +257,7 @@ func (d *decoder) jwksURL(n *node) string {
 	}
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || !isHost(u.Hostname()) || u.Port() != "" && !isPort(u.Port(), 1):
+	case err != nil || !isURLHost(u.Hostname()) || u.Port() != "" && !isPort(u.Port(), 1):
 		d.fail(n, "is no URL", "write such as https://issuer.example.com/.well-known/jwks.json")
 	case u.User != nil || strings.Contains(text, "#"):
 		d.fail(n, "contains credentials or a fragment", "remove them")
@@ -269,7 +269,7 @@ func (d *decoder) jwksURL(n *node) string {
 
 func isLoopback(host string) bool {
 	a, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && a.IsLoopback()
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || err == nil && a.IsLoopback()
 }
 
 func (d *decoder) tokenSources(o object) []TokenSource {

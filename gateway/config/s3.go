@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/x509"
 	"net/netip"
 	"net/url"
@@ -95,7 +96,7 @@ func (d *decoder) needReplicas(o object, s *S3, why, fix string) {
 // replica, over what s has already.
 func (d *decoder) origin(o object, s *S3) {
 	if o.has("endpoint") {
-		s.Endpoint = d.endpoint(o)
+		s.Endpoint = d.endpoint(o, true)
 	}
 	if o.has("secret_key") {
 		s.SecretKey = o.secret("secret_key")
@@ -280,7 +281,7 @@ func (d *decoder) credentials(s3 object) Credentials {
 		return c
 	}
 	if o.has("endpoint") {
-		c.Endpoint = d.endpoint(o)
+		c.Endpoint = d.endpoint(o, false)
 	}
 	for _, key := range schema["buckets[].s3.credentials"][1:] {
 		if o.has(key) && !slices.Contains(sourceKeys[c.Source], key) {
@@ -312,14 +313,15 @@ func (d *decoder) timeouts(n *node) Timeouts {
 	}
 }
 
-// endpoint returns the endpoint in its canonical form; "" is AWS.
-func (d *decoder) endpoint(o object) string {
+// endpoint returns the endpoint in its canonical form; "" is AWS. Only where a path has
+// an effect, it may have one.
+func (d *decoder) endpoint(o object, path bool) string {
 	n := o.get("endpoint")
 	text, _, ok := d.text(n)
 	if !ok {
 		return ""
 	}
-	endpoint, problem, fix := canonicalEndpoint(text)
+	endpoint, problem, fix := canonicalEndpoint(text, path)
 	if problem != "" {
 		d.fail(n, problem, fix)
 		return ""
@@ -327,9 +329,9 @@ func (d *decoder) endpoint(o object) string {
 	return endpoint
 }
 
-// canonicalEndpoint returns scheme://host[:port] in lower case. Its messages
-// quote nothing: a URL can carry a password.
-func canonicalEndpoint(s string) (endpoint, problem, fix string) {
+// canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case.
+// Its messages quote nothing: a URL can carry a password.
+func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	const form = "write such as https://s3.example.com or http://127.0.0.1:9000"
 	u, err := url.Parse(s)
 	switch {
@@ -339,20 +341,56 @@ func canonicalEndpoint(s string) (endpoint, problem, fix string) {
 		return "", "has no scheme http or https", form
 	case u.User != nil:
 		return "", "contains credentials", "put them into access_key and secret_key"
-	case u.Path != "" && u.Path != "/":
-		return "", "has a path", "end it after the host and port; the bucket is s3.bucket"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return "", "has a query or fragment", "end it after the host and port"
+		return "", "has a query or fragment", "end it before them"
+	}
+	base, problem, fix := canonicalBase(strings.TrimSuffix(cmp.Or(u.RawPath, u.Path), "/"))
+	switch {
+	case base != "" && !path:
+		return "", "has a path", "end it after the host and port"
+	case problem != "":
+		return "", problem, fix
 	}
 	host, port := u.Hostname(), u.Port()
 	bracketed := strings.HasPrefix(u.Host, "[")
-	if a, err := netip.ParseAddr(host); bracketed && (err != nil || !a.Is6() || a.Zone() != "") || !bracketed && !isHost(host) {
+	if a, err := netip.ParseAddr(host); bracketed && (err != nil || !a.Is6() || a.Zone() != "") || !bracketed && !isURLHost(host) {
 		return "", "has no valid host", form
 	}
 	if port != "" && !isPort(port, 1) || port == "" && strings.HasSuffix(u.Host, ":") {
 		return "", "has no valid port", "write a port from 1 to 65535, or none"
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Host), "", ""
+	return u.Scheme + "://" + strings.ToLower(u.Host) + base, "", ""
+}
+
+// canonicalBase returns the path that comes before the bucket's, encoded. A slash that
+// is encoded stays so.
+func canonicalBase(path string) (base, problem, fix string) {
+	if path == "" {
+		return "", "", ""
+	}
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		decoded, err := url.PathUnescape(segment)
+		switch {
+		case err != nil || strings.ContainsFunc(decoded, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return path, "has a path with a control character", "write the path without it"
+		case decoded == "":
+			return path, "has a path with \"//\"", "write single slashes"
+		case decoded == "." || decoded == "..":
+			return path, "has a path with a \".\" or \"..\" segment", "write the path without it"
+		}
+		base += "/" + url.PathEscape(decoded)
+	}
+	if len(base) > 1024 {
+		return path, "has a path that is longer than 1024 bytes", "shorten it"
+	}
+	return base, "", ""
+}
+
+// isURLHost reports whether s can be the host of a URL: an address, or a name, which
+// may end in the dot of an absolute one.
+func isURLHost(s string) bool {
+	name, absolute := strings.CutSuffix(s, ".")
+	return isHost(s) || absolute && isHostName(name)
 }
 
 // addressing resolves auto to path or virtual.
