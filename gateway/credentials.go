@@ -30,7 +30,10 @@ const (
 // newProvider returns what has the credentials for s, and reports each retrieval.
 func newProvider(s *config.S3, report func(error)) (*sign.Provider, error) {
 	c := &s.Credentials
-	if c.Source == config.SourceStatic {
+	switch c.Source {
+	case config.SourceAnonymous:
+		return sign.NewAnonymousProvider(), nil
+	case config.SourceStatic:
 		return sign.NewStaticProvider(sign.Options{
 			AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal(), Region: s.Region,
 		})

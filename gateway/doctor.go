@@ -126,7 +126,7 @@ func report(all []*diagnosis, w io.Writer) int {
 				what += ": " + f.reason
 			}
 			fmt.Fprintf(w, "\n%s at %s: %s: %s\n", d.bucket, d.replica.name, what, f.detail)
-			if fix := fixes[f.reason]; fix != "" {
+			if fix := d.fix(f.reason); fix != "" {
 				fmt.Fprintf(w, "  fix: %s\n", fix)
 			}
 		}
@@ -135,6 +135,18 @@ func report(all []*diagnosis, w io.Writer) int {
 		fmt.Fprintf(w, "\n%d origin(s): all is well\n", len(all))
 	}
 	return code
+}
+
+// fix says what to do about a reason.
+func (d *diagnosis) fix(reason string) string {
+	switch s := &d.replica.s3; {
+	case reason != "access_denied":
+	case s.Credentials.Source == config.SourceAnonymous:
+		return "let everybody read the objects, and see that the account's Block Public Access does not forbid it; or add a credential"
+	case s.RequestPayer == "":
+		return fixes[reason] + "; if the reader pays for the bucket's requests, set s3.request_payer: requester"
+	}
+	return fixes[reason]
 }
 
 // examine fills in the findings, up to the first failure that the others depend on.
@@ -223,6 +235,9 @@ func (d *diagnosis) handshake() (finding, bool) {
 }
 
 func (d *diagnosis) credential() (finding, bool) {
+	if d.replica.s3.Credentials.Source == config.SourceAnonymous {
+		return finding{result: "none needed"}, true
+	}
 	p := d.replica.credentials
 	p.Start()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -263,6 +278,9 @@ func (d *diagnosis) inspectBucket() finding {
 	}
 	switch {
 	case f.reason == "access_denied": // it may still read
+		if d.replica.s3.Credentials.Source == config.SourceAnonymous {
+			return finding{"warn", "", "not everybody may list the bucket; they need not, but then a missing object looks like a forbidden one (see s3.access_denied)"}
+		}
 		return finding{"warn", "", "the credential may not list the bucket; it need not, but then a missing object looks like a forbidden one (see s3.access_denied)"}
 	case f.reason == "no_such_key" || f.reason == "no_such_bucket":
 		f.reason, f.detail = "no_such_bucket", fmt.Sprintf("the origin has no bucket %q", d.replica.s3.Bucket)

@@ -39,13 +39,13 @@ type exchange struct {
 	unread      bool // a body came with the request and was not read: the connection is closed
 	conditional bool // the head has a precondition or a range
 	pre         preconditions
-	query       []byte // canonical query for the origin
-	head        []byte // request head for the origin
-	keyPath     []byte // encoded path for the origin
-	headers     [3]sign.Header
-	rangeV      []byte // canonical Range for the origin
-	date        []byte // canonical If-Modified-Since for the origin
-	scratch     []byte // for small values
+	query       []byte         // canonical query for the origin
+	head        []byte         // request head for the origin
+	keyPath     []byte         // encoded path for the origin
+	headers     [3]sign.Header // a condition, the range, and who pays
+	rangeV      []byte         // canonical Range for the origin
+	date        []byte         // canonical If-Modified-Since for the origin
+	scratch     []byte         // for small values
 
 	cacheKey []byte
 	ownKey   []byte // key of a background fetch, which has no target

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/config"
 	"yatagarasu/sign"
 )
 
@@ -267,10 +268,15 @@ func (x *exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 	x.fail(ctx, problemOf(err))
 }
 
-// appendHead appends a signed request head. What is signed is byte for byte
+// requestPayer tells S3 that the holder of the credential pays, not the bucket's owner
+// ("Using Requester Pays buckets" in the Amazon S3 User Guide).
+var requestPayer = sign.Header{Name: "x-amz-request-payer", Value: []byte(config.PayerRequester)}
+
+// appendHead appends a request head, signed unless the replica is asked anonymously. What is signed is byte for byte
 // what is sent; nothing of the client's request is in it but the key and what
 // the query allow-list, Range and one precondition let through, and the trace of a
-// trusted proxy. now is by the replica's clock.
+// trusted proxy. now is by the replica's clock. headers, which are in the order of their
+// names, may be appended to.
 func (r *replica) appendHead(dst []byte, signer *sign.Signer, method string, path, query []byte, headers []sign.Header, trace traceparent, now time.Time) []byte {
 	dst = append(dst, method...)
 	dst = append(dst, ' ')
@@ -284,6 +290,9 @@ func (r *replica) appendHead(dst []byte, signer *sign.Signer, method string, pat
 	dst = append(dst, "\r\nUser-Agent: yatagarasu\r\nAccept-Encoding: identity\r\n"...)
 	if len(trace) > 0 {
 		dst = append(append(append(dst, "traceparent: "...), trace...), "\r\n"...) // not signed, like the two above
+	}
+	if r.s3.RequestPayer != "" {
+		headers = append(headers, requestPayer) // the last by name
 	}
 	for i := range headers {
 		dst = append(dst, headers[i].Name...)

@@ -86,6 +86,13 @@ func NewStaticProvider(o Options) (*Provider, error) {
 	return p, nil
 }
 
+// NewAnonymousProvider returns a provider of no credential: its signer signs nothing.
+func NewAnonymousProvider() *Provider {
+	p := &Provider{}
+	p.current.Store(&issued{signer: Anonymous()})
+	return p
+}
+
 // NewProvider returns a provider that has no credential until Start has retrieved one.
 func NewProvider(o ProviderOptions) *Provider {
 	p := &Provider{opts: o, finished: make(chan struct{}), first: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{})}

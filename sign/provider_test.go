@@ -191,7 +191,7 @@ func TestRenewIsCalledOnce(t *testing.T) {
 func TestProviderRereads(t *testing.T) {
 	i := new(issuer)
 	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve, Reread: 10 * time.Millisecond})
-	eventually(t, "it is read again", func() bool { return keyOf(p) == "AK3" })
+	eventually(t, "it is read again", func() bool { return i.issued.Load() >= 3 && keyOf(p) != "AK1" })
 	same := startProvider(t, ProviderOptions{Reread: time.Millisecond, Retrieve: func(context.Context) (Credential, error) {
 		return Credential{AccessKey: "a", SecretKey: "s"}, nil
 	}})
@@ -213,4 +213,30 @@ func TestProviderStops(t *testing.T) {
 	<-began
 	p.Stop() // ends only when the goroutine does
 	NewProvider(ProviderOptions{Retrieve: new(issuer).retrieve}).Stop()
+}
+
+// TestAnonymous signs nothing; a signer that nobody made signs nothing either, but by a
+// panic.
+func TestAnonymous(t *testing.T) {
+	p := NewAnonymousProvider()
+	p.Start()
+	defer p.Stop()
+	p.Await(t.Context())
+	s := p.Signer(time.Now())
+	r := &Request{Method: "GET", Host: []byte("h"), Path: []byte("/"), Headers: []Header{{"range", []byte("bytes=0-0")}}}
+	if got := string(s.AppendHeaders([]byte("x"), r, time.Now())); got != "x" {
+		t.Errorf("it appends %q", got)
+	}
+	if c, ok := p.Credential(); !ok || c != (Credential{}) || p.State().Err != nil || p.Renew(t.Context(), s) {
+		t.Errorf("%+v %+v", c, p.State())
+	}
+	if got := fmt.Sprintf("%v %+v %#v %s", s, s, s, s); got != strings.TrimSpace(strings.Repeat("sign.Signer{anonymous} ", 4)) {
+		t.Error(got)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("the zero signer is taken for an anonymous one")
+		}
+	}()
+	new(Signer).AppendHeaders(nil, r, time.Now())
 }

@@ -7,6 +7,9 @@ import (
 
 // String returns the region and the service; the credential is masked.
 func (s *Signer) String() string {
+	if s.anonymous {
+		return "sign.Signer{anonymous}"
+	}
 	return "sign.Signer{Region: " + s.cred.region + ", Service: " + s.cred.service + ", credential: ***}"
 }
 

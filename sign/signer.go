@@ -101,6 +101,8 @@ type Signer struct {
 	// where it cannot call Format.
 	cred *credential
 
+	anonymous bool // nothing is signed; cred is nil
+
 	// keys caches the derived key of a UTC day, at the parity of its number: both
 	// sides of midnight stay, whichever way the clock steps.
 	keys [2]atomic.Pointer[dayKey]
@@ -135,6 +137,9 @@ func New(o Options) (*Signer, error) {
 	}}, nil
 }
 
+// Anonymous returns a signer that signs nothing: for buckets that everybody may read.
+func Anonymous() *Signer { return &Signer{anonymous: true} }
+
 // AppendHeaders appends to dst the header lines that authenticate r at the time
 // now, each ended by CRLF: X-Amz-Date, X-Amz-Content-Sha256 (of an empty body),
 // X-Amz-Security-Token where the credential has one, Authorization. The caller
@@ -144,11 +149,15 @@ func New(o Options) (*Signer, error) {
 // for 15 minutes around its time and answers RequestTimeTooSkewed beyond them.
 //
 // r is only read, and not kept. Its slices may point into dst below len(dst).
-// It panics if the names in r.Headers break the rule of [Request.Headers].
+// It panics if the names in r.Headers break the rule of [Request.Headers]. An
+// [Anonymous] signer appends nothing.
 //
 // Hot path: zero allocations when dst has room, guarded by
 // TestAppendHeadersAllocs.
 func (s *Signer) AppendHeaders(dst []byte, r *Request, now time.Time) []byte {
+	if s.anonymous {
+		return dst
+	}
 	key, second := s.dayKey(now)
 	sc := s.acquireScratch()
 

@@ -41,7 +41,7 @@ var badFiles = map[string][]string{
 		`:21:7: buckets[18].s3: is missing; say where the objects are`,
 		`:22:5: buckets[19]: must be a mapping, not a string; give it keys, of: name, path_prefix, hosts, s3, auth, cache, limits, allow, deny`,
 		`:23:31: buckets[20].hosts[0]: is a wildcard; list each host name`,
-		`:24:39: buckets[21].s3: must be a mapping, not nothing; give it keys, of: bucket, region, endpoint, access_key, secret_key, session_token, addressing, ca_file, timeouts, max_connections, max_waiting, allow_query, access_denied, forward_traceparent, retry, breaker, probe_interval, replicas, failover_on_404, hedge, credentials`,
+		`:24:39: buckets[21].s3: must be a mapping, not nothing; give it keys, of: bucket, region, endpoint, access_key, secret_key, session_token, addressing, ca_file, timeouts, max_connections, max_waiting, allow_query, request_payer, access_denied, forward_traceparent, retry, breaker, probe_interval, replicas, failover_on_404, hedge, credentials`,
 	},
 	"budget": {
 		`:1:57: cache.max_object_size: is more than half of max_size, which is 1MB; write at most 500KB, or raise max_size`,
@@ -102,7 +102,7 @@ var badFiles = map[string][]string{
 	"credentials": {
 		`:2:39: buckets[0].s3.access_key: is missing; add the id of an access key that may read the bucket, or s3.credentials.source for another source`,
 		`:2:39: buckets[0].s3.secret_key: is missing; add the secret of the access key, best as a variable`,
-		`:2:86: buckets[0].s3.credentials.source: unknown source "vault"; use one of: static, environment, shared_file, instance, web_identity, assume_role`,
+		`:2:86: buckets[0].s3.credentials.source: unknown source "vault"; use one of: static, environment, shared_file, instance, web_identity, assume_role, anonymous`,
 		`:2:102: buckets[0].s3.credentials.profile: has no effect with source static; remove it, or choose the source that takes it`,
 		`:3:75: buckets[1].s3.access_key: has no effect with credentials of source environment; remove it, or remove s3.credentials`,
 		`:3:93: buckets[1].s3.session_token: has no effect with credentials of source environment; remove it, or remove s3.credentials`,
@@ -115,6 +115,14 @@ var badFiles = map[string][]string{
 		`:6:39: buckets[4].s3.access_key: is missing; add the id of an access key that may read the bucket, or s3.credentials.source for another source`,
 		`:6:39: buckets[4].s3.secret_key: is missing; add the secret of the access key, best as a variable`,
 		`:6:76: buckets[4].s3.credentials: must be a mapping, not a string; give it keys, of: source, profile, file, role_arn, session_name, external_id, token_file, endpoint, duration`,
+		`:7:78: buckets[5].s3.request_payer: cannot go with anonymous requests: nobody would pay; remove it, or add a credential`,
+		`:7:101: buckets[5].s3.access_key: has no effect with credentials of source anonymous; remove it, or remove s3.credentials`,
+		`:7:116: buckets[5].s3.secret_key: has no effect with credentials of source anonymous; remove it, or remove s3.credentials`,
+		`:7:163: buckets[5].s3.credentials.role_arn: has no effect with source anonymous; remove it, or choose the source that takes it`,
+		`:8:78: buckets[6].s3.request_payer: unknown request_payer "owner"; use one of: requester`,
+		`:9:78: buckets[7].s3.request_payer: cannot go with anonymous requests: nobody would pay; remove it, or add a credential`,
+		`:10:75: buckets[8].s3.access_key: is empty; give it a value, or remove the key`,
+		`:10:91: buckets[8].s3.secret_key: is empty; give it a value, or remove the key`,
 	},
 	"documents": {
 		`:2:1: the file has more than one YAML document; keep one and remove the "---" lines`,

@@ -164,6 +164,10 @@ type S3 struct {
 	// "versionId" and "partNumber". Default: none.
 	AllowQuery []string
 
+	// RequestPayer is "requester" where the reader pays for requests, not the bucket's
+	// owner, and says so to S3. Empty: the owner pays.
+	RequestPayer string
+
 	// ForwardTraceparent passes the header traceparent of trusted proxies on to the
 	// origin. Default false.
 	ForwardTraceparent bool
@@ -215,7 +219,8 @@ type Replica struct {
 // Credentials say where a credential comes from.
 type Credentials struct {
 	// Source is "static" for AccessKey and SecretKey, "environment", "shared_file",
-	// "instance", "web_identity" or "assume_role". Default "static".
+	// "instance", "web_identity" or "assume_role"; "anonymous" is for buckets that
+	// everybody may read: nothing is signed. Default "static".
 	Source string
 
 	// File and Profile choose from a shared credentials file. Empty: as the AWS

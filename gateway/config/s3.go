@@ -30,6 +30,9 @@ const (
 	defaultProbeInterval = 10 * time.Second
 )
 
+// PayerRequester is the value of s3.request_payer.
+const PayerRequester = "requester"
+
 // p95 is the value of hedge.after for as long as 95 % of the latest requests took.
 const p95 = "p95"
 
@@ -43,6 +46,7 @@ func (d *decoder) s3(n *node) S3 {
 		MaxConnections:     o.integer("max_connections", 1024, 1, maxCount),
 		MaxWaiting:         o.integer("max_waiting", 4096, 1, maxCount),
 		Timeouts:           d.timeouts(o.get("timeouts")),
+		RequestPayer:       o.oneOf("request_payer", "", PayerRequester),
 		AccessDenied:       o.integer("access_denied", 403, 403, 404),
 		ForwardTraceparent: o.boolean("forward_traceparent", false),
 		FailoverOn404:      o.boolean("failover_on_404", false),
@@ -64,6 +68,7 @@ func (d *decoder) s3(n *node) S3 {
 		d.origin(o, &s)
 		s.Addressing = mode
 		s.Replicas = d.replicas(replicas, o, &s)
+		d.payer(o, &s)
 		if len(replicas.items) == 1 {
 			d.needReplicas(o, &s, "there is only one replica", "remove it, or add another to s3.replicas")
 		}
@@ -78,8 +83,17 @@ func (d *decoder) s3(n *node) S3 {
 	d.origin(o, &s)
 	s.Addressing = d.addressing(mode, o.get("addressing"), &s)
 	d.awsNames(o, o, &s)
+	d.payer(o, &s)
 	d.needReplicas(o, &s, "there are no replicas", "remove it, or add s3.replicas")
 	return s
+}
+
+// payer refuses unsigned requests that somebody is to pay for.
+func (d *decoder) payer(o object, s *S3) {
+	anonymous := func(origin S3) bool { return origin.Credentials.Source == SourceAnonymous }
+	if s.RequestPayer != "" && slices.ContainsFunc(s.Origins(), anonymous) {
+		d.fail(o.get("request_payer"), "cannot go with anonymous requests: nobody would pay", "remove it, or add a credential")
+	}
 }
 
 // needReplicas refuses what has an effect only with several replicas.
@@ -255,6 +269,7 @@ const (
 	SourceInstance    = "instance"
 	SourceWebIdentity = "web_identity"
 	SourceAssumeRole  = "assume_role"
+	SourceAnonymous   = "anonymous"
 )
 
 // sourceKeys has the keys that each source of credentials heeds.
@@ -265,6 +280,7 @@ var sourceKeys = map[string][]string{
 	SourceInstance:    {"endpoint"},
 	SourceWebIdentity: {"role_arn", "token_file", "endpoint"},
 	SourceAssumeRole:  {"role_arn", "session_name", "external_id", "endpoint", "duration"},
+	SourceAnonymous:   {},
 }
 
 // needsKeys tells whether access_key and secret_key are needed with c.
@@ -273,7 +289,7 @@ func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 func (d *decoder) credentials(s3 object) Credentials {
 	o := d.object(s3.get("credentials"), "buckets[].s3.credentials")
 	c := Credentials{
-		Source: o.oneOf("source", SourceStatic, SourceStatic, SourceEnvironment, SourceSharedFile, SourceInstance, SourceWebIdentity, SourceAssumeRole),
+		Source: o.oneOf("source", SourceStatic, SourceStatic, SourceEnvironment, SourceSharedFile, SourceInstance, SourceWebIdentity, SourceAssumeRole, SourceAnonymous),
 		File:   o.str("file", ""), Profile: o.str("profile", ""), RoleARN: o.str("role_arn", ""), SessionName: o.str("session_name", ""),
 		ExternalID: o.secret("external_id"), TokenFile: o.str("token_file", ""), Duration: o.duration("duration", 0, 15*time.Minute),
 	}
