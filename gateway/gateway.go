@@ -164,6 +164,13 @@ func (g *Gateway) authOptions() auth.Options {
 			g.metrics.keyFetches[1].Inc()
 			g.log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 		},
+		OnLeftOut: func(name, key string, why error, usual bool) {
+			e := g.log.Warn()
+			if usual {
+				e = g.log.Info()
+			}
+			e.Str("jwks", name).Str("kid", key).Err(why).Msg("a key of a key set is left out")
+		},
 		OnCrowd: func(name, algorithm string) {
 			g.log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
 		},

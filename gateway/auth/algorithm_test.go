@@ -144,6 +144,55 @@ func TestAlgorithms(t *testing.T) {
 	t.Logf("%d verifiers, %d tokens", len(verifiers), len(tokens))
 }
 
+// TestEd25519 holds the two names of one algorithm against each other, wherever each of
+// them stands.
+func TestEd25519(t *testing.T) {
+	keys := opensslKeys(t)
+	private := keys["ed"].private.(ed25519.PrivateKey)
+	tokenNamed := func(alg, kid string, key ed25519.PrivateKey) string {
+		payload := b64(`{"alg":"`+alg+`","kid":"`+kid+`"}`) + "." + b64(fmt.Sprintf(`{"exp":%d}`, now.Add(time.Hour).Unix()))
+		return payload + "." + b64(string(ed25519.Sign(key, []byte(payload))))
+	}
+	set := func(more string) string {
+		x := b64(string(private.Public().(ed25519.PublicKey)))
+		file := filepath.Join(t.TempDir(), "set.json")
+		if err := os.WriteFile(file, []byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+x+`"`+more+`}]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "jwt: {jwks_file: " + file
+	}
+	pem := "jwt: {public_key_file: " + keys["ed"].public + ", algorithm: "
+	for name, block := range map[string]string{
+		"a key for EdDSA": pem + "EdDSA}", "a key for Ed25519": pem + "Ed25519}",
+		"a set without a name": set("") + "}", "a set with EdDSA": set(`,"alg":"EdDSA"`) + "}", "a set with Ed25519": set(`,"alg":"Ed25519"`) + "}",
+		"a set with EdDSA for Ed25519": set(`,"alg":"EdDSA"`) + ", algorithm: Ed25519}", "a set with Ed25519 for EdDSA": set(`,"alg":"Ed25519"`) + ", algorithm: EdDSA}",
+	} {
+		p := newPolicy(t, block)
+		for _, c := range []struct {
+			token string
+			want  Reason
+		}{
+			{tokenNamed("EdDSA", "k", private), Allowed},
+			{tokenNamed("Ed25519", "k", private), Allowed},
+			{tokenNamed("Ed25519", "k", keys["ed2"].private.(ed25519.PrivateKey)), SignatureInvalid},
+			{tokenNamed("ed25519", "k", private), AlgorithmRefused},
+			{tokenNamed("Ed448", "k", private), AlgorithmRefused},
+			{tokenNamed("ES256", "k", private), AlgorithmRefused},
+			{tokenNamed("none", "k", private), AlgorithmRefused},
+		} {
+			if got := p.Authorize(request(c.token, "x")).Reason; got != c.want {
+				t.Errorf("%s: a token %.40s: %q, want %q", name, c.token, got, c.want)
+			}
+		}
+	}
+	// It is no name for the keys of others.
+	for _, block := range []string{"algorithm: ES256, public_key_file: " + keys["p256"].public, "algorithm: RS256, public_key_file: " + keys["rsa"].public, "algorithm: HS256, secret: " + secret} {
+		if got := newPolicy(t, "jwt: {"+block+"}").Authorize(request(tokenNamed("Ed25519", "k", private), "x")).Reason; got != AlgorithmRefused {
+			t.Errorf("%s: %q", block, got)
+		}
+	}
+}
+
 // TestKeyRotation shows that a kid selects among configured keys, and nothing else.
 func TestKeyRotation(t *testing.T) {
 	keys := opensslKeys(t)

@@ -3,7 +3,9 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	jose "github.com/go-jose/go-jose/v4"
 	"golang.org/x/time/rate"
@@ -39,8 +42,9 @@ type keySet struct {
 	algorithm string // of all keys; empty: as each key says
 	update    func(keys []key)
 	o         Options
-	limiter   *rate.Limiter // of early fetches
-	last      []byte        // the copy in use; the fetching goroutine's own
+	limiter   *rate.Limiter    // of early fetches
+	last      []byte           // the copy in use; the fetching goroutine's own
+	told      map[leftOut]bool // keys that OnLeftOut was told of; the fetching goroutine's own
 
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
@@ -75,12 +79,17 @@ func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
 		s.fetch = func(context.Context) ([]byte, error) { return readKeySetFile(c.JWKSFile) }
 		return s
 	}
+	roots := o.RootCAs
+	if len(c.CA) > 0 {
+		roots = x509.NewCertPool()
+		roots.AppendCertsFromPEM(c.CA)
+	}
 	s.name, _, _ = strings.Cut(c.JWKSURL, "?") // the rest may be a secret
 	client := &http.Client{
 		Timeout: o.FetchTimeout,
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableKeepAlives:      true, // minutes lie between two requests
 			ForceAttemptHTTP2:      true,
@@ -183,7 +192,7 @@ func (s *keySet) run(err error) {
 // mayHave reports whether a key of the set could be for alg.
 func (s *keySet) mayHave(alg []byte) bool {
 	if s.algorithm != "" {
-		return string(alg) == s.algorithm
+		return config.CanonicalAlgorithm(string(alg)) == s.algorithm
 	}
 	return config.IsPublicKeyAlgorithm(string(alg))
 }
@@ -281,7 +290,9 @@ func (s *keySet) refresh() (err error) {
 	}
 	var keys []key
 	if err == nil {
-		keys, err = parseKeySet(data, s.algorithm)
+		var left []leftOut
+		keys, left, err = parseKeySet(data, s.algorithm)
+		s.tell(left)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot use the key set %s: %w", s.name, err)
@@ -293,6 +304,31 @@ func (s *keySet) refresh() (err error) {
 		s.o.OnFetch(s.name, err)
 	}
 	return err
+}
+
+// leftOut is a key of a set that verifies nothing. Values are equal for what is the same
+// key and the same reason.
+type leftOut struct {
+	key   string // for people
+	sum   [sha256.Size]byte
+	why   string
+	usual bool
+}
+
+// maxTold bounds what is remembered of keys that were left out.
+const maxTold = 10 * maxKeySetKeys
+
+// tell names the keys that were left out, those alone that have not been named.
+func (s *keySet) tell(left []leftOut) {
+	if s.told == nil || len(s.told) > maxTold {
+		s.told = make(map[leftOut]bool)
+	}
+	for _, l := range left {
+		if !s.told[l] {
+			s.told[l] = true
+			s.o.OnLeftOut(s.name, l.key, errors.New(l.why), l.usual)
+		}
+	}
 }
 
 // finish notes how the fetch under way ended, and lets go of those who wait for it.
@@ -309,31 +345,52 @@ func (s *keySet) finish(failed bool) {
 // parseKeySet returns the keys of a JWK set that can verify signatures. Others are
 // left out, as RFC 7517 section 5 wants; a set without any is an error, which says
 // what is wrong with the last one.
-func parseKeySet(data []byte, algorithm string) ([]key, error) {
+func parseKeySet(data []byte, algorithm string) (keys []key, left []leftOut, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, errors.New("it is no JSON object with a list of keys")
+		return nil, nil, errors.New("it is no JSON object with a list of keys")
 	}
 	if len(set.Keys) > maxKeySetKeys {
-		return nil, fmt.Errorf("it has more than %d keys", maxKeySetKeys)
+		return nil, nil, fmt.Errorf("it has more than %d keys", maxKeySetKeys)
 	}
-	var keys []key
 	problem := errors.New("it has no key")
 	for i, raw := range set.Keys {
 		k, err := parseKey(raw, algorithm, i)
 		if err != nil {
+			left = append(left, leftOut{kidOf(raw), sha256.Sum256(raw), err.Error(), errors.Is(err, errOtherUse)})
 			problem = fmt.Errorf("none of its keys can be used, and key %d not because %w", i, err)
 			continue
 		}
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
-		return nil, problem
+		return nil, left, problem
 	}
-	return keys, nil
+	return keys, left, nil
 }
+
+// kidOf returns the kid of a JWK for the log, whatever else the JWK is.
+func kidOf(raw []byte) string {
+	var k struct {
+		ID any `json:"kid"`
+	}
+	if json.Unmarshal(raw, &k) != nil {
+		return ""
+	}
+	id, _ := k.ID.(string)
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, id[:min(len(id), 128)])
+}
+
+// errOtherUse is why keys are left out that identity providers have beside those for
+// signatures.
+var errOtherUse = errors.New("it is not for signatures")
 
 // parseKey takes one JWK for the algorithm, or the key's own if that is empty.
 func parseKey(raw []byte, algorithm string, i int) (key, error) {
@@ -353,11 +410,11 @@ func parseKey(raw []byte, algorithm string, i int) (key, error) {
 	}
 	switch {
 	case k.Use != "" && k.Use != "sig", !verifies:
-		return key{}, errors.New("it is not for signatures")
+		return key{}, errOtherUse
 	case !k.IsPublic() || !k.Valid():
 		return key{}, errors.New("it is no public key")
 	}
-	own := k.Algorithm
+	own := config.CanonicalAlgorithm(k.Algorithm)
 	if own == "" {
 		own = soleAlgorithm(k.Key)
 	}

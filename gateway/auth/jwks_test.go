@@ -7,8 +7,16 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
+	"maps"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -507,11 +515,11 @@ func TestParseKeySet(t *testing.T) {
 			if algorithm == "RS256" {
 				good = jwk(jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "good"})
 			}
-			keys, err := parseKeySet([]byte(`{"keys":[`+good+`,`+c.key+`]}`), algorithm)
+			keys, _, err := parseKeySet([]byte(`{"keys":[`+good+`,`+c.key+`]}`), algorithm)
 			if err != nil || len(keys) == 0 || keys[0].id != "good" || (len(keys) == 2) != (c.problem == "") {
 				t.Errorf("beside a good one: %v, %v", keys, err)
 			}
-			keys, err = parseKeySet([]byte(`{"keys":[`+c.key+`]}`), algorithm)
+			keys, _, err = parseKeySet([]byte(`{"keys":[`+c.key+`]}`), algorithm)
 			switch {
 			case c.problem != "":
 				if err == nil || !strings.Contains(err.Error(), c.problem) {
@@ -521,6 +529,147 @@ func TestParseKeySet(t *testing.T) {
 				t.Errorf("got %v, %v", keys, err)
 			}
 		})
+	}
+}
+
+// TestLeftOut names each key of a set that verifies nothing once, however often the set
+// is fetched.
+func TestLeftOut(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk := func(k jose.JSONWebKey) string {
+		data, err := json.Marshal(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	good := ecKey(t)
+	goodJWK := jwk(jose.JSONWebKey{Key: good.Public(), KeyID: "good"})
+	bad := map[string]struct{ jwk, why string }{
+		"small":   {jwk(jose.JSONWebKey{Key: small.Public(), KeyID: "small", Algorithm: "RS256"}), "it is an RSA key of fewer than 2048 bits"},
+		"enc":     {jwk(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "enc", Use: "enc"}), "it is not for signatures (usual)"},
+		"odd":     {`{"kty":"XYZ","kid":"odd"}`, "it is no JWK of a supported type"},
+		"ed448":   {`{"kty":"OKP","crv":"Ed448","x":"AAAA","alg":"Ed448","kid":"ed448"}`, "it is no JWK of a supported type"},
+		"private": {jwk(jose.JSONWebKey{Key: ecKey(t), KeyID: "private"}), "it is no public key"},
+		"hs":      {`{"kty":"oct","k":"AAAA","kid":"hs"}`, "it is no public key"},
+		"curve":   {jwk(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "curve", Algorithm: "ES384"}), "it is an EC key on P-256, which does not fit the algorithm"},
+		"":        {`{"kty":"XYZ","kid":7}`, "it is no JWK of a supported type"},
+		"a?b":     {`{"kty":"XYZ","kid":"a\nb"}`, "it is no JWK of a supported type"},
+	}
+	keys := []string{goodJWK}
+	want := make(map[string]string)
+	for kid, b := range bad {
+		keys = append(keys, b.jwk)
+		want[kid] = b.why
+	}
+	s := startKeyServer(t, text(`{"keys":[`+strings.Join(keys, ",")+`]}`))
+	var mu sync.Mutex
+	told := make(map[string]string)
+	p := remotePolicy(t, s.URL, Options{OnLeftOut: func(name, key string, why error, usual bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if _, again := told[key]; again || name != s.URL {
+			t.Errorf("%s: %q is named again", name, key)
+		}
+		told[key] = why.Error()
+		if usual {
+			told[key] += " (usual)"
+		}
+	}})
+	expect := func(want map[string]string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if !maps.Equal(told, want) {
+			t.Errorf("named are %q\nwant %q", told, want)
+		}
+	}
+	expect(want)
+	// In another order, with a key more, and without any that is good.
+	for _, next := range []struct{ keys, also string }{
+		{keys[2] + "," + keys[1] + "," + goodJWK, ""},
+		{goodJWK + `,{"kty":"XYZ","kid":"later"}`, "later"},
+		{keys[1] + `,{"kty":"XYZ","kid":"last"}`, "last"},
+		{strings.Join(keys, ","), ""},
+	} {
+		s.set(text(`{"keys":[` + next.keys + `]}`))
+		if p.verifier.Refresh(); next.also != "" {
+			want[next.also] = "it is no JWK of a supported type"
+		}
+		expect(want)
+	}
+}
+
+// TestKeySetAuthority fetches a key set over TLS from a server whose authority a jwt
+// block names, and from no other.
+func TestKeySetAuthority(t *testing.T) {
+	k := ecKey(t)
+	set := text(keySetOf(t, map[string]crypto.Signer{"one": k}))
+	mine, other := httptest.NewTLSServer(set), httptest.NewUnstartedServer(set)
+	defer mine.Close()
+	key := ecKey(t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	other.Config.ErrorLog = log.New(io.Discard, "", 0)
+	other.StartTLS()
+	defer other.Close()
+	mine.Config.ErrorLog = other.Config.ErrorLog
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: mine.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, url, more string
+		trusted         bool
+	}{
+		{"its own", mine.URL, "ca_file: " + file, true},
+		{"another one's", other.URL, "ca_file: " + file, false},
+		{"the system's", mine.URL, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := tryRemotePolicy(t, c.url, Options{}, c.more)
+			if c.trusted != (err == nil) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				if !strings.Contains(err.Error(), "certificate") {
+					t.Error(err)
+				}
+			} else if r := p.Authorize(request(signedBy(t, "ES256", k, "one"), "x")).Reason; r != Allowed {
+				t.Errorf("%q", r)
+			}
+		})
+	}
+	// A copy that another authority vouched for is not taken over.
+	old := loadAuth(t, "jwt:\n  jwks_url: "+mine.URL+"\n  ca_file: "+file+"\n").JWT
+	was, err := NewVerifier(old, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := was.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer was.Close()
+	for _, c := range []struct {
+		ca   []byte
+		want bool
+	}{{old.CA, true}, {nil, false}, {append([]byte("\n"), old.CA...), false}} {
+		next := *old
+		next.CA = c.ca
+		v, err := NewVerifier(&next, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Inherit(was); v.ring.Load().fetched != c.want {
+			t.Errorf("with an authority of %d bytes: taken over %v", len(c.ca), !c.want)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 	case *ecdsa.PublicKey:
 		k.verifier, err = jwt.NewVerifierES(alg, public)
 	case ed25519.PublicKey:
-		k.verifier, err = jwt.NewVerifierEdDSA(public)
+		k.verifier = edVerifier(public)
 	default:
 		err = fmt.Errorf("keys of type %T are not supported", public)
 	}
@@ -48,6 +48,24 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 		return key{}, fmt.Errorf("cannot use %s for %s: %w", name, algorithm, err)
 	}
 	return k, nil
+}
+
+// edVerifier verifies what its key has signed, under both names that has (RFC 8037, 3.1;
+// RFC 9864, 2.2). The library knows one of them.
+type edVerifier ed25519.PublicKey
+
+// Algorithm implements jwt.Verifier.
+func (edVerifier) Algorithm() jwt.Algorithm { return jwt.EdDSA }
+
+// Verify implements jwt.Verifier.
+func (v edVerifier) Verify(t *jwt.Token) error {
+	switch {
+	case config.CanonicalAlgorithm(string(t.Header().Algorithm)) != string(jwt.EdDSA):
+		return jwt.ErrAlgorithmMismatch
+	case !ed25519.Verify(ed25519.PublicKey(v), t.PayloadPart(), t.Signature()):
+		return jwt.ErrInvalidSignature
+	}
+	return nil
 }
 
 // configuredKeys returns the keys that the configuration holds itself.
@@ -87,14 +105,14 @@ func (r *keyring) candidates(dst []*key, alg, kid []byte) (keys []*key, known bo
 			known = known || r.keys[i].id == string(kid)
 		}
 	}
-	any := false
+	any, wanted := false, config.CanonicalAlgorithm(string(alg))
 	for i := range r.keys {
 		k := &r.keys[i]
 		if known && k.id != string(kid) || !known && len(kid) > 0 && k.id != "" {
 			continue
 		}
 		any = true
-		if k.algorithm == string(alg) && len(dst) < config.MaxKeysTried {
+		if k.algorithm == wanted && len(dst) < config.MaxKeysTried {
 			dst = append(dst, k)
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -36,6 +37,10 @@ type Options struct {
 	// keys for an algorithm than are tried with a token that does not name one.
 	// Default: nobody is told.
 	OnCrowd func(name, algorithm string)
+	// OnLeftOut is told, likewise, of a key of the set of this name that verifies
+	// nothing, and why: once of each. key is for people. usual tells that there is
+	// nothing wrong with it: it is for something else. Default: nobody is told.
+	OnLeftOut func(name, key string, why error, usual bool)
 }
 
 func (o *Options) setDefaults() {
@@ -52,6 +57,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OnFetch == nil {
 		o.OnFetch = func(string, error) {}
+	}
+	if o.OnLeftOut == nil {
+		o.OnLeftOut = func(string, string, error, bool) {}
 	}
 	if o.OnCrowd == nil {
 		o.OnCrowd = func(string, string) {}
@@ -118,7 +126,7 @@ func (v *Verifier) setKeys(fetched []key) {
 // none yet. It comes before Start.
 func (v *Verifier) Inherit(old *Verifier) {
 	ring, c, o := old.ring.Load(), v.config, old.config
-	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && ring.fetched && !v.ring.Load().fetched {
+	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.fetched && !v.ring.Load().fetched {
 		v.setKeys(ring.keys[len(old.keys):])
 	}
 }

@@ -55,6 +55,11 @@ type JWT struct {
 	// Default false.
 	JWKSOptional bool
 
+	// CAFile is a PEM bundle of the authorities trusted for JWKSURL in place of the
+	// system's, CA its content where the block is in use. Empty: the system's.
+	CAFile string
+	CA     []byte
+
 	// Issuer are the "iss" values accepted. Empty: any.
 	Issuer []string
 

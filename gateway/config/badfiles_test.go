@@ -134,7 +134,7 @@ var badFiles = map[string][]string{
 		`:12:18: buckets[1].path_prefix: is the prefix of buckets[0] in line 4 too, on the same host; give each bucket its own prefix or hosts`,
 		`:13:91: buckets[1].s3.secret_key: must be a string, not a list; put it in quotes`,
 		`:18:17: buckets[1].cache.max_size: is no size; write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB`,
-		`:21:14: jwt.algorithm: unknown algorithm "HS257"; use one of: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`,
+		`:21:14: jwt.algorithm: unknown algorithm "HS257"; use one of: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519`,
 		`:23:10: logging.level: unknown level "loud"; use one of: trace, debug, info, warn, error`,
 	},
 	"empty": {
@@ -172,7 +172,7 @@ var badFiles = map[string][]string{
 		`:61:31: buckets[12].auth.jwt.keys[1].secret: the secret is shorter than the 32 bytes that HS256 needs; make one: openssl rand -hex 32`,
 		`:62:15: buckets[12].auth.jwt.keys[2]: needs either secret or public_key_file; keep exactly one of them`,
 		`:63:32: buckets[12].auth.jwt.keys[3].public_key_file: cannot read "testdata/absent.pem": no such file or directory; check the path, seen from the working directory, and the permissions`,
-		`:64:70: buckets[12].auth.jwt.keys[4].algorithm: unknown algorithm "none"; use one of: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`,
+		`:64:70: buckets[12].auth.jwt.keys[4].algorithm: unknown algorithm "none"; use one of: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519`,
 		`:65:13: buckets[12].auth.jwt.keys[5]: must be a mapping, not a string; give it keys, of: kid, algorithm, secret, public_key_file`,
 		`:74:23: buckets[13].auth.jwt.audience[1]: is in the list twice; remove one of them`,
 		`:75:17: buckets[13].auth.jwt.issuer: must be a string, not a number; put it in quotes`,
@@ -330,7 +330,7 @@ var badFiles = map[string][]string{
 	"types": {
 		`:1:9: server: must be a mapping, not a string; give it keys, of: address, https, trusted_proxies, forwarded_header, proxy_protocol, ready, limits, allow, deny`,
 		`:2:12: buckets: must be a list, not a mapping; write one item on each line, after "- "`,
-		`:3:6: jwt: must be a mapping, not a number; give it keys, of: enabled, secret, algorithm, public_key_file, jwks_url, jwks_file, jwks_optional, keys, token_sources, issuer, audience, leeway, require_exp, claims, claims_verification`,
+		`:3:6: jwt: must be a mapping, not a number; give it keys, of: enabled, secret, algorithm, public_key_file, jwks_url, jwks_file, jwks_optional, ca_file, keys, token_sources, issuer, audience, leeway, require_exp, claims, claims_verification`,
 		`:4:8: cache: must be a mapping, not a list; give it keys, of: enabled, ttl, max_size, max_object_size, stale_while_revalidate, stale_if_error, negative_ttl, policy, client_directives, fill_on_range`,
 		`:5:19: logging.level: must be a string, not a number; put it in quotes`,
 		`:5:30: logging.format: must be a string, not true or false; put it in quotes`,

@@ -48,7 +48,7 @@ func (c *Config) Document() Document {
 // here needs nothing done.
 var documentKeys = map[string]string{
 	"JWT.Sources": "token_sources", "JWT.JWKSURL": "jwks_url", "JWT.JWKSFile": "jwks_file", "JWT.JWKSAlgorithm": "algorithm", "JWT.JWKSOptional": "jwks_optional",
-	"Key.ID": "kid", "Key.Public": "", "Claim.Name": "claim", "Cache.OwnBudget": "",
+	"JWT.CA": "", "Key.ID": "kid", "Key.Public": "", "Claim.Name": "claim", "Cache.OwnBudget": "",
 	"Replica.CAFile": "ca_file", "Credentials.RoleARN": "role_arn", "Credentials.ExternalID": "external_id", "S3.FailoverOn404": "failover_on_404", "Hedge.Enabled": "",
 }
 

@@ -9,15 +9,24 @@ import (
 	"time"
 )
 
-// algorithms are the signature algorithms (RFC 7518, 3.1; RFC 8037, 3.1).
+// algorithms are the signature algorithms (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2).
 var algorithms = [...]string{
 	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
-	"PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+	"PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 }
 
 // MaxKeysTried bounds the keys that one token is verified with. A jwt block has no
 // more for one algorithm; a key set may, for tokens that name theirs.
 const MaxKeysTried = 16
+
+// CanonicalAlgorithm returns the name that keys go by: EdDSA for Ed25519, which RFC 9864
+// gives to what is signed with such a key alone. No other key is used for EdDSA here.
+func CanonicalAlgorithm(name string) string {
+	if name == "Ed25519" {
+		return "EdDSA"
+	}
+	return name
+}
 
 // IsPublicKeyAlgorithm reports whether name is a signature algorithm that is
 // verified with a public key.
@@ -145,6 +154,11 @@ func (d *decoder) jwt(o object, inUse bool) *JWT {
 	case len(found) == 1:
 		d.mainKey(o, j, found[0], inUse)
 	}
+	if n := o.get("ca_file"); n != nil && !o.has("jwks_url") {
+		d.fail(n, "has no effect without jwks_url", "remove it")
+	} else if n != nil {
+		j.CAFile, j.CA = d.authorities(n, "jwks_url", j.JWKSURL, inUse)
+	}
 	j.Keys = append(j.Keys, d.keys(o, inUse)...)
 	count := make(map[string]int)
 	for i := range j.Keys {
@@ -189,7 +203,7 @@ func (d *decoder) algorithm(o object, key string) (name string, ok bool) {
 	if !strings.HasPrefix(key, "jwks") {
 		o.need("algorithm", "name the one algorithm of the key, such as HS256 for a secret")
 	}
-	name = o.oneOf("algorithm", "", algorithms[:]...)
+	name = CanonicalAlgorithm(o.oneOf("algorithm", "", algorithms[:]...))
 	if name == "" {
 		return "", !o.has("algorithm")
 	}

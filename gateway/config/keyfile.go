@@ -52,6 +52,26 @@ func (d *decoder) showPath(n *node) string {
 	return strconv.Quote(n.text)
 }
 
+// authorities returns the path in n of a PEM bundle and its content, which is only read
+// if it is in use. It is for the server at url, the value of key.
+func (d *decoder) authorities(n *node, key, url string, inUse bool) (path string, bundle []byte) {
+	path, _, ok := d.text(n)
+	switch {
+	case !ok:
+		return "", nil
+	case strings.HasPrefix(strings.ToLower(url), "http:"):
+		d.fail(n, "has no effect: the "+key+" is http", "remove it, or make the "+key+" https")
+		return "", nil
+	case !inUse:
+		return path, nil
+	}
+	bundle, ok = d.readFile(n, path)
+	if ok && !x509.NewCertPool().AppendCertsFromPEM(bundle) {
+		d.fail(n, d.showPath(n)+" holds no certificate", "name a PEM file with one or more CERTIFICATE blocks")
+	}
+	return path, bundle
+}
+
 // publicKey returns the one public key in the file at path, which must fit the
 // algorithm; algorithm "" fits all. It is nil after a mistake.
 func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {

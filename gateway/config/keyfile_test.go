@@ -98,8 +98,8 @@ func TestPublicKeyFiles(t *testing.T) {
 		{"P-384", "ES384", publicPEM(t, p384.Public()), ""},
 		{"P-521", "ES512", publicPEM(t, p521.Public()), ""},
 		{"certificate", "ES256", cert, ""},
-		{"Ed25519", "EdDSA", publicPEM(t, ed), ""},
-		{"RSA for another algorithm", "ES256 EdDSA", publicPEM(t, r.Public()), "holds an RSA key, which does not fit"},
+		{"Ed25519", "EdDSA Ed25519", publicPEM(t, ed), ""},
+		{"RSA for another algorithm", "ES256 EdDSA Ed25519", publicPEM(t, r.Public()), "holds an RSA key, which does not fit"},
 		{"P-256 for another algorithm", "ES384 ES512 RS256 PS256 EdDSA", publicPEM(t, p256.Public()), "holds an EC key on P-256, which does not fit"},
 		{"Ed25519 for another algorithm", "ES256 RS512", publicPEM(t, ed), "holds an Ed25519 key, which does not fit"},
 		{"X25519", "EdDSA", publicPEM(t, x.Public()), "holds a key of an unsupported type"},
@@ -122,7 +122,7 @@ func TestPublicKeyFiles(t *testing.T) {
 					got, err := parseString(y)
 					if err != nil {
 						t.Errorf("%s: %v", algorithm, err)
-					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != algorithm || k[0].PublicKeyFile != file || KeyProblem(k[0].Public, algorithm) != "" {
+					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != CanonicalAlgorithm(algorithm) || k[0].PublicKeyFile != file || KeyProblem(k[0].Public, k[0].Algorithm) != "" {
 						t.Errorf("got %+v", k)
 					}
 				}
@@ -179,5 +179,40 @@ func TestCertificateFiles(t *testing.T) {
 func TestPastedKeyIsNotShown(t *testing.T) {
 	for _, pasted := range []string{"-----BEGIN K7MDENG", `"line\nK7MDENG"`, strings.Repeat("K7MDENG", 50)} {
 		wantError(t, jwtBucket("public_key_file: "+pasted+", algorithm: RS256"), "cannot read the file: ")
+	}
+}
+
+// TestJWTAuthorities checks the authorities for a key set as those for an origin.
+func TestJWTAuthorities(t *testing.T) {
+	cert, key := certificate(t)
+	good := writeFile(t, "ca.pem", cert)
+	for _, c := range []struct{ name, jwt, want string }{
+		{"good", "jwks_url: https://issuer.example/keys, ca_file: " + good, ""},
+		{"an absolute name", "jwks_url: https://issuer.example./keys, ca_file: " + good, ""},
+		{"missing", "jwks_url: https://issuer.example/keys, ca_file: /absent/ca.pem", "ca_file: cannot read"},
+		{"a folder", "jwks_url: https://issuer.example/keys, ca_file: " + t.TempDir(), "ca_file: "},
+		{"a key", "jwks_url: https://issuer.example/keys, ca_file: " + writeFile(t, "key.pem", key), "holds no certificate; name a PEM file with one or more CERTIFICATE blocks"},
+		{"plain HTTP", "jwks_url: http://127.0.0.1/keys, ca_file: " + good, "ca_file: has no effect: the jwks_url is http; remove it, or make the jwks_url https"},
+		{"plain HTTP to an absolute name", "jwks_url: http://localhost./keys, ca_file: " + good, "ca_file: has no effect: the jwks_url is http"},
+		{"a file of keys", "jwks_file: /absent, ca_file: " + good, "ca_file: has no effect without jwks_url; remove it"},
+		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256, ca_file: " + good, "ca_file: has no effect without jwks_url; remove it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			global := "jwt: { " + c.jwt + " }\n" + strings.Replace(jwtBucket(""), ", jwt: {  }", "", 1)
+			for path, yaml := range map[string]string{"buckets[0].auth.jwt.": jwtBucket(c.jwt), "jwt.": global} {
+				got, err := parseString(yaml)
+				if c.want == "" {
+					if err != nil || string(got.Buckets[0].Auth.JWT.CA) != string(cert) {
+						t.Errorf("%v", err)
+					}
+				} else if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path+"ca_file: ") {
+					t.Errorf("got %v, want %s", err, c.want)
+				}
+			}
+			off := "jwt: { enabled: false, jwks_url: https://issuer.example/keys, ca_file: /absent/ca.pem }\n" + nameFile("a")
+			if _, err := parseString(off); err != nil {
+				t.Errorf("a file that is not used is opened: %v", err)
+			}
+		})
 	}
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/x509"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -143,7 +142,7 @@ func (d *decoder) origin(o object, s *S3) {
 		d.fail(o.get("session_token"), "has characters that a header cannot carry", "copy the token again")
 	}
 	if o.has("ca_file") {
-		s.CAFile = d.caFile(o, s)
+		s.CAFile, _ = d.authorities(o.get("ca_file"), "endpoint", s.Endpoint, true)
 	}
 }
 
@@ -442,22 +441,4 @@ func isAddressEndpoint(endpoint string) bool {
 	}
 	_, err = netip.ParseAddr(u.Hostname())
 	return err == nil
-}
-
-// caFile returns the path of a PEM bundle that holds a certificate.
-func (d *decoder) caFile(o object, s *S3) string {
-	n := o.get("ca_file")
-	path, _, ok := d.text(n)
-	if !ok {
-		return ""
-	}
-	if strings.HasPrefix(s.Endpoint, "http:") {
-		d.fail(n, "has no effect: the endpoint is http", "remove it, or make the endpoint https")
-		return ""
-	}
-	data, ok := d.readFile(n, path)
-	if ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
-		d.fail(n, d.showPath(n)+" holds no certificate", "name a PEM file with one or more CERTIFICATE blocks")
-	}
-	return path
 }
