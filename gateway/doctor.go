@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +31,7 @@ type finding struct {
 	result string // ok, FAIL, warn, or - where it was not looked at
 	reason string // typed, as in log and metrics
 	detail string // for people
+	fix    string // what to do about it, where that is known better than by the reason
 }
 
 // diagnosis is what was found of one origin.
@@ -39,11 +43,11 @@ type diagnosis struct {
 
 // fixes say what to do about each reason.
 var fixes = map[string]string{
-	"dns":             "check the host in s3.endpoint, or the name server of this machine",
+	"dns":             "check the host in s3.endpoint",
 	"connect":         "check the port in s3.endpoint, that the origin runs, and the firewalls in between",
 	"timeout":         "check firewalls and routes to the origin; if it is only slow, raise s3.timeouts",
 	"tls":             "set s3.ca_file to the authority of the origin's certificate, or write the name that is in it into s3.endpoint",
-	"credentials":     "check access_key and secret_key, or the source in s3.credentials",
+	"credentials":     "check the source in s3.credentials",
 	"signature":       "check secret_key: it is not that of access_key",
 	"account":         "look at the account of the credential: it may be suspended, over a limit, or not signed up",
 	"requester_pays":  "the bucket has its requesters pay: at AWS set s3.request_payer: requester; elsewhere read it with a credential that pays, or have its owner pay",
@@ -126,7 +130,7 @@ func report(all []*diagnosis, w io.Writer) int {
 				what += ": " + f.reason
 			}
 			fmt.Fprintf(w, "\n%s at %s: %s: %s\n", d.bucket, d.replica.name, what, f.detail)
-			if fix := d.fix(f.reason); fix != "" {
+			if fix := d.fix(f); fix != "" {
 				fmt.Fprintf(w, "  fix: %s\n", fix)
 			}
 		}
@@ -137,16 +141,50 @@ func report(all []*diagnosis, w io.Writer) int {
 	return code
 }
 
-// fix says what to do about a reason.
-func (d *diagnosis) fix(reason string) string {
-	switch s := &d.replica.s3; {
-	case reason != "access_denied":
-	case s.Credentials.Source == config.SourceAnonymous:
+// fix says what to do about what was found.
+func (d *diagnosis) fix(f finding) string {
+	s := &d.replica.s3
+	switch source := s.Credentials.Source; {
+	case f.fix != "":
+		return f.fix
+	case f.reason == "access_denied" && source == config.SourceAnonymous:
 		return "let everybody read the objects, and see that the account's Block Public Access does not forbid it; or add a credential"
-	case s.RequestPayer == "":
-		return fixes[reason] + "; if the reader pays for the bucket's requests, set s3.request_payer: requester"
+	case f.reason == "access_denied" && s.RequestPayer == "":
+		return fixes[f.reason] + "; if the reader pays for the bucket's requests, set s3.request_payer: requester"
+	case f.reason == "credentials" && source == config.SourceStatic:
+		return "check access_key and secret_key: the origin does not know them"
+	case f.reason == "dns" && s.Endpoint == "" && d.replica.proxy == nil:
+		return "check s3.region and s3.bucket, which the name is made of, and the name server of this machine"
+	case (f.reason == "dns" || f.reason == "connect") && d.replica.proxy != nil:
+		return "check the proxy, which HTTPS_PROXY or HTTP_PROXY names; NO_PROXY names the hosts that need none"
 	}
-	return fixes[reason]
+	return fixes[f.reason]
+}
+
+// tlsFix says what to do about a handshake that failed.
+func tlsFix(err error) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return "set s3.ca_file to the authority of the origin's certificate"
+	case errors.As(err, &name):
+		return "write the name that is in the origin's certificate into s3.endpoint, or have one made with this name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "have the origin's certificate renewed, or, if it has not begun, set the clock of this machine"
+	case errors.As(err, &record):
+		return "the origin speaks no TLS there: write http:// into s3.endpoint, or the port of TLS"
+	case errors.As(err, &alert):
+		return "the origin refuses the handshake: check that it offers TLS 1.2 and has a certificate for this name"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "look for what is silent at the port of s3.endpoint, and for firewalls in between"
+	}
+	return fixes["tls"]
 }
 
 // examine fills in the findings, up to the first failure that the others depend on.
@@ -169,7 +207,7 @@ func (d *diagnosis) examine(key string) {
 }
 
 func fail(reason, format string, args ...any) (finding, bool) {
-	return finding{"FAIL", reason, fmt.Sprintf(format, args...)}, false
+	return finding{result: "FAIL", reason: reason, detail: fmt.Sprintf(format, args...)}, false
 }
 
 // took is an ok that says how long it took.
@@ -189,7 +227,12 @@ func (d *diagnosis) resolve() (finding, bool) {
 	defer cancel()
 	begin := time.Now()
 	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
-		return fail("dns", "the name %s has no address: %v", name, err)
+		f, _ := fail("dns", "the name %s has no address: %v", name, err)
+		var e *net.DNSError
+		if errors.As(err, &e) && !e.IsNotFound {
+			f.fix = "check the name servers of this machine (/etc/resolv.conf): they do not answer"
+		}
+		return f, false
 	}
 	return took(begin)
 }
@@ -207,7 +250,11 @@ func (d *diagnosis) connect() (finding, bool) {
 		if errors.As(err, &e) && e.Timeout() {
 			reason = "timeout"
 		}
-		return fail(reason, "%v", err)
+		f, _ := fail(reason, "%v", err)
+		if errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) {
+			f.fix = "check the routes of this machine to the origin, and whether it has addresses of that family"
+		}
+		return f, false
 	}
 	c.Close()
 	return took(begin)
@@ -225,11 +272,11 @@ func (d *diagnosis) handshake() (finding, bool) {
 	begin := time.Now()
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: r.s3.Timeouts.Dial}, "tcp", r.origin.address, c)
 	if err != nil {
-		return fail("tls", "%v", err)
+		return finding{"FAIL", "tls", err.Error(), tlsFix(err)}, false
 	}
 	defer conn.Close()
 	if end := conn.ConnectionState().PeerCertificates[0].NotAfter; time.Until(end) < 14*24*time.Hour {
-		return finding{"warn", "tls", "the origin's certificate ends at " + end.UTC().Format(time.RFC3339)}, true
+		return finding{"warn", "tls", "the origin's certificate ends at " + end.UTC().Format(time.RFC3339), "have the origin's certificate renewed"}, true
 	}
 	return took(begin)
 }
@@ -264,7 +311,7 @@ func (d *diagnosis) clock() finding {
 		f, _ := fail("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)
 		return f
 	case skew > skewLeast || skew < -skewLeast:
-		return finding{"warn", "clock_skew", fmt.Sprintf("the origin's clock is %v ahead of this one", skew)}
+		return finding{"warn", "clock_skew", fmt.Sprintf("the origin's clock is %v ahead of this one", skew), ""}
 	}
 	return finding{result: "ok"}
 }
@@ -279,9 +326,9 @@ func (d *diagnosis) inspectBucket() finding {
 	switch {
 	case f.reason == "access_denied": // it may still read
 		if d.replica.s3.Credentials.Source == config.SourceAnonymous {
-			return finding{"warn", "", "not everybody may list the bucket; they need not, but then a missing object looks like a forbidden one (see s3.access_denied)"}
+			return finding{"warn", "", "not everybody may list the bucket; they need not, but then a missing object looks like a forbidden one (see s3.access_denied)", ""}
 		}
-		return finding{"warn", "", "the credential may not list the bucket; it need not, but then a missing object looks like a forbidden one (see s3.access_denied)"}
+		return finding{"warn", "", "the credential may not list the bucket; it need not, but then a missing object looks like a forbidden one (see s3.access_denied)", ""}
 	case f.reason == "no_such_key" || f.reason == "no_such_bucket":
 		f.reason, f.detail = "no_such_bucket", fmt.Sprintf("the origin has no bucket %q", d.replica.s3.Bucket)
 	}
@@ -299,14 +346,14 @@ func (d *diagnosis) inspectObject(key string) finding {
 		defer cancel()
 		for k := range d.replica.list(ctx, "") {
 			if k.err != nil {
-				return finding{"warn", "not_looked_at", "no object is known: " + k.err.Error()}
+				return finding{"warn", "not_looked_at", "no object is known: " + k.err.Error(), ""}
 			}
 			key = k.key
 			break
 		}
 	}
 	if key == "" {
-		return finding{"warn", "not_looked_at", "no object is known: the bucket is empty"}
+		return finding{"warn", "not_looked_at", "no object is known: the bucket is empty", ""}
 	}
 	begin := time.Now()
 	path := sign.AppendPath([]byte(d.replica.origin.basePath+"/"), []byte(key))
@@ -325,7 +372,7 @@ func (d *diagnosis) inquire(method string, path []byte, query string, headers []
 	for again := false; ; again = true {
 		a, err := d.replica.inquire(method, path, query, headers)
 		if err != nil {
-			return finding{"FAIL", reasonOf(err), err.Error()}, a
+			return finding{"FAIL", reasonOf(err), err.Error(), ""}, a
 		}
 		if a.status < 300 {
 			return finding{}, a
@@ -341,6 +388,6 @@ func (d *diagnosis) inquire(method string, path []byte, query string, headers []
 		if o.reason == "redirect_region" && doc.Region != "" {
 			detail += ": the bucket is in " + doc.Region + ", and s3.region says " + d.replica.s3.Region
 		}
-		return finding{"FAIL", o.reason, detail}, a
+		return finding{"FAIL", o.reason, detail, ""}, a
 	}
 }

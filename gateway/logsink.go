@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -119,20 +120,43 @@ const (
 
 // openLog returns the output that a logging key names.
 func openLog(name string) (io.Writer, error) {
-	switch name {
-	case logStdout:
-		return os.Stdout, nil
-	case logStderr:
-		return os.Stderr, nil
+	if f := standardStream(name); f != nil {
+		return f, nil
 	}
 	f := &logFile{path: name}
 	return f, f.reopen()
 }
 
+// maxLinks bounds the symbolic links that are followed to a standard stream.
+const maxLinks = 10
+
+// standardStream returns what name means where that is a standard stream, by its name,
+// its path, or a symbolic link to that; nil if it is none. To open the path would fail
+// for a socket, as under systemd, and for a pipe of another user, as in containers.
+func standardStream(name string) *os.File {
+	for range maxLinks {
+		switch path.Clean(name) {
+		case logStdout, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", fmt.Sprintf("/proc/%d/fd/1", os.Getpid()):
+			return os.Stdout
+		case logStderr, "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", fmt.Sprintf("/proc/%d/fd/2", os.Getpid()):
+			return os.Stderr
+		}
+		to, err := os.Readlink(name)
+		if err != nil {
+			return nil
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(name), to)
+		}
+		name = to
+	}
+	return nil
+}
+
 // checkLog tells whether there can be a log of this name. Rights are not looked at: who
 // asks need not be who serves.
 func checkLog(name string) error {
-	if name == logStdout || name == logStderr {
+	if standardStream(name) != nil {
 		return nil
 	}
 	info, err := os.Stat(name)
@@ -141,11 +165,57 @@ func checkLog(name string) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("cannot open the log %s: %w", name, err)
+		return logProblem(name, err)
 	case info != nil && info.IsDir():
-		return fmt.Errorf("cannot open the log: %s is a folder", name)
+		return logProblem(name, unix.EISDIR)
+	case info != nil && info.Mode()&fs.ModeSocket != 0:
+		return logProblem(name, unix.ENXIO)
 	}
 	return nil
+}
+
+// logProblem says why the log of this name cannot be opened, and what to do about it.
+func logProblem(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err // without the path once more
+	}
+	fix := "choose another path, or stdout or stderr"
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return logUnheard(name, err)
+	case errors.Is(err, fs.ErrNotExist):
+		fix = "make its folder first"
+	case errors.Is(err, fs.ErrPermission):
+		fix = "let the user that the gateway runs as write it, and its folder where it is not there yet"
+	case errors.Is(err, unix.EISDIR):
+		fix = "name a file in the folder"
+	case errors.Is(err, unix.ENOTDIR):
+		fix = "one of its folders is a file: choose another path"
+	case errors.Is(err, unix.EROFS):
+		fix = "its file system is read-only: choose another path, or stdout or stderr"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		fix = "make room on its disk, or choose another path"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		fix = "raise the limit of open files: ulimit -n"
+	}
+	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
+}
+
+// logUnheard is logProblem for what can be written to by none that open it now: what
+// that is decides what helps.
+func logUnheard(name string, err error) error {
+	var mode fs.FileMode
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode()
+	}
+	switch {
+	case mode&fs.ModeSocket != 0:
+		return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
+	case mode&fs.ModeNamedPipe != 0:
+		return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
+	}
+	return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
 }
 
 // reopen opens the path again, and closes the file that was written to so far.
@@ -154,11 +224,8 @@ func checkLog(name string) error {
 // silence. For other files O_NONBLOCK has no effect.
 func (f *logFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
-	if errors.Is(err, unix.ENXIO) {
-		return fmt.Errorf("cannot open the log: nobody reads the pipe or device %s; start its reader first: %w", f.path, err)
-	}
 	if err != nil {
-		return fmt.Errorf("cannot open the log: %w", err)
+		return logProblem(f.path, err)
 	}
 	f.mu.Lock()
 	old := f.file

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -56,7 +55,7 @@ func (g *Gateway) openMetrics() error {
 	address := net.JoinHostPort(m.Address, strconv.Itoa(m.Port))
 	ln, err := g.opts.Inherited.listen(socketMetrics, address, &g.log)
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w; choose another metrics.port or metrics.address", address, err)
+		return listenProblem(address, err, "metrics.port or metrics.address")
 	}
 	g.metricsLoopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
 	g.statusPolicy = statusPolicy(statusHTML)

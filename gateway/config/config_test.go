@@ -275,11 +275,11 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %v, %v", c, err)
 	}
 	_, err := Load("testdata/absent.yml", os.LookupEnv)
-	if want := "testdata/absent.yml: cannot read the file: no such file or directory; check -config and the file's permissions"; err == nil || err.Error() != want {
+	if want := "testdata/absent.yml: cannot read the file: no such file or directory; check -config; a path is seen from the working directory"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	_, err = Load("testdata", os.LookupEnv)
-	if want := "testdata: cannot read the file: is a directory; check -config and the file's permissions"; err == nil || err.Error() != want {
+	if want := "testdata: cannot read the file: is a directory; name the file in the folder"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if got := reason(errors.New("plain")); got != "plain" {

@@ -19,21 +19,21 @@ const maxKeyFile = 1 << 20
 
 // readFile returns the content of the file that n names, which is at path.
 func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
-	const fix = "check the path, seen from the working directory, and the permissions"
-	// Opening a pipe could block for ever, and a reload with it.
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		d.fail(n, d.showPath(n)+" is no regular file", fix)
-		return nil, false
+	if info, err := os.Stat(path); err == nil {
+		if problem, fix := unfit(info.Mode()); problem != "" {
+			d.fail(n, d.showPath(n)+" "+problem, fix)
+			return nil, false
+		}
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fix)
+		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fileFix(err))
 		return nil, false
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
-		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fix)
+		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fileFix(err))
 		return nil, false
 	}
 	if len(data) > maxKeyFile {
@@ -79,26 +79,34 @@ func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 	if !ok {
 		return nil
 	}
-	key, problem := parsePublicKey(data)
+	key, problem, fix := parsePublicKey(data)
 	if problem == "" && algorithm != "" {
 		if problem = KeyProblem(key, algorithm); problem != "" {
-			problem = "holds " + problem
+			problem, fix = "holds "+problem, "write the algorithm of the key, or name another file"
+			if strings.HasSuffix(problem, "bits") {
+				fix = "have a larger key made: " + rsaCommand
+			}
 		}
 	}
 	if problem != "" {
-		d.fail(n, d.showPath(n)+" "+problem, "name a PEM file with one public key or certificate for the algorithm")
+		d.fail(n, d.showPath(n)+" "+problem, fix)
 		return nil
 	}
 	return key
 }
 
-func parsePublicKey(data []byte) (key crypto.PublicKey, problem string) {
+// rsaCommand makes a key that is large enough.
+const rsaCommand = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072"
+
+// parsePublicKey returns the one public key in data, or what is wrong and what to do.
+func parsePublicKey(data []byte) (key crypto.PublicKey, problem, fix string) {
+	const form = "name a PEM file with one public key or certificate"
 	block, rest := pem.Decode(data)
 	if block == nil {
-		return nil, "holds no PEM block"
+		return nil, "holds no PEM block", form
 	}
 	if next, _ := pem.Decode(rest); next != nil {
-		return nil, "holds more than one PEM block"
+		return nil, "holds more than one PEM block", "keep one in each file; public_key_file takes a list of files"
 	}
 	var err error
 	switch block.Type {
@@ -113,14 +121,14 @@ func parsePublicKey(data []byte) (key crypto.PublicKey, problem string) {
 		}
 	default:
 		if strings.Contains(block.Type, "PRIVATE") {
-			return nil, "holds a private key, which does not belong on the gateway"
+			return nil, "holds a private key, which does not belong on the gateway", "name a file with its public half: openssl pkey -in KEY -pubout"
 		}
-		return nil, "holds no public key"
+		return nil, "holds no public key", form
 	}
 	if err != nil {
-		return nil, "holds a public key that cannot be read"
+		return nil, "holds a public key that cannot be read", "have it exported again: openssl pkey -in KEY -pubout"
 	}
-	return key, ""
+	return key, "", ""
 }
 
 // minRSABits is the least size of an RSA key (RFC 7518, 3.3).

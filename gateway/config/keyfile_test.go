@@ -165,7 +165,7 @@ func TestCertificateFiles(t *testing.T) {
 	if c.Server.HTTPS != (HTTPS{true, certFile, keyFile}) || c.Buckets[0].S3.CAFile != certFile {
 		t.Errorf("got %+v", c)
 	}
-	wantError(t, file("cert_path: "+certFile+", key_path: "+otherFile, certFile), "do not load as a pair")
+	wantError(t, file("cert_path: "+certFile+", key_path: "+otherFile, certFile), "is not that of the key")
 	wantError(t, file("cert_path: "+certFile, certFile), "server.https.key_path: is missing")
 	wantError(t, file("key_path: "+keyFile, keyFile), "server.https.cert_path: is missing", "holds no certificate")
 
@@ -173,7 +173,7 @@ func TestCertificateFiles(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, file("cert_path: "+certFile+", key_path: "+keyFile, pipe), "is no regular file")
+	wantError(t, file("cert_path: "+certFile+", key_path: "+keyFile, pipe), "is a pipe; name a regular file")
 }
 
 func TestPastedKeyIsNotShown(t *testing.T) {

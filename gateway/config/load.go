@@ -14,14 +14,23 @@ import (
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: "check -config and the file's permissions"}}
+		return nil, unread(path, err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
-		return nil, Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: "check -config and the file's permissions"}}
+		return nil, unread(path, err)
 	}
 	return Parse(path, data, env)
+}
+
+// unread says why the configuration file could not be read.
+func unread(path string, err error) Errors {
+	fix := fileFix(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		fix = "check -config; a path is seen from the working directory"
+	}
+	return Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: fix}}
 }
 
 // reason is err without the path, which is shown by other means if at all.

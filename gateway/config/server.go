@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"math"
 	"net"
 	"net/netip"
@@ -101,12 +102,40 @@ func (d *decoder) https(n *node) HTTPS {
 	certPEM, certOK := d.readFile(cert, h.CertPath)
 	keyPEM, keyOK := d.readFile(key, h.KeyPath)
 	if certOK && keyOK {
-		if _, err := tls.X509KeyPair(certPEM, keyPEM); err != nil {
-			d.fail(cert, "the certificate "+d.showPath(cert)+" and the key "+d.showPath(key)+" do not load as a pair",
-				"use PEM files: the certificate chain, leaf first, and the leaf's own unencrypted key")
-		}
+		d.pair(cert, key, certPEM, keyPEM)
 	}
 	return h
+}
+
+// pair reports a certificate and a key that do not go together, in the files that the
+// nodes name.
+func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
+	_, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err == nil {
+		return
+	}
+	has := func(data []byte, word string) bool {
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if strings.Contains(block.Type, word) || strings.Contains(block.Headers["Proc-Type"], word) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has(certPEM, "PRIVATE KEY") && !has(certPEM, "CERTIFICATE") && has(keyPEM, "CERTIFICATE"):
+		d.fail(cert, d.showPath(cert)+" is the key and "+d.showPath(key)+" the certificate", "swap cert_path and key_path")
+	case !has(certPEM, "CERTIFICATE"):
+		d.fail(cert, d.showPath(cert)+" holds no certificate", "name a PEM file with the certificate chain, leaf first")
+	case has(keyPEM, "ENCRYPTED"):
+		d.fail(key, d.showPath(key)+" is encrypted", "name a file with the key decrypted: openssl pkey -in KEY -out DECRYPTED")
+	case !has(keyPEM, "PRIVATE KEY"):
+		d.fail(key, d.showPath(key)+" holds no private key", "name a PEM file with the private key of the certificate")
+	case strings.Contains(err.Error(), "does not match"):
+		d.fail(cert, "the certificate "+d.showPath(cert)+" is not that of the key "+d.showPath(key), "put the leaf first in the chain, and name its own key")
+	default:
+		d.fail(cert, "the certificate "+d.showPath(cert)+" and the key "+d.showPath(key)+" do not load as a pair", "have both written again as PEM")
+	}
 }
 
 // needEnabled reports a block whose keys would do nothing because it leaves out

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+// fileFix says what to do about err, by which a file could not be opened or read.
+func fileFix(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "check the path, seen from the working directory"
+	case errors.Is(err, fs.ErrPermission):
+		return "let the user that the gateway runs as read it, and enter its folders"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "check the path: one of its folders is a file"
+	case errors.Is(err, syscall.EISDIR):
+		return "name the file in the folder"
+	case errors.Is(err, syscall.ELOOP):
+		return "check the symbolic links on the path: they go in circles"
+	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL):
+		return "write a path, not what is in the file"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "raise the limit of open files: ulimit -n"
+	}
+	return "see to the disk or file system that it is on"
+}
+
+// unfit says what is wrong with a file of this mode in the place of one with keys; empty
+// if nothing is. Opening a pipe could block for ever, and a reload with it.
+func unfit(mode fs.FileMode) (problem, fix string) {
+	switch {
+	case mode.IsRegular():
+		return "", ""
+	case mode.IsDir():
+		return "is a folder", "name the file in it"
+	case mode&fs.ModeNamedPipe != 0:
+		return "is a pipe", "name a regular file: it is read again at each reload"
+	case mode&fs.ModeSocket != 0:
+		return "is a socket", "name a regular file"
+	}
+	return "is a device", "name a regular file"
+}
