@@ -272,11 +272,11 @@ func (x *exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 // ("Using Requester Pays buckets" in the Amazon S3 User Guide).
 var requestPayer = sign.Header{Name: "x-amz-request-payer", Value: []byte(config.PayerRequester)}
 
-// appendHead appends a request head, signed unless the replica is asked anonymously. What is signed is byte for byte
-// what is sent; nothing of the client's request is in it but the key and what
-// the query allow-list, Range and one precondition let through, and the trace of a
-// trusted proxy. now is by the replica's clock. headers, which are in the order of their
-// names, may be appended to.
+// appendHead appends a request head, signed unless the replica is asked anonymously.
+// What is signed is byte for byte what is sent; nothing of the client's request is in it
+// but the key and what the query allow-list, Range and one precondition let through, and
+// the trace of a trusted proxy. headers are in the order of their names, and may be
+// appended to. now is by the replica's clock.
 func (r *replica) appendHead(dst []byte, signer *sign.Signer, method string, path, query []byte, headers []sign.Header, trace traceparent, now time.Time) []byte {
 	dst = append(dst, method...)
 	dst = append(dst, ' ')

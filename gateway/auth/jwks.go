@@ -3,10 +3,8 @@ package auth
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
-	jose "github.com/go-jose/go-jose/v4"
 	"golang.org/x/time/rate"
 
 	"yatagarasu/gateway/config"
@@ -306,15 +302,6 @@ func (s *keySet) refresh() (err error) {
 	return err
 }
 
-// leftOut is a key of a set that verifies nothing. Values are equal for what is the same
-// key and the same reason.
-type leftOut struct {
-	key   string // for people
-	sum   [sha256.Size]byte
-	why   string
-	usual bool
-}
-
 // maxTold bounds what is remembered of keys that were left out.
 const maxTold = 10 * maxKeySetKeys
 
@@ -340,94 +327,4 @@ func (s *keySet) finish(failed bool) {
 		close(s.pending.done)
 		s.pending = nil
 	}
-}
-
-// parseKeySet returns the keys of a JWK set that can verify signatures. Others are
-// left out, as RFC 7517 section 5 wants; a set without any is an error, which says
-// what is wrong with the last one.
-func parseKeySet(data []byte, algorithm string) (keys []key, left []leftOut, err error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, nil, errors.New("it is no JSON object with a list of keys")
-	}
-	if len(set.Keys) > maxKeySetKeys {
-		return nil, nil, fmt.Errorf("it has more than %d keys", maxKeySetKeys)
-	}
-	problem := errors.New("it has no key")
-	for i, raw := range set.Keys {
-		k, err := parseKey(raw, algorithm, i)
-		if err != nil {
-			left = append(left, leftOut{kidOf(raw), sha256.Sum256(raw), err.Error(), errors.Is(err, errOtherUse)})
-			problem = fmt.Errorf("none of its keys can be used, and key %d not because %w", i, err)
-			continue
-		}
-		keys = append(keys, k)
-	}
-	if len(keys) == 0 {
-		return nil, left, problem
-	}
-	return keys, left, nil
-}
-
-// kidOf returns the kid of a JWK for the log, whatever else the JWK is.
-func kidOf(raw []byte) string {
-	var k struct {
-		ID any `json:"kid"`
-	}
-	if json.Unmarshal(raw, &k) != nil {
-		return ""
-	}
-	id, _ := k.ID.(string)
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, id[:min(len(id), 128)])
-}
-
-// errOtherUse is why keys are left out that identity providers have beside those for
-// signatures.
-var errOtherUse = errors.New("it is not for signatures")
-
-// parseKey takes one JWK for the algorithm, or the key's own if that is empty.
-func parseKey(raw []byte, algorithm string, i int) (key, error) {
-	var more struct {
-		Operations []string `json:"key_ops"`
-	}
-	var k jose.JSONWebKey
-	if err := json.Unmarshal(raw, &more); err != nil {
-		return key{}, errors.New("it is no JWK")
-	}
-	if err := k.UnmarshalJSON(raw); err != nil {
-		return key{}, errors.New("it is no JWK of a supported type")
-	}
-	verifies := len(more.Operations) == 0
-	for _, operation := range more.Operations {
-		verifies = verifies || operation == "verify"
-	}
-	switch {
-	case k.Use != "" && k.Use != "sig", !verifies:
-		return key{}, errOtherUse
-	case !k.IsPublic() || !k.Valid():
-		return key{}, errors.New("it is no public key")
-	}
-	own := config.CanonicalAlgorithm(k.Algorithm)
-	if own == "" {
-		own = soleAlgorithm(k.Key)
-	}
-	switch {
-	case algorithm == "" && own == "":
-		return key{}, errors.New("it names no algorithm; configure jwt.algorithm")
-	case algorithm == "":
-		algorithm = own
-	case own != "" && own != algorithm:
-		return key{}, fmt.Errorf("it is not for %s", algorithm)
-	}
-	if problem := config.KeyProblem(k.Key, algorithm); problem != "" {
-		return key{}, errors.New("it is " + problem)
-	}
-	return newKey(fmt.Sprintf("key %d of the set (%s, kid %q)", i, algorithm, k.KeyID), k.KeyID, algorithm, nil, k.Key)
 }

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"cmp"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// endpoint returns the endpoint in its canonical form; "" is AWS. Only where a path has
+// an effect, it may have one.
+func (d *decoder) endpoint(o object, path bool) string {
+	n := o.get("endpoint")
+	text, _, ok := d.text(n)
+	if !ok {
+		return ""
+	}
+	endpoint, problem, fix := canonicalEndpoint(text, path)
+	if problem != "" {
+		d.fail(n, problem, fix)
+		return ""
+	}
+	return endpoint
+}
+
+// canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case.
+// Its messages quote nothing: a URL can carry a password.
+func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
+	const form = "write such as https://s3.example.com or http://127.0.0.1:9000"
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "", "is no URL", form
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", "has no scheme http or https", form
+	case u.User != nil:
+		return "", "contains credentials", "put them into access_key and secret_key"
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return "", "has a query or fragment", "end it before them"
+	}
+	base, problem, fix := canonicalBase(strings.TrimSuffix(cmp.Or(u.RawPath, u.Path), "/"))
+	switch {
+	case base != "" && !path:
+		return "", "has a path", "end it after the host and port"
+	case problem != "":
+		return "", problem, fix
+	}
+	host, port := u.Hostname(), u.Port()
+	bracketed := strings.HasPrefix(u.Host, "[")
+	if a, err := netip.ParseAddr(host); bracketed && (err != nil || !a.Is6() || a.Zone() != "") || !bracketed && !isURLHost(host) {
+		return "", "has no valid host", form
+	}
+	if port != "" && !isPort(port, 1) || port == "" && strings.HasSuffix(u.Host, ":") {
+		return "", "has no valid port", "write a port from 1 to 65535, or none"
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host) + base, "", ""
+}
+
+// canonicalBase returns the path that comes before the bucket's, encoded. A slash that
+// is encoded stays so.
+func canonicalBase(path string) (base, problem, fix string) {
+	if path == "" {
+		return "", "", ""
+	}
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		decoded, err := url.PathUnescape(segment)
+		switch {
+		case err != nil || strings.ContainsFunc(decoded, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return path, "has a path with a control character", "write the path without it"
+		case decoded == "":
+			return path, "has a path with \"//\"", "write single slashes"
+		case decoded == "." || decoded == "..":
+			return path, "has a path with a \".\" or \"..\" segment", "write the path without it"
+		}
+		base += "/" + url.PathEscape(decoded)
+	}
+	if len(base) > 1024 {
+		return path, "has a path that is longer than 1024 bytes", "shorten it"
+	}
+	return base, "", ""
+}
+
+// isURLHost reports whether s can be the host of a URL: an address, or a name, which
+// may end in the dot of an absolute one.
+func isURLHost(s string) bool {
+	name, absolute := strings.CutSuffix(s, ".")
+	return isHost(s) || absolute && isHostName(name)
+}
+
+func isAddressEndpoint(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	_, err = netip.ParseAddr(u.Hostname())
+	return err == nil
+}
