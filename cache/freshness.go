@@ -346,41 +346,8 @@ func (f *Freshness) stateFor(request *Control, now time.Time) State {
 }
 
 func dateOrInvalid(v []byte) int64 {
-	if t, ok := parseDate(v); ok {
+	if t, ok := ParseDate(v); ok {
 		return t
 	}
 	return dateInvalid
-}
-
-// The forms of a date, RFC 9110 section 5.6.7, without zones.
-const (
-	imfFixdate = "Mon, 02 Jan 2006 15:04:05"
-	rfc850     = "Monday, 02-Jan-06 15:04:05"
-	asctime    = "Mon Jan _2 15:04:05 2006"
-)
-
-// parseDate parses a date in any of the three forms of RFC 9110 section 5.6.7 and
-// returns Unix seconds. As RFC 9111 section 4.2 wants of a cache, case does not
-// matter, and UTC is as good as GMT; other zones make it invalid. The name of the
-// day must be one, but need not be that of the date. Years of two digits from 69
-// are of the 20th century, as in package time.
-func parseDate(v []byte) (unix int64, ok bool) {
-	v = trimOWS(v)
-	if len(v) < len(asctime) || len(v) > len("Wednesday, 02-Jan-06 15:04:05 GMT") {
-		return 0, false
-	}
-	layout := asctime
-	if comma := bytes.IndexByte(v, ','); comma >= 0 {
-		layout = rfc850
-		if comma == 3 {
-			layout = imfFixdate
-		}
-		zone := v[len(v)-4:]
-		if !bytes.EqualFold(zone, []byte(" GMT")) && !bytes.EqualFold(zone, []byte(" UTC")) {
-			return 0, false
-		}
-		v = v[:len(v)-4]
-	}
-	t, err := time.Parse(layout, string(v))
-	return t.Unix(), err == nil
 }

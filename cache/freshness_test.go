@@ -131,6 +131,9 @@ func TestAssessFreshness(t *testing.T) {
 		{"Expires of another zone", 200, []string{"Expires: Sun, 06 Nov 1994 08:51:37 EST"}, 0, 0, 0, 5 * minute, false},
 		{"same Expires twice", 200, []string{"Expires: Sun, 06 Nov 1994 08:51:37 GMT", "Expires: Sunday, 06-Nov-94 08:51:37 GMT"}, 0, 2 * minute, 3 * minute, 5 * minute, false},
 		{"two Expires", 200, []string{"Expires: Sun, 06 Nov 1994 08:51:37 GMT", "Expires: Sun, 06 Nov 1994 08:51:38 GMT"}, 0, 0, 0, 5 * minute, false},
+		{"Expires in another zone", 200, []string{"Expires: Sun, 06 Nov 1994 09:49:37 UTC"}, 0, 0, 0, 5 * minute, false},
+		{"Expires with a doubled space", 200, []string{"Expires: Sun, 06 Nov 1994  09:49:37 GMT"}, 0, 0, 0, 5 * minute, false},
+		{"Expires with an hour of one digit", 200, []string{"Expires: Sun, 06 Nov 1994 9:49:37 GMT"}, 0, 0, 0, 5 * minute, false},
 		{"two Expires, and the first again", 200, []string{"Expires: " + sentDate, "Expires: 0", "Expires: " + sentDate}, 0, 0, 0, 5 * minute, false},
 		{"the first of two Dates", 200, []string{"Date: Sun, 06 Nov 1994 08:50:37 GMT", "Date: " + sentDate, "Expires: Sun, 06 Nov 1994 08:52:37 GMT"}, 0, 2 * minute, 3 * minute, 5 * minute, false},
 
@@ -324,42 +327,6 @@ func TestReasonNames(t *testing.T) {
 	}
 	if name := Reason(numReasons).String(); name != "unknown" {
 		t.Errorf("no reason is named %q", name)
-	}
-}
-
-func TestParseDate(t *testing.T) {
-	for value, want := range map[string]int64{
-		sentDate:                            784111777,
-		"sun, 06 nov 1994 08:49:37 gmt":     784111777,
-		"SUN, 06 NOV 1994 08:49:37 UTC":     784111777,
-		" Sun, 06 Nov 1994 08:49:37 GMT\t":  784111777,
-		"Mon, 06 Nov 1994 08:49:37 GMT":     784111777,
-		"Sunday, 06-Nov-94 08:49:37 GMT":    784111777,
-		"WEDNESDAY, 06-nov-94 08:49:37 utc": 784111777,
-		"Sun Nov  6 08:49:37 1994":          784111777,
-		"Sun Nov 16 08:49:37 1994":          784111777 + 10*86400,
-		"Thu, 01 Jan 1970 00:00:00 GMT":     0,
-		"Wed, 31 Dec 1969 23:59:59 GMT":     -1,
-		"Tue, 29 Feb 2000 00:00:00 GMT":     951782400,
-		"Sunday, 06-Nov-68 08:49:37 GMT":    3119417377,
-		"Thursday, 06-Nov-69 08:49:37 GMT":  -4806623,
-		"Sat, 01 Jan 0000 00:00:00 GMT":     -62167219200,
-		"Fri, 31 Dec 9999 23:59:59 GMT":     253402300799,
-	} {
-		if got, ok := parseDate([]byte(value)); !ok || got != want {
-			t.Errorf("%q: %d %v, want %d", value, got, ok, want)
-		}
-	}
-	for _, bad := range []string{
-		"", "0", "-1", "now", "784111777", "1994-11-06T08:49:37Z", strings.Repeat("Sun, ", 20), strings.Repeat(",", 29),
-		"Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 EST", "Sun, 06 Nov 1994 08:49:37 +0000", "Sun, 06 Nov 1994 08:49:37GMT ",
-		"Sun, 31 Nov 1994 08:49:37 GMT", "Tue, 29 Feb 1900 00:00:00 GMT", "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 06 Nov 1994 08:60:00 GMT",
-		"Sun, 06 Nov 1994 08:49:60 GMT", "Sun, 00 Nov 1994 08:49:37 GMT", "Abc, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Abc 1994 08:49:37 GMT",
-		"Sun, 6 Nov 94 08:49:37 GMT", "Someday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994 GMT", "Sun, 06-Nov-94 08:49:37 GMT",
-	} {
-		if got, ok := parseDate([]byte(bad)); ok {
-			t.Errorf("%q was taken as %d", bad, got)
-		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/sign"
 )
@@ -164,7 +165,7 @@ const skewLeast = 5 * time.Second
 // header Date of an answer to a request of a time between begin and end. An answer with
 // an Age is from a cache, and its Date of when it was stored.
 func (h *health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time) {
-	unix, ok := parseHTTPDate(head.Peek(fasthttp.HeaderDate))
+	unix, ok := cache.ParseDate(head.Peek(fasthttp.HeaderDate))
 	if !ok || len(head.Peek(fasthttp.HeaderAge)) > 0 {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/sign"
 )
@@ -168,8 +169,8 @@ func (x *exchange) plan(rng byteRange) forward {
 			f.condition, f.value = "if-none-match", tag // compared weakly: the opaque tag is enough
 		}
 	case isHTTPDate(p.ifModifiedSince):
-		t, _ := parseHTTPDate(p.ifModifiedSince)
-		x.date = appendHTTPDate(x.date[:0], t)
+		t, _ := cache.ParseDate(p.ifModifiedSince)
+		x.date = cache.AppendDate(x.date[:0], t)
 		f.condition, f.value = "if-modified-since", x.date
 	}
 	return f
@@ -179,7 +180,7 @@ func isHTTPDate(v []byte) bool {
 	if v == nil {
 		return false
 	}
-	_, ok := parseHTTPDate(v)
+	_, ok := cache.ParseDate(v)
 	return ok
 }
 
@@ -198,7 +199,7 @@ func (x *exchange) ifRangeHeld() bool {
 // validators returns the validators of the origin's answer.
 func (x *exchange) validators() (etag []byte, modified int64) {
 	h := &x.up.Header
-	modified, ok := parseHTTPDate(h.Peek(fasthttp.HeaderLastModified))
+	modified, ok := cache.ParseDate(h.Peek(fasthttp.HeaderLastModified))
 	if !ok {
 		modified = 0
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/cache"
 )
 
 // The headers of an object that clients get, in the form in which fasthttp
@@ -122,14 +124,14 @@ func (x *exchange) complete(ctx *fasthttp.RequestCtx) {
 }
 
 func appendDateLine(b []byte, now time.Time) []byte {
-	return append(appendHTTPDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
+	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
 }
 
 // appendDate appends the Date of the origin's answer, or, where that has no valid one,
 // when it was received.
 func (x *exchange) appendDate(b []byte) []byte {
 	v := x.up.Header.Peek(fasthttp.HeaderDate)
-	if _, ok := parseHTTPDate(v); ok {
+	if _, ok := cache.ParseDate(v); ok {
 		return appendLineTo(b, headerDate, v)
 	}
 	return appendDateLine(b, time.Now())

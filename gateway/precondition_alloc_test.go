@@ -2,7 +2,11 @@
 
 package gateway
 
-import "testing"
+import (
+	"testing"
+
+	"yatagarasu/cache"
+)
 
 func TestPreconditionAllocs(t *testing.T) {
 	etag := []byte(objectTag)
@@ -37,7 +41,7 @@ func TestPreconditionAllocs(t *testing.T) {
 	})
 	t.Run("date", func(t *testing.T) {
 		var dst []byte
-		run := func() { dst = appendHTTPDate(dst[:0], objectUnix) }
+		run := func() { dst = cache.AppendDate(dst[:0], objectUnix) }
 		if run(); string(dst) != objectDate {
 			t.Fatalf("date %q", dst)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/cache"
 )
 
 // matchesTagNaive is the model of matchesTag for lists of valid UTF-8.
@@ -66,7 +68,7 @@ func evaluateNaive(p *preconditions, etag string, modified int64) verdict {
 	// where there is no telling.
 	since := func(v []byte) (later, known bool) {
 		date, err := http.ParseTime(string(v))
-		if _, ours := parseHTTPDate(v); err != nil || !ours || modified <= 0 {
+		if _, ours := cache.ParseDate(v); err != nil || !ours || modified <= 0 {
 			return false, false
 		}
 		return time.Unix(modified, 0).After(date), true
@@ -89,32 +91,4 @@ func evaluateNaive(p *preconditions, etag string, modified int64) verdict {
 		return notModified
 	}
 	return proceed
-}
-
-// FuzzHTTPDate takes package time as the model: what it reads and writes back
-// unchanged must be taken, and nothing may be taken that it reads otherwise.
-func FuzzHTTPDate(f *testing.F) {
-	for _, v := range []string{objectDate, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Tue, 29 Feb 2000 23:59:59 GMT", "Mon, 06 Nov 1994 24:00:60 UTC"} {
-		f.Add(v)
-	}
-	layouts := []string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
-	f.Fuzz(func(t *testing.T, v string) {
-		got, ok := parseHTTPDate([]byte(v))
-		for _, layout := range layouts {
-			want, err := time.Parse(layout, v)
-			if err != nil {
-				continue
-			}
-			if ok && got != want.Unix() {
-				t.Fatalf("%q: %d, package time says %d", v, got, want.Unix())
-			}
-			if !ok && want.Format(layout) == v {
-				t.Fatalf("%q is not taken", v)
-			}
-			return
-		}
-		if ok {
-			t.Fatalf("%q is taken as %d, and no date to package time", v, got)
-		}
-	})
 }

@@ -33,7 +33,7 @@ func setHead(o *cache.Object, head []byte) {
 	o.ETag = bytesString(storedValue(o.Header, headerETagSent))
 	modified := storedValue(o.Header, []byte(fasthttp.HeaderLastModified))
 	o.LastModified = bytesString(modified)
-	o.Modified, _ = parseHTTPDate(modified)
+	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
 }
 

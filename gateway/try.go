@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/cache"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
 )
@@ -138,7 +139,7 @@ func (x *exchange) retryAfter() time.Duration {
 	if n, ok := parseDigits(v); ok {
 		return time.Duration(min(n, math.MaxInt32)) * time.Second
 	}
-	if unix, ok := parseHTTPDate(v); ok {
+	if unix, ok := cache.ParseDate(v); ok {
 		return time.Unix(unix, 0).Sub(x.replica.health.clock(time.Now()))
 	}
 	return 0
