@@ -12,8 +12,13 @@ import (
 	"yatagarasu/pool"
 )
 
-// resumeProgress is how many bytes make a continued body worth continuing again.
-const resumeProgress = 64 << 10
+const (
+	// resumeProgress is how many bytes make a continued body worth continuing again.
+	resumeProgress = 64 << 10
+	// freeProgress is how many bytes make it free: the request asks only for what the
+	// client would otherwise ask for from the start.
+	freeProgress = 1 << 20
+)
 
 // resumption is a body that broke off and is to be continued.
 type resumption struct {
@@ -102,11 +107,12 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 		if s.fruitless++; s.brought >= resumeProgress {
 			s.fruitless = 0
 		}
+		free := s.brought >= freeProgress
 		s.brought = 0
 		if s.fruitless > x.bucket.s3.Retry.Resumes {
 			return false
 		}
-		r, t := x.resumeAt(s, cause)
+		r, t := x.resumeAt(s, cause, free)
 		if r == nil {
 			return false
 		}
@@ -154,15 +160,16 @@ func (x *exchange) askRest(r *replica, t pool.Ticket) error {
 }
 
 // resumeAt returns where to ask for the rest: where it came from, unless that is slow
-// or fails, then elsewhere.
-func (x *exchange) resumeAt(s *resumption, cause error) (*replica, pool.Ticket) {
+// or fails, then elsewhere. To ask the same again is charged to its budget, unless it is
+// free.
+func (x *exchange) resumeAt(s *resumption, cause error, free bool) (*replica, pool.Ticket) {
 	now := time.Now()
 	same := func() (*replica, pool.Ticket) {
 		if s.unfit.has(s.from) {
 			return nil, pool.Ticket{}
 		}
 		t, _, ok := s.from.health.breaker.Allow(now)
-		if ok && !s.from.health.resumes.Take(now) {
+		if ok && !free && !s.from.health.resumes.Take(now) {
 			s.from.health.breaker.Done(t, pool.OutcomeNone, now)
 			s.from.metrics.extra(extraResumeDenied)
 			ok = false

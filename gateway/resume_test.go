@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -324,4 +325,66 @@ func TestRefusedResume(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestResumesThatMakeProgressAreFree has all downloads break off again and again: those of
+// which a megabyte arrives each time end whole, however many there are; the others share
+// a budget.
+func TestResumesThatMakeProgressAreFree(t *testing.T) {
+	whole := object(30 << 20)
+	for _, c := range []struct {
+		name   string
+		each   int // bytes until an answer breaks off
+		size   int
+		cached bool
+		free   bool
+	}{
+		{"after 3 MiB", 3 << 20, len(whole), false, true},
+		{"after just 1 MiB", 1 << 20, len(whole), false, true},
+		{"after 3 MiB, into the cache", 3 << 20, len(whole), true, true},
+		{"after a little less than 1 MiB", 1<<20 - 1, 10 << 20, false, false},
+		{"after 100 KB", 100_000, 5 << 20, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body := whole[:c.size]
+			origin := startFaulty(t, (&copyOf{body: body, etag: `"e"`, after: always(c.each)}).script)
+			yaml := oneBucket("/pub", origin.endpoint)
+			if c.cached {
+				yaml += "    cache: {enabled: true, max_size: 1GB, max_object_size: 100MB}\n"
+			}
+			gw := startGateway(t, yaml)
+			var broken atomic.Int64
+			var wg sync.WaitGroup
+			downloads := 20 // as many resumes as the budget has in 20 seconds
+			if c.free {
+				downloads = 5
+			}
+			for i := range downloads {
+				wg.Go(func() {
+					r, err := http.Get(gw.url(fmt.Sprint("/pub/x", i)))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					got, err := io.ReadAll(r.Body)
+					r.Body.Close()
+					switch {
+					case err != nil:
+						broken.Add(1)
+					case !bytes.Equal(got, body):
+						t.Errorf("%d bytes that are others", len(got))
+					}
+				})
+			}
+			wg.Wait()
+			gw.settle(t)
+			denied := gw.metricValue(fmt.Sprintf(`yatagarasu_upstream_resumes_denied_total{bucket="main",origin=%q}`, strings.TrimPrefix(origin.endpoint, "http://")))
+			if c.free && (broken.Load() > 0 || denied > 0) {
+				t.Errorf("%d of %d broken off, %v resumes denied", broken.Load(), downloads, denied)
+			}
+			if !c.free && denied == 0 {
+				t.Errorf("%d of %d broken off, and no resume was denied", broken.Load(), downloads)
+			}
+		})
+	}
 }
