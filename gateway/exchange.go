@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/pool"
@@ -57,22 +59,17 @@ type exchange struct {
 	segments [][]byte      // else the body, in memory
 	pinned   *cache.Object // that either is of
 
-	up        *pool.Exchange
-	replica   *replica      // that the last request went to
-	ticket    pool.Ticket   // of its breaker
-	failed    replicaSet    // replicas that have failed this request
-	tries     int           // beside the first
-	resumes   int           // times that the body was continued
-	refusal   *s3Outcome    // what the error at hand means; nil: it is none
-	doc       s3ErrorDoc    // its document
-	tag       []byte        // ETag of a body that broke off
-	signer    *sign.Signer  // of the last request
-	skew      time.Duration // of the clock it was signed by, against this one
-	corrected bool          // a credential or the clock was, once
-	conn      net.Conn      // the client's, for streaming
-	within    *scope        // in flight, counted there and in the bucket's; nil: not
-	ending    bool          // fasthttp closes the exchange
-	dated     bool          // the response has a Date
+	attempt
+	failed    replicaSet // replicas that have failed this request
+	tries     int        // beside the first
+	resumes   int        // times that the body was continued
+	tag       []byte     // ETag of a body that broke off
+	corrected bool       // a credential or the clock was, once
+	conn      net.Conn   // the client's, for streaming
+	within    *scope     // in flight, counted there and in the bucket's; nil: not
+	ending    bool       // fasthttp closes the exchange, see handOver
+	finished  bool
+	dated     bool // the response has a Date
 	status    int
 	reason    string // typed reason of a failure, for the log
 	bytes     int64
@@ -83,6 +80,18 @@ type exchange struct {
 	upstream  int           // last status of the origin; 0: none
 	s3ID      []byte        // S3's own request id
 	cause     error         // what broke, for the log
+}
+
+// attempt is the latest request of an exchange to a replica, and its answer. A hedge that
+// wins puts its own in the place of the first.
+type attempt struct {
+	up      *pool.Exchange
+	replica *replica
+	ticket  pool.Ticket   // of the replica's breaker
+	signer  *sign.Signer  // of the request
+	skew    time.Duration // of the clock it was signed by, against this one
+	refusal *s3Outcome    // what an error means; nil: it is none
+	doc     s3ErrorDoc    // of an error
 }
 
 // method is the class of a request's method.
@@ -100,7 +109,7 @@ var methodNames = [numMethods]string{"GET", "HEAD", "other"}
 // acquireExchange returns an exchange of a request that began at start.
 func (g *Gateway) acquireExchange(start time.Time) *exchange {
 	x := g.exchanges.Get().(*exchange)
-	x.g, x.start = g, start
+	x.g, x.start, x.finished = g, start, false
 	return x
 }
 
@@ -118,8 +127,8 @@ func (x *exchange) reset() {
 	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
 	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]
 	x.headers = [3]sign.Header{}
-	x.replica, x.ticket, x.failed, x.tries, x.resumes = nil, pool.Ticket{}, 0, 0, 0
-	x.refusal, x.doc, x.signer, x.skew, x.corrected = nil, s3ErrorDoc{}, nil, 0, false
+	x.attempt = attempt{up: x.up}
+	x.failed, x.tries, x.resumes, x.corrected = 0, 0, 0, false
 	x.how, x.forwards, x.flight, x.wanted = outcomeBypass, forwardedNot, nil, false
 	clear(x.segments)
 	x.segments = x.segments[:0]
@@ -133,6 +142,10 @@ func (x *exchange) reset() {
 
 // finish ends the request: one count, one access line, everything released.
 func (x *exchange) finish() {
+	if x.finished {
+		panic("BUG: an exchange is finished twice")
+	}
+	x.finished = true
 	g := x.g
 	x.up.Close()
 	x.leave()
@@ -157,9 +170,32 @@ func (x *exchange) release() {
 // closes, the exchange of a body in memory.
 type exchangeKey struct{}
 
-// Close is called by fasthttp once the response was written or given up.
+// handOver has fasthttp close the exchange once the response was written or given up:
+// with the body that WriteTo sends, of length bytes, or, if that is negative, with one in
+// memory that the response has already.
+func (x *exchange) handOver(ctx *fasthttp.RequestCtx, length int) {
+	x.ending = true
+	if length < 0 {
+		ctx.SetUserValue(exchangeKey{}, x)
+		return
+	}
+	ctx.Response.ImmediateHeaderFlush = true
+	ctx.Response.SetBodyStream(x, length)
+}
+
+// takeBack undoes handOver, and drops the body: the handler finishes the exchange.
+func (x *exchange) takeBack(ctx *fasthttp.RequestCtx) {
+	x.ending = false // before fasthttp closes the body that it is to forget
+	ctx.RemoveUserValue(exchangeKey{})
+	ctx.Response.ResetBody()
+	ctx.Response.ImmediateHeaderFlush = false
+}
+
+// Close is called by fasthttp.
 func (x *exchange) Close() error {
-	x.finish()
+	if x.ending {
+		x.finish()
+	}
 	return nil
 }
 

@@ -1,7 +1,18 @@
 package gateway
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/auth"
 )
@@ -13,4 +24,90 @@ func TestExchangeForgetsItsVerdict(t *testing.T) {
 	if x.verdict != (auth.Verdict{}) || x.private {
 		t.Errorf("%+v, private %v", x.verdict, x.private)
 	}
+}
+
+// TestPanicAfterHandOver has the handler panic when fasthttp was told to close the exchange:
+// it is finished once, as a 500, whatever kind of body it was handed over with.
+func TestPanicAfterHandOver(t *testing.T) {
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(path.Base(r.URL.Path))
+		w.Header().Set("ETag", `"e"`)
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		io.WriteString(w, strings.Repeat("x", size))
+	})
+	gw := startGateway(t, cachedAndNot(origin.URL))
+	for _, size := range []int{10, 100_000, 500_000} { // what is stored is sent as bytes, with the head, in pieces
+		gw.do("GET", fmt.Sprint("/pub/", size))
+	}
+	gw.settleFills(t)
+	for _, c := range []struct {
+		name, target, header string
+		handedOver           bool
+	}{
+		{"a small object from the origin", "/raw/10", "", true},
+		{"a large one", "/raw/500000", "", true},
+		{"a stored one, in pieces", "/pub/500000", "", true},
+		{"a stored one, with its head", "/pub/100000", "", true},
+		{"parts of a stored one", "/pub/500000", "Range: bytes=0-1,400000-400001\r\n", true},
+		{"one that arrives", "/pub/600000", "", true},
+		{"a small stored one", "/pub/10", "", false},
+		{"an error", "/nowhere", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := new(fasthttp.RequestCtx)
+			ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
+			if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader("GET " + c.target + " HTTP/1.1\r\nHost: g\r\n" + c.header + "\r\n"))); err != nil {
+				t.Fatal(err)
+			}
+			before := gw.metricValue("yatagarasu_panics_total")
+			x := gw.acquireExchange(time.Now())
+			gw.serve(ctx, x)
+			if x.ending != c.handedOver {
+				t.Fatalf("handed over: %t", x.ending)
+			}
+			gw.panicked(ctx, x, "late") // as handle does
+			if x.ending || ctx.UserValue(exchangeKey{}) != nil || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 500 || !strings.Contains(string(ctx.Response.Body()), `"error":"internal"`) {
+				t.Errorf("ending %t, status %d, body %q", x.ending, ctx.Response.StatusCode(), ctx.Response.Body())
+			}
+			x.finish()
+			ctx.Response.Reset() // as fasthttp does in the end
+			ctx.ResetUserValues()
+			if after := gw.metricValue("yatagarasu_panics_total"); after != before+1 {
+				t.Errorf("%v panics", after-before)
+			}
+		})
+	}
+	gw.settle(t)
+	t.Run("twice", func(t *testing.T) {
+		defer func() {
+			if p := recover(); fmt.Sprint(p) != "BUG: an exchange is finished twice" {
+				t.Errorf("%v", p)
+			}
+		}()
+		x := gw.acquireExchange(time.Now())
+		x.finish()
+		x.finish()
+	})
+}
+
+// TestFailAfterHandOver has an error take the place of a body.
+func TestFailAfterHandOver(t *testing.T) {
+	origin := startOrigin(t, serveText(strings.Repeat("x", 500_000)))
+	gw := startGateway(t, oneBucket("/pub", origin.URL))
+	ctx := new(fasthttp.RequestCtx)
+	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
+	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
+		t.Fatal(err)
+	}
+	x := gw.acquireExchange(time.Now())
+	gw.serve(ctx, x)
+	if !x.ending {
+		t.Fatal("the body is not handed over")
+	}
+	x.fail(ctx, problemBroken)
+	if x.ending || x.finished || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 502 || len(ctx.Response.Body()) == 0 {
+		t.Errorf("ending %t, finished %t, status %d, %q", x.ending, x.finished, ctx.Response.StatusCode(), ctx.Response.Body())
+	}
+	x.finish()
+	gw.settle(t)
 }

@@ -93,7 +93,7 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 		if len(b.replicas) > 1 {
 			line("replica", "%s, priority %d", r.name, r.priority)
 		}
-		x := exchange{bucket: b, replica: r, key: key}
+		x := exchange{bucket: b, attempt: attempt{replica: r}, key: key}
 		line("upstream", "GET %s", r.origin.url(x.appendKeyPath(nil), query))
 		line("s3 bucket", "%s", r.s3.Bucket)
 		line("dials", "%s", r.origin.address)

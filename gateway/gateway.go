@@ -106,7 +106,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.log.init(z)
-	g.exchanges.New = func() any { return &exchange{up: new(pool.Exchange)} }
+	g.exchanges.New = func() any { return &exchange{attempt: attempt{up: new(pool.Exchange)}} }
 	limits := &c.Server.Limits
 	g.conns.init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 

@@ -175,6 +175,9 @@ func withoutAuthority(raw []byte) []byte {
 
 // fail answers with p. It may be called again: the last answer counts.
 func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
+	if x.ending {
+		x.takeBack(ctx)
+	}
 	x.status = p.status
 	if x.reason == "" || p.reason != "" {
 		x.reason = p.reason
@@ -219,8 +222,9 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 // panicked turns a panic of the handler into a 500; the process lives on.
 func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
 	g.notePanic(x, p)
+	x.takeBack(ctx)
 	ctx.Response.Reset()
-	x.reason, x.ending = "", false
+	x.reason, x.how, x.cacheKey = "", outcomeBypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
 	x.fail(ctx, problemPanic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.id)
 	x.dated = true // by fasthttp, after Reset

@@ -22,10 +22,30 @@ type hedge struct {
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
 func (x *exchange) ask(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
-	c := &x.bucket.s3.Hedge
-	if !c.Enabled || len(x.bucket.replicas) == 1 {
-		return x.sendTo(r, t, f, head, begin)
+	if !x.bucket.s3.Hedge.Enabled || len(x.bucket.replicas) == 1 {
+		return x.askOne(r, t, f, head, begin)
 	}
+	err := x.askTwo(r, t, f, head, begin)
+	x.noteWaits()
+	return err
+}
+
+// askOne sends a request to r alone.
+func (x *exchange) askOne(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
+	err := x.sendTo(r, t, f, head, begin)
+	x.noteWaits()
+	return err
+}
+
+// noteWaits adds, for the log, how long the request that counts has waited for its
+// connection.
+func (x *exchange) noteWaits() {
+	x.queued += x.up.Queued
+	x.dialed += x.up.Dialed
+}
+
+func (x *exchange) askTwo(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
+	c := &x.bucket.s3.Hedge
 	r.health.hedges.Count(begin)
 	after, known := c.After, true
 	if after == 0 {
@@ -146,8 +166,7 @@ func (h *hedge) settle(x *exchange, err error) error {
 		x.failed.add(y.replica)
 		return err
 	}
-	x.up, y.up = y.up, x.up
-	x.replica, x.ticket, x.refusal, x.doc, x.signer, x.skew = y.replica, y.ticket, y.refusal, y.doc, y.signer, y.skew
+	x.attempt, y.attempt = y.attempt, x.attempt
 	x.replica.metrics.extra(extraHedgeWon)
 	return nil
 }

@@ -1,15 +1,20 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/pool"
 )
 
 // slowReplica answers after a base time, and a part of the requests after a long one,
@@ -135,4 +140,65 @@ func TestHedgeOutcomes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestHedgedPhases has a hedge win that waited for its connection: the slow log shows the
+// winner's phases, not those of the request that was given up.
+func TestHedgedPhases(t *testing.T) {
+	const waits = 150 * time.Millisecond
+	body := strings.Repeat("x", 200_000)
+	gate := make(chan struct{})
+	first := startFaulty(t, func(c net.Conn, _ string) bool { io.Copy(io.Discard, c); return false }) // until it is given up
+	second := startFaulty(t, func(c net.Conn, head string) bool {
+		if !strings.Contains(head, "/hold ") {
+			io.WriteString(c, okHead+"Content-Length: 5\r\n\r\nhello")
+			return true
+		}
+		fmt.Fprintf(c, okHead+"Content-Length: %d\r\n\r\n%s", len(body), body[:100_000])
+		<-gate
+		io.WriteString(c, body[100_000:])
+		return true
+	})
+	gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, "hedge: {after: 10ms, max: 100%}", "max_connections: 1")+"logging: {slow: 1ms}\n")
+	held, err := http.Get(gw.url("/pub/hold")) // takes the only connection to the second
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Body.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if r, got := gw.do("GET", "/pub/x"); r.StatusCode != 200 || string(got) != "hello" {
+			t.Errorf("status %d, %q", r.StatusCode, got)
+		}
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		var s pool.Stats
+		gw.generation.Load().buckets[0].replicas[1].upstream.UpdateStats(&s)
+		if s.Waiting == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the hedge does not wait")
+		}
+	}
+	time.Sleep(waits) // what is to be measured
+	close(gate)
+	io.Copy(io.Discard, held.Body)
+	<-done
+	gw.log.waitFor(t, `"path":"/pub/x"`)
+	for line := range strings.Lines(gw.log.String()) {
+		if !strings.Contains(line, `"path":"/pub/x"`) {
+			continue
+		}
+		var l struct {
+			Phases struct {
+				Wait float64 `json:"wait_ms"`
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil || l.Phases.Wait < float64(waits.Milliseconds()) {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+	gw.settle(t)
 }

@@ -162,8 +162,7 @@ func (x *exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 		x.bytes = int64(len(body))
 		x.ttfb = x.g.since(x)
 		x.pin(o)
-		x.ending = true
-		ctx.SetUserValue(exchangeKey{}, x)
+		x.handOver(ctx, -1)
 		return
 	}
 	x.segments = append(x.segments[:0], body)
@@ -189,10 +188,8 @@ func (x *exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 // stream has fasthttp call WriteTo after the head, and keeps the object until then.
 func (x *exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
-	ctx.Response.ImmediateHeaderFlush = true
 	x.ttfb = x.g.since(x)
-	x.ending = true
-	ctx.Response.SetBodyStream(x, length)
+	x.handOver(ctx, length)
 }
 
 // pin keeps o counted as in memory until the exchange ends.

@@ -142,7 +142,9 @@ func (x *exchange) leadObject(f *cache.Flight, stale *cache.Object, sent time.Ti
 		f.Stream(o)
 		g := x.g
 		y := g.backgroundExchange(x.bucket, x.key, x.query, x.cacheKey)
-		x.up, y.up, y.replica, y.ticket, y.wanted = y.up, x.up, x.replica, x.ticket, x.wanted
+		unused := y.up
+		y.attempt, y.wanted = x.attempt, x.wanted
+		x.up = unused
 		g.background.Go(func() { // ends with the body, or by the origin's timeouts
 			defer y.release()
 			defer g.recoverBackground()

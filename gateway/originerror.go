@@ -118,7 +118,7 @@ func (x *exchange) lookUp() error {
 	}
 	status, signer, skew := x.up.Header.StatusCode(), x.signer, x.skew
 	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
-	if err := x.sendTo(r, t, forward{ranged: true}, false, now); err != nil {
+	if err := x.askOne(r, t, forward{ranged: true}, false, now); err != nil {
 		return err
 	}
 	switch {

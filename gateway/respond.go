@@ -48,8 +48,8 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		// closes the user value after that.
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
-		x.status, x.ending = code, true
-		ctx.SetUserValue(exchangeKey{}, x)
+		x.status = code
+		x.handOver(ctx, -1)
 		return
 	}
 	if err := x.up.Await(); err != nil {
@@ -60,9 +60,8 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 	}
 	x.copyHeaders(ctx)
 	ctx.SetStatusCode(code)
-	ctx.Response.ImmediateHeaderFlush = true
-	x.status, x.ending = code, true
-	ctx.Response.SetBodyStream(x, int(x.up.Length()))
+	x.status = code
+	x.handOver(ctx, int(x.up.Length()))
 }
 
 // rangeHolds tells whether a 206 is what was asked for.

@@ -147,7 +147,7 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 // origin's time helps, once more.
 func (x *exchange) askRest(r *replica, t pool.Ticket) error {
 	f := forward{ranged: true, condition: "if-match", value: x.tag}
-	err := x.sendTo(r, t, f, false, time.Now())
+	err := x.askOne(r, t, f, false, time.Now())
 	if err != nil || x.remedy(nil) != remedyNow {
 		return err
 	}
@@ -156,7 +156,7 @@ func (x *exchange) askRest(r *replica, t pool.Ticket) error {
 	if !ok {
 		return nil
 	}
-	return x.sendTo(r, t, f, false, now)
+	return x.askOne(r, t, f, false, now)
 }
 
 // resumeAt returns where to ask for the rest: where it came from, unless that is slow

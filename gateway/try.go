@@ -230,6 +230,7 @@ func (x *exchange) mayRepeat(err error) bool {
 // begin is now.
 func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
 	x.up.Close()
+	x.up.Queued, x.up.Dialed = 0, 0
 	x.replica, x.ticket = r, t
 	x.keyPath = x.appendKeyPath(x.keyPath[:0])
 
@@ -257,8 +258,6 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 	x.skew = r.health.correction()
 	x.head = r.appendHead(x.head[:0], x.signer, name, x.keyPath, x.query, headers, trace, begin.Add(x.skew))
 	err := r.upstream.Do(x.up, x.head, head)
-	x.queued += x.up.Queued
-	x.dialed += x.up.Dialed
 	if err == nil {
 		r.metrics.answer(x.up.Header.StatusCode())
 		quoteTag(&x.up.Header)
