@@ -295,3 +295,32 @@ func TestHeadIsDenied(t *testing.T) {
 		})
 	}
 }
+
+// TestHeadUnderAWrongKey asks real servers for what is there and what is not under a wrong
+// key and a wrong secret: never 404, although versitygw says that of an unknown key.
+func TestHeadUnderAWrongKey(t *testing.T) {
+	for _, s := range []struct {
+		binary string
+		kind   s3server.Kind
+	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
+		server, client := startS3(t, s.kind, s.binary)
+		putObject(t, client, "there", 10)
+		for name, yaml := range map[string]string{
+			"key":    strings.Replace(oneBucket("/pub", server.Endpoint()), "secret-of-main", s3SecretKey, 1),
+			"secret": strings.Replace(oneBucket("/pub", server.Endpoint()), "AKmain", s3AccessKey, 1),
+			"bucket": strings.Replace(realBucket(server.Endpoint()), `"`+s3Bucket+`"`, `"nothings"`, 1),
+		} {
+			t.Run(s.binary+", wrong "+name, func(t *testing.T) {
+				gw := startGateway(t, yaml)
+				for _, method := range []string{"HEAD", "GET", "HEAD"} {
+					for _, key := range []string{"there", "absent"} {
+						if r, body := gw.do(method, "/pub/"+key); r.StatusCode != 502 {
+							t.Errorf("%s %s: status %d, %s", method, key, r.StatusCode, body)
+						}
+					}
+				}
+				gw.settle(t)
+			})
+		}
+	}
+}

@@ -37,18 +37,15 @@ func (x *exchange) noteRefusal() *s3Outcome {
 	return o
 }
 
-// unclear tells whether the head of an answer to HEAD, which has no document, says too
-// little: a status that means many things, or an absence that may be of another server
-// than S3.
+// unclear tells whether the head of an answer to HEAD, which has no document, has a status
+// that means many things: 404 is what versitygw says of an unknown key of the gateway, and
+// what all say of a bucket that is not there.
 func unclear(h *fasthttp.ResponseHeader) bool {
 	switch h.StatusCode() {
-	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden:
+	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusNotFound:
 		return true
 	case fasthttp.StatusMethodNotAllowed:
 		return !isDeleteMarker(h)
-	case fasthttp.StatusNotFound:
-		kind := h.ContentType()
-		return len(kind) > 0 && !bytes.Contains(kind, []byte("xml")) && len(h.Peek("X-Amz-Request-Id")) == 0
 	}
 	return false
 }
@@ -68,27 +65,27 @@ var (
 
 // explain finds out why HEAD was refused, since the answer to it has no document.
 //
-// A 403 of an origin that has just taken the same credential can only be about the
-// object: S3 says so of one that does not exist to who may not list the bucket. Else a
-// GET of one byte asks. Who is refused while another request asks with the same
-// credential waits for what that learns: it may hold for both. So nobody is refused for
-// want of a look-up, and there is at most one for each HEAD.
+// A 403 or 404 of an origin that has just taken the same credential for the bucket can only
+// be about the object. Else a GET of one byte asks. Who is refused while another request
+// asks with the same credential waits for what that learns: it may hold for both. So nobody
+// is refused for want of a look-up, and there is at most one for each HEAD.
 func (x *exchange) explain() error {
-	h, status, signer := x.replica.health, x.up.Header.StatusCode(), x.signer
-	if x.deniedByProof(status, signer) {
+	h, signer := x.replica.health, x.signer
+	o := refusalOfObject(&x.up.Header)
+	if x.takeByProof(o) {
 		return nil
 	}
 	l, leads := h.lookUps.join(signer)
 	if leads {
 		defer h.lookUps.end(l)
-		l.err = x.lookUp()
+		l.err = x.lookUp(o)
 		l.refusal, l.doc = x.refusal, x.doc
 		return l.err
 	}
 	x.up.Close() // others may have the connection meanwhile
 	<-l.done
 	switch {
-	case x.deniedByProof(status, signer):
+	case x.takeByProof(o):
 		return nil
 	case l.err != nil && l.err != errUnexplained:
 		return l.err
@@ -96,27 +93,43 @@ func (x *exchange) explain() error {
 		x.refusal, x.doc = l.refusal, l.doc
 		return nil
 	}
-	return x.lookUp() // that one was about its object
+	return x.lookUp(o) // that one was about its object
 }
 
-// deniedByProof takes a 403 for AccessDenied if the origin is known to take the
-// credential that it was signed with.
-func (x *exchange) deniedByProof(status int, signer *sign.Signer) bool {
-	if status != fasthttp.StatusForbidden || !x.replica.health.proof.holds(signer, time.Now()) {
+// refusalOfObject returns what an answer to HEAD means if it is about the object, and not
+// about credential or bucket; nil if that cannot be told.
+func refusalOfObject(h *fasthttp.ResponseHeader) *s3Outcome {
+	switch h.StatusCode() {
+	case fasthttp.StatusForbidden:
+		return outcomeDenied // S3 says so of what does not exist, too, to who may not list
+	case fasthttp.StatusNotFound:
+		kind := h.ContentType()
+		if len(kind) == 0 || bytes.Contains(kind, []byte("xml")) || len(h.Peek("X-Amz-Request-Id")) > 0 {
+			return outcomeNoSuchKey
+		}
+	}
+	return nil
+}
+
+// takeByProof takes o, which may be nil, for the refusal at hand, if the origin is known to
+// take the credential.
+func (x *exchange) takeByProof(o *s3Outcome) bool {
+	if o == nil || !x.replica.health.proof.holds(x.signer, time.Now()) {
 		return false
 	}
-	x.refusal, x.doc = outcomeDenied, s3ErrorDoc{}
+	x.refusal, x.doc = o, s3ErrorDoc{}
 	return true
 }
 
-// lookUp asks for a byte of the object, so that a refusal has a document.
-func (x *exchange) lookUp() error {
+// lookUp asks for a byte of the object, so that a refusal has a document. o is what HEAD
+// was refused with, if that is about the object.
+func (x *exchange) lookUp(o *s3Outcome) error {
 	r, now := x.replica, time.Now()
 	t, wait, ok := r.health.breaker.Allow(now)
 	if !ok {
 		return &breakerError{wait}
 	}
-	status, signer, skew := x.up.Header.StatusCode(), x.signer, x.skew
+	signer, skew := x.signer, x.skew
 	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
 	if err := x.askOne(r, t, forward{ranged: true}, false, now); err != nil {
 		return err
@@ -127,7 +140,7 @@ func (x *exchange) lookUp() error {
 		return nil
 	case !x.corrected && (x.signer != signer || (x.skew-skew).Abs() > skewLeast):
 		return errMended
-	case x.deniedByProof(status, x.signer): // the method is, not the object
+	case x.takeByProof(o): // HEAD is refused, GET is not
 		return nil
 	}
 	r.metrics.fault(problemHeadError.reason)

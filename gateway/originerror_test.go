@@ -65,6 +65,10 @@ func TestHeadRefusals(t *testing.T) {
 		{"absent, without ListBucket, shown as absent", 403, 403, doc("AccessDenied"), "access_denied: 404", 404, "no_such_key", 20},
 		{"HEAD alone is denied", 403, 206, "h", "", 403, "access_denied", 20},
 		{"no permission to decrypt", 403, 403, doc("kms:NotAuthorized"), "", 0, "", 20}, // then taken for denied, as the key is proven
+		{"absent", 404, 404, doc("NoSuchKey"), "", 404, "no_such_key", 20},
+		{"an unknown key, by versitygw", 404, 404, doc("XAdminUserNotFound"), "", 502, "credentials", 60},
+		{"no bucket", 404, 404, doc("NoSuchBucket"), "", 502, "no_such_bucket", 60},
+		{"a backend that is no S3 server", 404, 404, "default backend - 404", "", 502, "not_s3", 60},
 		{"a wrong secret", 403, 403, doc("SignatureDoesNotMatch"), "", 502, "signature", 60},
 		{"R2, a wrong key", 401, 401, doc("Unauthorized"), "", 502, "credentials", 60},
 		{"expired token", 400, 400, doc("ExpiredToken"), "", 502, "credentials", 60},

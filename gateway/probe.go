@@ -163,11 +163,11 @@ func (p *replica) probe() (reason string, shared bool) {
 }
 
 // inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused;
-// a list of no keys does.
+// a list of one key does; of none, MinIO says that all is well even where there is no bucket.
 func (p *replica) inquireBucket() (inquiry, error) {
 	a, err := p.inquire(fasthttp.MethodHead, p.origin.bucketPath(), "", nil)
 	if err == nil && a.unclear {
-		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), "list-type=2&max-keys=0", nil)
+		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), "list-type=2&max-keys=1", nil)
 	}
 	return a, err
 }
