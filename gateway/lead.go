@@ -222,7 +222,9 @@ func (x *exchange) leadError(f *cache.Flight, stale *cache.Object, sent time.Tim
 		return x.failFlight(f, &fetchError{problem: s.problem(), reason: s.reason})
 	}
 	o.Header, o.Tags, o.ETag, o.LastModified, o.Modified = nil, nil, "", "", 0
-	c.cache.PutSince(o, f.Epoch())
+	if !x.up.Surplus() {
+		c.cache.PutSince(o, f.Epoch())
+	}
 	f.Land(o)
 	return led{object: o, how: outcomeMiss}
 }

@@ -372,6 +372,19 @@ func TestForeignAnswers(t *testing.T) {
 			})
 		}
 	}
+	t.Run("an absence with more behind it is not remembered", func(t *testing.T) {
+		origin := startFaulty(t, func(c net.Conn, _ string) bool {
+			const doc = "<Error><Code>NoSuchKey</Code></Error>"
+			fmt.Fprintf(c, "HTTP/1.1 404 X\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\n", len(doc), doc)
+			return false
+		})
+		gw := startGateway(t, onceYAML(cachedYAML(origin.endpoint, "negative_ttl: 60s")))
+		for range 2 {
+			if r, _ := gw.do("GET", "/pub/x"); r.StatusCode != 404 || r.Header.Get("X-Cache") != "MISS" {
+				t.Errorf("status %d, %s", r.StatusCode, r.Header.Get("X-Cache"))
+			}
+		}
+	})
 	t.Run("an empty 404 is absence", func(t *testing.T) {
 		origin := startScripted(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) })
 		gw := startGateway(t, onceYAML(cachedYAML(origin.URL, "negative_ttl: 60s")))

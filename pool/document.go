@@ -11,7 +11,8 @@ import (
 )
 
 // Document reads at most limit bytes of an error document, whatever its
-// framing, and keeps the connection only if it ended within them.
+// framing, and keeps the connection only if it ended within them. Afterwards Surplus
+// tells whether more came than the document.
 func (x *Exchange) Document(limit int) ([]byte, error) {
 	if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.HeadTimeout)); err != nil {
 		return nil, ioError(PhaseBody, true, err)
@@ -38,6 +39,7 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 	default:
 		x.reuse = false
 	}
+	x.surplus = x.rest == 0 && x.br.Buffered() > 0
 	return doc, nil
 }
 
