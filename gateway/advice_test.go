@@ -77,7 +77,8 @@ func TestStandardStreams(t *testing.T) {
 		link("access.log", "/dev/stdout"): os.Stdout, // as images of nginx have it
 		link("error.log", "access.log"):   os.Stdout,
 		link("circle", "circle"):          nil,
-		"/dev/null":                       nil, "/dev/stdin": nil, "/dev/fd/11": nil, "stdout.log": nil, "./stdout2": nil, "/proc/1x/fd/1": nil,
+		link("a file", "stdout"):          nil,
+		"/dev/null":                       nil, "/dev/stdin": nil, "/dev/fd/11": nil, "stdout.log": nil, "./stdout2": nil, "./stdout": nil, "sub/../stderr": nil, "/proc/1x/fd/1": nil,
 	} {
 		if got := standardStream(name); got != want {
 			t.Errorf("%s is taken for %v", name, got)

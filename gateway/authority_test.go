@@ -265,12 +265,12 @@ func TestAbsoluteForm(t *testing.T) {
 		{own, "http://u@localhost/admin/status", 400},
 		{own, "//localhost/admin/status", 400},
 	} {
-		raw := gw.rawAt(c.address, time.Second, "GET "+c.target+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		raw := gw.rawAt(c.address, 10*time.Second, "GET "+c.target+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		if got := statusOf(raw); got != c.want {
 			t.Errorf("%s: %d, want %d: %.300q", c.target, got, c.want, raw)
 		}
 	}
-	if raw := gw.rawAt(own, time.Second, "GET http://localhost/admin/status HTTP/1.1\r\nHost: mine.test\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
+	if raw := gw.rawAt(own, 10*time.Second, "GET http://localhost/admin/status HTTP/1.1\r\nHost: mine.test\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
 		t.Errorf("the authority does not stand for Host: %.300q", raw)
 	}
 }

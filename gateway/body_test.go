@@ -124,7 +124,9 @@ func TestAnswersDoNotDependOnBodies(t *testing.T) {
 
 // TestBodiesOfThoseWhoMayCall reads them, in every form, up to the limit.
 func TestBodiesOfThoseWhoMayCall(t *testing.T) {
-	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, `admin: {token: "`+adminToken+`"}`), func(o *Options) { o.HeaderTimeout = 300 * time.Millisecond })
+	yaml := adminYAML(startOrigin(t, serveText("hello")).URL, `admin: {token: "`+adminToken+`"}`)
+	gw := startGateway(t, yaml)
+	hasty := startGateway(t, yaml, func(o *Options) { o.HeaderTimeout = 300 * time.Millisecond })
 	const body = `{"bucket": "main", "key": "x"}`
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
@@ -160,6 +162,10 @@ func TestBodiesOfThoseWhoMayCall(t *testing.T) {
 		{"it never comes", purge, length, "", 408, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			gw := gw
+			if c.status == 408 {
+				gw = hasty
+			}
 			for _, address := range []string{gw.addr, gw.MetricsAddr().String()} {
 				raw := gw.rawAt(address, 10*time.Second, c.call+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer "+adminToken+"\r\n"+c.lines+"\r\n"+c.body)
 				answer, invited := strings.CutPrefix(raw, "HTTP/1.1 100 Continue\r\n\r\n")

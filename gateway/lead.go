@@ -214,7 +214,7 @@ func (x *exchange) leadError(f *cache.Flight, stale *cache.Object, sent time.Tim
 	}
 	s := x.noteRefusal()
 	c := x.bucket.cached
-	if s.status == fasthttp.StatusNotFound && stale != nil {
+	if s.status == fasthttp.StatusNotFound && stale != nil && !x.up.Surplus() {
 		c.cache.Delete(stale.Key) // it is gone
 	}
 	o, reason := x.newObject(sent)

@@ -40,6 +40,7 @@ func TestList(t *testing.T) {
 		{"it does not", []string{"503", "503", "503"}, "", "error: cannot list the bucket: the origin answers 503 Code503"},
 		{"it refuses", []string{"403"}, "", "error: cannot list the bucket: the origin answers 403 Code403"},
 		{"no list", []string{"x"}, "", "error: cannot list the bucket: its answer is no list: EOF"},
+		{"the origin breaks off a page, then recovers", []string{"cut", last}, "", "d%20e=2"},
 		{"no way on", []string{head + `<IsTruncated>true</IsTruncated>` + foot}, "", "error: cannot list the bucket: the origin does not say how the list goes on"},
 		{"in circles", []string{first, first}, "", "a\x01 b+c=1 error: cannot list the bucket: the origin does not say how the list goes on"},
 	} {
@@ -47,7 +48,12 @@ func TestList(t *testing.T) {
 			asked := 0
 			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 				answer := c.answers[min(asked, len(c.answers)-1)]
-				if asked++; len(answer) == 3 {
+				if asked++; answer == "cut" {
+					w.Header().Set("Content-Length", "9000")
+					io.WriteString(w, first)
+					return
+				}
+				if len(answer) == 3 {
 					var code int
 					fmt.Sscan(answer, &code)
 					w.WriteHeader(code)

@@ -134,11 +134,17 @@ const maxLinks = 10
 // its path, or a symbolic link to that; nil if it is none. To open the path would fail
 // for a socket, as under systemd, and for a pipe of another user, as in containers.
 func standardStream(name string) *os.File {
+	switch name {
+	case logStdout:
+		return os.Stdout
+	case logStderr:
+		return os.Stderr
+	}
 	for range maxLinks {
 		switch path.Clean(name) {
-		case logStdout, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", fmt.Sprintf("/proc/%d/fd/1", os.Getpid()):
+		case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", fmt.Sprintf("/proc/%d/fd/1", os.Getpid()):
 			return os.Stdout
-		case logStderr, "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", fmt.Sprintf("/proc/%d/fd/2", os.Getpid()):
+		case "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", fmt.Sprintf("/proc/%d/fd/2", os.Getpid()):
 			return os.Stderr
 		}
 		to, err := os.Readlink(name)

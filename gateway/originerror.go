@@ -9,11 +9,14 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/pool"
 	"yatagarasu/sign"
 )
 
-// documentLimit bounds an error document of an origin, in bytes.
-const documentLimit = 16 << 10
+// documentLimit bounds an error document of an origin, in bytes. That of AWS for a wrong
+// signature has the canonical request twice, once in hexadecimal: with a long key and a
+// session token, 20 KB.
+const documentLimit = 64 << 10
 
 // answerError answers for an error status of the origin. Its document is read
 // for the code and for the log; nothing of it reaches the client.
@@ -57,37 +60,48 @@ func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
 }
 
 // errUnexplained says that HEAD was refused, and a GET of the same was not; errMended,
-// that the GET was signed with another credential or time.
+// that the same holds, but HEAD may be taken now: the GET was signed with another
+// credential or time, or found the object.
 var (
 	errUnexplained = errors.New("the origin refuses HEAD and not GET")
 	errMended      = errors.New("the origin has refused HEAD and then took another signature")
 )
 
+// lookUpWait is how long a request waits for what another's look-up learns: that may take
+// its time because of its object alone.
+const lookUpWait = 500 * time.Millisecond
+
 // explain finds out why HEAD was refused, since the answer to it has no document.
 //
 // A 403 or 404 of an origin that has just taken the same credential for the bucket can only
 // be about the object. Else a GET of one byte asks. Who is refused while another request
-// asks with the same credential waits for what that learns: it may hold for both. So nobody
-// is refused for want of a look-up, and there is at most one for each HEAD.
+// asks with the same credential waits a little for what that learns: it may hold for both.
+// So nobody is refused for want of a look-up, and there is at most one for each HEAD.
 func (x *exchange) explain() error {
-	h, signer := x.replica.health, x.signer
+	r, signer := x.replica, x.signer
 	o := refusalOfObject(&x.up.Header)
 	if x.takeByProof(o) {
 		return nil
 	}
-	l, leads := h.lookUps.join(signer)
+	l, leads := r.lookUps.join(signer)
 	if leads {
-		defer h.lookUps.end(l)
+		defer r.lookUps.end(l)
 		l.err = x.lookUp(o)
 		l.refusal, l.doc = x.refusal, x.doc
 		return l.err
 	}
 	x.up.Close() // others may have the connection meanwhile
-	<-l.done
+	timer := time.NewTimer(lookUpWait)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+	case <-timer.C:
+		return x.lookUp(o)
+	}
 	switch {
 	case x.takeByProof(o):
 		return nil
-	case l.err != nil && l.err != errUnexplained:
+	case unreachable(l.err):
 		return l.err
 	case l.refusal != nil && l.refusal.fault == faultSetup:
 		x.refusal, x.doc = l.refusal, l.doc
@@ -96,17 +110,36 @@ func (x *exchange) explain() error {
 	return x.lookUp(o) // that one was about its object
 }
 
+// unreachable tells whether err is about the origin as a whole, whatever it was asked.
+func unreachable(err error) bool {
+	var open *breakerError
+	if errors.As(err, &open) || err == errNoCredential {
+		return true
+	}
+	switch pool.Of(err) {
+	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
+		return true
+	}
+	return false
+}
+
 // refusalOfObject returns what an answer to HEAD means if it is about the object, and not
-// about credential or bucket; nil if that cannot be told.
+// about credential or bucket; nil if that cannot be told, as of one that names a type of
+// document that S3 does not send.
 func refusalOfObject(h *fasthttp.ResponseHeader) *s3Outcome {
+	kind, _, _ := bytes.Cut(h.ContentType(), []byte(";"))
+	switch string(bytes.ToLower(bytes.TrimSpace(kind))) {
+	case "", "application/xml", "text/xml":
+	default:
+		if len(h.Peek("X-Amz-Request-Id")) == 0 {
+			return nil
+		}
+	}
 	switch h.StatusCode() {
 	case fasthttp.StatusForbidden:
 		return outcomeDenied // S3 says so of what does not exist, too, to who may not list
 	case fasthttp.StatusNotFound:
-		kind := h.ContentType()
-		if len(kind) == 0 || bytes.Contains(kind, []byte("xml")) || len(h.Peek("X-Amz-Request-Id")) > 0 {
-			return outcomeNoSuchKey
-		}
+		return outcomeNoSuchKey
 	}
 	return nil
 }
@@ -114,7 +147,7 @@ func refusalOfObject(h *fasthttp.ResponseHeader) *s3Outcome {
 // takeByProof takes o, which may be nil, for the refusal at hand, if the origin is known to
 // take the credential.
 func (x *exchange) takeByProof(o *s3Outcome) bool {
-	if o == nil || !x.replica.health.proof.holds(x.signer, time.Now()) {
+	if o == nil || !x.replica.proof.holds(x.signer, time.Now()) {
 		return false
 	}
 	x.refusal, x.doc = o, s3ErrorDoc{}
@@ -134,12 +167,17 @@ func (x *exchange) lookUp(o *s3Outcome) error {
 	if err := x.askOne(r, t, forward{ranged: true}, false, now); err != nil {
 		return err
 	}
+	if x.up.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+		if raw, _ := x.up.Document(documentLimit); parseS3Error(raw).Code != "" {
+			r.proof.note(x.signer, time.Now())
+		}
+	}
 	switch {
 	case x.refusal != nil:
 		x.noteAnswer()
 		return nil
-	case !x.corrected && (x.signer != signer || (x.skew-skew).Abs() > skewLeast):
-		return errMended
+	case !x.corrected && (o == outcomeNoSuchKey || x.signer != signer || (x.skew-skew).Abs() > skewLeast):
+		return errMended // or the object is there by now
 	case x.takeByProof(o): // HEAD is refused, GET is not
 		return nil
 	}
@@ -189,8 +227,11 @@ func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3Outcome, code string
 	case code == "":
 	case o.fault == faultSetup:
 		p.refute(s)
-	case o == outcomeKMS, o == outcomeKMSDown, o.fault == faultRequest && o != outcomeUnsupported && o != outcomeLongHead:
-		p.note(s, now)
+	default:
+		switch o {
+		case outcomeDenied, outcomeNoSuchKey, outcomeNoSuchVersion, outcomeDeleted, outcomeArchived, outcomeKMS, outcomeKMSDown:
+			p.note(s, now) // others may be said before the signature is looked at
+		}
 	}
 }
 

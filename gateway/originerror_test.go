@@ -80,6 +80,8 @@ func TestHeadRefusals(t *testing.T) {
 		{"405 of a proxy, without a word", 405, 405, "", "", 502, "protocol", 60},
 		{"405 to a deleted version", 405, 405, doc("MethodNotAllowed"), "", 404, "delete_marker", 60},
 		{"HEAD alone is unknown", 405, 206, "h", "", 502, "unknown_head", 60},
+		{"HEAD alone says that it is absent", 404, 206, "h", "", 404, "no_such_key", 20},
+		{"HEAD of an empty object alone is denied", 403, 416, doc("InvalidRange"), "", 403, "access_denied", 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var gets atomic.Int64
@@ -121,24 +123,122 @@ func TestHeadRefusals(t *testing.T) {
 			gw.settle(t)
 		})
 	}
-	t.Run("what the look-up fails for, all fail for", func(t *testing.T) {
+	t.Run("a look-up that is slow, or breaks off, is nobody else's", func(t *testing.T) {
+		gate := make(chan struct{})
+		begun := make(chan struct{}, 1)
 		origin := startFaulty(t, func(conn net.Conn, head string) bool {
-			if strings.HasPrefix(head, "HEAD ") {
+			switch {
+			case strings.HasPrefix(head, "HEAD "):
 				io.WriteString(conn, "HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
 				return true
+			case strings.Contains(head, "/slow "):
+				begun <- struct{}{}
+				<-gate
+				return false
 			}
-			return false
+			return says(403, "AccessDenied")(conn, head)
 		})
 		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 502 {
-					t.Errorf("status %d", r.StatusCode)
-				}
-			})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if r, _ := gw.do("HEAD", "/pub/slow"); r.StatusCode != 502 {
+				t.Errorf("slow: status %d", r.StatusCode)
+			}
+		}()
+		<-begun
+		for range 3 {
+			if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 403 {
+				t.Errorf("another: status %d", r.StatusCode)
+			}
 		}
-		wg.Wait()
+		close(gate)
+		<-done
+		gw.settle(t)
+	})
+	t.Run("the object is there by now", func(t *testing.T) {
+		var heads atomic.Int64
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			switch {
+			case strings.HasPrefix(head, "GET "):
+				io.WriteString(conn, "HTTP/1.1 206 X\r\nContent-Range: bytes 0-0/5\r\nContent-Length: 1\r\n\r\nh")
+			case heads.Add(1) == 1:
+				io.WriteString(conn, "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
+			default:
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+			}
+			return true
+		})
+		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
+		if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 200 || r.ContentLength != 5 {
+			t.Errorf("status %d, length %d", r.StatusCode, r.ContentLength)
+		}
+		gw.settle(t)
+	})
+	t.Run("something else answers under a credential that is taken", func(t *testing.T) {
+		for _, kind := range []string{"text/html", "text/plain; charset=utf-8", "application/xhtml+xml", "application/json"} {
+			for _, status := range []int{403, 404} {
+				origin := startFaulty(t, func(conn net.Conn, head string) bool {
+					if strings.Contains(head, "/good ") {
+						io.WriteString(conn, okHead+"Content-Length: 2\r\n\r\nok")
+						return true
+					}
+					fmt.Fprintf(conn, "HTTP/1.1 %d X\r\nContent-Type: %s\r\nContent-Length: 2\r\n\r\n", status, kind)
+					if strings.HasPrefix(head, "GET ") {
+						io.WriteString(conn, "no")
+					}
+					return true
+				})
+				gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint, "access_denied: 404")))
+				gw.do("GET", "/pub/good")
+				for _, method := range []string{"HEAD", "GET", "HEAD"} {
+					if r, _ := gw.do(method, "/pub/x"); r.StatusCode != 502 {
+						t.Errorf("%d %s: %s: status %d", status, kind, method, r.StatusCode)
+					}
+				}
+				gw.settle(t)
+			}
+		}
+	})
+	t.Run("what is said before a credential is looked at proves nothing", func(t *testing.T) {
+		for _, before := range []struct {
+			status int
+			code   string
+		}{{400, "InvalidURI"}, {400, "KeyTooLongError"}, {400, "XMinioInvalidObjectName"}, {414, ""}, {431, ""}, {501, "NotImplemented"}, {400, "InvalidArgument"}} {
+			origin := startFaulty(t, func(conn net.Conn, head string) bool {
+				if strings.Contains(head, "/odd ") {
+					return says(before.status, before.code)(conn, head)
+				}
+				return says(404, "XAdminUserNotFound")(conn, head)
+			})
+			gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
+			gw.do("GET", "/pub/odd")
+			if r, _ := gw.do("HEAD", "/pub/x"); r.StatusCode != 502 {
+				t.Errorf("after %d %s: status %d", before.status, before.code, r.StatusCode)
+			}
+			gw.settle(t)
+		}
+	})
+	t.Run("another bucket after a reload", func(t *testing.T) {
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			if strings.Contains(head, "/things/") {
+				io.WriteString(conn, okHead+"Content-Length: 2\r\n\r\nok")
+				return true
+			}
+			return says(404, "NoSuchBucket")(conn, head)
+		})
+		yaml := onceYAML(metricsYAML + oneBucket("/pub", origin.endpoint))
+		gw, write := fileGateway(t, yaml)
+		gw.do("GET", "/pub/x")
+		write(strings.Replace(yaml, `"things"`, `"thigns"`, 1))
+		if status, r := gw.reloadCall(); status != 200 {
+			t.Fatalf("%d %+v", status, r)
+		}
+		for _, method := range []string{"HEAD", "GET"} {
+			if r, _ := gw.do(method, "/pub/x"); r.StatusCode != 502 {
+				t.Errorf("%s: status %d", method, r.StatusCode)
+			}
+		}
 		gw.settle(t)
 	})
 	t.Run("a credential that was taken and is no longer", func(t *testing.T) {
@@ -384,6 +484,18 @@ func TestForeignAnswers(t *testing.T) {
 				t.Errorf("status %d, %s", r.StatusCode, r.Header.Get("X-Cache"))
 			}
 		}
+	})
+	t.Run("an absence with more behind it leaves what is stored", func(t *testing.T) {
+		answer := okHead + "Content-Length: 2\r\n\r\nv1"
+		origin := startFaulty(t, func(c net.Conn, _ string) bool { io.WriteString(c, answer); return false })
+		gw := startGateway(t, onceYAML(cachedYAML(origin.endpoint, "ttl: 60s", "stale_if_error: 600s")))
+		clock := gw.withClock()
+		gw.expect(t, "/pub/x", 200, "v1", "MISS")
+		clock.advance(61 * time.Second)
+		answer = "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n"
+		gw.do("GET", "/pub/x")
+		answer = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
+		gw.expect(t, "/pub/x", 200, "v1", "STALE")
 	})
 	t.Run("an empty 404 is absence", func(t *testing.T) {
 		origin := startScripted(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) })

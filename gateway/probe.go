@@ -206,7 +206,7 @@ func (p *replica) inquireUpTo(limit int, method string, path []byte, query strin
 			refusal = a.doc.outcome(a.status)
 		}
 		a.doc.readRegion(&x.Header)
-		p.health.proof.noteAnswer(signer, a.status, refusal, a.doc.Code, time.Now())
+		p.proof.noteAnswer(signer, a.status, refusal, a.doc.Code, time.Now())
 	}()
 	if method == fasthttp.MethodHead {
 		a.unclear = unclear(&x.Header)
@@ -214,7 +214,7 @@ func (p *replica) inquireUpTo(limit int, method string, path []byte, query strin
 	}
 	a.body, err = x.Document(limit)
 	var e *pool.Error
-	if errors.As(err, &e) && len(a.body) == 0 {
+	if errors.As(err, &e) && (len(a.body) == 0 || a.status < 300) {
 		return a, err
 	}
 	if a.status >= 300 {

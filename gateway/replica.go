@@ -34,6 +34,11 @@ type replica struct {
 	metrics  *replicaMetrics
 
 	credentials *sign.Provider
+
+	// What follows is not taken over by the next generation, whose bucket may be another.
+
+	proof   proof // of the credential, for the bucket
+	lookUps lookUps
 }
 
 // health is what is known of a replica from the requests to it. Like the upstream it
@@ -46,8 +51,6 @@ type health struct {
 	latency pool.Latencies // to the first byte; kept only for hedging by it
 	skew    atomic.Int64   // of its clock against this one, in nanoseconds
 	dated   atomic.Int64   // when that was measured, in Unix nanoseconds
-	proof   proof          // of the credential
-	lookUps lookUps
 }
 
 // upstreamIdentity is what an upstream is for. Replicas of one bucket with the same

@@ -37,7 +37,7 @@ const (
 )
 
 // parseS3Error reads the body of an error, of at most documentLimit bytes. Where that is
-// no error document, or not well-formed up to its end, only Foreign is set; an empty
+// no error document, or not well-formed up to the end of that, only Foreign is set; an empty
 // body is not foreign. Entities that the document declares are not known to the parser:
 // there is nothing that could expand.
 func parseS3Error(body []byte) s3ErrorDoc {

@@ -52,7 +52,9 @@ func TestParseS3Error(t *testing.T) {
 		{"entities of its own", `<!DOCTYPE Error [<!ENTITY a "NoSuchKey">]><Error><Code>&a;</Code></Error>`, foreign},
 		{"entity bomb", `<!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]><Error><Code>X</Code><Message>&c;</Message></Error>`, foreign},
 		{"external entity", `<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><Error><Code>X</Code><Message>&a;</Message></Error>`, foreign},
-		{"beyond the limit", "<Error>" + strings.Repeat(" ", 16<<10) + "<Code>X</Code></Error>", foreign},
+		{"beyond the limit", "<Error>" + strings.Repeat(" ", 64<<10) + "<Code>X</Code></Error>", foreign},
+		{"the canonical request twice", head + `<Error><Code>SignatureDoesNotMatch</Code><CanonicalRequest>` + strings.Repeat("%C3%A9", 2000) + `</CanonicalRequest><CanonicalRequestBytes>` + strings.Repeat("25 43 33 ", 4000) + `</CanonicalRequestBytes></Error>`,
+			s3ErrorDoc{Code: "SignatureDoesNotMatch", ActualObjectSize: -1}},
 		{"deep", strings.Repeat("<Error>", 2000), foreign},
 
 		{"a byte order mark", "\xef\xbb\xbf" + head + "<Error><Code>NoSuchKey</Code></Error>", noSuchKey},

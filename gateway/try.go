@@ -266,7 +266,7 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 	end := time.Now()
 	r.health.breaker.Done(t, outcomeOfTry(err, x.refusal), end)
 	if err == nil {
-		r.health.proof.noteAnswer(x.signer, x.up.Header.StatusCode(), x.refusal, x.doc.Code, end)
+		r.proof.noteAnswer(x.signer, x.up.Header.StatusCode(), x.refusal, x.doc.Code, end)
 		if x.refusal == outcomeClock || end.UnixNano()-r.health.dated.Load() > int64(dateEvery) {
 			r.health.observeDate(&x.up.Header, begin, end)
 		}

@@ -10,11 +10,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// documentPace is how many bytes of its limit a document gets a second more for, beside
+// the time for a head.
+const documentPace = 128 << 10
+
 // Document reads at most limit bytes of an error document, whatever its
 // framing, and keeps the connection only if it ended within them. Afterwards Surplus
 // tells whether more came than the document.
 func (x *Exchange) Document(limit int) ([]byte, error) {
-	if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.HeadTimeout)); err != nil {
+	limited := x.up.opts.HeadTimeout + time.Duration(limit/documentPace)*time.Second
+	if err := x.conn.SetReadDeadline(time.Now().Add(limited)); err != nil {
 		return nil, ioError(PhaseBody, true, err)
 	}
 	var r io.Reader = x.br

@@ -39,6 +39,7 @@ type Exchange struct {
 	began  bool  // a response head came, if only an interim one
 
 	surplus bool // more came than the body
+	closes  bool // a response to HEAD says that the connection ends with it
 
 	splice io.LimitedReader // source of one splice
 	wide   joined           // source of a buffer that was widened
@@ -218,7 +219,7 @@ func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, n
 		return ioError(PhaseSend, n > 0, err)
 	}
 	for range maxInterim + 1 {
-		if err := x.readHead(); err != nil {
+		if err := x.readHead(bodiless); err != nil {
 			return err
 		}
 		x.began = true
@@ -245,7 +246,7 @@ func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, n
 var headEnd = []byte("\r\n\r\n")
 
 // readHead waits for a complete head of at most maxHead bytes and parses it.
-func (x *Exchange) readHead() error {
+func (x *Exchange) readHead(bodiless bool) error {
 	searched := 0
 	for {
 		n := x.br.Buffered()
@@ -258,6 +259,7 @@ func (x *Exchange) readHead() error {
 			if searched+i+len(headEnd) > maxHead {
 				return protocolError(errHeadTooLarge)
 			}
+			x.closes = bodiless && saysClose(b[:searched+i])
 			break
 		}
 		if n >= maxHead {
@@ -274,6 +276,23 @@ func (x *Exchange) readHead() error {
 		return protocolError(errHeadBad)
 	}
 	return nil
+}
+
+// saysClose tells whether a head has the connection option close (RFC 9112, 9.6). The
+// library tells it also of a head without a length, as it does not know HEAD.
+func saysClose(head []byte) bool {
+	for line := range bytes.SplitSeq(head, headEnd[:2]) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if !bytes.EqualFold(name, []byte("connection")) {
+			continue
+		}
+		for option := range bytes.SplitSeq(value, []byte(",")) {
+			if bytes.EqualFold(bytes.TrimSpace(option), []byte("close")) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // beginsResponse tells whether b can be the beginning of a response, as far as it goes.
@@ -305,7 +324,7 @@ func protocolError(cause error) *Error {
 func (x *Exchange) frame(bodiless bool) error {
 	h := &x.Header
 	code, n := h.StatusCode(), h.ContentLength()
-	x.reuse = !h.ConnectionClose() && string(h.Protocol()) == "HTTP/1.1"
+	x.reuse = (!h.ConnectionClose() || bodiless && !x.closes) && string(h.Protocol()) == "HTTP/1.1"
 	x.length = int64(max(n, -1))
 	switch {
 	case code == fasthttp.StatusNoContent, code == fasthttp.StatusNotModified:

@@ -221,6 +221,8 @@ func TestKeepAliveWithoutBodies(t *testing.T) {
 		head           bool
 	}{
 		{"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 150000\r\n\r\n", true},
+		{"HEAD without a length", "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n\r\n", true},
+		{"HEAD without a length, refused", "HTTP/1.1 404 Not Found\r\nConnection: keep-alive\r\n\r\n", true},
 		{"HEAD of an empty object", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true},
 		{"HEAD of what is not there", "HTTP/1.1 404 Not Found\r\nContent-Length: 243\r\n\r\n", true},
 		{"HEAD that is refused, as S3 does it", "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n", true},
@@ -251,6 +253,24 @@ func TestKeepAliveWithoutBodies(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestHeadSaysClose has responses to HEAD say that no other will come.
+func TestHeadSaysClose(t *testing.T) {
+	for _, line := range []string{"Connection: close", "connection:Close", "Connection: x, close", "Connection: x\r\nConnection:\tclose "} {
+		for _, length := range []string{"", "Content-Length: 5\r\n"} {
+			s := startScripted(t, false, answer("HTTP/1.1 200 OK\r\n"+length+line+"\r\n\r\n"))
+			u := s.upstream()
+			var x Exchange
+			if err := u.Do(&x, []byte(getHead), true); err != nil {
+				t.Fatal(err)
+			}
+			if err := finish(&x); err != nil {
+				t.Fatal(err)
+			}
+			idle(t, u, 0)
+		}
 	}
 }
 

@@ -79,6 +79,8 @@ func TestEndpoints(t *testing.T) {
 	const more = ", bucket: b-b, region: us-east-1, access_key: a, secret_key: s"
 	for _, c := range []struct{ endpoint, want, message string }{
 		{"https://Host/storage/v1/s3", "https://host/storage/v1/s3", ""},
+		{"https://host/a%2541", "https://host/a%2541", ""},
+		{"https://host/a%25b", "https://host/a%25b", ""},
 		{"https://host/s3/", "https://host/s3", ""},
 		{"https://host/", "https://host", ""},
 		{"https://host./", "https://host.", ""},

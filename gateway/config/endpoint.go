@@ -38,7 +38,7 @@ func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return "", "has a query or fragment", "end it before them"
 	}
-	base, problem, fix := canonicalBase(strings.TrimSuffix(cmp.Or(u.RawPath, u.Path), "/"))
+	base, problem, fix := canonicalBase(strings.TrimSuffix(cmp.Or(u.RawPath, u.EscapedPath()), "/"))
 	switch {
 	case base != "" && !path:
 		return "", "has a path", "end it after the host and port"
