@@ -113,10 +113,8 @@ func (g *Gateway) acquireExchange(start time.Time) *exchange {
 	return x
 }
 
-// reset clears what belongs to one request; buffers keep their memory unless a
-// request made them large.
+// reset clears what belongs to one request.
 func (x *exchange) reset() {
-	const keep = 16 << 10
 	x.target.reset()
 	x.bucket, x.key, x.conn, x.cause = nil, nil, nil, nil
 	x.client = netip.Addr{}
@@ -132,12 +130,27 @@ func (x *exchange) reset() {
 	x.how, x.forwards, x.flight, x.wanted = outcomeBypass, forwardedNot, nil, false
 	clear(x.segments)
 	x.segments = x.segments[:0]
-	for _, b := range []*[]byte{&x.id, &x.path, &x.query, &x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.s3ID, &x.cacheKey, &x.ownKey, &x.tag} {
-		if cap(*b) > keep {
-			*b = nil
-		}
-		*b = (*b)[:0]
+	empty(&x.id)
+	empty(&x.path)
+	empty(&x.query)
+	empty(&x.head)
+	empty(&x.keyPath)
+	empty(&x.rangeV)
+	empty(&x.date)
+	empty(&x.scratch)
+	empty(&x.s3ID)
+	empty(&x.cacheKey)
+	empty(&x.ownKey)
+	empty(&x.tag)
+}
+
+// empty empties a buffer; it keeps its memory unless a request made it large.
+func empty(b *[]byte) {
+	const keep = 16 << 10
+	if cap(*b) > keep {
+		*b = nil
 	}
+	*b = (*b)[:0]
 }
 
 // finish ends the request: one count, one access line, everything released.

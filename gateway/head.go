@@ -178,8 +178,13 @@ func (s *headSeen) note(name, value []byte) {
 	case len("host"):
 		if nameIs(name, "host") {
 			s.host = min(s.host+1, 2)
-			v := trimOWS(value)
-			s.badHost = s.badHost || len(v) > 0 && !isAuthority(v)
+			if len(value) > 0 && value[0] == ' ' {
+				value = value[1:]
+			}
+			if !isName(value) { // trimmed as most are
+				value = trimOWS(value)
+				s.badHost = s.badHost || len(value) > 0 && !isAuthority(value)
+			}
 		}
 	case len("expect"):
 		if nameIs(name, "expect") {

@@ -34,7 +34,7 @@ var (
 func passes(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
-		"Cache-Control", "Expires", "Age", "Etag", "Last-Modified", "Accept-Ranges",
+		"Cache-Control", "Expires", "Date", "Age", "Etag", "Last-Modified", "Accept-Ranges",
 		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location", "X-Amz-Mp-Parts-Count":
 		return true
 	}

@@ -6,11 +6,11 @@ import "testing"
 func TestPasses(t *testing.T) {
 	for name, want := range map[string]bool{
 		"Content-Type": true, "Content-Encoding": true, "Content-Language": true, "Content-Disposition": true, "Content-Range": true,
-		"Cache-Control": true, "Expires": true, "Etag": true, "Last-Modified": true, "Accept-Ranges": true,
-		"X-Amz-Version-Id": true, "X-Amz-Website-Redirect-Location": true,
+		"Cache-Control": true, "Expires": true, "Date": true, "Etag": true, "Last-Modified": true, "Accept-Ranges": true,
+		"X-Amz-Version-Id": true, "X-Amz-Mp-Parts-Count": true, "X-Amz-Website-Redirect-Location": true,
 		"X-Amz-Meta-Owner": true, "X-Amz-Meta-": true, "X-Amz-Checksum-Sha256": true, "X-Amz-Checksum-Type": true,
 
-		"": false, "Content-Length": false, "Connection": false, "Transfer-Encoding": false, "Trailer": false, "Date": false, "Server": false,
+		"": false, "Content-Length": false, "Connection": false, "Transfer-Encoding": false, "Trailer": false, "Server": false,
 		"Set-Cookie": false, "Vary": false, "Age": true, "Location": false, "Strict-Transport-Security": false, "Www-Authenticate": false,
 		"Access-Control-Allow-Origin": false, "X-Request-Id": false, "X-Cache": false, "X-Ratelimit-Limit": false,
 		"X-Amz-Request-Id": false, "X-Amz-Id-2": false, "X-Amz-Bucket-Region": false, "X-Amz-Delete-Marker": false, "X-Amz-Expiration": false,

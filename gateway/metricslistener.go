@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -161,6 +160,7 @@ func (g *Gateway) handleMetricsError(ctx *fasthttp.RequestCtx, err error) {
 }
 
 // isAdmin tells whether a path is one of administrative calls.
-func isAdmin[T string | []byte](path T) bool {
-	return string(path) == "/admin" || strings.HasPrefix(string(path), "/admin/")
+func isAdmin(path []byte) bool {
+	const admin = "/admin"
+	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func s3Response(size int) []byte {
-	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\nETag: \"0123456789abcdef\"\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\nServer: MinIO\r\nVary: Origin\r\nVary: Accept-Encoding\r\nX-Amz-Request-Id: 17A1B2C3D4E5F607\r\nX-Amz-Meta-Color: blue\r\n\r\n%s",
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\nETag: \"0123456789abcdef\"\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\nServer: MinIO\r\nVary: Origin\r\nVary: Accept-Encoding\r\nX-Amz-Request-Id: 17A1B2C3D4E5F607\r\nX-Amz-Meta-Color: blue\r\n\r\n%s",
 		size, strings.Repeat("x", size))
 }
 

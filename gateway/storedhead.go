@@ -67,6 +67,7 @@ func tagsOf(head []byte) (tags []string) {
 // of a part and of this response among them if whole is false.
 func (x *exchange) appendObject(dst []byte, whole bool) []byte {
 	ofPart := x.up.Header.StatusCode() == fasthttp.StatusPartialContent && !x.part()
+	dated := false
 	for name, value := range x.up.Header.All() {
 		if !passes(name) || ofPart && describesWhole(name) {
 			continue
@@ -80,13 +81,21 @@ func (x *exchange) appendObject(dst []byte, whole bool) []byte {
 			}
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
+		case "Date":
+			if _, ok := cache.ParseDate(value); !ok || dated {
+				continue
+			}
+			dated = true
 		}
 		dst = appendObjectLine(dst, name, value)
 	}
 	if !hasStored(dst, headerAcceptRanges) {
 		dst = appendLineTo(dst, headerAcceptRanges, headerBytes)
 	}
-	return x.appendDate(dst)
+	if !dated {
+		dst = appendDateLine(dst, time.Now()) // when it was received
+	}
+	return dst
 }
 
 func appendLineTo(dst, name, value []byte) []byte {

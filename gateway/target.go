@@ -141,7 +141,12 @@ var hexDigits = func() (t [256]uint8) {
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *target) parse(raw []byte) targetError {
 	t.reset()
-	err := t.parseForm(raw)
+	var err targetError
+	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
+		err = t.parsePath(raw) // as nearly all are
+	} else {
+		err = t.parseForm(raw)
+	}
 	if err != targetOK {
 		t.reset()
 	}
