@@ -56,6 +56,10 @@ func TestDoctor(t *testing.T) {
 		{"denied", at(startFaulty(t, says(403, "AccessDenied")).endpoint), "o", 1, []string{`bucket: the credential may not list`, `object: access_denied`, `fix: let the credential read`}},
 		{"clock", at(startFaulty(t, says(403, "RequestTimeTooSkewed", "Date: "+hour)).endpoint), "", 1, []string{`clock: clock_skew: the origin's clock is 1h0m\d+s ahead`, `fix: set the clock`}},
 		{"not S3", at(startFaulty(t, hangsUp("SSH-2.0-x\r\n")).endpoint), "", 1, []string{`bucket: protocol`, `fix: check that s3.endpoint is an S3 server`}},
+		{"R2 and a wrong key", at(startFaulty(t, says(401, "Unauthorized")).endpoint), "", 1, []string{`bucket: credentials: the origin answers 401 Unauthorized`, `fix: check access_key`}},
+		{"who pays", at(startFaulty(t, says(400, "UserProjectMissing")).endpoint), "", 1, []string{`bucket: requester_pays: .*UserProjectMissing`, `fix: .*request_payer`}},
+		{"suspended", at(startFaulty(t, says(403, "UserSuspended")).endpoint), "", 1, []string{`bucket: account: `, `fix: look at the account`}},
+		{"a proxy without a route", at(startOrigin(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "default backend - 404", 404) }).URL), "", 1, []string{`bucket: not_s3: the origin answers 404`, `fix: what answers at s3.endpoint is no S3 server`}},
 		{"overloaded", at(startFaulty(t, says(503, "SlowDown")).endpoint), "", 1, []string{`bucket: slow_down`, `fix: the origin is overloaded`}},
 		{"no source", credentialsYAML("http://127.0.0.1:1", "source: shared_file, file: /nonexistent")[len("server: {ready: config}\nbuckets:\n"):], "", 1, []string{`: connect: `}},
 	} {
