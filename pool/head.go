@@ -1,0 +1,138 @@
+package pool
+
+import (
+	"bytes"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxHead bounds a response head, in bytes.
+const maxHead = 16 << 10
+
+var headEnd = []byte("\r\n\r\n")
+
+// readHead waits for a complete head of at most maxHead bytes and parses it.
+func (x *Exchange) readHead(bodiless bool) error {
+	searched := 0
+	for {
+		n := x.br.Buffered()
+		b, _ := x.br.Peek(n)
+		if !beginsResponse(b) {
+			// Also a blank line, which the library would skip uncounted.
+			return protocolError(errNotHTTP)
+		}
+		if i := bytes.Index(b[searched:], headEnd); i >= 0 {
+			if searched+i+len(headEnd) > maxHead {
+				return protocolError(errHeadTooLarge)
+			}
+			x.closes = bodiless && saysClose(b[:searched+i])
+			break
+		}
+		if n >= maxHead {
+			return protocolError(errHeadTooLarge)
+		}
+		searched = max(0, n-len(headEnd)+1)
+		if _, err := x.br.Peek(n + 1); err != nil {
+			return ioError(PhaseHead, true, err)
+		}
+	}
+	x.Header.SetNoDefaultContentType(true) // what the origin does not say is not known
+	if err := x.Header.Read(x.br); err != nil {
+		// The library's text quotes the head: not for logs.
+		return protocolError(errHeadBad)
+	}
+	return nil
+}
+
+// saysClose tells whether a head has the connection option close (RFC 9112, 9.6). The
+// library tells it also of a head without a length, as it does not know HEAD.
+func saysClose(head []byte) bool {
+	for line := range bytes.SplitSeq(head, headEnd[:2]) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if !bytes.EqualFold(name, []byte("connection")) {
+			continue
+		}
+		for option := range bytes.SplitSeq(value, []byte(",")) {
+			if bytes.EqualFold(bytes.TrimSpace(option), []byte("close")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// beginsResponse tells whether b can be the beginning of a response, as far as it goes.
+func beginsResponse(b []byte) bool {
+	const version = "HTTP/0.0 " // 0: any digit
+	n := min(len(b), len(version))
+	for i, c := range b[:n] {
+		if c != version[i] && (version[i] != '0' || !isDigit(c)) {
+			return false
+		}
+	}
+	code := bytes.TrimLeft(b[n:], " ")
+	for i, c := range code[:min(len(code), 4)] {
+		if i < 3 && !isDigit(c) || i == 3 && c != ' ' && c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func protocolError(cause error) *Error {
+	return &Error{Reason: ReasonProtocol, Phase: PhaseHead, Sent: true, Err: cause}
+}
+
+// frame determines the length of the body, RFC 9112 section 6.3, and whether
+// the connection can be kept.
+func (x *Exchange) frame(bodiless bool) error {
+	h := &x.Header
+	code, n := h.StatusCode(), h.ContentLength()
+	x.reuse = (!h.ConnectionClose() || bodiless && !x.closes) && string(h.Protocol()) == "HTTP/1.1"
+	x.length = int64(max(n, -1))
+	switch {
+	case code == fasthttp.StatusNoContent, code == fasthttp.StatusNotModified:
+		x.rest = 0
+		if x.announcesBody() {
+			// It should not come, but may, and later than anyone looks for it.
+			x.reuse = false
+		}
+	case bodiless:
+		// The length is that of the body to GET, and says nothing about this connection.
+		x.rest = 0
+	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
+		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
+			return protocolError(errFraming)
+		}
+		x.rest = int64(n)
+		if full := x.rest > smallSize && x.FitsBuffer(); x.up.fullBody.Load() != full {
+			x.up.fullBody.Store(full)
+		}
+	default:
+		x.rest = -1 // an error document: read by Document in any framing
+		if n >= 0 {
+			x.rest = int64(n)
+		}
+	}
+	return nil
+}
+
+// announcesBody tells whether the head at hand has a length other than 0, or a coding.
+func (x *Exchange) announcesBody() bool {
+	n := x.Header.ContentLength()
+	return n > 0 || n == -1 // -1: chunked
+}
+
+// twoAnswers tells whether another response came together with the one at hand: on a
+// kept connection the first may be one that nobody asked for, and came too late to be
+// seen by send.
+func (x *Exchange) twoAnswers() bool {
+	n := x.br.Buffered()
+	if x.rest < 0 || x.rest >= int64(n) {
+		return false
+	}
+	b, _ := x.br.Peek(n)
+	return beginsResponse(b[x.rest:])
+}

@@ -1,0 +1,49 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// interrupt lets another goroutine end Do.
+type interrupt struct {
+	done  chan struct{} // closed by Interrupt; nil: it may not be called
+	fired atomic.Bool
+
+	mu sync.Mutex // guards what follows
+	on *conn      // that Do writes to or reads from
+}
+
+// SetInterruptible says whether Interrupt may end what Do begins from now on. Nobody
+// may call Interrupt meanwhile.
+func (x *Exchange) SetInterruptible(yes bool) {
+	x.fired.Store(false)
+	x.done = nil
+	if yes {
+		x.done = make(chan struct{})
+	}
+}
+
+// Interrupt ends a Do of an interruptible exchange, with ReasonClosed, or the one to
+// come. It may be called once, from any goroutine.
+func (x *Exchange) Interrupt() {
+	x.fired.Store(true)
+	close(x.done)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.on != nil {
+		x.on.SetDeadline(elapsed)
+	}
+}
+
+// Interrupted tells whether Interrupt has ended the last Do.
+func (x *Exchange) Interrupted() bool { return x.done != nil && x.fired.Load() }
+
+// uses notes the connection that Interrupt has to wake.
+func (i *interrupt) uses(c *conn) {
+	if i.done != nil {
+		i.mu.Lock()
+		i.on = c
+		i.mu.Unlock()
+	}
+}
