@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/pool"
+	"yatagarasu/sign"
+)
+
+// unclear tells whether the head of an answer to HEAD, which has no document, has a status
+// that means many things: 404 is what versitygw says of an unknown key of the gateway, and
+// what all say of a bucket that is not there.
+func unclear(h *fasthttp.ResponseHeader) bool {
+	switch h.StatusCode() {
+	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusNotFound:
+		return true
+	case fasthttp.StatusMethodNotAllowed:
+		return !isDeleteMarker(h)
+	}
+	return false
+}
+
+// isDeleteMarker tells whether an answer is about a version that says that the object
+// was deleted, see GetObject in the Amazon S3 API Reference.
+func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
+	return string(h.Peek("X-Amz-Delete-Marker")) == "true"
+}
+
+// errUnexplained says that HEAD was refused, and a GET of the same was not; errMended,
+// that the same holds, but HEAD may be taken now: the GET was signed with another
+// credential or time, or found the object.
+var (
+	errUnexplained = errors.New("the origin refuses HEAD and not GET")
+	errMended      = errors.New("the origin has refused HEAD and then took another signature")
+)
+
+// lookUpWait is how long a request waits for what another's look-up learns: that may take
+// its time because of its object alone.
+const lookUpWait = 500 * time.Millisecond
+
+// explain finds out why HEAD was refused, since the answer to it has no document.
+//
+// A 403 or 404 of an origin that has just taken the same credential for the bucket can only
+// be about the object. Else a GET of one byte asks. Who is refused while another request
+// asks with the same credential waits a little for what that learns: it may hold for both.
+// So nobody is refused for want of a look-up, and there is at most one for each HEAD.
+func (x *exchange) explain() error {
+	r, signer := x.replica, x.signer
+	o := refusalOfObject(&x.up.Header)
+	if x.takeByProof(o) {
+		return nil
+	}
+	l, leads := r.lookUps.join(signer)
+	if leads {
+		defer r.lookUps.end(l)
+		l.err = x.lookUp(o)
+		l.refusal, l.doc = x.refusal, x.doc
+		return l.err
+	}
+	x.up.Close() // others may have the connection meanwhile
+	timer := time.NewTimer(lookUpWait)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+	case <-timer.C:
+		return x.lookUp(o)
+	}
+	switch {
+	case x.takeByProof(o):
+		return nil
+	case unreachable(l.err):
+		return l.err
+	case l.refusal != nil && l.refusal.fault == faultSetup:
+		x.refusal, x.doc = l.refusal, l.doc
+		return nil
+	}
+	return x.lookUp(o) // that one was about its object
+}
+
+// unreachable tells whether err is about the origin as a whole, whatever it was asked.
+func unreachable(err error) bool {
+	var open *breakerError
+	if errors.As(err, &open) || err == errNoCredential {
+		return true
+	}
+	switch pool.Of(err) {
+	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
+		return true
+	}
+	return false
+}
+
+// refusalOfObject returns what an answer to HEAD means if it is about the object, and not
+// about credential or bucket; nil if that cannot be told, as of one that names a type of
+// document that S3 does not send.
+func refusalOfObject(h *fasthttp.ResponseHeader) *s3Outcome {
+	kind, _, _ := bytes.Cut(h.ContentType(), []byte(";"))
+	switch string(bytes.ToLower(bytes.TrimSpace(kind))) {
+	case "", "application/xml", "text/xml":
+	default:
+		if len(h.Peek("X-Amz-Request-Id")) == 0 {
+			return nil
+		}
+	}
+	switch h.StatusCode() {
+	case fasthttp.StatusForbidden:
+		return outcomeDenied // S3 says so of what does not exist, too, to who may not list
+	case fasthttp.StatusNotFound:
+		return outcomeNoSuchKey
+	}
+	return nil
+}
+
+// takeByProof takes o, which may be nil, for the refusal at hand, if the origin is known to
+// take the credential.
+func (x *exchange) takeByProof(o *s3Outcome) bool {
+	if o == nil || !x.replica.proof.holds(x.signer, time.Now()) {
+		return false
+	}
+	x.refusal, x.doc = o, s3ErrorDoc{}
+	return true
+}
+
+// lookUp asks for a byte of the object, so that a refusal has a document. o is what HEAD
+// was refused with, if that is about the object.
+func (x *exchange) lookUp(o *s3Outcome) error {
+	r, now := x.replica, time.Now()
+	t, wait, ok := r.health.breaker.Allow(now)
+	if !ok {
+		return &breakerError{wait}
+	}
+	signer, skew := x.signer, x.skew
+	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
+	if err := x.askOne(r, t, forward{ranged: true}, false, now); err != nil {
+		return err
+	}
+	if x.up.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+		if raw, _ := x.up.Document(documentLimit); parseS3Error(raw).Code != "" {
+			r.proof.note(x.signer, time.Now())
+		}
+	}
+	switch {
+	case x.refusal != nil:
+		x.noteAnswer()
+		return nil
+	case !x.corrected && (o == outcomeNoSuchKey || x.signer != signer || (x.skew-skew).Abs() > skewLeast):
+		return errMended // or the object is there by now
+	case x.takeByProof(o): // HEAD is refused, GET is not
+		return nil
+	}
+	r.metrics.fault(problemHeadError.reason)
+	return errUnexplained
+}
+
+// lookUps are the look-ups under way at a replica, one for each credential. The zero
+// value is ready to use. Safe for concurrent use.
+type lookUps struct {
+	mu       sync.Mutex // guards underWay
+	underWay map[*sign.Signer]*lookUp
+}
+
+// lookUp is a GET that asks for the reason of a refused HEAD.
+type lookUp struct {
+	signer *sign.Signer
+	done   chan struct{} // closed when the following fields are set
+	// The answer: what x.refusal and x.doc of who asked were, and the error.
+	refusal *s3Outcome
+	doc     s3ErrorDoc
+	err     error
+}
+
+// join returns the look-up under way for s, or a new one, which the caller leads and has
+// to end.
+func (l *lookUps) join(s *sign.Signer) (u *lookUp, leads bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if u = l.underWay[s]; u != nil {
+		return u, false
+	}
+	u = &lookUp{signer: s, done: make(chan struct{})}
+	if l.underWay == nil {
+		l.underWay = make(map[*sign.Signer]*lookUp)
+	}
+	l.underWay[s] = u
+	return u, true
+}
+
+// end wakes those who wait for u.
+func (l *lookUps) end(u *lookUp) {
+	l.mu.Lock()
+	delete(l.underWay, u.signer)
+	l.mu.Unlock()
+	close(u.done)
+}
