@@ -68,8 +68,8 @@ type exchange struct {
 	conn      net.Conn   // the client's, for streaming
 	within    *scope     // in flight, counted there and in the bucket's; nil: not
 	ending    bool       // fasthttp closes the exchange, see handOver
-	finished  bool
-	dated     bool // the response has a Date
+	finished  bool       // finish was called
+	dated     bool       // the response has a Date
 	status    int
 	reason    string // typed reason of a failure, for the log
 	bytes     int64
@@ -90,8 +90,8 @@ type attempt struct {
 	ticket  pool.Ticket   // of the replica's breaker
 	signer  *sign.Signer  // of the request
 	skew    time.Duration // of the clock it was signed by, against this one
-	refusal *s3Outcome    // what an error means; nil: it is none
-	doc     s3ErrorDoc    // of an error
+	refusal *s3Outcome    // what the answer means if it is an error, else nil
+	doc     s3ErrorDoc    // the error's document
 }
 
 // method is the class of a request's method.
@@ -183,20 +183,22 @@ func (x *exchange) release() {
 // closes, the exchange of a body in memory.
 type exchangeKey struct{}
 
-// handOver has fasthttp close the exchange once the response was written or given up:
-// with the body that WriteTo sends, of length bytes, or, if that is negative, with one in
-// memory that the response has already.
-func (x *exchange) handOver(ctx *fasthttp.RequestCtx, length int) {
+// handOver has fasthttp close the exchange once the response, whose body is in memory, was
+// written or given up.
+func (x *exchange) handOver(ctx *fasthttp.RequestCtx) {
 	x.ending = true
-	if length < 0 {
-		ctx.SetUserValue(exchangeKey{}, x)
-		return
-	}
+	ctx.SetUserValue(exchangeKey{}, x)
+}
+
+// handOverStream has fasthttp call WriteTo for a body of length bytes, and then close the
+// exchange.
+func (x *exchange) handOverStream(ctx *fasthttp.RequestCtx, length int) {
+	x.ending = true
 	ctx.Response.ImmediateHeaderFlush = true
 	ctx.Response.SetBodyStream(x, length)
 }
 
-// takeBack undoes handOver, and drops the body: the handler finishes the exchange.
+// takeBack undoes either, and drops the body: the handler finishes the exchange.
 func (x *exchange) takeBack(ctx *fasthttp.RequestCtx) {
 	x.ending = false // before fasthttp closes the body that it is to forget
 	ctx.RemoveUserValue(exchangeKey{})

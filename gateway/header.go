@@ -91,10 +91,16 @@ func isList(name []byte) bool {
 }
 
 // appendObjectLine appends a line of the object's head to those before it, unless one of
-// that name counts already, or it says nothing; only S3's own metadata may be empty.
+// that name counts already, or it says nothing: only S3's own metadata may be empty, and a
+// Date must be one.
 func appendObjectLine(head, name, value []byte) []byte {
 	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) || !isList(name) && hasStored(head, name) {
 		return head
+	}
+	if string(name) == "Date" {
+		if _, ok := cache.ParseDate(value); !ok {
+			return head
+		}
 	}
 	return appendLineTo(head, name, value)
 }
@@ -127,14 +133,13 @@ func appendDateLine(b []byte, now time.Time) []byte {
 	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
 }
 
-// appendDate appends the Date of the origin's answer, or, where that has no valid one,
-// when it was received.
-func (x *exchange) appendDate(b []byte) []byte {
-	v := x.up.Header.Peek(fasthttp.HeaderDate)
-	if _, ok := cache.ParseDate(v); ok {
-		return appendLineTo(b, headerDate, v)
+// withDate returns the head of an answer that was just received with a Date: its own, else
+// the time now (RFC 9110 section 6.6.1).
+func withDate(head []byte) []byte {
+	if hasStored(head, headerDate) {
+		return head
 	}
-	return appendDateLine(b, time.Now())
+	return appendDateLine(head, time.Now())
 }
 
 // copyHeaders copies the object's headers into the response and adds ours.

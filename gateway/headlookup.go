@@ -31,12 +31,12 @@ func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
 	return string(h.Peek("X-Amz-Delete-Marker")) == "true"
 }
 
-// errUnexplained says that HEAD was refused, and a GET of the same was not; errMended,
-// that the same holds, but HEAD may be taken now: the GET was signed with another
-// credential or time, or found the object.
+// errUnexplained says that HEAD was refused, and a GET of the same object was not.
+// errMended says so too, and that HEAD may be taken now: the GET was signed with another
+// credential or time, or it found the object.
 var (
 	errUnexplained = errors.New("the origin refuses HEAD and not GET")
-	errMended      = errors.New("the origin has refused HEAD and then took another signature")
+	errMended      = errors.New("the origin has refused HEAD, and a GET after it not")
 )
 
 // lookUpWait is how long a request waits for what another's look-up learns: that may take
@@ -45,10 +45,10 @@ const lookUpWait = 500 * time.Millisecond
 
 // explain finds out why HEAD was refused, since the answer to it has no document.
 //
-// A 403 or 404 of an origin that has just taken the same credential for the bucket can only
-// be about the object. Else a GET of one byte asks. Who is refused while another request
-// asks with the same credential waits a little for what that learns: it may hold for both.
-// So nobody is refused for want of a look-up, and there is at most one for each HEAD.
+// If the origin has just taken the same credential for the bucket, a 403 or 404 can only be
+// about the object. Otherwise a GET of one byte asks. A request that is refused while
+// another one asks with the same credential waits a little for what that learns, which may
+// hold for both. So every refusal is explained, with at most one GET for each HEAD.
 func (x *exchange) explain() error {
 	r, signer := x.replica, x.signer
 	o := refusalOfObject(&x.up.Header)
@@ -79,7 +79,7 @@ func (x *exchange) explain() error {
 		x.refusal, x.doc = l.refusal, l.doc
 		return nil
 	}
-	return x.lookUp(o) // that one was about its object
+	return x.lookUp(o) // the other one's answer was about its object
 }
 
 // unreachable tells whether err is about the origin as a whole, whatever it was asked.
@@ -166,11 +166,10 @@ type lookUps struct {
 
 // lookUp is a GET that asks for the reason of a refused HEAD.
 type lookUp struct {
-	signer *sign.Signer
-	done   chan struct{} // closed when the following fields are set
-	// The answer: what x.refusal and x.doc of who asked were, and the error.
-	refusal *s3Outcome
-	doc     s3ErrorDoc
+	signer  *sign.Signer
+	done    chan struct{} // closed when the following fields are set
+	refusal *s3Outcome    // what the answer means
+	doc     s3ErrorDoc    // its document
 	err     error
 }
 

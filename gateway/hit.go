@@ -162,7 +162,7 @@ func (x *exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 		x.bytes = int64(len(body))
 		x.ttfb = x.g.since(x)
 		x.pin(o)
-		x.handOver(ctx, -1)
+		x.handOver(ctx)
 		return
 	}
 	x.segments = append(x.segments[:0], body)
@@ -189,7 +189,7 @@ func (x *exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 func (x *exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
 	x.ttfb = x.g.since(x)
-	x.handOver(ctx, length)
+	x.handOverStream(ctx, length)
 }
 
 // pin keeps o counted as in memory until the exchange ends.

@@ -49,7 +49,7 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
 		x.status = code
-		x.handOver(ctx, -1)
+		x.handOver(ctx)
 		return
 	}
 	if err := x.up.Await(); err != nil {
@@ -61,7 +61,7 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 	x.copyHeaders(ctx)
 	ctx.SetStatusCode(code)
 	x.status = code
-	x.handOver(ctx, int(x.up.Length()))
+	x.handOverStream(ctx, int(x.up.Length()))
 }
 
 // rangeHolds tells whether a 206 is what was asked for.
@@ -89,12 +89,11 @@ func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 		if string(name) == "Etag" {
 			name = headerETagSent
 		}
-		if describesNotModified(name) && string(name) != "Date" {
+		if describesNotModified(name) {
 			b = appendObjectLine(b, name, value)
 		}
 	}
-	b = x.appendDate(b)
-	x.setLines(&ctx.Response.Header, x.appendOwn(b))
+	x.setLines(&ctx.Response.Header, x.appendOwn(withDate(b)))
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
 }

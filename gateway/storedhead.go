@@ -67,7 +67,6 @@ func tagsOf(head []byte) (tags []string) {
 // of a part and of this response among them if whole is false.
 func (x *exchange) appendObject(dst []byte, whole bool) []byte {
 	ofPart := x.up.Header.StatusCode() == fasthttp.StatusPartialContent && !x.part()
-	dated := false
 	for name, value := range x.up.Header.All() {
 		if !passes(name) || ofPart && describesWhole(name) {
 			continue
@@ -81,21 +80,13 @@ func (x *exchange) appendObject(dst []byte, whole bool) []byte {
 			}
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
-		case "Date":
-			if _, ok := cache.ParseDate(value); !ok || dated {
-				continue
-			}
-			dated = true
 		}
 		dst = appendObjectLine(dst, name, value)
 	}
 	if !hasStored(dst, headerAcceptRanges) {
 		dst = appendLineTo(dst, headerAcceptRanges, headerBytes)
 	}
-	if !dated {
-		dst = appendDateLine(dst, time.Now()) // when it was received
-	}
-	return dst
+	return withDate(dst)
 }
 
 func appendLineTo(dst, name, value []byte) []byte {
@@ -150,7 +141,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 	h := &x.up.Header
 	x.scratch = x.scratch[:0]
 	storedLines(stale.Header, func(name, value []byte) bool {
-		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) {
+		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
 			x.scratch = appendLineTo(x.scratch, name, value)
 		}
 		return true
@@ -160,7 +151,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 			x.scratch = appendObjectLine(x.scratch, name, value)
 		}
 	}
-	x.scratch = x.appendDate(x.scratch)
+	x.scratch = withDate(x.scratch)
 	setHead(o, x.scratch)
 
 	var r cache.Response
@@ -190,7 +181,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 // the body do not: some origins get them wrong there.
 func updates(name []byte) bool {
 	switch string(name) {
-	case "Cache-Control", "Expires", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
+	case "Cache-Control", "Expires", "Date", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
 		return true
 	}
 	return bytes.HasPrefix(name, prefixMeta)
