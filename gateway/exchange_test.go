@@ -1,18 +1,14 @@
 package gateway
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/auth"
 )
@@ -54,11 +50,7 @@ func TestPanicAfterHandOver(t *testing.T) {
 		{"an error", "/nowhere", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx := new(fasthttp.RequestCtx)
-			ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
-			if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader("GET " + c.target + " HTTP/1.1\r\nHost: g\r\n" + c.header + "\r\n"))); err != nil {
-				t.Fatal(err)
-			}
+			ctx := request(t, "GET "+c.target+" HTTP/1.1\r\nHost: g\r\n"+c.header+"\r\n")
 			before := gw.metricValue("yatagarasu_panics_total")
 			x := gw.acquireExchange(time.Now())
 			gw.serve(ctx, x)
@@ -94,11 +86,7 @@ func TestPanicAfterHandOver(t *testing.T) {
 func TestFailAfterHandOver(t *testing.T) {
 	origin := startOrigin(t, serveText(strings.Repeat("x", 500_000)))
 	gw := startGateway(t, oneBucket("/pub", origin.URL))
-	ctx := new(fasthttp.RequestCtx)
-	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
-	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
-		t.Fatal(err)
-	}
+	ctx := request(t, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	x := gw.acquireExchange(time.Now())
 	gw.serve(ctx, x)
 	if !x.ending {

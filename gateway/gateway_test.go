@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/config"
 )
 
@@ -58,6 +60,17 @@ func configuredGateway(t testing.TB, yaml, logLevel string) *Gateway {
 	}
 	t.Cleanup(func() { g.generation.Load().close() })
 	return g
+}
+
+// request returns a context with the request of a head, for handlers without a server.
+func request(t testing.TB, head string) *fasthttp.RequestCtx {
+	t.Helper()
+	ctx := new(fasthttp.RequestCtx)
+	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
+	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
 }
 
 // startGateway runs a gateway over the configuration text. It is stopped, and

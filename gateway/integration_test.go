@@ -51,6 +51,16 @@ func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server,
 	return s, client
 }
 
+// eachS3 runs a test before a real server of each kind.
+func eachS3(t *testing.T, test func(t *testing.T, server *s3server.Server, client *minio.Client)) {
+	for binary, kind := range map[string]s3server.Kind{"minio": s3server.MinIO, "versitygw": s3server.VersityGW} {
+		t.Run(binary, func(t *testing.T) {
+			server, client := startS3(t, kind, binary)
+			test(t, server, client)
+		})
+	}
+}
+
 // realBucket mounts the test bucket of a real server at /pub.
 func realBucket(endpoint string, more ...string) string {
 	s := oneBucket("/pub", endpoint, more...)
@@ -87,17 +97,9 @@ func sumOf(t *testing.T, r io.Reader) (sum [32]byte, n int64) {
 }
 
 // TestRealOrigins runs the gateway before real, strictly verifying S3 servers.
-func TestRealOrigins(t *testing.T) {
-	for _, s := range []struct {
-		binary string
-		kind   s3server.Kind
-	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
-		t.Run(s.binary, func(t *testing.T) { testRealOrigin(t, s.kind, s.binary) })
-	}
-}
+func TestRealOrigins(t *testing.T) { eachS3(t, testRealOrigin) }
 
-func testRealOrigin(t *testing.T, kind s3server.Kind, binary string) {
-	server, client := startS3(t, kind, binary)
+func testRealOrigin(t *testing.T, server *s3server.Server, client *minio.Client) {
 	gw := startGateway(t, realBucket(server.Endpoint()))
 
 	t.Run("sizes", func(t *testing.T) {
@@ -299,18 +301,14 @@ func TestHeadIsDenied(t *testing.T) {
 // TestHeadUnderAWrongKey asks real servers for what is there and what is not under a wrong
 // key and a wrong secret: never 404, although versitygw says that of an unknown key.
 func TestHeadUnderAWrongKey(t *testing.T) {
-	for _, s := range []struct {
-		binary string
-		kind   s3server.Kind
-	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
-		server, client := startS3(t, s.kind, s.binary)
+	eachS3(t, func(t *testing.T, server *s3server.Server, client *minio.Client) {
 		putObject(t, client, "there", 10)
 		for name, yaml := range map[string]string{
 			"key":    strings.Replace(oneBucket("/pub", server.Endpoint()), "secret-of-main", s3SecretKey, 1),
 			"secret": strings.Replace(oneBucket("/pub", server.Endpoint()), "AKmain", s3AccessKey, 1),
 			"bucket": strings.Replace(realBucket(server.Endpoint()), `"`+s3Bucket+`"`, `"nothings"`, 1),
 		} {
-			t.Run(s.binary+", wrong "+name, func(t *testing.T) {
+			t.Run("wrong "+name, func(t *testing.T) {
 				gw := startGateway(t, yaml)
 				for _, method := range []string{"HEAD", "GET", "HEAD"} {
 					for _, key := range []string{"there", "absent"} {
@@ -322,76 +320,64 @@ func TestHeadUnderAWrongKey(t *testing.T) {
 				gw.settle(t)
 			})
 		}
-	}
+	})
 }
 
 // TestRealHeads asks real servers for what their heads tell: how many parts there are, and
 // the date of a stored object.
 func TestRealHeads(t *testing.T) {
-	for _, s := range []struct {
-		binary string
-		kind   s3server.Kind
-	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
-		t.Run(s.binary, func(t *testing.T) {
-			server, client := startS3(t, s.kind, s.binary)
-			const size = 6 << 20
-			_, err := client.PutObject(t.Context(), s3Bucket, "parts", noise(size), size, minio.PutObjectOptions{PartSize: 5 << 20, DisableContentSha256: true})
-			if err != nil {
-				t.Fatal(err)
+	eachS3(t, func(t *testing.T, server *s3server.Server, client *minio.Client) {
+		const size = 6 << 20
+		_, err := client.PutObject(t.Context(), s3Bucket, "parts", noise(size), size, minio.PutObjectOptions{PartSize: 5 << 20, DisableContentSha256: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		putObject(t, client, "small", 100)
+		gw := startGateway(t, realBucket(server.Endpoint(), "allow_query: [partNumber]", "request_payer: requester")+both)
+		for _, method := range []string{"GET", "HEAD"} {
+			r, body := gw.do(method, "/pub/parts?partNumber=2")
+			if r.StatusCode != 206 || r.Header.Get("X-Amz-Mp-Parts-Count") != "2" || r.ContentLength != 1<<20 || method == "GET" && len(body) != 1<<20 {
+				t.Errorf("%s: status %d, %d bytes, %v", method, r.StatusCode, len(body), r.Header)
 			}
-			putObject(t, client, "small", 100)
-			gw := startGateway(t, realBucket(server.Endpoint(), "allow_query: [partNumber]", "request_payer: requester")+both)
-			for _, method := range []string{"GET", "HEAD"} {
-				r, body := gw.do(method, "/pub/parts?partNumber=2")
-				if r.StatusCode != 206 || r.Header.Get("X-Amz-Mp-Parts-Count") != "2" || r.ContentLength != 1<<20 || method == "GET" && len(body) != 1<<20 {
-					t.Errorf("%s: status %d, %d bytes, %v", method, r.StatusCode, len(body), r.Header)
-				}
+		}
+		miss, _ := gw.do("GET", "/pub/small")
+		time.Sleep(1100 * time.Millisecond) // dates have whole seconds
+		hit, _ := gw.do("GET", "/pub/small")
+		part, _ := gw.do("GET", "/pub/small", "Range: bytes=1-2")
+		unchanged, _ := gw.do("GET", "/pub/small", "If-None-Match: "+hit.Header.Get("ETag"))
+		for _, r := range []*http.Response{hit, part, unchanged} {
+			if r.Header.Get("X-Cache") != "HIT" || r.Header.Get("Date") != miss.Header.Get("Date") || miss.Header.Get("Date") == "" {
+				t.Errorf("%d: %s, Date %q, want %q", r.StatusCode, r.Header.Get("X-Cache"), r.Header.Get("Date"), miss.Header.Get("Date"))
 			}
-			miss, _ := gw.do("GET", "/pub/small")
-			time.Sleep(1100 * time.Millisecond) // dates have whole seconds
-			hit, _ := gw.do("GET", "/pub/small")
-			part, _ := gw.do("GET", "/pub/small", "Range: bytes=1-2")
-			unchanged, _ := gw.do("GET", "/pub/small", "If-None-Match: "+hit.Header.Get("ETag"))
-			for _, r := range []*http.Response{hit, part, unchanged} {
-				if r.Header.Get("X-Cache") != "HIT" || r.Header.Get("Date") != miss.Header.Get("Date") || miss.Header.Get("Date") == "" {
-					t.Errorf("%d: %s, Date %q, want %q", r.StatusCode, r.Header.Get("X-Cache"), r.Header.Get("Date"), miss.Header.Get("Date"))
-				}
-			}
-			if raw := gw.raw("GET http://elsewhere.test/pub/small HTTP/1.1\r\nHost: ignored\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
-				t.Errorf("absolute form: %.100s", raw)
-			}
-			gw.settle(t)
-		})
-	}
+		}
+		if raw := gw.raw("GET http://elsewhere.test/pub/small HTTP/1.1\r\nHost: ignored\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
+			t.Errorf("absolute form: %.100s", raw)
+		}
+		gw.settle(t)
+	})
 }
 
 // TestRealPublicBuckets asks real servers anonymously: for what everybody may read, and for
 // what nobody without a key may.
 func TestRealPublicBuckets(t *testing.T) {
-	for _, s := range []struct {
-		binary string
-		kind   s3server.Kind
-	}{{"minio", s3server.MinIO}, {"versitygw", s3server.VersityGW}} {
-		t.Run(s.binary, func(t *testing.T) {
-			server, client := startS3(t, s.kind, s.binary)
-			putObject(t, client, "small", 100)
-			gw := startGateway(t, anonymousYAML(server.Endpoint()))
-			check := func(key string, want int) {
-				t.Helper()
-				for _, method := range []string{"GET", "HEAD"} {
-					if r, body := gw.do(method, "/pub/"+key); r.StatusCode != want {
-						t.Errorf("%s %s: status %d, want %d, %.300s", method, key, r.StatusCode, want, body)
-					}
+	eachS3(t, func(t *testing.T, server *s3server.Server, client *minio.Client) {
+		putObject(t, client, "small", 100)
+		gw := startGateway(t, anonymousYAML(server.Endpoint()))
+		check := func(key string, want int) {
+			t.Helper()
+			for _, method := range []string{"GET", "HEAD"} {
+				if r, body := gw.do(method, "/pub/"+key); r.StatusCode != want {
+					t.Errorf("%s %s: status %d, want %d, %.300s", method, key, r.StatusCode, want, body)
 				}
 			}
-			check("small", 403)
-			check("absent", 403)
-			err := client.SetBucketPolicy(t.Context(), s3Bucket, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::`+s3Bucket+`/*"}]}`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			check("small", 200)
-			gw.settle(t)
-		})
-	}
+		}
+		check("small", 403)
+		check("absent", 403)
+		err := client.SetBucketPolicy(t.Context(), s3Bucket, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::`+s3Bucket+`/*"}]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("small", 200)
+		gw.settle(t)
+	})
 }

@@ -3,14 +3,10 @@
 package gateway
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"yatagarasu/loadtest/rawserver"
 )
@@ -18,17 +14,6 @@ import (
 func s3Response(size int) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\nETag: \"0123456789abcdef\"\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\nServer: MinIO\r\nVary: Origin\r\nVary: Accept-Encoding\r\nX-Amz-Request-Id: 17A1B2C3D4E5F607\r\nX-Amz-Meta-Color: blue\r\n\r\n%s",
 		size, strings.Repeat("x", size))
-}
-
-// request returns a context with a parsed request for target.
-func request(t testing.TB, head string) *fasthttp.RequestCtx {
-	t.Helper()
-	ctx := new(fasthttp.RequestCtx)
-	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
-	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
-		t.Fatal(err)
-	}
-	return ctx
 }
 
 const proxyHead = "GET /pub/dir/object.txt HTTP/1.1\r\nHost: gateway.test\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n"

@@ -155,14 +155,6 @@ func (p *Provider) Signer(now time.Time) *Signer {
 	return i.signer
 }
 
-// Credential returns the credential at hand; ok is false if there is none.
-func (p *Provider) Credential() (c Credential, ok bool) {
-	if i := p.current.Load(); i != nil {
-		return i.Credential, true
-	}
-	return Credential{}, false
-}
-
 // State tells how p does.
 func (p *Provider) State() ProviderState {
 	p.mu.Lock()

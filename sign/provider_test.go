@@ -43,8 +43,16 @@ func startProvider(t *testing.T, o ProviderOptions) *Provider {
 	return p
 }
 
+// credentialOf returns the credential at hand; ok is false if there is none.
+func credentialOf(p *Provider) (c Credential, ok bool) {
+	if i := p.current.Load(); i != nil {
+		return i.Credential, true
+	}
+	return Credential{}, false
+}
+
 func keyOf(p *Provider) string {
-	c, _ := p.Credential()
+	c, _ := credentialOf(p)
 	return c.AccessKey
 }
 
@@ -66,7 +74,7 @@ func TestStaticProvider(t *testing.T) {
 	p.Start()
 	p.Await(t.Context())
 	s := p.Signer(time.Now().Add(1000 * time.Hour))
-	if c, ok := p.Credential(); s == nil || !ok || c.AccessKey != "a" || p.Renew(t.Context(), s) {
+	if c, ok := credentialOf(p); s == nil || !ok || c.AccessKey != "a" || p.Renew(t.Context(), s) {
 		t.Error(s, c)
 	}
 	p.Stop()
@@ -133,7 +141,7 @@ func TestProviderWithoutACredential(t *testing.T) {
 	i := new(issuer)
 	i.down.Store(true)
 	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
-	if _, ok := p.Credential(); ok || p.Signer(time.Now()) != nil || !strings.Contains(p.State().Err.Error(), "down") {
+	if _, ok := credentialOf(p); ok || p.Signer(time.Now()) != nil || !strings.Contains(p.State().Err.Error(), "down") {
 		t.Error(p.State())
 	}
 	i.down.Store(false)
@@ -227,7 +235,7 @@ func TestAnonymous(t *testing.T) {
 	if got := string(s.AppendHeaders([]byte("x"), r, time.Now())); got != "x" {
 		t.Errorf("it appends %q", got)
 	}
-	if c, ok := p.Credential(); !ok || c != (Credential{}) || p.State().Err != nil || p.Renew(t.Context(), s) {
+	if c, ok := credentialOf(p); !ok || c != (Credential{}) || p.State().Err != nil || p.Renew(t.Context(), s) {
 		t.Errorf("%+v %+v", c, p.State())
 	}
 	if got := fmt.Sprintf("%v %+v %#v %s", s, s, s, s); got != strings.TrimSpace(strings.Repeat("sign.Signer{anonymous} ", 4)) {

@@ -469,40 +469,43 @@ func TestKeySetFile(t *testing.T) {
 	}
 }
 
+// jwkText returns k as JSON.
+func jwkText(t *testing.T, k jose.JSONWebKey) string {
+	t.Helper()
+	data, err := json.Marshal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 func TestParseKeySet(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwk := func(k jose.JSONWebKey) string {
-		data, err := json.Marshal(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
 	ec := ecKey(t)
-	plainRSA := jwk(jose.JSONWebKey{Key: rsaKey.Public()})
+	plainRSA := jwkText(t, jose.JSONWebKey{Key: rsaKey.Public()})
 	for _, c := range []struct {
 		name, key, algorithm string
 		want                 string // its algorithm
 		problem              string
 	}{
-		{"RSA with its algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "PS384"}), "", "PS384", ""},
+		{"RSA with its algorithm", jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "PS384"}), "", "PS384", ""},
 		{"RSA without algorithm", plainRSA, "", "", "names no algorithm; configure jwt.algorithm"},
 		{"RSA without algorithm, configured", plainRSA, "RS256", "RS256", ""},
-		{"RSA with another algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RS512"}), "RS256", "", "not for RS256"},
-		{"RSA for an HS algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "HS256"}), "", "", "does not fit"},
-		{"RSA for encryption by its algorithm", jwk(jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RSA-OAEP"}), "", "", "cannot use"},
-		{"EC without algorithm", jwk(jose.JSONWebKey{Key: ec.Public()}), "", "ES256", ""},
-		{"EC with another curve's", jwk(jose.JSONWebKey{Key: ec.Public(), Algorithm: "ES384"}), "", "", "does not fit"},
-		{"EC, configured for RSA", jwk(jose.JSONWebKey{Key: ec.Public()}), "RS256", "", "not for RS256"},
-		{"private", jwk(jose.JSONWebKey{Key: ec}), "", "", "no public key"},
+		{"RSA with another algorithm", jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RS512"}), "RS256", "", "not for RS256"},
+		{"RSA for an HS algorithm", jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "HS256"}), "", "", "does not fit"},
+		{"RSA for encryption by its algorithm", jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), Algorithm: "RSA-OAEP"}), "", "", "cannot use"},
+		{"EC without algorithm", jwkText(t, jose.JSONWebKey{Key: ec.Public()}), "", "ES256", ""},
+		{"EC with another curve's", jwkText(t, jose.JSONWebKey{Key: ec.Public(), Algorithm: "ES384"}), "", "", "does not fit"},
+		{"EC, configured for RSA", jwkText(t, jose.JSONWebKey{Key: ec.Public()}), "RS256", "", "not for RS256"},
+		{"private", jwkText(t, jose.JSONWebKey{Key: ec}), "", "", "no public key"},
 		{"secret", `{"kty":"oct","k":"AAAA","alg":"HS256"}`, "", "", "no public key"},
 		{"secret, configured", `{"kty":"oct","k":"AAAA"}`, "RS256", "", "no public key"},
-		{"for encryption", jwk(jose.JSONWebKey{Key: ec.Public(), Use: "enc"}), "", "", "not for signatures"},
-		{"for verifying", strings.Replace(jwk(jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["verify"],`, 1), "", "ES256", ""},
-		{"for other operations", strings.Replace(jwk(jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["deriveKey"],`, 1), "", "", "not for signatures"},
+		{"for encryption", jwkText(t, jose.JSONWebKey{Key: ec.Public(), Use: "enc"}), "", "", "not for signatures"},
+		{"for verifying", strings.Replace(jwkText(t, jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["verify"],`, 1), "", "ES256", ""},
+		{"for other operations", strings.Replace(jwkText(t, jose.JSONWebKey{Key: ec.Public()}), "{", `{"key_ops":["deriveKey"],`, 1), "", "", "not for signatures"},
 		{"point off the curve", `{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}`, "", "", "no JWK"},
 		{"unknown type", `{"kty":"XYZ"}`, "", "", "no JWK"},
 		{"no object", `1`, "", "", "no JWK"},
@@ -510,10 +513,10 @@ func TestParseKeySet(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Beside a good one, a bad one does not matter.
-			good := jwk(jose.JSONWebKey{Key: ec.Public(), KeyID: "good"})
+			good := jwkText(t, jose.JSONWebKey{Key: ec.Public(), KeyID: "good"})
 			algorithm := c.algorithm
 			if algorithm == "RS256" {
-				good = jwk(jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "good"})
+				good = jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "good"})
 			}
 			keys, _, err := parseKeySet([]byte(`{"keys":[`+good+`,`+c.key+`]}`), algorithm)
 			if err != nil || len(keys) == 0 || keys[0].id != "good" || (len(keys) == 2) != (c.problem == "") {
@@ -539,23 +542,16 @@ func TestLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwk := func(k jose.JSONWebKey) string {
-		data, err := json.Marshal(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
 	good := ecKey(t)
-	goodJWK := jwk(jose.JSONWebKey{Key: good.Public(), KeyID: "good"})
+	goodJWK := jwkText(t, jose.JSONWebKey{Key: good.Public(), KeyID: "good"})
 	bad := map[string]struct{ jwk, why string }{
-		"small":   {jwk(jose.JSONWebKey{Key: small.Public(), KeyID: "small", Algorithm: "RS256"}), "it is an RSA key of fewer than 2048 bits"},
-		"enc":     {jwk(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "enc", Use: "enc"}), "it is not for signatures (usual)"},
+		"small":   {jwkText(t, jose.JSONWebKey{Key: small.Public(), KeyID: "small", Algorithm: "RS256"}), "it is an RSA key of fewer than 2048 bits"},
+		"enc":     {jwkText(t, jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "enc", Use: "enc"}), "it is not for signatures (usual)"},
 		"odd":     {`{"kty":"XYZ","kid":"odd"}`, "it is no JWK of a supported type"},
 		"ed448":   {`{"kty":"OKP","crv":"Ed448","x":"AAAA","alg":"Ed448","kid":"ed448"}`, "it is no JWK of a supported type"},
-		"private": {jwk(jose.JSONWebKey{Key: ecKey(t), KeyID: "private"}), "it is no public key"},
+		"private": {jwkText(t, jose.JSONWebKey{Key: ecKey(t), KeyID: "private"}), "it is no public key"},
 		"hs":      {`{"kty":"oct","k":"AAAA","kid":"hs"}`, "it is no public key"},
-		"curve":   {jwk(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "curve", Algorithm: "ES384"}), "it is an EC key on P-256, which does not fit the algorithm"},
+		"curve":   {jwkText(t, jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "curve", Algorithm: "ES384"}), "it is an EC key on P-256, which does not fit the algorithm"},
 		"":        {`{"kty":"XYZ","kid":7}`, "it is no JWK of a supported type"},
 		"a?b":     {`{"kty":"XYZ","kid":"a\nb"}`, "it is no JWK of a supported type"},
 	}
