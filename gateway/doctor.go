@@ -320,8 +320,8 @@ func (d *diagnosis) clock() finding {
 func (d *diagnosis) inspectBucket() finding {
 	begin := time.Now()
 	f, a := d.inquire(fasthttp.MethodHead, d.replica.origin.bucketPath(), "", nil)
-	if a.status >= 300 { // a HEAD does not say why; a list of one key does
-		f, a = d.inquire(fasthttp.MethodGet, d.replica.origin.bucketPath(), "list-type=2&max-keys=1", nil)
+	if a.status >= 300 { // a HEAD does not say why; a list does
+		f, a = d.inquire(fasthttp.MethodGet, d.replica.origin.bucketPath(), listOne, nil)
 	}
 	switch {
 	case f.reason == "access_denied": // it may still read

@@ -156,6 +156,45 @@ func TestHeadRefusals(t *testing.T) {
 		<-done
 		gw.settle(t)
 	})
+	t.Run("look-ups that break off are nobody else's", func(t *testing.T) {
+		var refused sync.WaitGroup // HEADs of others
+		const others = 10
+		refused.Add(others)
+		var begun sync.Once
+		waiting := make(chan struct{})
+		origin := startFaulty(t, func(conn net.Conn, head string) bool {
+			switch {
+			case strings.HasPrefix(head, "HEAD "):
+				io.WriteString(conn, "HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n")
+				if strings.Contains(head, "/x ") {
+					refused.Done()
+				}
+				return true
+			case strings.Contains(head, "/broken "):
+				begun.Do(func() { close(waiting) }) // a kept connection is replaced once
+				refused.Wait()
+				time.Sleep(50 * time.Millisecond) // until the others wait, too
+				return false
+			}
+			return says(400, "InvalidArgument")(conn, head)
+		})
+		gw := startGateway(t, onceYAML(oneBucket("/pub", origin.endpoint)))
+		var wg sync.WaitGroup
+		ask := func(key string, want int) {
+			wg.Go(func() {
+				if r, _ := gw.do("HEAD", "/pub/"+key); r.StatusCode != want {
+					t.Errorf("%s: status %d, want %d", key, r.StatusCode, want)
+				}
+			})
+		}
+		ask("broken", 502)
+		<-waiting
+		for range others {
+			ask("x", 400)
+		}
+		wg.Wait()
+		gw.settle(t)
+	})
 	t.Run("the object is there by now", func(t *testing.T) {
 		var heads atomic.Int64
 		origin := startFaulty(t, func(conn net.Conn, head string) bool {

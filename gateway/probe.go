@@ -162,12 +162,16 @@ func (p *replica) probe() (reason string, shared bool) {
 	return o.reason, true
 }
 
-// inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused;
-// a list of one key does; of none, MinIO says that all is well even where there is no bucket.
+// listOne is the query for a list of one key. One of none will not do: to that MinIO says
+// 200 even where there is no bucket.
+const listOne = "list-type=2&max-keys=1"
+
+// inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused; a
+// list does.
 func (p *replica) inquireBucket() (inquiry, error) {
 	a, err := p.inquire(fasthttp.MethodHead, p.origin.bucketPath(), "", nil)
 	if err == nil && a.unclear {
-		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), "list-type=2&max-keys=1", nil)
+		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), listOne, nil)
 	}
 	return a, err
 }
