@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
 )
 
@@ -28,13 +27,13 @@ type logs struct {
 const closeTimeout = time.Second
 
 // open opens the logs of c and returns the logger of the process.
-func (l *logs) open(g *Gateway, o *Options, c *config.Logging) (zerolog.Logger, error) {
+func (l *logs) open(log *logger, o *Options, c *config.Logging) (zerolog.Logger, error) {
 	if o.inspects {
 		return zerolog.Nop(), checkLogs(c)
 	}
 	var out zerolog.LevelWriter
 	if o.Output == nil {
-		sink, err := l.sink(g, o, c.Output)
+		sink, err := l.sink(log, o, c.Output)
 		if err != nil {
 			return zerolog.Logger{}, fmt.Errorf("logging.output: %w", err)
 		}
@@ -44,7 +43,7 @@ func (l *logs) open(g *Gateway, o *Options, c *config.Logging) (zerolog.Logger, 
 	}
 	out = formatted(c.Format, out)
 	if c.Audit.Enabled {
-		sink, err := l.sink(g, o, c.Audit.Output)
+		sink, err := l.sink(log, o, c.Audit.Output)
 		if err != nil {
 			return zerolog.Logger{}, fmt.Errorf("logging.audit.output: %w", err)
 		}
@@ -68,7 +67,7 @@ func checkLogs(c *config.Logging) error {
 	return nil
 }
 
-func (l *logs) sink(g *Gateway, o *Options, name string) (*logSink, error) {
+func (l *logs) sink(log *logger, o *Options, name string) (*logSink, error) {
 	out, err := openLog(name)
 	if err != nil {
 		return nil, err
@@ -77,7 +76,7 @@ func (l *logs) sink(g *Gateway, o *Options, name string) (*logSink, error) {
 		l.files = append(l.files, f)
 	}
 	return newLogSink(out, o.LogBuffer, func(n uint64) {
-		g.log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
+		log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
 	}), nil
 }
 
@@ -103,13 +102,13 @@ func (l *logs) dropped() map[string]uint64 {
 }
 
 // reopenLogs opens the files of the logs again, after they were renamed.
-func (g *Gateway) reopenLogs() {
-	for _, f := range g.logs.files {
+func (o *observer) reopenLogs() {
+	for _, f := range o.logs.files {
 		if err := f.reopen(); err != nil {
-			g.log.Error().Err(err).Msg("a log is not opened again; the lines go on to the file that was open")
+			o.log.Error().Err(err).Msg("a log is not opened again; the lines go on to the file that was open")
 			continue
 		}
-		g.log.Info().Str("path", f.path).Msg("the log is opened again")
+		o.log.Info().Str("path", f.path).Msg("the log is opened again")
 	}
 }
 
@@ -155,10 +154,10 @@ func connProblem(err error) string {
 
 // logAccess writes the one line of a request. Successful ones may be left out, slow
 // ones are warnings and say where the time went.
-func (g *Gateway) logAccess(x *exchange, took time.Duration) {
-	c := &g.generation.Load().config.Logging
-	if g.logs.auditor != nil {
-		g.logAudit(x)
+func (o *observer) logAccess(x *entry, took time.Duration) {
+	c := o.logging.Load()
+	if o.logs.auditor != nil {
+		o.logAudit(x)
 	}
 	slow := c.Slow > 0 && took >= c.Slow
 	// A failure after the head went out, or one that a stale object hides, has the status
@@ -167,72 +166,96 @@ func (g *Gateway) logAccess(x *exchange, took time.Duration) {
 	if !slow && !failed && c.Sample < 1 && !sampled(x.id, c.Sample) {
 		return
 	}
-	e := g.log.Info()
+	e := o.log.Info()
 	if slow {
-		e = g.log.Warn()
+		e = o.log.Warn()
 	}
 	if e == nil {
 		return
 	}
 	if slow {
-		e = e.Bool("slow", true).Dict("phases", x.logPhases(took))
+		e = e.Bool("slow", true).Dict("phases", x.phases(took))
 	}
-	e = e.Bytes("request_id", x.id)
-	if x.client.IsValid() {
-		x.scratch = x.client.AppendTo(x.scratch[:0])
-		e = e.Bytes("client", x.scratch)
-	}
-	e = e.Str("method", methodNames[x.method]).Bytes("path", x.path)
+	e = x.logClient(e)
 	if len(x.query) > 0 {
-		e = e.Bytes("query", x.query) // what the allow-list let through, nothing else
+		e = e.Bytes("query", x.query)
 	}
-	if x.bucket != nil {
-		e = e.Str("bucket", x.bucket.name).Str("route", x.bucket.prefix)
+	if x.metrics != nil {
+		e = e.Str("bucket", x.metrics.bucket).Str("route", x.route)
 	}
-	if x.private || x.verdict.Public {
-		e = e.Dict("auth", x.logAuth())
+	if x.auth.outcome != "" {
+		e = e.Dict("auth", x.auth.log())
 	}
 	e = e.Int("status", x.status).Int64("bytes", x.bytes).
-		Float64("duration_ms", milliseconds(took)).Float64("ttfb_ms", milliseconds(x.ttfb))
-	if x.bucket != nil && x.bucket.cached != nil {
+		Float64("duration_ms", milliseconds(took)).Float64("ttfb_ms", milliseconds(x.firstByte))
+	if x.cached {
 		e = e.Str("cache", outcomes[x.how].name)
 	}
-	if x.upstream != 0 {
-		e = e.Int("upstream_status", x.upstream)
-	}
-	if x.replica != nil && len(x.bucket.replicas) > 1 {
-		e = e.Str("replica", x.replica.name)
-	}
-	if x.tries > 0 {
-		e = e.Int("tries", x.tries+1)
-	}
-	if x.resumes > 0 {
-		e = e.Int("resumes", x.resumes)
-	}
-	if len(x.s3ID) > 0 {
-		e = e.Bytes("s3_request_id", x.s3ID)
-	}
+	e = x.upstream.log(e)
 	if x.reason != "" {
 		e = e.Str("reason", x.reason)
 	}
 	if x.cause != nil {
 		e = e.AnErr("cause", x.cause)
 	}
-	if len(x.trace) > 0 {
-		e = e.Bytes("trace_id", x.trace.id()).Bytes("parent_span_id", x.trace.span())
+	if len(x.traceID) > 0 {
+		e = e.Bytes("trace_id", x.traceID).Bytes("parent_span_id", x.parentSpan)
 	}
 	e.Msg("request")
 }
 
-// logPhases returns how long each part of a request took.
-func (x *exchange) logPhases(took time.Duration) *zerolog.Event {
-	first := max(x.ttfb-x.queued-x.dialed, 0)
-	return zerolog.Dict().
-		Float64("wait_ms", milliseconds(x.queued)).Float64("connect_ms", milliseconds(x.dialed)).
-		Float64("first_byte_ms", milliseconds(first)).Float64("body_ms", milliseconds(max(took-x.ttfb, 0)))
+// logClient adds to e who asked for what.
+func (x *entry) logClient(e *zerolog.Event) *zerolog.Event {
+	e = e.Bytes("request_id", x.id)
+	if x.client.IsValid() {
+		var b [64]byte
+		e = e.Bytes("client", x.client.AppendTo(b[:0]))
+	}
+	return e.Str("method", methodNames[x.method]).Bytes("path", x.path)
 }
 
-// sampled tells whether the part share of all requests has this one: by its id, so
+// log adds to e what the request had to do with its origin.
+func (u *upstreamEntry) log(e *zerolog.Event) *zerolog.Event {
+	if u.status != 0 {
+		e = e.Int("upstream_status", u.status)
+	}
+	if u.replica != "" {
+		e = e.Str("replica", u.replica)
+	}
+	if u.tries > 0 {
+		e = e.Int("tries", u.tries+1)
+	}
+	if u.resumes > 0 {
+		e = e.Int("resumes", u.resumes)
+	}
+	if len(u.id) > 0 {
+		e = e.Bytes("s3_request_id", u.id)
+	}
+	return e
+}
+
+// log returns what log lines say of a verdict; never the token.
+func (a *authEntry) log() *zerolog.Event {
+	e := zerolog.Dict().Str("outcome", a.outcome)
+	if a.reason != "" {
+		e = e.Str("reason", a.reason)
+	}
+	if a.subject != "" {
+		e = e.Str("sub", a.subject)
+	}
+	return e
+}
+
+// phases returns how long each part of a request took.
+func (x *entry) phases(took time.Duration) *zerolog.Event {
+	u := &x.upstream
+	first := max(x.firstByte-u.queued-u.dialed, 0)
+	return zerolog.Dict().
+		Float64("wait_ms", milliseconds(u.queued)).Float64("connect_ms", milliseconds(u.dialed)).
+		Float64("first_byte_ms", milliseconds(first)).Float64("body_ms", milliseconds(max(took-x.firstByte, 0)))
+}
+
+// sampled tells whether the request is in the given share of all requests: by its id, so
 // that gateways in a row agree.
 func sampled(id []byte, share float64) bool {
 	h := fnv.New32a()
@@ -242,35 +265,30 @@ func sampled(id []byte, share float64) bool {
 
 // decision returns what the audit log calls a request; empty: it is not in there. The
 // status does not tell: the origin refuses too, and who is let in may ask for nothing.
-func (x *exchange) decision() string {
+func (x *entry) decision() string {
 	switch {
-	case x.refusedBy != limitNone, x.private && x.verdict.Reason != auth.Allowed:
+	case x.limitedBy != limitNone, x.auth.outcome == "denied":
 		return "denied"
-	case x.private:
+	case x.auth.outcome == "allowed":
 		return "granted"
-	case x.bucket == nil && (x.status == fasthttp.StatusUnauthorized || x.status == fasthttp.StatusForbidden):
+	case x.metrics == nil && (x.status == fasthttp.StatusUnauthorized || x.status == fasthttp.StatusForbidden):
 		return "denied" // an administrative call
 	}
 	return ""
 }
 
 // logAudit writes who was let in to a private bucket, and who was refused.
-func (g *Gateway) logAudit(x *exchange) {
+func (o *observer) logAudit(x *entry) {
 	decision := x.decision()
 	if decision == "" {
 		return
 	}
-	e := g.logs.auditor.Log().Str("decision", decision).Bytes("request_id", x.id)
-	if x.client.IsValid() {
-		x.scratch = x.client.AppendTo(x.scratch[:0])
-		e = e.Bytes("client", x.scratch)
+	e := x.logClient(o.logs.auditor.Log().Str("decision", decision))
+	if x.metrics != nil {
+		e = e.Str("bucket", x.metrics.bucket)
 	}
-	e = e.Str("method", methodNames[x.method]).Bytes("path", x.path)
-	if x.bucket != nil {
-		e = e.Str("bucket", x.bucket.name)
-	}
-	if x.private {
-		e = e.Dict("auth", x.logAuth())
+	if x.auth.outcome == "allowed" || x.auth.outcome == "denied" {
+		e = e.Dict("auth", x.auth.log())
 	}
 	e.Int("status", x.status).Str("reason", x.reason).Send()
 }

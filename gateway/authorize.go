@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/auth"
@@ -18,7 +17,8 @@ func (x *exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	q.Method, q.Now = methodNames[x.method], x.start
 	x.verdict = x.bucket.policy.Authorize(q)
 	x.private = !x.verdict.Public
-	x.bucket.metrics.auth(&x.verdict).Inc()
+	x.auth = entryOf(&x.verdict)
+	x.bucket.metrics.verdict(int(x.verdict.Reason), &x.auth).Inc()
 	if p := problemOfVerdict(x.verdict.Reason); p != nil {
 		x.fail(ctx, p)
 		x.reason = x.verdict.Reason.String()
@@ -46,25 +46,17 @@ func problemOfVerdict(r auth.Reason) *problem {
 	return problemBadToken
 }
 
-// outcome names a verdict in log and metrics.
-func outcome(v *auth.Verdict) string {
+// entryOf returns what log and metrics are told of a verdict.
+func entryOf(v *auth.Verdict) authEntry {
+	a := authEntry{outcome: "denied", subject: v.Subject}
 	switch {
 	case v.Public:
-		return "public"
+		a.outcome = "public"
 	case v.Reason == auth.Allowed:
-		return "allowed"
+		a.outcome = "allowed"
 	}
-	return "denied"
-}
-
-// logAuth returns what the access line says of x's authorisation; never the token.
-func (x *exchange) logAuth() *zerolog.Event {
-	e := zerolog.Dict().Str("outcome", outcome(&x.verdict))
-	if x.verdict.Reason != auth.Allowed {
-		e = e.Str("reason", x.verdict.Reason.String())
+	if v.Reason != auth.Allowed {
+		a.reason = v.Reason.String()
 	}
-	if x.verdict.Subject != "" {
-		e = e.Str("sub", x.verdict.Subject)
-	}
-	return e
+	return a
 }

@@ -10,29 +10,6 @@ import (
 	"yatagarasu/cache"
 )
 
-// cacheOutcome says what the cache had to do with an answer.
-type cacheOutcome uint8
-
-const (
-	outcomeBypass      cacheOutcome = iota // nothing: not cached, or not to be
-	outcomeHit                             // from memory
-	outcomeMiss                            // from the origin
-	outcomeStale                           // from memory, past its freshness
-	outcomeRevalidated                     // from memory, as the origin allowed
-	outcomeCoalesced                       // from another request's fetch
-	numOutcomes
-)
-
-// outcomes has the name of each outcome as label and log field, and as X-Cache.
-var outcomes = [numOutcomes]struct{ name, header string }{
-	outcomeBypass:      {"bypass", "BYPASS"},
-	outcomeHit:         {"hit", "HIT"},
-	outcomeMiss:        {"miss", "MISS"},
-	outcomeStale:       {"stale", "STALE"},
-	outcomeRevalidated: {"revalidated", "REVALIDATED"},
-	outcomeCoalesced:   {"coalesced", "COALESCED"},
-}
-
 // serveCached answers from the cache of the bucket, and fetches what is not there.
 func (x *exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	c := x.bucket.cached

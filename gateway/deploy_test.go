@@ -135,9 +135,7 @@ func labelValues(metric, label string) (list []string) {
 			list = append(list, o.name)
 		}
 	case "limit":
-		for _, k := range limitKinds[limitNone+1:] {
-			list = append(list, k.label)
-		}
+		list = limitLabels[limitNone+1:]
 	case "method":
 		return methodNames[:]
 	case "state":

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -21,27 +20,20 @@ import (
 // It is acquired at the start of the handler and finished exactly once: by the
 // handler, or, when ending is set, by fasthttp closing it after the body.
 type exchange struct {
-	g     *Gateway
-	start time.Time
+	entry
+	g *Gateway
 
 	target target
 	bucket *bucket
 	key    []byte // decoded object key, within target
-	method method
-	client netip.Addr
-	id     []byte // X-Request-ID
-	path   []byte // raw path for the log, without query
 
 	access  auth.Request
 	verdict auth.Verdict
 	private bool // a token was asked for: shared caches must not keep the answer
 
-	refusedBy limitKind // what refused it beside the token
-
 	unread      bool // a body came with the request and was not read: the connection is closed
 	conditional bool // the head has a precondition or a range
 	pre         preconditions
-	query       []byte         // canonical query for the origin
 	head        []byte         // request head for the origin
 	keyPath     []byte         // encoded path for the origin
 	headers     [3]sign.Header // a condition, the range, and who pays
@@ -52,34 +44,22 @@ type exchange struct {
 	cacheKey []byte
 	ownKey   []byte // key of a background fetch, which has no target
 	control  cache.Control
-	wanted   bool // the object is stored whatever the cache's policy thinks of it
-	how      cacheOutcome
+	wanted   bool          // the object is stored whatever the cache's policy thinks of it
 	forwards forwarding    // where the answer is not from memory as it is
 	flight   *cache.Flight // whose body is streamed
 	segments [][]byte      // else the body, in memory
 	pinned   *cache.Object // that either is of
 
 	attempt
-	failed    replicaSet // replicas that have failed this request
-	tries     int        // beside the first
-	resumes   int        // times that the body was continued
-	tag       []byte     // ETag of a body that broke off
-	corrected bool       // a credential or the clock was, once
-	conn      net.Conn   // the client's, for streaming
-	within    *scope     // in flight, counted there and in the bucket's; nil: not
-	ending    bool       // fasthttp closes the exchange, see handOver
-	finished  bool       // finish was called
-	dated     bool       // the response has a Date
-	status    int
-	reason    string // typed reason of a failure, for the log
-	bytes     int64
-	queued    time.Duration // for a connection to the origin
-	dialed    time.Duration // opening one
-	trace     traceparent   // of a trusted proxy; empty: none
-	ttfb      time.Duration // to the end of the origin's head, or of the handler
-	upstream  int           // last status of the origin; 0: none
-	s3ID      []byte        // S3's own request id
-	cause     error         // what broke, for the log
+	failed    replicaSet  // replicas that have failed this request
+	tag       []byte      // ETag of a body that broke off
+	corrected bool        // a credential or the clock was, once
+	conn      net.Conn    // the client's, for streaming
+	within    *scope      // in flight, counted there and in the bucket's; nil: not
+	ending    bool        // fasthttp closes the exchange, see handOver
+	finished  bool        // finish was called
+	dated     bool        // the response has a Date
+	trace     traceparent // of a trusted proxy; empty: none
 }
 
 // attempt is the latest request of an exchange to a replica, and its answer. A hedge that
@@ -94,18 +74,6 @@ type attempt struct {
 	doc     s3ErrorDoc    // the error's document
 }
 
-// method is the class of a request's method.
-type method uint8
-
-const (
-	methodGet method = iota
-	methodHead
-	methodOther
-	numMethods
-)
-
-var methodNames = [numMethods]string{"GET", "HEAD", "other"}
-
 // acquireExchange returns an exchange of a request that began at start.
 func (g *Gateway) acquireExchange(start time.Time) *exchange {
 	x := g.exchanges.Get().(*exchange)
@@ -116,41 +84,43 @@ func (g *Gateway) acquireExchange(start time.Time) *exchange {
 // reset clears what belongs to one request.
 func (x *exchange) reset() {
 	x.target.reset()
-	x.bucket, x.key, x.conn, x.cause = nil, nil, nil, nil
-	x.client = netip.Addr{}
+	x.entry.reset()
+	x.bucket, x.key, x.conn = nil, nil, nil
 	x.access.Reset()
-	x.verdict, x.private, x.refusedBy = auth.Verdict{}, false, limitNone
+	x.verdict, x.private = auth.Verdict{}, false
 	x.pre, x.conditional, x.unread = preconditions{}, false, false
 	x.ending, x.dated = false, false
-	x.status, x.reason, x.bytes, x.ttfb, x.upstream = 0, "", 0, 0, 0
-	x.queued, x.dialed, x.trace = 0, 0, x.trace[:0]
+	x.trace = x.trace[:0]
 	x.headers = [3]sign.Header{}
 	x.attempt = attempt{up: x.up}
-	x.failed, x.tries, x.resumes, x.corrected = 0, 0, 0, false
-	x.how, x.forwards, x.flight, x.wanted = outcomeBypass, forwardedNot, nil, false
+	x.failed, x.corrected = 0, false
+	x.forwards, x.flight, x.wanted = forwardedNot, nil, false
 	clear(x.segments)
 	x.segments = x.segments[:0]
-	empty(&x.id)
-	empty(&x.path)
-	empty(&x.query)
-	empty(&x.head)
-	empty(&x.keyPath)
-	empty(&x.rangeV)
-	empty(&x.date)
-	empty(&x.scratch)
-	empty(&x.s3ID)
-	empty(&x.cacheKey)
-	empty(&x.ownKey)
-	empty(&x.tag)
+	for _, b := range [...]*[]byte{&x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.cacheKey, &x.ownKey, &x.tag} {
+		*b = emptied(*b)
+	}
 }
 
-// empty empties a buffer; it keeps its memory unless a request made it large.
-func empty(b *[]byte) {
+// emptied returns b without its bytes. It keeps its memory unless a request made it large.
+func emptied(b []byte) []byte {
 	const keep = 16 << 10
-	if cap(*b) > keep {
-		*b = nil
+	if cap(b) > keep {
+		return nil
 	}
-	*b = (*b)[:0]
+	return b[:0]
+}
+
+// since returns how long the request has been under way.
+func (x *exchange) since() time.Duration { return time.Since(x.start) }
+
+// took returns how long the request has taken: up to now, or, of an answer that went out
+// whole with its head, up to that.
+func (x *exchange) took() time.Duration {
+	if x.ending {
+		return x.since()
+	}
+	return x.firstByte
 }
 
 // finish ends the request: one count, one access line, everything released.
@@ -162,7 +132,7 @@ func (x *exchange) finish() {
 	g := x.g
 	x.up.Close()
 	x.leave()
-	g.observe(x)
+	g.observe(&x.entry, x.took())
 	x.release()
 }
 
@@ -246,7 +216,7 @@ var errPanicked = errors.New("sending the body panicked")
 func (x *exchange) streamBody() (n int64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.g.notePanic(x, p)
+			x.g.observer.panicked(p, x.id)
 			x.reason, err = problemPanic.reason, errPanicked
 		}
 	}()

@@ -26,9 +26,7 @@ import (
 type Gateway struct {
 	opts    *Options
 	started time.Time
-	log     logger
-	logs    logs
-	metrics *metricSet
+	observer
 	buffers *pool.Buffers
 	pace    *pool.Pace
 	tls     *tls.Config // of the listener; nil: plain HTTP
@@ -43,8 +41,6 @@ type Gateway struct {
 	ready      atomic.Pointer[readiness]
 	background sync.WaitGroup // fetches that no request waits for
 	prewarms   prewarmJobs
-	status     statusRing
-	slow       slowList
 	now        func() time.Time // for the age of cached objects
 
 	inFlight atomic.Int64
@@ -95,13 +91,14 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g := &Gateway{
 		opts:    o,
 		started: time.Now(),
-		metrics: newMetricSet(),
 		buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers),
 		address: c.Server.Address,
 		now:     time.Now,
 		notify:  new(notifier),
 	}
-	z, err := g.logs.open(g, o, &c.Logging)
+	g.metrics = newMetricSet()
+	g.logging.Store(&c.Logging)
+	z, err := g.logs.open(&g.log, o, &c.Logging)
 	if err != nil {
 		return nil, err
 	}
@@ -292,9 +289,6 @@ func (g *Gateway) tune() {
 		debug.SetMemoryLimit(g.opts.MemoryLimit)
 	}
 }
-
-// since returns how long x has been under way.
-func (g *Gateway) since(x *exchange) time.Duration { return time.Since(x.start) }
 
 // headerInvited marks a request whose body fasthttp reads. No client can send it: a name
 // is not empty before its colon.

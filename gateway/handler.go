@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -27,7 +26,7 @@ func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
 		}
 		x.complete(ctx)
 		if !x.ending {
-			x.ttfb = g.since(x)
+			x.firstByte = x.since()
 			x.finish()
 		}
 	}()
@@ -46,6 +45,7 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 		return
 	}
 	x.bucket = b
+	x.metrics, x.route, x.cached = b.metrics, b.prefix, b.cached != nil
 	if x.method == methodOther {
 		x.fail(ctx, problemMethod)
 		return
@@ -221,19 +221,13 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 
 // panicked turns a panic of the handler into a 500; the process lives on.
 func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
-	g.notePanic(x, p)
+	g.observer.panicked(p, x.id)
 	x.takeBack(ctx)
 	ctx.Response.Reset()
 	x.reason, x.how, x.cacheKey = "", outcomeBypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
 	x.fail(ctx, problemPanic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.id)
 	x.dated = true // by fasthttp, after Reset
-}
-
-// notePanic logs and counts a panic of x, from where it is recovered.
-func (g *Gateway) notePanic(x *exchange, p any) {
-	g.log.Error().Interface("panic", p).Bytes("request_id", x.id).Bytes("stack", debug.Stack()).Msg("request handler panicked")
-	g.metrics.panics.Inc()
 }
 
 // handleError answers requests that fasthttp could not parse. Its error texts
@@ -245,7 +239,7 @@ func (g *Gateway) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x.path = append(x.path, rawPath(ctx.Request.Header.RequestURI())...)
 	x.fail(ctx, parseProblem(err))
 	x.complete(ctx)
-	x.ttfb = g.since(x)
+	x.firstByte = x.since()
 	x.finish()
 }
 

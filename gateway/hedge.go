@@ -40,8 +40,8 @@ func (x *exchange) askOne(r *replica, t pool.Ticket, f forward, head bool, begin
 // noteWaits adds, for the log, how long the request that counts has waited for its
 // connection.
 func (x *exchange) noteWaits() {
-	x.queued += x.up.Queued
-	x.dialed += x.up.Dialed
+	x.upstream.queued += x.up.Queued
+	x.upstream.dialed += x.up.Dialed
 }
 
 func (x *exchange) askTwo(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
@@ -98,7 +98,7 @@ func (x *exchange) answered(err error) bool {
 func (x *exchange) sendSafely(r *replica, t pool.Ticket, f forward, head bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.g.panickedInBackground(p)
+			x.g.observer.panicked(p, nil)
 			err = &fetchError{problem: problemPanic, reason: "panic"}
 		}
 	}()

@@ -160,7 +160,7 @@ func (x *exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 	case len(body) <= maxAtOnce:
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
-		x.ttfb = x.g.since(x)
+		x.firstByte = x.since()
 		x.pin(o)
 		x.handOver(ctx)
 		return
@@ -188,7 +188,7 @@ func (x *exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 // stream has fasthttp call WriteTo after the head, and keeps the object until then.
 func (x *exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
-	x.ttfb = x.g.since(x)
+	x.firstByte = x.since()
 	x.handOverStream(ctx, length)
 }
 
@@ -276,8 +276,8 @@ func (x *exchange) appendCacheStatus(b []byte, f *cache.Freshness, now time.Time
 		b = append(append(append(b, "; fwd="...), forwardings[x.forwards]...), "; collapsed"...)
 	default:
 		b = append(append(b, "; fwd="...), forwardings[x.forwards]...)
-		if x.upstream != 0 {
-			b = strconv.AppendInt(append(b, "; fwd-status="...), int64(x.upstream), 10)
+		if x.upstream.status != 0 {
+			b = strconv.AppendInt(append(b, "; fwd-status="...), int64(x.upstream.status), 10)
 		}
 	}
 	return b

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -289,11 +288,6 @@ func (x *exchange) refreshInBackground(done func()) bool {
 // recoverBackground keeps a panic of a background fetch from ending the process.
 func (g *Gateway) recoverBackground() {
 	if p := recover(); p != nil {
-		g.panickedInBackground(p)
+		g.observer.panicked(p, nil)
 	}
-}
-
-func (g *Gateway) panickedInBackground(p any) {
-	g.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a background fetch panicked")
-	g.metrics.panics.Inc()
 }

@@ -12,33 +12,15 @@ import (
 	"yatagarasu/gateway/limit"
 )
 
-// limitKind is what a request was refused by.
-type limitKind uint8
-
-const (
-	limitNone limitKind = iota
-	limitAddress
-	limitGlobalRate
-	limitBucketRate
-	limitAddressRate
-	limitGlobalInFlight
-	limitBucketInFlight
-	limitSubjectRate
-	numLimits
-)
-
-// limitKinds are the label of the metric and the answer of each kind.
-var limitKinds = [numLimits]struct {
-	label   string
-	problem *problem
-}{
-	limitAddress:        {"address", problemAddress},
-	limitGlobalRate:     {"global_rate", problemGlobalRate},
-	limitBucketRate:     {"bucket_rate", problemBucketRate},
-	limitAddressRate:    {"address_rate", problemAddressRate},
-	limitGlobalInFlight: {"global_in_flight", problemGlobalInFlight},
-	limitBucketInFlight: {"bucket_in_flight", problemBucketInFlight},
-	limitSubjectRate:    {"subject_rate", problemSubjectRate},
+// limitProblems are the answers to what a limit refuses.
+var limitProblems = [numLimits]*problem{
+	limitAddress:        problemAddress,
+	limitGlobalRate:     problemGlobalRate,
+	limitBucketRate:     problemBucketRate,
+	limitAddressRate:    problemAddressRate,
+	limitGlobalInFlight: problemGlobalInFlight,
+	limitBucketInFlight: problemBucketInFlight,
+	limitSubjectRate:    problemSubjectRate,
 }
 
 // scope is what limits hold for: the gateway as a whole, or one bucket.
@@ -185,9 +167,9 @@ func (s *scope) leave() { s.inFlight.Add(-1) }
 //
 // Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
 func (x *exchange) refuse(ctx *fasthttp.RequestCtx, by limitKind, wait time.Duration) {
-	x.refusedBy = by
+	x.limitedBy = by
 	x.bucket.metrics.reject(by).Inc()
-	x.fail(ctx, limitKinds[by].problem)
+	x.fail(ctx, limitProblems[by])
 	if wait > time.Second {
 		seconds := int64((wait + time.Second - 1) / time.Second)
 		x.scratch = strconv.AppendInt(x.scratch[:0], seconds, 10)

@@ -7,9 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
-
-	"yatagarasu/gateway/auth"
-	"yatagarasu/pool"
 )
 
 // metricSet counts what the gateway does. A new metric is a field here or in
@@ -52,7 +49,7 @@ type bucketMetrics struct {
 	set      *metrics.Set
 	bucket   string
 	requests [numMethods]codeCounters
-	auths    [auth.NumReasons + 1]atomic.Pointer[metrics.Counter] // by reason, the last one for public paths
+	verdicts [maxReasons]atomic.Pointer[metrics.Counter] // by reason
 	rejects  [numLimits]atomic.Pointer[metrics.Counter]
 	answers  answerMetrics
 }
@@ -129,12 +126,7 @@ func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) 
 	if code < 0 || code >= len(c) {
 		code = 0
 	}
-	n := c[code].Load()
-	if n == nil {
-		n = create(strconv.Itoa(code))
-		c[code].Store(n)
-	}
-	return n
+	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
 }
 
 func (b *bucketMetrics) request(m method, code int) *metrics.Counter {
@@ -150,24 +142,26 @@ func (r *replicaMetrics) answer(code int) {
 	}).Inc()
 }
 
-func (b *bucketMetrics) auth(v *auth.Verdict) *metrics.Counter {
-	at := int(v.Reason)
-	if v.Public {
-		at = auth.NumReasons
-	}
-	n := b.auths[at].Load()
-	if n == nil {
-		n = b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.bucket, outcome(v), v.Reason))
-		b.auths[at].Store(n)
-	}
-	return n
+// verdict returns the counter of a verdict; number is that of its reason, and of public
+// paths the largest.
+func (b *bucketMetrics) verdict(number int, a *authEntry) *metrics.Counter {
+	return cached(&b.verdicts[number], func() *metrics.Counter {
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.bucket, a.outcome, a.reason))
+	})
 }
 
 func (b *bucketMetrics) reject(by limitKind) *metrics.Counter {
-	n := b.rejects[by].Load()
+	return cached(&b.rejects[by], func() *metrics.Counter {
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.bucket, limitLabels[by]))
+	})
+}
+
+// cached returns the counter at p, made when first needed.
+func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) *metrics.Counter {
+	n := p.Load()
 	if n == nil {
-		n = b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.bucket, limitKinds[by].label))
-		b.rejects[by].Store(n)
+		n = create()
+		p.Store(n)
 	}
 	return n
 }
@@ -217,26 +211,4 @@ func (g *Gateway) credentialsRetrieved(r *replica, err error) {
 			Msg("a credential could not be retrieved; the one at hand is used until it expires")
 	}
 	r.metrics.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.metrics.bucket, r.name, outcome)).Inc()
-}
-
-// countError counts a failed exchange.
-func (r *replicaMetrics) countError(err error) { r.fault(pool.Of(err).String()) }
-
-// observe counts and logs a request at its end.
-func (g *Gateway) observe(x *exchange) {
-	took := x.ttfb // of an answer that went out whole
-	if x.ending {
-		took = g.since(x)
-	}
-	m := g.metrics.unrouted
-	if x.bucket != nil {
-		m = x.bucket.metrics
-	}
-	m.request(x.method, x.status).Inc()
-	m.answers.bytes.Add(uint64(x.bytes))
-	o := m.answers.outcome(x.how)
-	o.duration.observe(took)
-	o.firstByte.observe(x.ttfb)
-	g.slow.note(x, took)
-	g.logAccess(x, took)
 }

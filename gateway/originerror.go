@@ -31,15 +31,15 @@ func (g *Gateway) logOriginError(x *exchange, doc *s3ErrorDoc, o *s3Outcome) {
 		return // an answer, not a fault; the access line has the reason
 	}
 	e := g.log.Warn().Bytes("request_id", x.id).Str("bucket", x.bucket.name).
-		Str("reason", o.reason).Int("upstream_status", x.upstream).Str("s3_code", doc.Code)
+		Str("reason", o.reason).Int("upstream_status", x.upstream.status).Str("s3_code", doc.Code)
 	if doc.Region != "" {
 		e = e.Str("s3_region", doc.Region)
 	}
 	if len(x.bucket.replicas) > 1 {
 		e = e.Str("replica", x.replica.name)
 	}
-	if len(x.s3ID) > 0 {
-		e = e.Bytes("s3_request_id", x.s3ID)
+	if len(x.upstream.id) > 0 {
+		e = e.Bytes("s3_request_id", x.upstream.id)
 	}
 	e.Msg("the origin refused a request")
 }

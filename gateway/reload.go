@@ -184,6 +184,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
 	limits := &c.Server.Limits
 	g.conns.limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 	g.log.setLevel(&c.Logging)
+	g.logging.Store(&c.Logging)
 	g.generation.Store(gen)
 	gen.outdate(&r)
 	old.retire(gen)

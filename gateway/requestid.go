@@ -28,6 +28,7 @@ func (x *exchange) identify(ctx *fasthttp.RequestCtx, gen *generation) {
 		x.client = gen.forwardedClient(peer, h.PeekAll(name), forwarded)
 		if v := h.Peek("Traceparent"); wellFormedTrace(v) {
 			x.trace = append(x.trace[:0], v[:traceLength]...)
+			x.traceID, x.parentSpan = x.trace.id(), x.trace.span()
 		}
 		if id := h.PeekBytes(headerRequestID); wellFormedID(id) {
 			x.id = append(x.id[:0], id...)

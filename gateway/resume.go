@@ -48,7 +48,7 @@ func (x *exchange) continued(move func(from int64) (int64, error)) (moved int64,
 	}
 	s, ok := x.resumption()
 	for moved = n; ; moved += n {
-		s.from.metrics.countError(err)
+		s.from.metrics.fault(pool.Of(err).String())
 		s.next, s.brought = s.next+n, n
 		from, ticket := s.from, s.ticket
 		resumed := ok && x.resume(&s, err)
@@ -133,7 +133,7 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 			s.unfit.add(r)
 		case x.continues(s):
 			s.from, s.ticket, s.failed = r, x.ticket, 0
-			x.resumes++
+			x.upstream.resumes++
 			r.metrics.extra(extraResume)
 			return true
 		default: // it has another object

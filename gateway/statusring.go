@@ -226,13 +226,13 @@ type slowRequest struct {
 // note takes x into the list if it is slow.
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
-func (s *slowList) note(x *exchange, took time.Duration) {
-	if x.bucket != nil && int64(took) > s.least.Load() {
+func (s *slowList) note(x *entry, took time.Duration) {
+	if x.metrics != nil && int64(took) > s.least.Load() {
 		s.add(x, took)
 	}
 }
 
-func (s *slowList) add(x *exchange, took time.Duration) {
+func (s *slowList) add(x *entry, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := &s.minutes[s.now]
@@ -244,9 +244,9 @@ func (s *slowList) add(x *exchange, took time.Duration) {
 	case took <= r.took:
 		return // others came first
 	}
-	r.at, r.took, r.ttfb = x.start.Add(took), took, x.ttfb
-	r.bucket, r.method, r.status, r.bytes, r.cache = x.bucket.name, x.method, x.status, x.bytes, ""
-	if x.bucket.cached != nil {
+	r.at, r.took, r.ttfb = x.start.Add(took), took, x.firstByte
+	r.bucket, r.method, r.status, r.bytes, r.cache = x.metrics.bucket, x.method, x.status, x.bytes, ""
+	if x.cached {
 		r.cache = outcomes[x.how].name
 	}
 	r.idLength, r.pathLength = copy(r.id[:], x.id), len(x.path)
@@ -290,18 +290,18 @@ func (s *slowList) slowest() []slowRequest {
 }
 
 // sampleStatus takes a sample at each step, until stop is closed.
-func (g *Gateway) sampleStatus(stop <-chan struct{}) {
+func (o *observer) sampleStatus(stop <-chan struct{}) {
 	tick := time.NewTicker(statusStep)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
 		case now := <-tick.C:
-			g.status.sample(g.metrics, now)
+			o.status.sample(o.metrics, now)
 		case <-stop:
 			return
 		}
 		if n%statusMinute == 0 {
-			g.slow.turn()
+			o.slow.turn()
 		}
 	}
 }

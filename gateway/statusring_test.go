@@ -119,7 +119,7 @@ func TestSlowList(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
 	var s slowList
 	note := func(took time.Duration) {
-		s.note(&exchange{bucket: g.generation.Load().buckets[0], start: time.Now(), id: fmt.Append(nil, took), path: []byte("/pub/a"), status: 200, how: outcomeMiss}, took)
+		s.note(&entry{metrics: g.generation.Load().buckets[0].metrics, cached: true, start: time.Now(), id: fmt.Append(nil, took), path: []byte("/pub/a"), status: 200, how: outcomeMiss}, took)
 	}
 	var all []time.Duration
 	for range 2000 {
@@ -154,7 +154,7 @@ func TestSlowList(t *testing.T) {
 	}
 	s.turn()
 	check([]time.Duration{1, 1, 1, 1})
-	s.note(&exchange{start: time.Now()}, time.Hour) // of no bucket
+	s.note(&entry{start: time.Now()}, time.Hour) // of no bucket
 	check([]time.Duration{1, 1, 1, 1})
 }
 

@@ -72,7 +72,7 @@ func (x *exchange) firstReplica(now time.Time) (*replica, pool.Ticket, time.Dura
 	if r == nil && x.failed != 0 {
 		r, t, wait = x.bucket.pick(0, now)
 	}
-	if r != nil && x.tries == 0 { // nextReplica has counted the further ones, or taken them
+	if r != nil && x.upstream.tries == 0 { // nextReplica has counted the further ones, or taken them
 		r.health.retries.Count(now)
 	}
 	return r, t, wait
@@ -84,22 +84,22 @@ func (x *exchange) nextReplica(r *replica, help remedy) (*replica, pool.Ticket) 
 	now := time.Now()
 	if help == remedyNow {
 		if t, _, ok := r.health.breaker.Allow(now); ok {
-			x.tries++
+			x.upstream.tries++
 			return r, t
 		}
 	}
 	x.failed.add(r)
-	if x.tries >= x.bucket.s3.Retry.Tries {
+	if x.upstream.tries >= x.bucket.s3.Retry.Tries {
 		return nil, pool.Ticket{}
 	}
 	next, t, _ := x.bucket.pick(x.failed, now)
 	if next != nil {
-		x.tries++
+		x.upstream.tries++
 		next.health.retries.Count(now) // no more than its share of the clients' requests
 		next.metrics.extra(extraFailover)
 		return next, t
 	}
-	wait := backoff(x.tries)
+	wait := backoff(x.upstream.tries)
 	if after := x.retryAfter(); after > maxRetryWait {
 		return nil, pool.Ticket{}
 	} else if after > 0 {
@@ -116,7 +116,7 @@ func (x *exchange) nextReplica(r *replica, help remedy) (*replica, pool.Ticket) 
 		next.metrics.extra(extraRetryDenied)
 		return nil, pool.Ticket{}
 	}
-	x.tries++
+	x.upstream.tries++
 	next.metrics.extra(extraRetry)
 	x.up.Close() // others may have the connection meanwhile
 	time.Sleep(wait)
@@ -188,7 +188,7 @@ func (x *exchange) remedyOf(err error) remedy {
 	switch e.Reason {
 	case pool.ReasonDNS:
 		var dns *net.DNSError
-		if errors.As(err, &dns) && dns.IsTimeout && x.tries > 0 {
+		if errors.As(err, &dns) && dns.IsTimeout && x.upstream.tries > 0 {
 			return remedyOther // once: it takes as long again
 		}
 		return remedyAgain
@@ -197,7 +197,7 @@ func (x *exchange) remedyOf(err error) remedy {
 	case pool.ReasonTimeout:
 		// Once: each takes as long again. Who cannot be reached in time is not asked
 		// again at all.
-		if e.Phase < pool.PhaseSend || x.tries > 0 {
+		if e.Phase < pool.PhaseSend || x.upstream.tries > 0 {
 			return remedyOther
 		}
 		return remedyAgain
@@ -211,7 +211,7 @@ func (x *exchange) remedyOf(err error) remedy {
 // whether to send the request once more, and waits until then.
 func (x *exchange) mayRepeat(err error) bool {
 	r := x.replica
-	r.metrics.countError(err)
+	r.metrics.fault(pool.Of(err).String())
 	help := x.remedyOf(err)
 	if help == remedyNone {
 		return false
@@ -232,6 +232,7 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 	x.up.Close()
 	x.up.Queued, x.up.Dialed = 0, 0
 	x.replica, x.ticket = r, t
+	x.noteReplica()
 	x.keyPath = x.appendKeyPath(x.keyPath[:0])
 
 	headers := x.headers[:0]
@@ -272,7 +273,7 @@ func (x *exchange) sendTo(r *replica, t pool.Ticket, f forward, head bool, begin
 		}
 	}
 	if err != nil && !x.up.Interrupted() {
-		r.metrics.countError(err)
+		r.metrics.fault(pool.Of(err).String())
 	}
 	return err
 }
@@ -336,12 +337,20 @@ func outcomeOfTry(err error, refusal *s3Outcome) pool.Outcome {
 	return pool.OutcomeSuccess
 }
 
+// noteReplica notes for the log who is asked, where that can be several.
+func (x *exchange) noteReplica() {
+	if len(x.bucket.replicas) > 1 {
+		x.upstream.replica = x.replica.name
+	}
+}
+
 // noteAnswer notes for the log what answers.
 func (x *exchange) noteAnswer() {
+	x.noteReplica()
 	h := &x.up.Header
-	x.upstream = h.StatusCode()
-	x.ttfb = x.g.since(x)
-	x.s3ID = append(x.s3ID[:0], h.Peek("X-Amz-Request-Id")...)
+	x.upstream.status = h.StatusCode()
+	x.firstByte = x.since()
+	x.upstream.id = append(x.upstream.id[:0], h.Peek("X-Amz-Request-Id")...)
 }
 
 // breakerError says that every replica has been given up for a while.
