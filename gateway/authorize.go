@@ -18,7 +18,11 @@ func (x *exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	x.verdict = x.bucket.policy.Authorize(q)
 	x.private = !x.verdict.Public
 	x.auth = entryOf(&x.verdict)
-	x.bucket.metrics.verdict(int(x.verdict.Reason), &x.auth).Inc()
+	number := int(x.verdict.Reason)
+	if x.verdict.Public {
+		number = auth.NumReasons
+	}
+	x.bucket.metrics.verdict(number, &x.auth).Inc()
 	if p := problemOfVerdict(x.verdict.Reason); p != nil {
 		x.fail(ctx, p)
 		x.reason = x.verdict.Reason.String()
