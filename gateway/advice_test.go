@@ -196,7 +196,7 @@ func TestDoctorAdvice(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("HTTP_PROXY", c.proxy)
-			d := &diagnosis{replica: configuredGateway(t, c.yaml, "error").generation.Load().buckets[0].replicas[0]}
+			d := &diagnosis{replica: configuredGateway(t, c.yaml, "error").generation.Load().buckets[0].origin.replicas[0]}
 			if got := d.fix(finding{reason: c.reason}); !strings.HasPrefix(got, c.fix) {
 				t.Errorf("%s, want %s", got, c.fix)
 			}

@@ -211,16 +211,16 @@ func TestCacheStress(t *testing.T) {
 	wg.Wait()
 	gw.awaitBackground()
 	gw.settleFills(t)
-	for d := time.Now().Add(5 * time.Second); time.Now().Before(d) && (ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.buffers.InUse() != 0); {
+	for d := time.Now().Add(5 * time.Second); time.Now().Before(d) && (ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0); {
 		time.Sleep(time.Millisecond)
 	}
 	t.Logf("%d evictions, %d purges, %d reloads", evictions(), purges.Load(), reloads.Load())
 	if !mixed() || gw.generation.Load().budgets["main"] != ch {
 		t.Error("not all of evictions, purges and reloads were under way: the test does not test")
 	}
-	t.Logf("%d requests, %d short; pinned %d, inflight %d, buffers %d, goroutines %d", n.Load(), short.Load(), ch.cache.Pinned(), gw.inFlight.Load(), gw.buffers.InUse(), runtime.NumGoroutine())
+	t.Logf("%d requests, %d short; pinned %d, inflight %d, buffers %d, goroutines %d", n.Load(), short.Load(), ch.cache.Pinned(), gw.inFlight.Load(), gw.origins.buffers.InUse(), runtime.NumGoroutine())
 	seen.Range(func(k, v any) bool { t.Log(k, v.(*atomic.Int64).Load()); return true })
-	if ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.buffers.InUse() != 0 {
+	if ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0 {
 		t.Error("leak")
 	}
 }

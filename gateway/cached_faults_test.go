@@ -174,9 +174,9 @@ func TestDrippingFill(t *testing.T) {
 	gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	gw.settleFills(t)
 	b := gw.generation.Load().budgets[""]
-	for deadline := time.Now().Add(5 * time.Second); b.cache.Pinned() != 0 || gw.buffers.InUse() != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); b.cache.Pinned() != 0 || gw.origins.buffers.InUse() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.buffers.InUse())
+			t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.origins.buffers.InUse())
 		}
 	}
 }
@@ -483,7 +483,7 @@ func TestResetBehindTheHead(t *testing.T) {
 // TestStoredStatuses keeps what is served from memory to what can be.
 func TestStoredStatuses(t *testing.T) {
 	g := configuredGateway(t, cachedYAML("http://127.0.0.1:1"), "error")
-	x := g.acquireExchange(time.Now())
+	x := g.acquire(time.Now())
 	x.bucket = g.generation.Load().buckets[0]
 	defer func() {
 		if recover() == nil {

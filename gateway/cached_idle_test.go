@@ -38,7 +38,7 @@ func TestMemoryHoldsNoConnection(t *testing.T) {
 			if err != nil || r.StatusCode != 200 || cacheHeader(r) != says {
 				t.Fatalf("%v %v", r, err)
 			}
-			if n := gw.buffers.InUse(); n != 0 {
+			if n := gw.origins.buffers.InUse(); n != 0 {
 				t.Errorf("%d buffers in use", n)
 			}
 			origin.set(version("v"))

@@ -123,7 +123,7 @@ func (tg *testGateway) awaitBackground() {
 			tg.t.Fatal("requests do not end")
 		}
 	}
-	tg.background.Wait()
+	tg.origins.background.Wait()
 }
 
 // settleFills waits until no body is arriving.

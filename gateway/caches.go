@@ -11,10 +11,8 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// budget is one cache and what it was made for. A generation has those of its
-// buckets, by owner: the name of the bucket that has a max_size of its own, empty for
-// the one that the others share. It takes over the equal ones of the generation before
-// it: objects are bound to their origin by their keys.
+// budget is one cache and what it was made for. A generation takes over the equal ones of
+// the generation before it: objects are bound to their origin by their keys.
 type budget struct {
 	cache   *cache.Cache
 	flights *cache.Flights
@@ -28,74 +26,41 @@ func (b *budget) reserve(o *cache.Object, size int64) bool {
 	return b.cache.Reserve(o, size, b.options.MaxBytes/4)
 }
 
-// budget returns the budget that c names for a bucket: that of gen, that of old if it
+// budgets are those of one generation, by owner: the name of the bucket that has a max_size
+// of its own, empty for the one that the others share.
+type budgets map[string]*budget
+
+// of returns the budget that c names for a bucket: the one that is there, that of old if it
 // has the same size and policy, else a new one, by the clock of now.
-func (gen *generation) budget(old *generation, bucket string, c *config.Cache, now func() time.Time) *budget {
+func (all budgets) of(old budgets, bucket string, c *config.Cache, now func() time.Time) *budget {
 	if !c.OwnBudget {
 		bucket = ""
 	}
-	if b := gen.budgets[bucket]; b != nil {
+	if b := all[bucket]; b != nil {
 		return b
 	}
 	o := cache.Options{MaxBytes: int64(c.MaxSize), MaxObjectBytes: int64(c.MaxSize) / 2, Policy: c.Policy, Now: now}
-	var b *budget
-	if old != nil {
-		b = old.budgets[bucket]
-	}
+	b := old[bucket]
 	if b == nil || b.options.MaxBytes != o.MaxBytes || b.options.Policy != o.Policy {
 		b = &budget{cache: cache.New(o), flights: cache.NewFlights(), options: o}
 	}
-	gen.budgets[bucket] = b
+	all[bucket] = b
 	return b
-}
-
-// emptied returns the buckets that gen has in common with old, and whose objects in
-// old's caches it cannot find.
-func (gen *generation) emptied(old *generation) []string {
-	names := []string{}
-	for _, b := range gen.buckets {
-		before := old.bucket(b.name)
-		if before == nil || before.cached == nil {
-			continue
-		}
-		if b.cached == nil || b.cached.cache != before.cached.cache || !bytes.Equal(b.cached.origin, before.cached.origin) {
-			names = append(names, b.name)
-		}
-	}
-	return names
-}
-
-// outdate has what is being fetched for buckets that r set up in another way not be
-// stored: it was asked for, and assessed, by the configuration of before. What is stored
-// of buckets that r removed goes: purges do not reach it, should they come back.
-func (gen *generation) outdate(r *reloadResult) {
-	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
-		for _, b := range gen.budgets {
-			b.cache.PurgeGroup(bucket, false)
-		}
-	}
-	for _, change := range r.Changed {
-		if !slices.Contains(change.Parts, "cache") && !slices.Contains(change.Parts, "s3") {
-			continue
-		}
-		for _, b := range gen.budgets {
-			b.cache.Outdate(change.Bucket)
-		}
-	}
 }
 
 // bucketCache is how a bucket uses a cache.
 type bucketCache struct {
 	*budget
-	origin    []byte // part of every key: tells the objects of these origins from others
-	policy    cache.Policy
-	maxObject int64
-	heed      bool         // the Cache-Control of requests
-	fill      bool         // the whole object where a part is asked for
-	fills     atomic.Int32 // under way
+	bucket     *originBucket
+	origin     []byte // part of every key: tells the objects of these origins from others
+	policy     cache.Policy
+	maxObject  int64
+	directives bool         // the Cache-Control of requests counts
+	fill       bool         // the whole object where a part is asked for
+	fills      atomic.Int32 // under way
 }
 
-func newBucketCache(budget *budget, b *bucket, c *config.Cache) *bucketCache {
+func newBucketCache(budget *budget, b *originBucket, c *config.Cache) *bucketCache {
 	var origins [][]byte
 	for _, r := range b.replicas {
 		o := r.origin
@@ -104,13 +69,14 @@ func newBucketCache(budget *budget, b *bucket, c *config.Cache) *bucketCache {
 	slices.SortFunc(origins, bytes.Compare) // their priorities do not matter
 	return &bucketCache{
 		budget: budget,
+		bucket: b,
 		origin: cache.AppendKey(cache.AppendKey(nil, []byte(b.name)), origins...),
 		policy: cache.Policy{
 			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL,
 		},
-		maxObject: int64(c.MaxObjectSize),
-		heed:      c.ClientDirectives,
-		fill:      c.FillOnRange,
+		maxObject:  int64(c.MaxObjectSize),
+		directives: c.ClientDirectives,
+		fill:       c.FillOnRange,
 	}
 }
 
@@ -123,13 +89,13 @@ func (c *bucketCache) appendKey(dst, key, query []byte) []byte {
 // join joins the flight for a key, or begins one that the caller leads, and returns
 // what is stored now. In this order: what a purge removes later is not stored again by
 // this flight.
-func (c *bucketCache) join(bucket string, key []byte) (f *cache.Flight, leads bool, o *cache.Object) {
-	return c.joinIf(bucket, key, func(*cache.Object) bool { return true })
+func (c *bucketCache) join(key []byte) (f *cache.Flight, leads bool, o *cache.Object) {
+	return c.joinIf(key, func(*cache.Object) bool { return true })
 }
 
 // joinIf is join, except that a flight that does not serve is not joined.
-func (c *bucketCache) joinIf(bucket string, key []byte, serves func(o *cache.Object) bool) (f *cache.Flight, leads bool, o *cache.Object) {
-	epoch := c.cache.Epoch(bucket, key)
+func (c *bucketCache) joinIf(key []byte, serves func(o *cache.Object) bool) (f *cache.Flight, leads bool, o *cache.Object) {
+	epoch := c.cache.Epoch(c.bucket.name, key)
 	f, leads = c.flights.JoinIf(key, epoch, serves)
 	if o = c.cache.Peek(key); o != nil && o.Status == statusPass && !leads {
 		o = nil
@@ -140,3 +106,11 @@ func (c *bucketCache) joinIf(bucket string, key []byte, serves func(o *cache.Obj
 // passFor is how long the cache remembers of an object that it cannot be stored, so
 // that requests for it do not wait for each other in vain.
 const passFor = 2 * time.Minute
+
+// now returns the time that ages of objects are counted by.
+func (b *budget) now() time.Time { return b.options.Now() }
+
+// sees tells whether c, which may be nil, finds what before has stored.
+func (c *bucketCache) sees(before *bucketCache) bool {
+	return c != nil && c.cache == before.cache && bytes.Equal(c.origin, before.origin)
+}

@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
-	"github.com/valyala/fasthttp"
 
-	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/sign"
 )
@@ -139,57 +137,19 @@ var errNoCredential = errors.New("there is no credential that has not expired")
 
 // renew has the credential of x's replica replaced after the origin has refused it; it
 // reports whether there is another one.
-func (x *exchange) renew() bool {
+func (f *fetch) renew() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), renewWait)
 	defer cancel()
-	return x.replica.credentials.Renew(ctx, x.signer)
+	return f.replica.credentials.Renew(ctx, f.signer)
 }
 
-// startCredentials begins to retrieve the credentials of gen, and waits a little for
-// those that are not there yet.
-func (gen *generation) startCredentials(ctx context.Context) {
-	gen.eachReplica(func(r *replica) { r.credentials.Start() })
-	ctx, cancel := context.WithTimeout(ctx, credentialsWait)
-	defer cancel()
-	gen.eachReplica(func(r *replica) { r.credentials.Await(ctx) })
-}
-
-// maxSkew bounds what is believed of an origin's clock.
-const maxSkew = 24 * time.Hour
-
-// skewLeast is the difference of clocks below which it is not corrected: the header Date
-// has whole seconds, and takes its time.
-const skewLeast = 5 * time.Second
-
-// observeDate notes the difference between an origin's clock and this one, by the
-// header Date of an answer to a request of a time between begin and end. An answer with
-// an Age is from a cache, and its Date of when it was stored.
-func (h *health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time) {
-	unix, ok := cache.ParseDate(head.Peek(fasthttp.HeaderDate))
-	if !ok || len(head.Peek(fasthttp.HeaderAge)) > 0 {
-		return
+// credentialsRetrieved counts and logs the end of retrieving a credential for r.
+func (h *shared) credentialsRetrieved(r *replica, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+		h.log.Warn().Str("bucket", r.metrics.bucket).Str("origin", r.name).Str("source", r.s3.Credentials.Source).Err(err).
+			Msg("a credential could not be retrieved; the one at hand is used until it expires")
 	}
-	middle := begin.Add(end.Sub(begin) / 2)
-	skew := time.Unix(unix, 0).Add(time.Second / 2).Sub(middle)
-	if skew < -maxSkew || skew > maxSkew {
-		return
-	}
-	h.skew.Store(int64(skew))
-	h.dated.Store(end.UnixNano())
+	r.metrics.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.metrics.bucket, r.name, outcome)).Inc()
 }
-
-// correction returns what is added to this clock's time before it is signed: nothing,
-// unless the origin's clock differs much.
-func (h *health) correction() time.Duration {
-	skew := time.Duration(h.skew.Load())
-	if skew.Abs() <= skewLeast {
-		return 0
-	}
-	return skew
-}
-
-// clock returns the time to sign with.
-func (h *health) clock(now time.Time) time.Time { return now.Add(h.correction()) }
-
-// dateEvery is how often an origin's clock is looked at.
-const dateEvery = 10 * time.Second

@@ -301,7 +301,7 @@ func TestClockOfACache(t *testing.T) {
 	origin := startFaulty(t, hangsUp(okHead+"Date: "+stored+"\r\nAge: 7200\r\nContent-Length: 5\r\n\r\nhello"))
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 	gw.do("GET", "/pub/x")
-	if skew := gw.generation.Load().buckets[0].replicas[0].health.correction(); skew != 0 {
+	if skew := gw.generation.Load().buckets[0].origin.replicas[0].health.correction(); skew != 0 {
 		t.Errorf("%v", skew)
 	}
 }

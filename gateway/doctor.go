@@ -89,7 +89,11 @@ func Doctor(o *Options, key string, stdout, stderr io.Writer) int {
 // diagnose examines all origins of gen at once.
 func (gen *generation) diagnose(key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
-	gen.eachReplica(func(r *replica) { all = append(all, &diagnosis{bucket: r.metrics.bucket, replica: r}) })
+	for b := range gen.origins() {
+		for _, r := range b.replicas {
+			all = append(all, &diagnosis{bucket: b.name, replica: r})
+		}
+	}
 	fmt.Fprintf(stderr, "examining %d origin(s)\n", len(all))
 	var wg sync.WaitGroup
 	places := make(chan bool, 16)

@@ -122,3 +122,12 @@ var limitLabels = [numLimits]string{
 
 // maxReasons bounds the reasons of verdicts that metrics tell apart.
 const maxReasons = 32
+
+// emptied returns b without its bytes. It keeps its memory unless a request made it large.
+func emptied(b []byte) []byte {
+	const keep = 16 << 10
+	if cap(b) > keep {
+		return nil
+	}
+	return b[:0]
+}

@@ -11,17 +11,16 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/pool"
-	"yatagarasu/sign"
 )
 
-// exchange is the state of one request. It owns everything that the end of the
+// exchange is the client's side of one request. It owns everything that the end of the
 // request needs, because a body ends after fasthttp took the RequestCtx back.
 //
-// It is acquired at the start of the handler and finished exactly once: by the
-// handler, or, when ending is set, by fasthttp closing it after the body.
+// It is acquired at the start of the handler and finished exactly once: by the handler, or,
+// when closedByServer is set, by fasthttp closing it after the body.
 type exchange struct {
 	entry
-	g *Gateway
+	s *server
 
 	target target
 	bucket *bucket
@@ -31,84 +30,60 @@ type exchange struct {
 	verdict auth.Verdict
 	private bool // a token was asked for: shared caches must not keep the answer
 
-	unread      bool // a body came with the request and was not read: the connection is closed
-	conditional bool // the head has a precondition or a range
-	pre         preconditions
-	head        []byte         // request head for the origin
-	keyPath     []byte         // encoded path for the origin
-	headers     [3]sign.Header // a condition, the range, and who pays
-	rangeV      []byte         // canonical Range for the origin
-	date        []byte         // canonical If-Modified-Since for the origin
-	scratch     []byte         // for small values
+	unread     bool // a body came with the request and was not read: the connection is closed
+	conditions conditions
+	control    cache.Control // Cache-Control of the request, where that counts
+	admittedTo *scope        // counts the request as under way, as does the bucket's; nil: it is not
 
-	cacheKey []byte
-	ownKey   []byte // key of a background fetch, which has no target
-	control  cache.Control
-	wanted   bool          // the object is stored whatever the cache's policy thinks of it
-	forwards forwarding    // where the answer is not from memory as it is
+	cacheKey []byte        // empty: the answer does not involve a cache
+	forward  forwardReason // why the answer is not from memory as it is
+	memory   *cache.Object // the cached object that the answer is made of; nil: none
+	aged     time.Time     // the time that its age is counted up to
+	pinned   *cache.Object // the cached object whose bytes are being sent
+	fetch    *fetch        // the request to the origin whose answer is passed on; nil: none
+
 	flight   *cache.Flight // whose body is streamed
 	segments [][]byte      // else the body, in memory
-	pinned   *cache.Object // that either is of
+	conn     net.Conn      // the client's, for streaming
 
-	attempt
-	failed    replicaSet  // replicas that have failed this request
-	tag       []byte      // ETag of a body that broke off
-	corrected bool        // a credential or the clock was, once
-	conn      net.Conn    // the client's, for streaming
-	within    *scope      // in flight, counted there and in the bucket's; nil: not
-	ending    bool        // fasthttp closes the exchange, see handOver
-	finished  bool        // finish was called
-	dated     bool        // the response has a Date
-	trace     traceparent // of a trusted proxy; empty: none
+	lifecycle
+	scratch []byte      // for small values
+	trace   traceparent // of a trusted proxy; empty: none
 }
 
-// attempt is the latest request of an exchange to a replica, and its answer. A hedge that
-// wins puts its own in the place of the first.
-type attempt struct {
-	up      *pool.Exchange
-	replica *replica
-	ticket  pool.Ticket   // of the replica's breaker
-	signer  *sign.Signer  // of the request
-	skew    time.Duration // of the clock it was signed by, against this one
-	refusal *s3Outcome    // what the answer means if it is an error, else nil
-	doc     s3ErrorDoc    // the error's document
+// lifecycle is how far an exchange and its response are.
+type lifecycle struct {
+	conditional    bool // the head has a precondition or a range
+	conditionsRead bool
+	closedByServer bool // fasthttp closes the exchange, see handOver
+	finished       bool // finish was called
+	complete       bool // the response has its Date and X-Request-ID
 }
 
-// acquireExchange returns an exchange of a request that began at start.
-func (g *Gateway) acquireExchange(start time.Time) *exchange {
-	x := g.exchanges.Get().(*exchange)
-	x.g, x.start, x.finished = g, start, false
+// acquire returns an exchange of a request that began at start.
+func (s *server) acquire(start time.Time) *exchange {
+	x, _ := s.exchanges.Get().(*exchange)
+	if x == nil {
+		x = new(exchange)
+	}
+	x.s, x.start, x.finished = s, start, false
 	return x
 }
 
 // reset clears what belongs to one request.
 func (x *exchange) reset() {
-	x.target.reset()
 	x.entry.reset()
-	x.bucket, x.key, x.conn = nil, nil, nil
+	x.target.reset()
 	x.access.Reset()
-	x.verdict, x.private = auth.Verdict{}, false
-	x.pre, x.conditional, x.unread = preconditions{}, false, false
-	x.ending, x.dated = false, false
-	x.trace = x.trace[:0]
-	x.headers = [3]sign.Header{}
-	x.attempt = attempt{up: x.up}
-	x.failed, x.corrected = 0, false
-	x.forwards, x.flight, x.wanted = forwardedNot, nil, false
+	x.conditions.reset()
+	x.bucket, x.key, x.conn = nil, nil, nil
+	x.verdict, x.private, x.unread = auth.Verdict{}, false, false
+	x.lifecycle = lifecycle{finished: x.finished}
+	x.forward, x.memory, x.flight = forwardedNot, nil, nil
 	clear(x.segments)
 	x.segments = x.segments[:0]
-	for _, b := range [...]*[]byte{&x.head, &x.keyPath, &x.rangeV, &x.date, &x.scratch, &x.cacheKey, &x.ownKey, &x.tag} {
-		*b = emptied(*b)
-	}
-}
-
-// emptied returns b without its bytes. It keeps its memory unless a request made it large.
-func emptied(b []byte) []byte {
-	const keep = 16 << 10
-	if cap(b) > keep {
-		return nil
-	}
-	return b[:0]
+	x.trace = x.trace[:0]
+	x.scratch, x.cacheKey = emptied(x.scratch), emptied(x.cacheKey)
 }
 
 // since returns how long the request has been under way.
@@ -117,7 +92,7 @@ func (x *exchange) since() time.Duration { return time.Since(x.start) }
 // took returns how long the request has taken: up to now, or, of an answer that went out
 // whole with its head, up to that.
 func (x *exchange) took() time.Duration {
-	if x.ending {
+	if x.closedByServer {
 		return x.since()
 	}
 	return x.firstByte
@@ -129,24 +104,27 @@ func (x *exchange) finish() {
 		panic("BUG: an exchange is finished twice")
 	}
 	x.finished = true
-	g := x.g
-	x.up.Close()
+	if x.fetch != nil {
+		x.fetch.release() // before anything is told: it has what is new of the upstream
+		x.fetch = nil
+	}
 	x.leave()
-	g.observe(&x.entry, x.took())
+	x.s.observe(&x.entry, x.took())
 	x.release()
 }
 
 // release gives x back without a trace in log and metrics.
 func (x *exchange) release() {
-	g := x.g
-	x.up.Close()
-	x.up.SetInterruptible(false)
+	if x.fetch != nil {
+		x.fetch.release()
+		x.fetch = nil
+	}
 	if x.pinned != nil {
 		x.bucket.cached.cache.Unpin(x.pinned)
 		x.pinned = nil
 	}
 	x.reset()
-	g.exchanges.Put(x)
+	x.s.exchanges.Put(x)
 }
 
 // exchangeKey is the user value under which fasthttp keeps, and after writing
@@ -155,22 +133,24 @@ type exchangeKey struct{}
 
 // handOver has fasthttp close the exchange once the response, whose body is in memory, was
 // written or given up.
-func (x *exchange) handOver(ctx *fasthttp.RequestCtx) {
-	x.ending = true
+//
+// firstByte is how long the answer took to begin.
+func (x *exchange) handOver(ctx *fasthttp.RequestCtx, firstByte time.Duration) {
+	x.closedByServer, x.firstByte = true, firstByte
 	ctx.SetUserValue(exchangeKey{}, x)
 }
 
 // handOverStream has fasthttp call WriteTo for a body of length bytes, and then close the
 // exchange.
-func (x *exchange) handOverStream(ctx *fasthttp.RequestCtx, length int) {
-	x.ending = true
+func (x *exchange) handOverStream(ctx *fasthttp.RequestCtx, firstByte time.Duration, length int) {
+	x.closedByServer, x.firstByte = true, firstByte
 	ctx.Response.ImmediateHeaderFlush = true
 	ctx.Response.SetBodyStream(x, length)
 }
 
 // takeBack undoes either, and drops the body: the handler finishes the exchange.
 func (x *exchange) takeBack(ctx *fasthttp.RequestCtx) {
-	x.ending = false // before fasthttp closes the body that it is to forget
+	x.closedByServer = false // before fasthttp closes the body that it is to forget
 	ctx.RemoveUserValue(exchangeKey{})
 	ctx.Response.ResetBody()
 	ctx.Response.ImmediateHeaderFlush = false
@@ -178,7 +158,7 @@ func (x *exchange) takeBack(ctx *fasthttp.RequestCtx) {
 
 // Close is called by fasthttp.
 func (x *exchange) Close() error {
-	if x.ending {
+	if x.closedByServer {
 		x.finish()
 	}
 	return nil
@@ -216,16 +196,16 @@ var errPanicked = errors.New("sending the body panicked")
 func (x *exchange) streamBody() (n int64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.g.observer.panicked(p, x.id)
+			x.s.panicked(p, x.id)
 			x.reason, err = problemPanic.reason, errPanicked
 		}
 	}()
 	switch {
 	case x.flight != nil:
-		return pool.Send(x.conn, x.g.pace, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
+		return pool.Send(x.conn, x.s.origins.pace, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
 	case len(x.segments) > 0:
 		next := 0
-		return pool.Send(x.conn, x.g.pace, func(int64) ([]byte, error) {
+		return pool.Send(x.conn, x.s.origins.pace, func(int64) ([]byte, error) {
 			if next == len(x.segments) {
 				return nil, nil
 			}
@@ -233,5 +213,5 @@ func (x *exchange) streamBody() (n int64, err error) {
 			return x.segments[next-1], nil
 		})
 	}
-	return x.relay()
+	return x.fetch.relay(x.conn)
 }

@@ -52,14 +52,14 @@ func TestPanicAfterHandOver(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := request(t, "GET "+c.target+" HTTP/1.1\r\nHost: g\r\n"+c.header+"\r\n")
 			before := gw.metricValue("yatagarasu_panics_total")
-			x := gw.acquireExchange(time.Now())
+			x := gw.acquire(time.Now())
 			gw.serve(ctx, x)
-			if x.ending != c.handedOver {
-				t.Fatalf("handed over: %t", x.ending)
+			if x.closedByServer != c.handedOver {
+				t.Fatalf("handed over: %t", x.closedByServer)
 			}
-			gw.panicked(ctx, x, "late") // as handle does
-			if x.ending || ctx.UserValue(exchangeKey{}) != nil || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 500 || !strings.Contains(string(ctx.Response.Body()), `"error":"internal"`) {
-				t.Errorf("ending %t, status %d, body %q", x.ending, ctx.Response.StatusCode(), ctx.Response.Body())
+			x.panicked(ctx, "late") // as handle does
+			if x.closedByServer || ctx.UserValue(exchangeKey{}) != nil || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 500 || !strings.Contains(string(ctx.Response.Body()), `"error":"internal"`) {
+				t.Errorf("ending %t, status %d, body %q", x.closedByServer, ctx.Response.StatusCode(), ctx.Response.Body())
 			}
 			x.finish()
 			ctx.Response.Reset() // as fasthttp does in the end
@@ -76,7 +76,7 @@ func TestPanicAfterHandOver(t *testing.T) {
 				t.Errorf("%v", p)
 			}
 		}()
-		x := gw.acquireExchange(time.Now())
+		x := gw.acquire(time.Now())
 		x.finish()
 		x.finish()
 	})
@@ -87,14 +87,14 @@ func TestFailAfterHandOver(t *testing.T) {
 	origin := startOrigin(t, serveText(strings.Repeat("x", 500_000)))
 	gw := startGateway(t, oneBucket("/pub", origin.URL))
 	ctx := request(t, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-	x := gw.acquireExchange(time.Now())
+	x := gw.acquire(time.Now())
 	gw.serve(ctx, x)
-	if !x.ending {
+	if !x.closedByServer {
 		t.Fatal("the body is not handed over")
 	}
 	x.fail(ctx, problemBroken)
-	if x.ending || x.finished || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 502 || len(ctx.Response.Body()) == 0 {
-		t.Errorf("ending %t, finished %t, status %d, %q", x.ending, x.finished, ctx.Response.StatusCode(), ctx.Response.Body())
+	if x.closedByServer || x.finished || ctx.Response.IsBodyStream() || ctx.Response.StatusCode() != 502 || len(ctx.Response.Body()) == 0 {
+		t.Errorf("ending %t, finished %t, status %d, %q", x.closedByServer, x.finished, ctx.Response.StatusCode(), ctx.Response.Body())
 	}
 	x.finish()
 	gw.settle(t)

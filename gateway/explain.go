@@ -89,12 +89,11 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 	if e != targetOK {
 		return refuse(e.status(), e.text())
 	}
-	for _, r := range b.replicas {
-		if len(b.replicas) > 1 {
+	for _, r := range b.origin.replicas {
+		if len(b.origin.replicas) > 1 {
 			line("replica", "%s, priority %d", r.name, r.priority)
 		}
-		x := exchange{bucket: b, attempt: attempt{replica: r}, key: key}
-		line("upstream", "GET %s", r.origin.url(x.appendKeyPath(nil), query))
+		line("upstream", "GET %s", r.origin.url(r.origin.appendKeyPath(nil, key), query))
 		line("s3 bucket", "%s", r.s3.Bucket)
 		line("dials", "%s", r.origin.address)
 		if r.proxy != nil {

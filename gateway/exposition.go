@@ -171,7 +171,7 @@ func (g *Gateway) collectProcess(e *exposition) {
 	e.add("yatagarasu_build_info", 1, "version", g.opts.Version, "go", runtime.Version())
 	e.add("yatagarasu_start_time_seconds", unixSeconds(g.started))
 	e.add("yatagarasu_client_connections", float64(g.conns.len()))
-	e.add("yatagarasu_stream_buffers_in_use", float64(g.buffers.InUse()))
+	e.add("yatagarasu_stream_buffers_in_use", float64(g.origins.buffers.InUse()))
 	e.add("yatagarasu_config_generation", float64(gen.number))
 	e.add("yatagarasu_config_last_reload_timestamp_seconds", unixSeconds(gen.loaded))
 	for log, n := range g.logs.dropped() {
@@ -222,7 +222,7 @@ func (b *bucket) collect(e *exposition) {
 		e.add("yatagarasu_cache_entries", float64(s.Entries), "bucket", b.name)
 		e.add("yatagarasu_cache_bytes", float64(s.Bytes), "bucket", b.name)
 	}
-	for _, r := range b.replicas {
+	for _, r := range b.origin.replicas {
 		r.collect(e, b.name)
 	}
 }

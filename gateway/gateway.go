@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,27 +23,17 @@ import (
 
 // Gateway serves one configuration. Use New, then Run once.
 type Gateway struct {
-	opts    *Options
-	started time.Time
-	observer
-	buffers *pool.Buffers
-	pace    *pool.Pace
-	tls     *tls.Config // of the listener; nil: plain HTTP
+	server
+	opts *Options
+	tls  *tls.Config // of the listener; nil: plain HTTP
 
 	certificate certificate // for tls
 	reloads     reloader
 	lastReload  atomic.Pointer[reloadOutcome] // nil: none yet
 
-	generation atomic.Pointer[generation]
-	exchanges  sync.Pool // of *exchange
-	conns      connTable
-	ready      atomic.Pointer[readiness]
-	background sync.WaitGroup // fetches that no request waits for
-	prewarms   prewarmJobs
-	now        func() time.Time // for the age of cached objects
-
-	inFlight atomic.Int64
-	draining atomic.Bool
+	conns    connTable
+	ready    atomic.Pointer[readiness]
+	prewarms prewarmJobs
 	address  string
 	listener atomic.Pointer[listener]
 	notify   *notifier // set by Run
@@ -88,26 +77,21 @@ func New(o *Options) (*Gateway, error) {
 
 func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
-	g := &Gateway{
-		opts:    o,
-		started: time.Now(),
-		buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers),
-		address: c.Server.Address,
-		now:     time.Now,
-		notify:  new(notifier),
-	}
-	g.metrics = newMetricSet()
+	g := &Gateway{opts: o, address: c.Server.Address, notify: new(notifier)}
+	g.observer = &observer{metrics: newMetricSet()}
+	g.origins = &shared{observer: g.observer, buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
+	g.origins.background.panicked = func(p any) { g.observer.panicked(p, nil) }
+	g.started, g.now, g.streamBuffer, g.reserved = time.Now(), time.Now, o.StreamBuffer, g.serveReserved
 	g.logging.Store(&c.Logging)
 	z, err := g.logs.open(&g.log, o, &c.Logging)
 	if err != nil {
 		return nil, err
 	}
 	g.log.init(z)
-	g.exchanges.New = func() any { return &exchange{attempt: attempt{up: new(pool.Exchange)}} }
 	limits := &c.Server.Limits
 	g.conns.init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
-	gen, err := g.newGeneration(c, nil)
+	gen, err := newGeneration(c, g.generationOptions(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +130,14 @@ func (g *Gateway) newServer() *fasthttp.Server {
 		NoDefaultDate:                true, // see exchange.complete
 		SecureErrorLogMessage:        true,
 		Logger:                       serverLogger{&g.log},
+	}
+}
+
+// generationOptions are those of each generation.
+func (g *Gateway) generationOptions() *generationOptions {
+	return &generationOptions{
+		origins: g.origins, auth: g.authOptions(), now: func() time.Time { return g.now() },
+		authTokens: g.opts.AuthTokens, authMemory: g.opts.AuthMemory, limitClients: g.opts.LimitClients, inFlight: &g.inFlight,
 	}
 }
 
@@ -197,8 +189,8 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		return err
 	}
 	in.closeUnused(&g.log)
-	g.pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
-	defer g.pace.Stop()
+	g.origins.pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
+	defer g.origins.pace.Stop()
 	g.ready.Load().start(g)
 	running, end := context.WithCancel(context.Background())
 	ended := running.Done()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/netip"
 	"reflect"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type generation struct {
 	table   *route.Table[bucket]
 	buckets []*bucket
 	byName  map[string]*bucket
-	budgets map[string]*budget // of memory for cached objects, by owner
+	budgets budgets
 	trusted []netip.Prefix
 	limits  *scope
 
@@ -30,47 +31,61 @@ type generation struct {
 	tokens    *auth.TokenCache
 }
 
-// bucket is a mounted bucket.
+// bucket is a mounted bucket. It does not change.
 type bucket struct {
 	name       string
-	s3         *config.S3
 	prefix     string
-	replicas   []*replica    // at least one; the preferred ones first
-	turn       atomic.Uint32 // of replicas with equal priority
+	origin     *originBucket
 	allowQuery []string
-	hideDenied bool         // AccessDenied is answered as 404
 	policy     *auth.Policy // nil: public
 	cached     *bucketCache // nil: nothing is kept
 	limits     *scope
 	metrics    *bucketMetrics
 }
 
+// generationOptions are what a generation needs beside its configuration.
+type generationOptions struct {
+	origins *shared
+	auth    auth.Options
+	now     func() time.Time // for the age of cached objects
+
+	authTokens   int   // whose verdicts are remembered
+	authMemory   int64 // for them, in bytes
+	limitClients int   // remembered by each limit
+
+	inFlight *atomic.Int64 // counts the requests under way
+}
+
 // newGeneration compiles c. It opens no connection; start does. What old has that
 // serves for the same is taken over; old may be nil.
-func (g *Gateway) newGeneration(c *config.Config, old *generation) (*generation, error) {
+func newGeneration(c *config.Config, o *generationOptions, old *generation) (*generation, error) {
 	gen := &generation{
 		number:    1,
 		loaded:    time.Now(),
 		config:    c,
 		byName:    make(map[string]*bucket),
-		budgets:   make(map[string]*budget),
+		budgets:   make(budgets),
 		trusted:   c.Server.TrustedProxies,
 		verifiers: make(map[*config.JWT]*auth.Verifier),
-		tokens:    auth.NewTokenCache(g.opts.AuthTokens, g.opts.AuthMemory),
+		tokens:    auth.NewTokenCache(o.authTokens, o.authMemory),
 	}
 	if old != nil {
 		gen.number = old.number + 1
 	}
+	var before budgets
+	if old != nil {
+		before = old.budgets
+	}
 	var routes route.Builder[bucket]
 	for i := range c.Buckets {
-		b, err := g.newBucket(&c.Buckets[i], c.Server.Ready != "config", old)
+		b, err := newBucket(&c.Buckets[i], o, c.Server.Ready != "config", old)
 		if err == nil {
 			gen.buckets = append(gen.buckets, b)
 			gen.byName[b.name] = b
 			if cc := c.Buckets[i].Cache; cc != nil && cc.Enabled {
-				b.cached = newBucketCache(gen.budget(old, b.name, cc, func() time.Time { return g.now() }), b, cc)
+				b.cached = newBucketCache(gen.budgets.of(before, b.name, cc, o.now), b.origin, cc)
 			}
-			err = gen.protect(b, &c.Buckets[i].Auth, g.authOptions(), old)
+			err = gen.protect(b, &c.Buckets[i].Auth, &o.auth, old)
 		}
 		if err != nil {
 			gen.retire(old)
@@ -87,13 +102,13 @@ func (g *Gateway) newGeneration(c *config.Config, old *generation) (*generation,
 			}
 		}
 	}
-	gen.limit(old, g.opts, &g.inFlight)
+	gen.limit(old, o.limitClients, o.inFlight)
 	gen.table = routes.Build()
 	return gen, nil
 }
 
 // protect gives b the policy for a.
-func (gen *generation) protect(b *bucket, a *config.Auth, o auth.Options, old *generation) error {
+func (gen *generation) protect(b *bucket, a *config.Auth, o *auth.Options, old *generation) error {
 	if !a.Enabled {
 		return nil
 	}
@@ -103,7 +118,7 @@ func (gen *generation) protect(b *bucket, a *config.Auth, o auth.Options, old *g
 	}
 	if v == nil {
 		var err error
-		if v, err = auth.NewVerifier(a.JWT, o); err != nil {
+		if v, err = auth.NewVerifier(a.JWT, *o); err != nil {
 			return err
 		}
 		old.bequeath(v)
@@ -149,7 +164,7 @@ func (gen *generation) start(ctx context.Context, old *generation) error {
 		}
 	})
 	defer stop()
-	gen.startCredentials(ctx)
+	startCredentials(ctx, gen.origins())
 	for _, v := range gen.verifiers {
 		if old.verifies(v) {
 			v.Refresh()
@@ -187,20 +202,12 @@ func (gen *generation) bucket(name string) *bucket {
 }
 
 // newBucket returns the bucket of c; probed says that origins are probed.
-func (g *Gateway) newBucket(c *config.Bucket, probed bool, old *generation) (*bucket, error) {
-	replicas, err := newReplicas(c, g, probed, old.bucket(c.Name))
+func newBucket(c *config.Bucket, o *generationOptions, probed bool, old *generation) (*bucket, error) {
+	origin, err := newOriginBucket(c, o.origins, probed, old.origin(c.Name))
 	if err != nil {
 		return nil, err
 	}
-	return &bucket{
-		name:       c.Name,
-		s3:         &c.S3,
-		prefix:     c.PathPrefix,
-		replicas:   replicas,
-		allowQuery: c.S3.AllowQuery,
-		hideDenied: c.S3.AccessDenied == 404,
-		metrics:    g.metrics.bucket(c.Name),
-	}, nil
+	return &bucket{name: c.Name, prefix: c.PathPrefix, origin: origin, allowQuery: c.S3.AllowQuery, metrics: o.origins.metrics.bucket(c.Name)}, nil
 }
 
 // close closes the idle upstream connections and stops fetching key sets;
@@ -209,25 +216,36 @@ func (gen *generation) close() {
 	for _, v := range gen.verifiers {
 		v.Close()
 	}
-	gen.eachReplica(func(r *replica) {
-		r.upstream.Close()
-		r.credentials.Stop()
-	})
+	for b := range gen.origins() {
+		b.close()
+	}
 }
 
-// eachReplica calls f for each replica of each bucket.
-func (gen *generation) eachReplica(f func(*replica)) {
-	for _, b := range gen.buckets {
-		for _, r := range b.replicas {
-			f(r)
+// origins yields the origins of all buckets.
+func (gen *generation) origins() iter.Seq[*originBucket] {
+	return func(yield func(*originBucket) bool) {
+		for _, b := range gen.buckets {
+			if !yield(b.origin) {
+				return
+			}
 		}
 	}
+}
+
+// origin returns the origin of the bucket of a name; nil if there is none.
+func (gen *generation) origin(name string) *originBucket {
+	if b := gen.bucket(name); b != nil {
+		return b.origin
+	}
+	return nil
 }
 
 // abort ends the exchanges under way, and lets none begin. Those of earlier generations end
 // with their clients or by their origins' timeouts.
 func (gen *generation) abort() {
-	gen.eachReplica(func(r *replica) { r.upstream.Abort() })
+	for b := range gen.origins() {
+		b.abort()
+	}
 }
 
 // retire lets go of what successor does not go on using. Requests that still hold
@@ -240,11 +258,22 @@ func (gen *generation) retire(successor *generation) {
 		}
 	}
 	for _, b := range gen.buckets {
-		for _, r := range b.replicas {
-			if !successor.bucket(b.name).uses(r.upstream) {
-				r.upstream.Retire()
-				r.credentials.Stop()
-			}
+		b.origin.retire(successor.origin(b.name))
+	}
+}
+
+// emptied returns the buckets that gen has in common with old, and whose objects in
+// old's caches it cannot find.
+func (gen *generation) emptied(old *generation) []string {
+	names := []string{}
+	for _, b := range gen.buckets {
+		before := old.bucket(b.name)
+		if before == nil || before.cached == nil {
+			continue
+		}
+		if !b.cached.sees(before.cached) {
+			names = append(names, b.name)
 		}
 	}
+	return names
 }

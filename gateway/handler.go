@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"errors"
-	"net"
 	"strconv"
 	"time"
 
@@ -11,32 +8,36 @@ import (
 )
 
 // handle serves one request: the path of a request, top to bottom.
-func (g *Gateway) handle(ctx *fasthttp.RequestCtx) {
+func (s *server) handle(ctx *fasthttp.RequestCtx) {
 	start := ctx.Time()
 	if start.IsZero() {
 		start = time.Now() // not from a server
 	}
-	x := g.acquireExchange(start)
+	x := s.acquire(start)
 	defer func() {
 		if p := recover(); p != nil {
-			g.panicked(ctx, x, p)
+			x.panicked(ctx, p)
 		}
-		if g.draining.Load() {
+		if s.draining.Load() {
 			ctx.SetConnectionClose()
 		}
-		x.complete(ctx)
-		if !x.ending {
+		x.completeHead(ctx)
+		if !x.closedByServer {
 			x.firstByte = x.since()
 			x.finish()
 		}
 	}()
-	g.serve(ctx, x)
+	s.serve(ctx, x)
 }
 
-func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
+func (s *server) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 	h := &ctx.Request.Header
-	gen := g.generation.Load()
-	if !g.begin(ctx, x, gen) || g.serveReserved(ctx, x) {
+	gen := s.generation.Load()
+	if !x.begin(ctx, gen) {
+		return
+	}
+	if isReserved(x.target.path) {
+		s.reserved(ctx, x)
 		return
 	}
 	b, prefixLen := gen.table.Lookup(x.target.host(h), x.target.path)
@@ -80,7 +81,23 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 		x.serveCached(ctx)
 		return
 	}
-	x.fetch(ctx)
+	x.serveOrigin(ctx)
+}
+
+// isReserved tells whether a path is one of the gateway's own, which win over buckets:
+// /health, /ready, /metrics, and /admin with all below it.
+func isReserved(path []byte) bool {
+	switch string(path) {
+	case "/health", "/ready", "/metrics":
+		return true
+	}
+	return isAdmin(path)
+}
+
+// isAdmin tells whether a path is one of administrative calls.
+func isAdmin(path []byte) bool {
+	const admin = "/admin"
+	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
 }
 
 // begin identifies the request, checks its head and parses its target. It reports
@@ -89,11 +106,11 @@ func (g *Gateway) serve(ctx *fasthttp.RequestCtx, x *exchange) {
 // A body that came with the request and was not read decides last: on a GET or HEAD it
 // is refused, but under /admin only to those who may call; any other method gets the
 // answer that it gets without a body.
-func (g *Gateway) begin(ctx *fasthttp.RequestCtx, x *exchange, gen *generation) bool {
+func (x *exchange) begin(ctx *fasthttp.RequestCtx, gen *generation) bool {
 	h := &ctx.Request.Header
 	x.method = methodOf(ctx)
 	x.identify(ctx, gen)
-	if g.draining.Load() {
+	if x.s.draining.Load() {
 		ctx.SetConnectionClose()
 	}
 
@@ -147,35 +164,9 @@ func methodOf(ctx *fasthttp.RequestCtx) method {
 	return methodOther
 }
 
-// rawPath returns the path of a target, which may be a bad one, shortened for the log:
-// neither its query, which can hold a token, nor its userinfo.
-func rawPath(raw []byte) []byte {
-	const most = 2 << 10
-	if i := bytes.IndexByte(raw, '?'); i >= 0 {
-		raw = raw[:i]
-	}
-	if len(raw) > 0 && raw[0] != '/' {
-		raw = withoutAuthority(raw)
-	}
-	return raw[:min(len(raw), most)]
-}
-
-// withoutAuthority returns the path of an absolute form of any scheme, and what any
-// other form has behind userinfo.
-func withoutAuthority(raw []byte) []byte {
-	_, rest, absolute := bytes.Cut(raw, []byte("://"))
-	if !absolute {
-		return raw[bytes.LastIndexByte(raw, '@')+1:]
-	}
-	if i := bytes.IndexByte(rest, '/'); i >= 0 {
-		return rest[i:]
-	}
-	return []byte("/")
-}
-
 // fail answers with p. It may be called again: the last answer counts.
 func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
-	if x.ending {
+	if x.closedByServer {
 		x.takeBack(ctx)
 	}
 	x.status = p.status
@@ -192,9 +183,6 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 		h.SetContentType("text/plain; charset=utf-8")
 	} else {
 		h.SetContentType("application/json")
-	}
-	if len(x.cacheKey) > 0 && len(h.PeekBytes(headerXCache)) == 0 {
-		x.markOutcome(ctx)
 	}
 	if p.retryAfter > 0 {
 		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.retryAfter))
@@ -220,40 +208,25 @@ func (x *exchange) fail(ctx *fasthttp.RequestCtx, p *problem) {
 }
 
 // panicked turns a panic of the handler into a 500; the process lives on.
-func (g *Gateway) panicked(ctx *fasthttp.RequestCtx, x *exchange, p any) {
-	g.observer.panicked(p, x.id)
+func (x *exchange) panicked(ctx *fasthttp.RequestCtx, p any) {
+	x.s.panicked(p, x.id)
 	x.takeBack(ctx)
 	ctx.Response.Reset()
 	x.reason, x.how, x.cacheKey = "", outcomeBypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
 	x.fail(ctx, problemPanic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.id)
-	x.dated = true // by fasthttp, after Reset
+	x.complete = true // fasthttp has dated it, after Reset
 }
 
 // handleError answers requests that fasthttp could not parse. Its error texts
 // quote the request, tokens included, so they are used nowhere.
-func (g *Gateway) handleError(ctx *fasthttp.RequestCtx, err error) {
-	x := g.acquireExchange(time.Now())
+func (s *server) handleError(ctx *fasthttp.RequestCtx, err error) {
+	x := s.acquire(time.Now())
 	x.method = methodOf(ctx)
-	x.identify(ctx, g.generation.Load())
+	x.identify(ctx, s.generation.Load())
 	x.path = append(x.path, rawPath(ctx.Request.Header.RequestURI())...)
 	x.fail(ctx, parseProblem(err))
-	x.complete(ctx)
+	x.completeHead(ctx)
 	x.firstByte = x.since()
 	x.finish()
-}
-
-func parseProblem(err error) *problem {
-	var small *fasthttp.ErrSmallBuffer
-	var timeout net.Error
-	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return problemBody
-	case errors.As(err, &small):
-		return problemHeadSize
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return problemSlow
-	default:
-		return problemMalform
-	}
 }

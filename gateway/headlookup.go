@@ -49,37 +49,37 @@ const lookUpWait = 500 * time.Millisecond
 // about the object. Otherwise a GET of one byte asks. A request that is refused while
 // another one asks with the same credential waits a little for what that learns, which may
 // hold for both. So every refusal is explained, with at most one GET for each HEAD.
-func (x *exchange) explain() error {
-	r, signer := x.replica, x.signer
-	o := refusalOfObject(&x.up.Header)
-	if x.takeByProof(o) {
+func (f *fetch) explain() error {
+	r, signer := f.replica, f.signer
+	o := refusalOfObject(&f.up.Header)
+	if f.takeByProof(o) {
 		return nil
 	}
 	l, leads := r.lookUps.join(signer)
 	if leads {
 		defer r.lookUps.end(l)
-		l.err = x.lookUp(o)
-		l.refusal, l.doc = x.refusal, x.doc
+		l.err = f.lookUp(o)
+		l.refusal, l.doc = f.refusal, f.doc
 		return l.err
 	}
-	x.up.Close() // others may have the connection meanwhile
+	f.up.Close() // others may have the connection meanwhile
 	timer := time.NewTimer(lookUpWait)
 	defer timer.Stop()
 	select {
 	case <-l.done:
 	case <-timer.C:
-		return x.lookUp(o)
+		return f.lookUp(o)
 	}
 	switch {
-	case x.takeByProof(o):
+	case f.takeByProof(o):
 		return nil
 	case unreachable(l.err):
 		return l.err
 	case l.refusal != nil && l.refusal.fault == faultSetup:
-		x.refusal, x.doc = l.refusal, l.doc
+		f.refusal, f.doc = l.refusal, l.doc
 		return nil
 	}
-	return x.lookUp(o) // the other one's answer was about its object
+	return f.lookUp(o) // the other one's answer was about its object
 }
 
 // unreachable tells whether err is about the origin as a whole, whatever it was asked.
@@ -118,39 +118,38 @@ func refusalOfObject(h *fasthttp.ResponseHeader) *s3Outcome {
 
 // takeByProof takes o, which may be nil, for the refusal at hand, if the origin is known to
 // take the credential.
-func (x *exchange) takeByProof(o *s3Outcome) bool {
-	if o == nil || !x.replica.proof.holds(x.signer, time.Now()) {
+func (f *fetch) takeByProof(o *s3Outcome) bool {
+	if o == nil || !f.replica.proof.holds(f.signer, time.Now()) {
 		return false
 	}
-	x.refusal, x.doc = o, s3ErrorDoc{}
+	f.refusal, f.doc = o, s3ErrorDoc{}
 	return true
 }
 
 // lookUp asks for a byte of the object, so that a refusal has a document. o is what HEAD
 // was refused with, if that is about the object.
-func (x *exchange) lookUp(o *s3Outcome) error {
-	r, now := x.replica, time.Now()
+func (f *fetch) lookUp(o *s3Outcome) error {
+	r, now := f.replica, time.Now()
 	t, wait, ok := r.health.breaker.Allow(now)
 	if !ok {
 		return &breakerError{wait}
 	}
-	signer, skew := x.signer, x.skew
-	x.rangeV = append(x.rangeV[:0], "bytes=0-0"...)
-	if err := x.askOne(r, t, forward{ranged: true}, false, now); err != nil {
+	signer, skew := f.signer, f.skew
+	if err := f.askOne(r, t, forward{rng: byteRange{kind: rangeSingle}}, false, now); err != nil {
 		return err
 	}
-	if x.up.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
-		if raw, _ := x.up.Document(documentLimit); parseS3Error(raw).Code != "" {
-			r.proof.note(x.signer, time.Now())
+	if f.up.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+		if raw, _ := f.up.Document(documentLimit); parseS3Error(raw).Code != "" {
+			r.proof.note(f.signer, time.Now())
 		}
 	}
 	switch {
-	case x.refusal != nil:
-		x.noteAnswer()
+	case f.refusal != nil:
+		f.noteAnswer()
 		return nil
-	case !x.corrected && (o == outcomeNoSuchKey || x.signer != signer || (x.skew-skew).Abs() > skewLeast):
+	case !f.corrected && (o == outcomeNoSuchKey || f.signer != signer || (f.skew-skew).Abs() > skewLeast):
 		return errMended // or the object is there by now
-	case x.takeByProof(o): // HEAD is refused, GET is not
+	case f.takeByProof(o): // HEAD is refused, GET is not
 		return nil
 	}
 	r.metrics.fault(problemHeadError.reason)

@@ -12,18 +12,15 @@ import (
 	"yatagarasu/pool"
 )
 
-// serveReserved answers the paths that are the gateway's own; they win over
-// buckets. It reports whether it did.
-func (g *Gateway) serveReserved(ctx *fasthttp.RequestCtx, x *exchange) bool {
+// serveReserved answers the paths that isReserved names, for the clients' listener.
+func (g *Gateway) serveReserved(ctx *fasthttp.RequestCtx, x *exchange) {
 	switch {
 	case isAdmin(x.target.path):
 		g.serveAdmin(ctx, x, false)
-	case string(x.target.path) == "/metrics":
-		x.fail(ctx, problemNoRoute) // on the metrics listener alone
-	default:
-		return g.serveProbe(ctx, x)
+	case g.serveProbe(ctx, x):
+	default: // /metrics, on the metrics listener alone
+		x.fail(ctx, problemNoRoute)
 	}
-	return true
 }
 
 // serveProbe answers the paths of health checks, which both listeners have.
@@ -70,7 +67,7 @@ func (x *exchange) replyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
 // time per origin and credential, whatever the number of buckets there.
 type readiness struct {
 	mode    string // any, all or config
-	buckets []*bucket
+	buckets []*originBucket
 	groups  [][]*replica
 	done    chan struct{}
 	wg      sync.WaitGroup
@@ -125,7 +122,7 @@ type bucketState struct {
 // newReadiness returns the readiness of gen. What before knows of the same origins
 // and credentials is taken over; before may be nil.
 func newReadiness(gen *generation, mode string, before *readiness) *readiness {
-	r := &readiness{mode: mode, done: make(chan struct{}), buckets: gen.buckets, states: make(map[*replica]*replicaState)}
+	r := &readiness{mode: mode, done: make(chan struct{}), buckets: slices.Collect(gen.origins()), states: make(map[*replica]*replicaState)}
 	index := make(map[access]int)
 	wasReady := false
 	if before != nil {
@@ -133,7 +130,7 @@ func newReadiness(gen *generation, mode string, before *readiness) *readiness {
 		defer before.mu.Unlock()
 		wasReady = before.isReady()
 	}
-	for _, b := range gen.buckets {
+	for b := range gen.origins() {
 		for _, p := range b.replicas {
 			if p.s3.ProbeInterval == 0 {
 				continue
@@ -155,7 +152,7 @@ func newReadiness(gen *generation, mode string, before *readiness) *readiness {
 // A replica of which nothing is known counts, until it is probed, as its bucket did, or
 // if that is new, as the gateway did: a reload alone does not make /ready fail. r may be
 // nil, else r.mu is held.
-func (r *readiness) stateOf(b *bucket, p *replica, wasReady bool) *replicaState {
+func (r *readiness) stateOf(b *originBucket, p *replica, wasReady bool) *replicaState {
 	s := &replicaState{Name: p.name, Reachable: wasReady}
 	if r != nil && r.mode != "config" {
 		for _, own := range r.buckets {
@@ -177,7 +174,7 @@ func (r *readiness) stateOf(b *bucket, p *replica, wasReady bool) *replicaState 
 
 // of returns what is known of a bucket: of its replicas that are not probed, whether
 // their breakers let requests pass. r.mu is held.
-func (r *readiness) of(b *bucket) (s bucketState) {
+func (r *readiness) of(b *originBucket) (s bucketState) {
 	for i, p := range b.replicas {
 		state, opens := p.health.breaker.State()
 		one := replicaState{Name: p.name, Reachable: state != pool.BreakerOpen}
@@ -227,12 +224,12 @@ func (r *readiness) report(draining bool) (int, any) {
 
 // isReady tells whether what is known of the buckets is enough. r.mu is held.
 func (r *readiness) isReady() bool {
-	reachable := func(b *bucket) bool { return r.of(b).Reachable }
+	reachable := func(b *originBucket) bool { return r.of(b).Reachable }
 	switch r.mode {
 	case "config":
 		return true
 	case "all":
-		return !slices.ContainsFunc(r.buckets, func(b *bucket) bool { return !reachable(b) })
+		return !slices.ContainsFunc(r.buckets, func(b *originBucket) bool { return !reachable(b) })
 	}
 	return slices.ContainsFunc(r.buckets, reachable)
 }

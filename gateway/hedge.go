@@ -13,39 +13,14 @@ import (
 type hedge struct {
 	mu     sync.Mutex    // guards the following fields
 	over   bool          // the first has its answer, or has taken that of the second
-	second *exchange     // nil: it was not sent
+	second *fetch        // nil: it was not sent
 	err    error         // of the second, once it is done
 	done   chan struct{} // closed when the second is done; nil: it was not sent
 	won    bool          // the second was done first, and well
 }
 
-// ask sends a request to r, and where its answer takes long, to another replica as
-// well; the first good answer counts, and ends the other request.
-func (x *exchange) ask(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
-	if !x.bucket.s3.Hedge.Enabled || len(x.bucket.replicas) == 1 {
-		return x.askOne(r, t, f, head, begin)
-	}
-	err := x.askTwo(r, t, f, head, begin)
-	x.noteWaits()
-	return err
-}
-
-// askOne sends a request to r alone.
-func (x *exchange) askOne(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
-	err := x.sendTo(r, t, f, head, begin)
-	x.noteWaits()
-	return err
-}
-
-// noteWaits adds, for the log, how long the request that counts has waited for its
-// connection.
-func (x *exchange) noteWaits() {
-	x.upstream.queued += x.up.Queued
-	x.upstream.dialed += x.up.Dialed
-}
-
-func (x *exchange) askTwo(r *replica, t pool.Ticket, f forward, head bool, begin time.Time) error {
-	c := &x.bucket.s3.Hedge
+func (f *fetch) askTwo(r *replica, t pool.Ticket, w forward, head bool, begin time.Time) error {
+	c := &f.bucket.s3.Hedge
 	r.health.hedges.Count(begin)
 	after, known := c.After, true
 	if after == 0 {
@@ -53,27 +28,27 @@ func (x *exchange) askTwo(r *replica, t pool.Ticket, f forward, head bool, begin
 		defer func() { r.health.latency.Add(time.Since(begin)) }()
 	}
 	if !known {
-		return x.sendTo(r, t, f, head, begin)
+		return f.sendTo(r, t, w, head, begin)
 	}
 	var h hedge
-	x.up.Close()
-	x.up.SetInterruptible(true)
-	timer := time.AfterFunc(after, func() { h.send(x, r, f, head) })
-	err := x.sendTo(r, t, f, head, begin)
+	f.up.Close()
+	f.up.SetInterruptible(true)
+	timer := time.AfterFunc(after, func() { h.send(f, r, w, head) })
+	err := f.sendTo(r, t, w, head, begin)
 	timer.Stop()
-	err = h.settle(x, err)
-	x.up.SetInterruptible(false)
+	err = h.settle(f, err)
+	f.up.SetInterruptible(false)
 	return err
 }
 
 // send sends the second request.
-func (h *hedge) send(x *exchange, first *replica, f forward, head bool) {
-	y, t := h.begin(x, first, &f)
+func (h *hedge) send(f *fetch, first *replica, w forward, head bool) {
+	y, t := h.begin(f, first, &w)
 	if y == nil {
 		return
 	}
-	defer y.g.background.Done() // x may be another request's by now
-	err := y.sendSafely(y.replica, t, f, head)
+	defer y.bucket.shared.background.Done()
+	err := y.sendSafely(y.replica, t, w, head)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -84,38 +59,38 @@ func (h *hedge) send(x *exchange, first *replica, f forward, head bool) {
 	close(h.done)
 	if y.answered(err) {
 		h.won = true
-		x.up.Interrupt()
+		f.up.Interrupt()
 	}
 }
 
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.
-func (x *exchange) answered(err error) bool {
-	return err == nil && (x.refusal == nil || x.refusal.fault == faultRequest && !(x.refusal == outcomeNoSuchKey && x.bucket.s3.FailoverOn404))
+func (f *fetch) answered(err error) bool {
+	return err == nil && (f.refusal == nil || f.refusal.fault == faultRequest && !(f.refusal == outcomeNoSuchKey && f.bucket.s3.FailoverOn404))
 }
 
 // sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.
-func (x *exchange) sendSafely(r *replica, t pool.Ticket, f forward, head bool) (err error) {
+func (f *fetch) sendSafely(r *replica, t pool.Ticket, w forward, head bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.g.observer.panicked(p, nil)
+			f.bucket.shared.background.panicked(p)
 			err = &fetchError{problem: problemPanic, reason: "panic"}
 		}
 	}()
-	return x.sendTo(r, t, f, head, time.Now())
+	return f.sendTo(r, t, w, head, time.Now())
 }
 
-// begin returns the exchange of the second request, if there is to be one. It has all
-// it needs, since x goes on without it when it has its answer.
-func (h *hedge) begin(x *exchange, first *replica, f *forward) (*exchange, pool.Ticket) {
+// begin returns the fetch of the second request, if there is to be one. It has all it
+// needs, since the first goes on without it when it has its answer.
+func (h *hedge) begin(f *fetch, first *replica, w *forward) (*fetch, pool.Ticket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
 		return nil, pool.Ticket{}
 	}
-	but, now := x.failed, time.Now()
+	but, now := f.failed, time.Now()
 	but.add(first)
-	r, t, _ := x.bucket.pick(but, now)
+	r, t, _ := f.bucket.pick(but, now)
 	if r == nil {
 		return nil, pool.Ticket{}
 	}
@@ -124,20 +99,18 @@ func (h *hedge) begin(x *exchange, first *replica, f *forward) (*exchange, pool.
 		return nil, pool.Ticket{}
 	}
 	r.metrics.extra(extraHedge)
-	y := x.g.backgroundExchange(x.bucket, x.key, x.query, x.cacheKey)
-	y.rangeV = append(y.rangeV[:0], x.rangeV...)
-	y.trace = append(y.trace[:0], x.trace...)
-	f.value = bytes.Clone(f.value)
+	y := f.bucket.fetch(nil, f.key, f.query, nil, f.trace)
+	w.value = bytes.Clone(w.value)
 	y.replica = r
 	y.up.SetInterruptible(true)
 	h.second, h.done = y, make(chan struct{})
-	x.g.background.Add(1)
+	f.bucket.shared.background.Add(1)
 	return y, t
 }
 
 // settle decides between the first, which ended with err, and the second. What does
 // not count is interrupted.
-func (h *hedge) settle(x *exchange, err error) error {
+func (h *hedge) settle(f *fetch, err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	y := h.second
@@ -145,7 +118,7 @@ func (h *hedge) settle(x *exchange, err error) error {
 		h.over = true
 		return err
 	}
-	if !h.won && x.answered(err) {
+	if !h.won && f.answered(err) {
 		h.over = true
 		select {
 		case <-h.done:
@@ -163,10 +136,10 @@ func (h *hedge) settle(x *exchange, err error) error {
 	h.over = true
 	defer y.release()
 	if !y.answered(h.err) {
-		x.failed.add(y.replica)
+		f.failed.add(y.replica)
 		return err
 	}
-	x.attempt, y.attempt = y.attempt, x.attempt
-	x.replica.metrics.extra(extraHedgeWon)
+	f.attempt, y.attempt = y.attempt, f.attempt
+	f.replica.metrics.extra(extraHedgeWon)
 	return nil
 }

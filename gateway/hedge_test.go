@@ -174,7 +174,7 @@ func TestHedgedPhases(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		var s pool.Stats
-		gw.generation.Load().buckets[0].replicas[1].upstream.UpdateStats(&s)
+		gw.generation.Load().buckets[0].origin.replicas[1].upstream.UpdateStats(&s)
 		if s.Waiting == 1 {
 			break
 		}

@@ -25,42 +25,38 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	h := &ctx.Request.Header
 	var buf [maxParts]bytePart
 	parts, kind := x.partsOf(h, o, &buf)
-	if f != nil && kind == rangeSingle && x.wantsPart(ctx) {
+	if f != nil && kind == rangeSingle && x.readConditions(ctx).wantsPart() {
 		x.how = outcomeMiss
-		x.fetch(ctx) // the part alone, before it arrives
+		x.serveOrigin(ctx) // the part alone, before it arrives
 		return
 	}
 	if f != nil && kind != rangeUnsatisfiable {
 		kind = rangeNone // the whole, RFC 9110 section 14.2
 	}
-	x.how = how
+	x.how, x.memory, x.aged = how, o, now
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
-		x.markCached(ctx, o, now)
 		x.reason = outcomeNoSuchKey.reason
 		x.fail(ctx, outcomeNoSuchKey.problem())
 		return
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))
 	}
-	x.readConditions(h)
-	switch x.pre.evaluate(stringBytes(o.ETag), o.Modified) {
+	switch x.readConditions(ctx).evaluate(stringBytes(o.ETag), o.Modified) {
 	case notModified:
-		x.answerStoredNotModified(ctx, o, now)
+		x.answerStoredNotModified(ctx, o)
 		return
 	case preconditionFailed:
-		x.markCached(ctx, o, now)
 		x.fail(ctx, problemFailed)
 		return
 	}
 	if kind == rangeUnsatisfiable {
-		x.markCached(ctx, o, now)
 		x.failRange(ctx, int64(len(o.Body)))
 		return
 	}
 	resp := &ctx.Response.Header
-	x.setStoredHead(resp, o, kind, now)
+	x.setStoredHead(resp, o, kind)
 	x.status = fasthttp.StatusOK
 	if kind != rangeNone {
 		x.status = fasthttp.StatusPartialContent
@@ -87,7 +83,7 @@ func (x *exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 // setStoredHead sets the head of an object in memory, or of what the request wants of it,
 // and what goes with it. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads
 // with an answer past the cache.
-func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind rangeKind, now time.Time) {
+func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind rangeKind) {
 	b := x.scratch[:0]
 	if kind == rangeNone {
 		b = append(b, o.Header...)
@@ -97,18 +93,23 @@ func (x *exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	if x.private && !hasStored(o.Header, headerCacheControl) {
 		b = append(b, "Cache-Control: private\r\n"...)
 	}
-	x.setLines(h, x.appendCached(b, o, now))
+	x.setLines(h, x.appendCacheLines(b))
 }
 
-// appendCached appends the lines that tell where an answer from memory comes from.
-func (x *exchange) appendCached(b []byte, o *cache.Object, now time.Time) []byte {
-	if x.showsAge(o, now) {
+// appendCacheLines appends the lines that tell what the cache had to do with the answer:
+// Age, X-Cache and Cache-Status; none if the answer does not involve a cache.
+func (x *exchange) appendCacheLines(b []byte) []byte {
+	if len(x.cacheKey) == 0 {
+		return b
+	}
+	now := x.aged
+	if o := x.memory; o != nil && x.showsAge(o, now) {
 		b = append(b, "Age: "...)
 		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
 		b = append(b, "\r\n"...)
 	}
 	b = append(append(append(b, "X-Cache: "...), outcomes[x.how].header...), "\r\n"...)
-	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), &o.Freshness, now), "\r\n"...)
+	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), now), "\r\n"...)
 }
 
 // showsAge tells whether an answer from o has an Age.
@@ -152,7 +153,7 @@ const maxAtOnce = 128 << 10
 // sendBytes answers with bytes of an object's body.
 func (x *exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []byte) {
 	switch {
-	case len(body) <= x.g.opts.StreamBuffer:
+	case len(body) <= x.s.streamBuffer:
 		// fasthttp sends head and body with one writev.
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
@@ -160,9 +161,8 @@ func (x *exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 	case len(body) <= maxAtOnce:
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
-		x.firstByte = x.since()
 		x.pin(o)
-		x.handOver(ctx)
+		x.handOver(ctx, x.since())
 		return
 	}
 	x.segments = append(x.segments[:0], body)
@@ -188,8 +188,7 @@ func (x *exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 // stream has fasthttp call WriteTo after the head, and keeps the object until then.
 func (x *exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
-	x.firstByte = x.since()
-	x.handOverStream(ctx, length)
+	x.handOverStream(ctx, x.since(), length)
 }
 
 // pin keeps o counted as in memory until the exchange ends.
@@ -200,7 +199,7 @@ func (x *exchange) pin(o *cache.Object) {
 
 // answerStoredNotModified answers 304 with the headers that RFC 9110 section
 // 15.4.5 wants.
-func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object, now time.Time) {
+func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
 	b := x.scratch[:0]
 	storedLines(o.Header, func(name, value []byte) bool {
 		if describesNotModified(name) {
@@ -211,47 +210,27 @@ func (x *exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Ob
 	if x.private && !hasStored(b, headerCacheControl) {
 		b = appendLineTo(b, headerCacheControl, cacheControlPrivate)
 	}
-	x.setLines(&ctx.Response.Header, x.appendCached(b, o, now))
+	x.setLines(&ctx.Response.Header, x.appendCacheLines(b))
 	x.status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.status)
 }
 
-// markCached sets the fields that tell where an answer comes from.
-func (x *exchange) markCached(ctx *fasthttp.RequestCtx, o *cache.Object, now time.Time) {
-	h := &ctx.Response.Header
-	if x.showsAge(o, now) {
-		x.scratch = strconv.AppendInt(x.scratch[:0], o.Freshness.Age(now), 10)
-		h.SetCanonical(headerAge, x.scratch)
-	}
-	h.SetCanonical(headerXCache, stringBytes(outcomes[x.how].header))
-	x.scratch = x.appendCacheStatus(x.scratch[:0], &o.Freshness, now)
-	h.SetCanonical(headerCacheStatus, x.scratch)
-}
-
-// markOutcome sets those of an answer that is not from memory.
-func (x *exchange) markOutcome(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
-	h.SetCanonical(headerXCache, stringBytes(outcomes[x.how].header))
-	x.scratch = x.appendCacheStatus(x.scratch[:0], nil, x.start)
-	h.SetCanonical(headerCacheStatus, x.scratch)
-}
-
-// forwarding is why a request goes on to the origin, as Cache-Status has it (RFC 9211,
+// forwardReason is why a request goes on to the origin, as Cache-Status has it (RFC 9211,
 // section 2.2); the zero value where it does not.
-type forwarding uint8
+type forwardReason uint8
 
 const (
-	forwardedNot     forwarding = iota
-	forwardedMiss               // nothing is stored
-	forwardedStale              // what is stored is stale
-	forwardedRequest            // or fresh, but not for the wishes of the request
+	forwardedNot     forwardReason = iota
+	forwardedMiss                  // nothing is stored
+	forwardedStale                 // what is stored is stale
+	forwardedRequest               // or fresh, but not for the wishes of the request
 )
 
 var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", forwardedRequest: "request"}
 
 // forwardingOf returns why a request is forwarded that o, which may be nil, is not good
 // enough for.
-func forwardingOf(o *cache.Object, now time.Time) forwarding {
+func forwardingOf(o *cache.Object, now time.Time) forwardReason {
 	switch {
 	case o == nil:
 		return forwardedMiss
@@ -262,20 +241,20 @@ func forwardingOf(o *cache.Object, now time.Time) forwarding {
 }
 
 // appendCacheStatus appends the value of Cache-Status (RFC 9211).
-func (x *exchange) appendCacheStatus(b []byte, f *cache.Freshness, now time.Time) []byte {
+func (x *exchange) appendCacheStatus(b []byte, now time.Time) []byte {
 	b = append(b, "yatagarasu"...)
 	switch {
 	case x.how == outcomeHit:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), f.TTL(now), 10)
-	case x.how == outcomeStale && x.forwards == forwardedNot:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(f.TTL(now), 0), 10)
-	case x.forwards == forwardedNot: // nor from memory: the client wants nothing else
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.memory.Freshness.TTL(now), 10)
+	case x.how == outcomeStale && x.forward == forwardedNot:
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.memory.Freshness.TTL(now), 0), 10)
+	case x.forward == forwardedNot: // nor from memory: the client wants nothing else
 	case x.how == outcomeBypass:
 		b = append(b, "; fwd=bypass"...)
 	case x.how == outcomeCoalesced:
-		b = append(append(append(b, "; fwd="...), forwardings[x.forwards]...), "; collapsed"...)
+		b = append(append(append(b, "; fwd="...), forwardings[x.forward]...), "; collapsed"...)
 	default:
-		b = append(append(b, "; fwd="...), forwardings[x.forwards]...)
+		b = append(append(b, "; fwd="...), forwardings[x.forward]...)
 		if x.upstream.status != 0 {
 			b = strconv.AppendInt(append(b, "; fwd-status="...), int64(x.upstream.status), 10)
 		}

@@ -196,7 +196,7 @@ func TestLimits(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.URL), func(o *Options) { o.StreamBuffers = 1 })
 		done := make(chan bool)
 		go func() { gw.do("GET", "/pub/x"); done <- true }()
-		for gw.buffers.InUse() == 0 {
+		for gw.origins.buffers.InUse() == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		if r, body := gw.do("GET", "/pub/y"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
@@ -500,7 +500,7 @@ func TestRequestsAreCountedOnce(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Run("T80_handler_panic", func(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) { o.Version = "test" })
-		replica := gw.generation.Load().buckets[0].replicas[0]
+		replica := gw.generation.Load().buckets[0].origin.replicas[0]
 		health := replica.health
 		replica.health = nil // the next request panics
 		r, body := gw.do("GET", "/pub/x")

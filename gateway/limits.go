@@ -56,7 +56,7 @@ func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, d
 
 // limit gives gen and its buckets their limits. What the generation before it, nil
 // at the start, has of the same, it takes over with its state.
-func (gen *generation) limit(before *generation, o *Options, inFlight *atomic.Int64) {
+func (gen *generation) limit(before *generation, clients int, inFlight *atomic.Int64) {
 	old := make(map[string]*scope)
 	all := &scope{inFlight: inFlight}
 	if before != nil {
@@ -67,10 +67,10 @@ func (gen *generation) limit(before *generation, o *Options, inFlight *atomic.In
 	}
 	server := &gen.config.Server
 	l := &server.Limits
-	gen.limits = newScope(all, l.Rates, l.MaxInFlight, o.LimitClients, server.Allow, server.Deny)
+	gen.limits = newScope(all, l.Rates, l.MaxInFlight, clients, server.Allow, server.Deny)
 	for i, b := range gen.buckets {
 		c := &gen.config.Buckets[i]
-		b.limits = newScope(old[b.name], c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny)
+		b.limits = newScope(old[b.name], c.Limits.Rates, c.Limits.MaxInFlight, clients, c.Allow, c.Deny)
 	}
 }
 
@@ -83,7 +83,7 @@ func (gen *generation) limit(before *generation, o *Options, inFlight *atomic.In
 // the client's own for all buckets.
 func (x *exchange) admit(all *scope) (by limitKind, wait time.Duration) {
 	own := x.bucket.limits
-	now := x.start.Sub(x.g.started)
+	now := x.start.Sub(x.s.started)
 	if !all.addresses.Allow(x.client) || !own.addresses.Allow(x.client) {
 		return limitAddress, 0
 	}
@@ -113,7 +113,7 @@ func (x *exchange) admit(all *scope) (by limitKind, wait time.Duration) {
 		x.returnShared(all)
 		return limitBucketInFlight, 0
 	}
-	x.within = all
+	x.admittedTo = all
 	return limitNone, 0
 }
 
@@ -124,15 +124,15 @@ func (x *exchange) admitSubject() (wait time.Duration) {
 	if id == 0 {
 		return 0 // no token was asked for, or it has no subject
 	}
-	now := time.Since(x.g.started) // authorising may have waited for keys
-	if wait = x.within.perSubject.Take(id, now); wait == 0 {
+	now := time.Since(x.s.started) // authorising may have waited for keys
+	if wait = x.admittedTo.perSubject.Take(id, now); wait == 0 {
 		if wait = x.bucket.limits.perSubject.Take(id, now); wait > 0 {
-			x.within.perSubject.Return(id)
-			x.within.perAddress.Return(limit.AddressKey(x.client))
+			x.admittedTo.perSubject.Return(id)
+			x.admittedTo.perAddress.Return(limit.AddressKey(x.client))
 		}
 	}
 	if wait > 0 {
-		x.returnShared(x.within)
+		x.returnShared(x.admittedTo)
 	}
 	return wait
 }
@@ -145,10 +145,10 @@ func (x *exchange) returnShared(all *scope) {
 
 // leave counts the request as no longer under way.
 func (x *exchange) leave() {
-	if x.within != nil {
-		x.within.leave()
+	if x.admittedTo != nil {
+		x.admittedTo.leave()
 		x.bucket.limits.leave()
-		x.within = nil
+		x.admittedTo = nil
 	}
 }
 

@@ -194,7 +194,7 @@ func TestBucketInFlight(t *testing.T) {
 // swapGeneration puts a generation for yaml in the place of the one that serves.
 func swapGeneration(t *testing.T, gw *testGateway, yaml string) {
 	t.Helper()
-	gen, err := gw.newGeneration(mustConfig(t, yaml), gw.generation.Load())
+	gen, err := newGeneration(mustConfig(t, yaml), gw.generationOptions(), gw.generation.Load())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func TestRatesAreAccurate(t *testing.T) {
 				taken := 0
 				n := max(500*clients, 20_000)
 				for i := range n {
-					x := g.acquireExchange(time.Now())
+					x := g.acquire(time.Now())
 					x.start = g.started.Add(time.Second + 10*time.Second*time.Duration(i)/time.Duration(n))
 					x.bucket = gen.buckets[0]
 					x.client = netip.AddrFrom4([4]byte{10, 0, byte(i % clients >> 8), byte(i % clients)})
@@ -350,7 +350,7 @@ func TestLimitsOutliveGenerations(t *testing.T) {
 	expect("the subject after it", 429, "192.0.2.3", "alice")
 	expect("the new list", 403, "192.0.2.66", "bob")
 
-	if _, err := gw.newGeneration(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generation.Load()); err != nil {
+	if _, err := newGeneration(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generationOptions(), gw.generation.Load()); err != nil {
 		t.Fatal(err)
 	}
 	expect("a generation that never serves", 429, "192.0.2.4", "alice")

@@ -14,7 +14,7 @@ func listAll(t *testing.T, yaml, prefix string) string {
 	t.Helper()
 	gw := configuredGateway(t, yaml, "error")
 	var all []string
-	for k := range gw.generation.Load().buckets[0].replicas[0].list(context.Background(), prefix) {
+	for k := range gw.generation.Load().buckets[0].origin.replicas[0].list(context.Background(), prefix) {
 		if k.err != nil {
 			all = append(all, "error: "+k.err.Error())
 			continue

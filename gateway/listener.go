@@ -58,6 +58,7 @@ func (g *Gateway) listen() (*listener, error) {
 	l.lean = leanListener{l, make(chan net.Conn)}
 	if g.generation.Load().config.Server.ProxyProtocol {
 		l.accepted = make(chan accepted)
+		g.clients = &g.conns
 	}
 	g.listener.Store(l)
 	return l, nil

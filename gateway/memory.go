@@ -49,7 +49,7 @@ func (g *Gateway) memoryNeeded() int64 {
 	if cached == 0 {
 		return 0
 	}
-	rest := int64(g.conns.len())*memoryPerConn + int64(g.buffers.InUse()*g.buffers.Size()) + pinned
+	rest := int64(g.conns.len())*memoryPerConn + int64(g.origins.buffers.InUse()*g.origins.buffers.Size()) + pinned
 	// Garbage of a seventh may lie about before it is collected; while that goes on,
 	// more comes.
 	return (cached+rest)*23/20 + memoryBase

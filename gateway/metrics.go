@@ -201,14 +201,3 @@ func (r *replicaMetrics) extra(metric string) {
 	r.mu.Unlock()
 	c.Inc()
 }
-
-// credentialsRetrieved counts and logs the end of retrieving a credential for r.
-func (g *Gateway) credentialsRetrieved(r *replica, err error) {
-	outcome := "ok"
-	if err != nil {
-		outcome = "failed"
-		g.log.Warn().Str("bucket", r.metrics.bucket).Str("origin", r.name).Str("source", r.s3.Credentials.Source).Err(err).
-			Msg("a credential could not be retrieved; the one at hand is used until it expires")
-	}
-	r.metrics.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.metrics.bucket, r.name, outcome)).Inc()
-}

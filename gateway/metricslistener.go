@@ -112,15 +112,15 @@ func (g *Gateway) MetricsAddr() net.Addr {
 // handleMetrics serves one request of the metrics listener. These are neither
 // counted nor logged as requests.
 func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
-	x := g.acquireExchange(time.Now())
+	x := g.acquire(time.Now())
 	defer func() {
 		if p := recover(); p != nil {
-			g.panicked(ctx, x, p)
+			x.panicked(ctx, p)
 		}
-		x.complete(ctx)
+		x.completeHead(ctx)
 		x.release()
 	}()
-	if !g.begin(ctx, x, g.generation.Load()) {
+	if !x.begin(ctx, g.generation.Load()) {
 		return
 	}
 	if isAdmin(x.target.path) {
@@ -152,15 +152,9 @@ func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
 
 // handleMetricsError answers what fasthttp could not parse.
 func (g *Gateway) handleMetricsError(ctx *fasthttp.RequestCtx, err error) {
-	x := g.acquireExchange(time.Now())
+	x := g.acquire(time.Now())
 	defer x.release()
 	x.identify(ctx, g.generation.Load())
 	x.fail(ctx, parseProblem(err))
-	x.complete(ctx)
-}
-
-// isAdmin tells whether a path is one of administrative calls.
-func isAdmin(path []byte) bool {
-	const admin = "/admin"
-	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
+	x.completeHead(ctx)
 }

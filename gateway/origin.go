@@ -115,3 +115,8 @@ func (o *origin) url(path, query []byte) string {
 	}
 	return u
 }
+
+// appendKeyPath appends the encoded path of an object.
+func (o *origin) appendKeyPath(dst, key []byte) []byte {
+	return sign.AppendPath(append(append(dst, o.basePath...), '/'), key)
+}

@@ -25,7 +25,7 @@ func asksForAll(t *testing.T, gw *testGateway) string {
 			t.Errorf("%s %q: %d %s", c.method, c.lines, r.StatusCode, body)
 		}
 	}
-	for _, r := range gw.generation.Load().buckets[0].replicas {
+	for _, r := range gw.generation.Load().buckets[0].origin.replicas {
 		if reason, _ := r.probe(); reason != "" {
 			t.Errorf("the probe finds %s", reason)
 		}
@@ -90,7 +90,7 @@ func TestAnonymousBucket(t *testing.T) {
 	if found := asksForAll(t, gw); !strings.Contains(found, "all is well") || !strings.Contains(found, "none needed") {
 		t.Errorf("the doctor finds\n%s", found)
 	}
-	if c := gw.generation.Load().buckets[0].replicas[0].credentialState(); c == nil || c.Source != "anonymous" || c.Error != "" {
+	if c := gw.generation.Load().buckets[0].origin.replicas[0].credentialState(); c == nil || c.Source != "anonymous" || c.Error != "" {
 		t.Errorf("the status has %+v", c)
 	}
 }

@@ -19,7 +19,7 @@ func TestPoliciesSwapUnderLoad(t *testing.T) {
 	}
 	gw := startGateway(t, yaml("reader"), func(o *Options) { o.LogLevel = "warn" })
 	swap := func(role string) {
-		gen, err := gw.newGeneration(mustConfig(t, yaml(role)), gw.generation.Load())
+		gen, err := newGeneration(mustConfig(t, yaml(role)), gw.generationOptions(), gw.generation.Load())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,18 +4,141 @@ import (
 	"bytes"
 
 	"yatagarasu/cache"
+
+	"github.com/valyala/fasthttp"
 )
 
-// preconditions are the conditional headers of a request, raw; nil: absent.
-// Several lines of If-Match or If-None-Match are one value, joined by ", ". The
-// values are borrowed from the request.
-type preconditions struct {
+// conditions are what a request's head says of when it wants the object, and which part of
+// it: the conditional headers, raw, and the range. nil is absent. Several lines of If-Match
+// or If-None-Match are one value, joined by ", ". The values are borrowed from the request.
+//
+// The zero value has none. Not safe for concurrent use.
+type conditions struct {
 	ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince, ifRange []byte
+
+	rng  byteRange // the part that the origin is asked for alone; of no kind: the whole object
+	date []byte    // memory of forward
 }
 
+// read takes the conditions out of a head. part says that the request is for a part of a
+// multipart object: S3 takes either a range or a part.
+//
+// Range means nothing on other methods than GET (RFC 9110 section 14.2), If-Range nothing
+// without Range. Several ranges are none here: the whole object is the answer.
+func (c *conditions) read(h *fasthttp.RequestHeader, get, part bool) {
+	c.ifMatch = joinLines(h, fasthttp.HeaderIfMatch)
+	c.ifNoneMatch = joinLines(h, fasthttp.HeaderIfNoneMatch)
+	c.ifModifiedSince = h.Peek(fasthttp.HeaderIfModifiedSince)
+	c.ifUnmodifiedSince = h.Peek(fasthttp.HeaderIfUnmodifiedSince)
+	if !get || part {
+		return
+	}
+	if v := h.Peek(fasthttp.HeaderRange); v != nil {
+		if rng := parseRange(v); rng.kind != rangeMulti {
+			c.rng, c.ifRange = rng, h.Peek(fasthttp.HeaderIfRange)
+		}
+	}
+}
+
+// dropRange has the whole object wanted, because If-Range does not hold.
+func (c *conditions) dropRange() { c.rng, c.ifRange = byteRange{}, nil }
+
+// reset forgets the conditions, and keeps c's memory.
+func (c *conditions) reset() { *c = conditions{date: c.date[:0]} }
+
 // empty tells whether no precondition is given; If-Range is none.
-func (p *preconditions) empty() bool {
-	return p.ifMatch == nil && p.ifNoneMatch == nil && p.ifModifiedSince == nil && p.ifUnmodifiedSince == nil
+func (c *conditions) empty() bool {
+	return c.ifMatch == nil && c.ifNoneMatch == nil && c.ifModifiedSince == nil && c.ifUnmodifiedSince == nil
+}
+
+// wantsPart tells whether the request is for one part, which the origin can be asked for
+// alone. Any other Range takes the whole object, which is fetched once for all.
+func (c *conditions) wantsPart() bool {
+	return c.rng.kind == rangeUnsatisfiable || c.rng.kind == rangeSingle && c.mayHold()
+}
+
+// mayHold tells whether If-Range, if there is one, can hold: no weak or malformed
+// validator does.
+func (c *conditions) mayHold() bool {
+	if c.ifRange == nil {
+		return true
+	}
+	_, weak, ok := singleTag(c.ifRange)
+	return ok && !weak || isHTTPDate(c.ifRange)
+}
+
+// forward is what of a request's conditions goes to the origin. At most one precondition
+// does, since origins disagree on how they combine; the gateway evaluates all of them on
+// the answer.
+type forward struct {
+	rng       byteRange // of rangeSingle, or of no kind
+	condition string    // lower-case header name; empty: none
+	value     []byte
+	// ifRange marks that condition stands for If-Range: where it fails, the
+	// whole object is the answer.
+	ifRange bool
+}
+
+// ranged tells whether a part is asked for.
+func (w *forward) ranged() bool { return w.rng.kind == rangeSingle }
+
+// forward decides what is sent to the origin: the range, and of the preconditions the one
+// that is evaluated first, if every origin understands it alike. The value is c's until
+// the next call.
+func (c *conditions) forward() (w forward) {
+	if c.rng.kind == rangeSingle && c.mayHold() {
+		w.rng = c.rng
+		if tag, _, ok := singleTag(c.ifRange); ok {
+			return forward{rng: c.rng, condition: "if-match", value: tag, ifRange: true}
+		}
+		if c.ifRange != nil {
+			// Not sent as If-Unmodified-Since: origins whose clock has fractions
+			// of a second find an object newer than its own Last-Modified.
+			return forward{rng: c.rng, ifRange: true}
+		}
+	}
+	switch {
+	case c.ifMatch != nil:
+		if tag, weak, ok := singleTag(c.ifMatch); ok && !weak {
+			w.condition, w.value = "if-match", tag
+		}
+	case isHTTPDate(c.ifUnmodifiedSince):
+		// Evaluated here alone, see above.
+	case c.ifNoneMatch != nil:
+		if tag, _, ok := singleTag(c.ifNoneMatch); ok {
+			w.condition, w.value = "if-none-match", tag // compared weakly: the opaque tag is enough
+		}
+	case isHTTPDate(c.ifModifiedSince):
+		t, _ := cache.ParseDate(c.ifModifiedSince)
+		c.date = cache.AppendDate(c.date[:0], t)
+		w.condition, w.value = "if-modified-since", c.date
+	}
+	return w
+}
+
+// joinLines returns the value of a list header; several lines are one list.
+func joinLines(h *fasthttp.RequestHeader, name string) []byte {
+	first := h.Peek(name)
+	if first == nil {
+		return nil
+	}
+	lines := h.PeekAll(name)
+	if len(lines) == 1 {
+		return first
+	}
+	var list []byte
+	for i, l := range lines {
+		if i > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(list, l...)
+	}
+	return list
+}
+
+func isHTTPDate(v []byte) bool {
+	_, ok := cache.ParseDate(v)
+	return ok
 }
 
 // verdict is what preconditions make of a GET or HEAD request.
@@ -37,19 +160,19 @@ const (
 // client did not make.
 //
 // Hot path: zero allocations, guarded by TestPreconditionAllocs.
-func (p *preconditions) evaluate(etag []byte, modified int64) verdict {
-	if p.ifMatch != nil {
-		if !matchesTag(p.ifMatch, etag, true) {
+func (c *conditions) evaluate(etag []byte, modified int64) verdict {
+	if c.ifMatch != nil {
+		if !matchesTag(c.ifMatch, etag, true) {
 			return preconditionFailed
 		}
-	} else if t, ok := cache.ParseDate(p.ifUnmodifiedSince); ok && modified > 0 && modified > t {
+	} else if t, ok := cache.ParseDate(c.ifUnmodifiedSince); ok && modified > 0 && modified > t {
 		return preconditionFailed
 	}
-	if p.ifNoneMatch != nil {
-		if matchesTag(p.ifNoneMatch, etag, false) {
+	if c.ifNoneMatch != nil {
+		if matchesTag(c.ifNoneMatch, etag, false) {
 			return notModified
 		}
-	} else if t, ok := cache.ParseDate(p.ifModifiedSince); ok && modified > 0 && modified <= t {
+	} else if t, ok := cache.ParseDate(c.ifModifiedSince); ok && modified > 0 && modified <= t {
 		return notModified
 	}
 	return proceed

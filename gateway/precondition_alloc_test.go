@@ -12,13 +12,13 @@ func TestPreconditionAllocs(t *testing.T) {
 	etag := []byte(objectTag)
 	for _, tc := range []struct {
 		name string
-		p    preconditions
+		p    conditions
 		want verdict
 	}{
-		{"none", preconditions{}, proceed},
-		{"tags", preconditions{ifMatch: []byte(`"v1", "v2"`), ifNoneMatch: []byte(`W/"v1", W/"v2"`)}, notModified},
-		{"dates", preconditions{ifUnmodifiedSince: []byte(objectDate), ifModifiedSince: []byte("Sunday, 06-Nov-94 08:49:37 GMT")}, notModified},
-		{"asctime", preconditions{ifUnmodifiedSince: []byte("Sun Nov  6 08:49:36 1994")}, preconditionFailed},
+		{"none", conditions{}, proceed},
+		{"tags", conditions{ifMatch: []byte(`"v1", "v2"`), ifNoneMatch: []byte(`W/"v1", W/"v2"`)}, notModified},
+		{"dates", conditions{ifUnmodifiedSince: []byte(objectDate), ifModifiedSince: []byte("Sunday, 06-Nov-94 08:49:37 GMT")}, notModified},
+		{"asctime", conditions{ifUnmodifiedSince: []byte("Sun Nov  6 08:49:36 1994")}, preconditionFailed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := tc.p.evaluate(etag, objectUnix); got != tc.want {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -54,16 +55,16 @@ func FuzzEvaluate(f *testing.F) {
 	f.Add("-", "-", dateAfter, "Sunday, 06-Nov-94 08:49:37 GMT", "", int64(0))
 	f.Add("*", "", "", "", `W/"v2"`, int64(-1))
 	f.Fuzz(func(t *testing.T, match, none, modifiedSince, unmodifiedSince, etag string, modified int64) {
-		p := preconditions{optional(match), optional(none), optional(modifiedSince), optional(unmodifiedSince), nil}
+		p := conditions{ifMatch: optional(match), ifNoneMatch: optional(none), ifModifiedSince: optional(modifiedSince), ifUnmodifiedSince: optional(unmodifiedSince)}
 		if got, want := p.evaluate([]byte(etag), modified), evaluateNaive(&p, etag, modified); got != want {
-			t.Fatalf("%q of %s at %d: verdict %d, the model says %d", p, etag, modified, got, want)
+			t.Fatalf("%q of %q at %d: verdict %d, the model says %d", fmt.Sprint(p), etag, modified, got, want)
 		}
 	})
 }
 
 // evaluateNaive follows the steps of RFC 9110 section 13.2.2 for GET and HEAD.
 // Lists of tags and forms of dates have models of their own.
-func evaluateNaive(p *preconditions, etag string, modified int64) verdict {
+func evaluateNaive(p *conditions, etag string, modified int64) verdict {
 	// since tells whether the object is later than the date v; known is false
 	// where there is no telling.
 	since := func(v []byte) (later, known bool) {

@@ -87,7 +87,7 @@ func TestPreconditions(t *testing.T) {
 		{"304 by date after If-Unmodified-Since held", headers{unmodified: objectDate, modified: objectDate}, notModified},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var p preconditions
+			var p conditions
 			for h, v := range tc.headers {
 				*[]*[]byte{&p.ifMatch, &p.ifNoneMatch, &p.ifModifiedSince, &p.ifUnmodifiedSince}[h] = []byte(v)
 			}
@@ -99,7 +99,7 @@ func TestPreconditions(t *testing.T) {
 			}
 		})
 	}
-	if p := (preconditions{ifRange: []byte(`"v2"`)}); !p.empty() || p.evaluate([]byte(objectTag), objectUnix) != proceed {
+	if p := (conditions{ifRange: []byte(`"v2"`)}); !p.empty() || p.evaluate([]byte(objectTag), objectUnix) != proceed {
 		t.Error("If-Range counts as a precondition")
 	}
 }
@@ -107,22 +107,22 @@ func TestPreconditions(t *testing.T) {
 func TestPreconditionsWithoutValidators(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
-		p        preconditions
+		p        conditions
 		etag     string
 		modified int64
 		want     verdict
 	}{
-		{"no tag: If-Match fails", preconditions{ifMatch: []byte(`"v2"`)}, "", objectUnix, preconditionFailed},
-		{"no tag: the object exists all the same", preconditions{ifMatch: []byte(`*`)}, "", 0, proceed},
-		{"no tag: If-None-Match matches nothing", preconditions{ifNoneMatch: []byte(`"", "v2"`)}, "", objectUnix, proceed},
-		{"no date: If-Modified-Since is ignored", preconditions{ifModifiedSince: []byte(objectDate)}, objectTag, 0, proceed},
-		{"no date: If-Unmodified-Since is ignored", preconditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1970 00:00:00 GMT")}, objectTag, 0, proceed},
-		{"date before 1970 counts as none", preconditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1903 00:00:00 GMT")}, objectTag, -1, proceed},
-		{"weak tag of the object: If-Match fails", preconditions{ifMatch: []byte(`"v2"`)}, `W/"v2"`, 0, preconditionFailed},
-		{"weak tag of the object: both weak fails too", preconditions{ifMatch: []byte(`W/"v2"`)}, `W/"v2"`, 0, preconditionFailed},
-		{"weak tag of the object: If-None-Match matches", preconditions{ifNoneMatch: []byte(`"v2"`)}, `W/"v2"`, 0, notModified},
-		{"empty tag is a tag", preconditions{ifNoneMatch: []byte(`""`)}, `""`, 0, notModified},
-		{"bytes beyond ASCII in a tag", preconditions{ifNoneMatch: []byte("\"\xe9\"")}, "\"\xe9\"", 0, notModified},
+		{"no tag: If-Match fails", conditions{ifMatch: []byte(`"v2"`)}, "", objectUnix, preconditionFailed},
+		{"no tag: the object exists all the same", conditions{ifMatch: []byte(`*`)}, "", 0, proceed},
+		{"no tag: If-None-Match matches nothing", conditions{ifNoneMatch: []byte(`"", "v2"`)}, "", objectUnix, proceed},
+		{"no date: If-Modified-Since is ignored", conditions{ifModifiedSince: []byte(objectDate)}, objectTag, 0, proceed},
+		{"no date: If-Unmodified-Since is ignored", conditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1970 00:00:00 GMT")}, objectTag, 0, proceed},
+		{"date before 1970 counts as none", conditions{ifUnmodifiedSince: []byte("Thu, 01 Jan 1903 00:00:00 GMT")}, objectTag, -1, proceed},
+		{"weak tag of the object: If-Match fails", conditions{ifMatch: []byte(`"v2"`)}, `W/"v2"`, 0, preconditionFailed},
+		{"weak tag of the object: both weak fails too", conditions{ifMatch: []byte(`W/"v2"`)}, `W/"v2"`, 0, preconditionFailed},
+		{"weak tag of the object: If-None-Match matches", conditions{ifNoneMatch: []byte(`"v2"`)}, `W/"v2"`, 0, notModified},
+		{"empty tag is a tag", conditions{ifNoneMatch: []byte(`""`)}, `""`, 0, notModified},
+		{"bytes beyond ASCII in a tag", conditions{ifNoneMatch: []byte("\"\xe9\"")}, "\"\xe9\"", 0, notModified},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := tc.p.evaluate([]byte(tc.etag), tc.modified); got != tc.want {
@@ -196,7 +196,7 @@ type conditional struct {
 
 // answer is the status that the gateway answers with.
 func (r *conditional) answer(etag string, modified int64) int {
-	p := preconditions{optional(r.match), optional(r.none), optional(r.modified), optional(r.unmodified), nil}
+	p := conditions{ifMatch: optional(r.match), ifNoneMatch: optional(r.none), ifModifiedSince: optional(r.modified), ifUnmodifiedSince: optional(r.unmodified)}
 	switch p.evaluate([]byte(etag), modified) {
 	case notModified:
 		return 304

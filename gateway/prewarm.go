@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"yatagarasu/cache"
 )
 
 // Bounds of prewarming.
@@ -97,7 +94,7 @@ func (r *adminRequest) beginPrewarm() (any, error) {
 	}
 	list := func(context.Context) iter.Seq[listedKey] { return keysOf(c.Keys) }
 	if c.Prefix != nil {
-		list = func(ctx context.Context) iter.Seq[listedKey] { return b.replicas[0].list(ctx, *c.Prefix) }
+		list = func(ctx context.Context) iter.Seq[listedKey] { return b.origin.replicas[0].list(ctx, *c.Prefix) }
 	}
 	return r.g.prewarms.begin(r.g, b.name, cmp.Or(c.Rate, prewarmRate), list)
 }
@@ -269,7 +266,7 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[liste
 // fetch stores one object, unless it is there. Where there is no memory for its body
 // because of others that arrive, those of this job among them, it waits for some.
 func (j *prewarmJob) fetch(ctx context.Context, k listedKey) {
-	defer j.g.recoverBackground()
+	defer j.g.origins.background.recover()
 	size, stored, err := j.store(k)
 	for wait := crowdedWait; err == errCrowded && wait <= maxCrowdedWait; wait *= 2 {
 		select {
@@ -293,73 +290,20 @@ func (j *prewarmJob) fetch(ctx context.Context, k listedKey) {
 	})
 }
 
-// errCrowded is why an object could not be stored for now. The waits for memory double
-// from the one to the other: five seconds in all.
-var errCrowded = errors.New("the cache has no memory left for bodies that arrive; try again when fewer do, or raise max_size")
-
+// The waits for memory double from the one to the other: five seconds in all.
 const (
 	crowdedWait    = 10 * time.Millisecond
 	maxCrowdedWait = 256 * crowdedWait
 )
 
-// store fetches an object by the flight that requests for it would join. The bucket
-// is that of the present configuration.
+// store fetches an object. The bucket is that of the present configuration.
 func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
 	b := j.g.generation.Load().bucket(j.bucket)
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}
-	c := b.cached
-	if c == nil || k.size > c.maxObject {
-		return 0, false, nil
+	if c := b.cached; c != nil && k.size <= c.maxObject {
+		return c.warm([]byte(k.key))
 	}
-	key := c.appendKey(nil, []byte(k.key), nil)
-	f, leads, present := c.join(b.name, key)
-	if leads && present != nil && !present.Stale() && present.Freshness.State(j.g.now()) == cache.Fresh {
-		if present.Status == statusPass {
-			f.Pass()
-		} else {
-			f.Land(present)
-		}
-		return 0, false, nil
-	}
-	validated, crowded := false, false
-	lead := func() {
-		y := j.g.backgroundExchange(b, []byte(k.key), nil, key)
-		y.wanted = true
-		l := y.lead(f, present)
-		validated, crowded = l.how == outcomeRevalidated, l.crowded
-		y.release()
-	}
-	if leads {
-		lead()
-	}
-	state, o, err := f.Await()
-	for state == cache.Orphaned {
-		lead()
-		state, o, err = f.Await()
-	}
-	switch state {
-	case cache.Streaming, cache.Landed:
-		_, err = f.Read(len(o.Body)) // until the flight has ended
-		if err == nil && o.Status != 200 {
-			err = fmt.Errorf("the origin answers %d", o.Status)
-		}
-		// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
-		// by a client's request, and the policy prefers others.
-		if err != nil || c.cache.Peek(key) != o {
-			return 0, false, err
-		}
-		if validated {
-			return 0, true, nil
-		}
-		return len(o.Body), true, nil
-	case cache.Failed:
-		return 0, false, err
-	default:
-		if crowded {
-			return 0, false, errCrowded
-		}
-		return 0, false, nil
-	}
+	return 0, false, nil
 }

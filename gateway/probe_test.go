@@ -140,7 +140,7 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	second := strings.NewReplacer(`"main"`, `"second"`, `"/pub"`, `"/second"`, `"things"`, `"others"`).Replace(yaml[len("server: {ready: config}\nbuckets:\n"):])
 	gw := startGateway(t, strings.Replace(yaml, "ready: config", "ready: any", 1)+second)
 	gw.probed(t)
-	b := gw.generation.Load().buckets[0].replicas[0].health.breaker
+	b := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker
 	openBreaker(b)
 	await := func(what string, done func() bool) {
 		for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"net"
 
 	"github.com/valyala/fasthttp"
 
@@ -121,4 +122,20 @@ func (e targetError) problem() *problem {
 // problem returns the answer to an error of the origin.
 func (o *s3Outcome) problem() *problem {
 	return &problem{status: o.status, code: o.code, message: o.message, reason: o.reason, retryAfter: o.retryAfter}
+}
+
+// parseProblem returns the answer to a request that fasthttp could not parse.
+func parseProblem(err error) *problem {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return problemBody
+	case errors.As(err, &small):
+		return problemHeadSize
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return problemSlow
+	default:
+		return problemMalform
+	}
 }

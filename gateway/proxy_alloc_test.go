@@ -81,7 +81,7 @@ func BenchmarkProxy(b *testing.B) {
 // breakers, budgets, credentials that are renewed and clocks that are compared.
 func BenchmarkHealthy(b *testing.B) {
 	g := handlerGateway(b, "http://127.0.0.1:1", "warn")
-	bk := g.generation.Load().buckets[0]
+	bk := g.generation.Load().buckets[0].origin
 	b.ReportAllocs()
 	for b.Loop() {
 		begin := time.Now()

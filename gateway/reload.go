@@ -159,7 +159,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
 	r.compare(old.config, c)
 	loadsCertificate := g.tls != nil && c.Server.HTTPS.Enabled
 	keepStarted(c, old.config)
-	gen, err = g.newGeneration(c, old)
+	gen, err = newGeneration(c, g.generationOptions(), old)
 	if err != nil {
 		return r, err
 	}
@@ -303,4 +303,23 @@ type badReload struct {
 // Error implements error.
 func (e *badReload) Error() string {
 	return fmt.Sprintf("the configuration is not reloaded: %d mistake(s)", len(e.Errors))
+}
+
+// outdate has what is being fetched for buckets that r set up in another way not be
+// stored: it was asked for, and assessed, by the configuration of before. What is stored
+// of buckets that r removed goes: purges do not reach it, should they come back.
+func (gen *generation) outdate(r *reloadResult) {
+	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
+		for _, b := range gen.budgets {
+			b.cache.PurgeGroup(bucket, false)
+		}
+	}
+	for _, change := range r.Changed {
+		if !slices.Contains(change.Parts, "cache") && !slices.Contains(change.Parts, "s3") {
+			continue
+		}
+		for _, b := range gen.budgets {
+			b.cache.Outdate(change.Bucket)
+		}
+	}
 }

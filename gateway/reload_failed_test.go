@@ -41,7 +41,7 @@ func TestReloadThatFails(t *testing.T) {
 // A bug in a reload fails the reload alone.
 func TestReloadPanics(t *testing.T) {
 	var log syncBuffer
-	g := new(Gateway) // whose generation is nil
+	g := &Gateway{server: server{observer: new(observer)}} // whose generation is nil
 	g.log.init(zerolog.New(&log))
 	if r, err := g.tryReload(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot reload: ") || !strings.Contains(log.String(), "tryReload") {
 		t.Errorf("%+v, %v; log %s", r, err, log.String())

@@ -347,12 +347,12 @@ func TestReloadKeeps(t *testing.T) {
 	yaml := strings.Replace(adminYAML(origin.URL), "max_object_size: 1MB", "max_object_size: 1MB, ttl: TTL", 1)
 	gw, write := fileGateway(t, strings.Replace(yaml, "TTL", "60", 1))
 	gw.do("GET", "/pub/x")
-	upstream := gw.generation.Load().buckets[0].replicas[0].upstream
+	upstream := gw.generation.Load().buckets[0].origin.replicas[0].upstream
 	write(strings.Replace(yaml, "TTL", "90", 1))
 	if status, r := gw.reloadCall(); status != 200 || fmt.Sprint(r.Changed) != "[{main [cache]}]" {
 		t.Fatalf("%d %+v", status, r)
 	}
-	if says := gw.cacheSays("/pub/x"); says != "HIT" || gw.generation.Load().buckets[0].replicas[0].upstream != upstream {
+	if says := gw.cacheSays("/pub/x"); says != "HIT" || gw.generation.Load().buckets[0].origin.replicas[0].upstream != upstream {
 		t.Errorf("after a change of the ttl: %s", says)
 	}
 	other := startOrigin(t, serveText("other"))
@@ -383,7 +383,7 @@ func TestReloadKeepsCacheOfReplicas(t *testing.T) {
 	gw, write := fileGateway(t, yaml)
 	gw.do("GET", "/pub/x")
 	write(strings.Replace(yaml, "priority: 0", "priority: 2", 1))
-	if status, r := gw.reloadCall(); status != 200 || gw.generation.Load().buckets[0].replicas[0].name != "r1" {
+	if status, r := gw.reloadCall(); status != 200 || gw.generation.Load().buckets[0].origin.replicas[0].name != "r1" {
 		t.Fatalf("%d %+v", status, r)
 	}
 	if says := gw.cacheSays("/pub/x"); says != "HIT" {

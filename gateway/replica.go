@@ -7,9 +7,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"slices"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -41,18 +38,6 @@ type replica struct {
 	lookUps lookUps
 }
 
-// health is what is known of a replica from the requests to it. Like the upstream it
-// outlives a generation.
-type health struct {
-	breaker *pool.Breaker // nil: it is never given up
-	retries *pool.Budget
-	resumes *pool.Budget // of the requests that retries counts
-	hedges  *pool.Budget
-	latency pool.Latencies // to the first byte; kept only for hedging by it
-	skew    atomic.Int64   // of its clock against this one, in nanoseconds
-	dated   atomic.Int64   // when that was measured, in Unix nanoseconds
-}
-
 // upstreamIdentity is what an upstream is for. Replicas of one bucket with the same
 // identity share it from one generation to the next.
 type upstreamIdentity struct {
@@ -76,45 +61,8 @@ type access struct {
 	credentials                        config.Credentials
 }
 
-// The spans over which the budgets for requests beside the clients' own hold, and how
-// many there are in each at least.
-const (
-	retrySpan  = time.Second
-	retryLeast = 10
-	hedgeSpan  = 10 * time.Second
-	hedgeBurst = 10 // slow requests come in swarms
-)
-
-// newReplicas returns the replicas of a bucket in the order in which they are
-// preferred. What before, which may be nil, has of the same is taken over.
-func newReplicas(c *config.Bucket, g *Gateway, probed bool, before *bucket) ([]*replica, error) {
-	origins := c.S3.Origins()
-	replicas := make([]*replica, len(origins))
-	for i := range origins {
-		r := &replica{s3: origins[i]}
-		if len(c.S3.Replicas) > 0 {
-			r.name, r.priority = c.S3.Replicas[i].Name, c.S3.Replicas[i].Priority
-		}
-		if err := r.set(g, c.Name, probed && c.S3.ProbeInterval > 0, before); err != nil {
-			for _, made := range replicas[:i] {
-				if !before.uses(made.upstream) {
-					made.upstream.Close()
-					made.credentials.Stop()
-				}
-			}
-			return nil, err
-		}
-		replicas[i] = r
-	}
-	slices.SortStableFunc(replicas, func(a, b *replica) int { return a.priority - b.priority })
-	for i, r := range replicas {
-		r.number = i
-	}
-	return replicas, nil
-}
-
 // set completes r, whose name, priority and s3 are set.
-func (r *replica) set(g *Gateway, bucket string, probed bool, before *bucket) (err error) {
+func (r *replica) set(h *shared, bucket string, probed bool, before *originBucket) (err error) {
 	s := &r.s3
 	if r.origin, err = newOrigin(s); err != nil {
 		return err
@@ -123,7 +71,7 @@ func (r *replica) set(g *Gateway, bucket string, probed bool, before *bucket) (e
 	if r.name == "" {
 		r.name = r.origin.address
 	}
-	r.metrics = g.metrics.replica(bucket, r.name)
+	r.metrics = h.metrics.replica(bucket, r.name)
 	tlsConfig, ca, err := originTLS(r.origin, s.CAFile)
 	if err != nil {
 		return err
@@ -142,7 +90,7 @@ func (r *replica) set(g *Gateway, bucket string, probed bool, before *bucket) (e
 		r.upstream, r.health, r.credentials = same.upstream, same.health, same.credentials
 		return nil
 	}
-	r.credentials, err = newProvider(s, func(err error) { g.credentialsRetrieved(r, err) })
+	r.credentials, err = newProvider(s, func(err error) { h.credentialsRetrieved(r, err) })
 	if err != nil {
 		return err
 	}
@@ -151,7 +99,7 @@ func (r *replica) set(g *Gateway, bucket string, probed bool, before *bucket) (e
 		Address:     r.origin.address,
 		Proxy:       r.proxy,
 		TLS:         tlsConfig,
-		Buffers:     g.buffers,
+		Buffers:     h.buffers,
 		MaxConns:    s.MaxConnections,
 		MaxWaiting:  s.MaxWaiting,
 		DialTimeout: s.Timeouts.Dial,
@@ -159,20 +107,6 @@ func (r *replica) set(g *Gateway, bucket string, probed bool, before *bucket) (e
 		IdleTimeout: s.Timeouts.Idle,
 	})
 	return nil
-}
-
-func newHealth(s *config.S3, probed bool) *health {
-	h := &health{
-		retries: pool.NewBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
-		hedges:  pool.NewBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
-	}
-	h.resumes = h.retries.Beside()
-	if b := s.Breaker; b.Enabled {
-		h.breaker = pool.NewBreaker(pool.BreakerOptions{
-			FailureRate: int(b.FailureRate), Consecutive: b.Consecutive, Cooldown: b.Cooldown, Probed: probed,
-		})
-	}
-	return h
 }
 
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,
@@ -217,64 +151,4 @@ func originTLS(o *origin, caFile string) (c *tls.Config, ca string, err error) {
 		return nil, "", fmt.Errorf("cannot use s3.ca_file %s: it holds no PEM certificate", caFile)
 	}
 	return c, string(pem), nil
-}
-
-// replicaOf returns the replica of b that is for the same; nil if there is none.
-func (b *bucket) replicaOf(id upstreamIdentity) *replica {
-	if b == nil {
-		return nil
-	}
-	for _, r := range b.replicas {
-		if r.identity == id {
-			return r
-		}
-	}
-	return nil
-}
-
-// uses tells whether u is of one of b's replicas.
-func (b *bucket) uses(u *pool.Upstream) bool {
-	return b != nil && slices.ContainsFunc(b.replicas, func(r *replica) bool { return r.upstream == u })
-}
-
-// replicaSet is a set of replicas of one bucket, by their numbers.
-type replicaSet uint32
-
-func (s *replicaSet) add(r *replica)     { *s |= 1 << r.number }
-func (s replicaSet) has(r *replica) bool { return s&(1<<r.number) != 0 }
-
-// pick returns the replica that is preferred among those that are not in but and
-// whose breaker lets a request pass, which then owes it an outcome. Those of equal
-// priority take turns. If there is none, wait is after how long one may pass.
-//
-// Hot path: no allocation.
-func (b *bucket) pick(but replicaSet, now time.Time) (r *replica, t pool.Ticket, wait time.Duration) {
-	wait = -1
-	turn := 0
-	if len(b.replicas) > 1 {
-		if turn = int(b.turn.Load()); but == 0 {
-			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
-		}
-	}
-	for first := 0; first < len(b.replicas); {
-		end := first + 1
-		for end < len(b.replicas) && b.replicas[end].priority == b.replicas[first].priority {
-			end++
-		}
-		for i := range end - first {
-			r = b.replicas[first+(turn+i)%(end-first)]
-			if but.has(r) {
-				continue
-			}
-			t, after, ok := r.health.breaker.Allow(now)
-			if ok {
-				return r, t, 0
-			}
-			if wait < 0 || after < wait {
-				wait = after
-			}
-		}
-		first = end
-	}
-	return nil, pool.Ticket{}, wait
 }

@@ -41,15 +41,14 @@ func (x *exchange) identify(ctx *fasthttp.RequestCtx, gen *generation) {
 // peer returns the address at the other end of the connection: with PROXY headers,
 // that of the proxy's client, or the proxy's own if it is mute about that.
 func (x *exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
-	ln := x.g.listener.Load()
-	if ln == nil || ln.accepted == nil {
+	if x.s.clients == nil {
 		return peerAddr(ctx.RemoteAddr()), false
 	}
 	c := ctx.Conn()
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	return x.g.conns.client(c)
+	return x.s.clients.client(c)
 }
 
 // wellFormedID tells whether a request id of a trusted proxy can be taken over.

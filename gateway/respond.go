@@ -2,15 +2,16 @@ package gateway
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // answerObject answers with the object, or the part of it, that the origin
 // sends, unless a precondition stands against it.
-func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRange) {
-	if !x.pre.empty() {
-		switch x.pre.evaluate(x.validators()) {
+func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, w forward) {
+	if !x.conditions.empty() {
+		switch x.conditions.evaluate(x.fetch.validators()) {
 		case notModified:
 			x.answerNotModified(ctx)
 			return
@@ -19,8 +20,8 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 			return
 		}
 	}
-	code := x.up.Header.StatusCode()
-	if code == fasthttp.StatusPartialContent && !x.rangeHolds(f, rng) {
+	code := x.fetch.up.Header.StatusCode()
+	if code == fasthttp.StatusPartialContent && !x.rangeHolds(w) {
 		x.fail(ctx, problemProtocol)
 		return
 	}
@@ -28,16 +29,16 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		x.copyHeaders(ctx)
 		ctx.SetStatusCode(code)
 		ctx.Response.SkipBody = true
-		if n := x.up.Length(); n >= 0 { // it may be left out, RFC 9110 section 8.6
+		if n := x.fetch.up.Length(); n >= 0 { // it may be left out, RFC 9110 section 8.6
 			ctx.Response.Header.SetContentLength(int(n))
 		}
 		x.status = code
 		return
 	}
-	if x.up.FitsBuffer() {
-		body, err := x.up.Body()
+	if x.fetch.up.FitsBuffer() {
+		body, err := x.fetch.up.Body()
 		if err != nil {
-			if !x.fetchAgain(ctx, f, rng, err) {
+			if !x.fetchAgain(ctx, w, err) {
 				x.failUpstream(ctx, err)
 			}
 			return
@@ -49,11 +50,11 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 		ctx.Response.SetBodyRaw(body)
 		x.bytes = int64(len(body))
 		x.status = code
-		x.handOver(ctx)
+		x.handOver(ctx, x.answeredAfter())
 		return
 	}
-	if err := x.up.Await(); err != nil {
-		if !x.fetchAgain(ctx, f, rng, err) {
+	if err := x.fetch.up.Await(); err != nil {
+		if !x.fetchAgain(ctx, w, err) {
 			x.failUpstream(ctx, err)
 		}
 		return
@@ -61,31 +62,31 @@ func (x *exchange) answerObject(ctx *fasthttp.RequestCtx, f forward, rng byteRan
 	x.copyHeaders(ctx)
 	ctx.SetStatusCode(code)
 	x.status = code
-	x.handOverStream(ctx, int(x.up.Length()))
+	x.handOverStream(ctx, x.answeredAfter(), int(x.fetch.up.Length()))
 }
 
 // rangeHolds tells whether a 206 is what was asked for.
-func (x *exchange) rangeHolds(f forward, rng byteRange) bool {
-	v := x.up.Header.Peek(fasthttp.HeaderContentRange)
+func (x *exchange) rangeHolds(w forward) bool {
+	v := x.fetch.up.Header.Peek(fasthttp.HeaderContentRange)
 	if x.method == methodHead && v == nil {
-		return x.part() // as may be its Content-Length
+		return x.fetch.part() // as may be its Content-Length
 	}
 	first, last, size, err := parseContentRange(v)
-	if n := x.up.Length(); err != nil || first < 0 || last-first+1 != n && !(x.method == methodHead && n < 0) {
+	if n := x.fetch.up.Length(); err != nil || first < 0 || last-first+1 != n && !(x.method == methodHead && n < 0) {
 		return false
 	}
-	if x.part() {
+	if x.fetch.part() {
 		return true
 	}
-	wantFirst, wantLast, ok := rng.resolve(size)
-	return f.ranged && ok && first == wantFirst && last == wantLast
+	wantFirst, wantLast, ok := w.rng.resolve(size)
+	return ok && first == wantFirst && last == wantLast
 }
 
 // answerNotModified answers 304 with the headers that RFC 9110 section 15.4.5
 // wants, out of the origin's answer.
 func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 	b := x.scratch[:0]
-	for name, value := range x.up.Header.All() {
+	for name, value := range x.fetch.up.Header.All() {
 		if string(name) == "Etag" {
 			name = headerETagSent
 		}
@@ -101,11 +102,11 @@ func (x *exchange) answerNotModified(ctx *fasthttp.RequestCtx) {
 // answerUnsatisfiable answers 416 with the object's size: the error document
 // carries it, else a HEAD tells. Preconditions come first.
 func (x *exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
-	if !x.pre.empty() || x.pre.ifRange != nil {
+	if !x.conditions.empty() || x.conditions.ifRange != nil {
 		x.validateByHead(ctx, problemRange)
 		return
 	}
-	doc, _ := x.up.Document(documentLimit)
+	doc, _ := x.fetch.up.Document(documentLimit)
 	if size := parseS3Error(doc).ActualObjectSize; size >= 0 {
 		x.failRange(ctx, size)
 		return
@@ -122,3 +123,6 @@ func (x *exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
 	}
 	x.fail(ctx, problemRange)
 }
+
+// answeredAfter returns how long the origin's answer took to begin.
+func (x *exchange) answeredAfter() time.Duration { return x.upstream.answered.Sub(x.start) }

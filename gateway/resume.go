@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
+	"net"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -35,23 +35,36 @@ var errChanged = errors.New("the object has changed since its body began")
 
 // relay sends the body of the response at hand to the client, and where the origin
 // breaks off, goes on with the rest of it.
-func (x *exchange) relay() (sent int64, err error) {
-	return x.continued(func(int64) (int64, error) { return x.up.Stream(x.conn, x.g.pace) })
+func (f *fetch) relay(client net.Conn) (sent int64, err error) {
+	return f.withResume(func(int64) (int64, error) { return f.up.Stream(client, f.bucket.shared.pace) })
 }
 
-// continued has move take the body of the response at hand from a byte on, as often as
+// fill reads the body of the response at hand into body, which has its length, and where
+// the origin breaks off, goes on with the rest of it. filled is told how much is there.
+func (f *fetch) fill(body []byte, filled func(n int)) error {
+	_, err := f.withResume(func(from int64) (n int64, err error) {
+		err = f.up.Fill(f.bucket.shared.pace, body[from:], func(have int) {
+			n = int64(have)
+			filled(int(from) + have)
+		})
+		return n, err
+	})
+	return err
+}
+
+// withResume has move take the body of the response at hand from a byte on, as often as
 // it breaks off and can be resumed. move returns how many bytes it moved.
-func (x *exchange) continued(move func(from int64) (int64, error)) (moved int64, err error) {
+func (f *fetch) withResume(move func(from int64) (int64, error)) (moved int64, err error) {
 	n, err := move(0)
 	if err == nil || !brokeOff(err) {
 		return n, err
 	}
-	s, ok := x.resumption()
+	s, ok := f.resumption()
 	for moved = n; ; moved += n {
 		s.from.metrics.fault(pool.Of(err).String())
 		s.next, s.brought = s.next+n, n
 		from, ticket := s.from, s.ticket
-		resumed := ok && x.resume(&s, err)
+		resumed := ok && f.resume(&s, err)
 		if !resumed || n < resumeProgress {
 			from.health.breaker.Fail(ticket, time.Now())
 		}
@@ -79,15 +92,15 @@ func brokeOff(err error) bool {
 // resumption returns what it takes to continue the body of the response at hand; ok is
 // false where that cannot be: only a strong validator tells that the rest is of the
 // same bytes (RFC 9110, 8.8.1).
-func (x *exchange) resumption() (s resumption, ok bool) {
-	s.from, s.ticket = x.replica, x.ticket
-	h := &x.up.Header
+func (f *fetch) resumption() (s resumption, ok bool) {
+	s.from, s.ticket = f.replica, f.ticket
+	h := &f.up.Header
 	etag := h.Peek(fasthttp.HeaderETag)
-	if x.bucket.s3.Retry.Resumes == 0 || x.part() || len(etag) < 2 || etag[0] != '"' {
+	if f.bucket.s3.Retry.Resumes == 0 || f.part() || len(etag) < 2 || etag[0] != '"' {
 		return s, false
 	}
-	x.tag = append(x.tag[:0], etag...)
-	s.size = x.up.Length()
+	f.tag = append(f.tag[:0], etag...)
+	s.size = f.up.Length()
 	s.last = s.size - 1
 	if h.StatusCode() == fasthttp.StatusPartialContent {
 		first, last, size, err := parseContentRange(h.Peek(fasthttp.HeaderContentRange))
@@ -101,39 +114,37 @@ func (x *exchange) resumption() (s resumption, ok bool) {
 
 // resume asks for the rest of a body that broke off by cause, and reports whether the
 // response at hand is it.
-func (x *exchange) resume(s *resumption, cause error) bool {
-	x.corrected = false // it may be long since
+func (f *fetch) resume(s *resumption, cause error) bool {
+	f.corrected = false // it may be long since
 	for {
 		if s.fruitless++; s.brought >= resumeProgress {
 			s.fruitless = 0
 		}
 		free := s.brought >= freeProgress
 		s.brought = 0
-		if s.fruitless > x.bucket.s3.Retry.Resumes {
+		if s.fruitless > f.bucket.s3.Retry.Resumes {
 			return false
 		}
-		r, t := x.resumeAt(s, cause, free)
+		r, t := f.resumeAt(s, cause, free)
 		if r == nil {
 			return false
 		}
 		if s.fruitless > 1 {
-			x.up.Close() // others may have the connection meanwhile
+			f.up.Close() // others may have the connection meanwhile
 			time.Sleep(backoff(s.fruitless - 1))
 		}
-		x.rangeV = append(strconv.AppendInt(append(x.rangeV[:0], "bytes="...), s.next, 10), '-')
-		x.rangeV = strconv.AppendInt(x.rangeV, s.last, 10)
-		err := x.askRest(r, t)
-		if x.refusal != nil {
-			r.metrics.fault(x.refusal.reason)
+		err := f.askRest(r, t, byteRange{kind: rangeSingle, first: s.next, last: s.last})
+		if f.refusal != nil {
+			r.metrics.fault(f.refusal.reason)
 		}
 		switch {
-		case err != nil, x.refusal != nil && x.refusal.passing():
+		case err != nil, f.refusal != nil && f.refusal.passing():
 			s.failed.add(r)
-		case x.refusal != nil: // it does not give it
+		case f.refusal != nil: // it does not give it
 			s.unfit.add(r)
-		case x.continues(s):
-			s.from, s.ticket, s.failed = r, x.ticket, 0
-			x.upstream.resumes++
+		case f.continues(s):
+			s.from, s.ticket, s.failed = r, f.ticket, 0
+			f.told.resumes++
 			r.metrics.extra(extraResume)
 			return true
 		default: // it has another object
@@ -145,10 +156,10 @@ func (x *exchange) resume(s *resumption, cause error) bool {
 
 // askRest sends the request for the rest of a body, and where another credential or the
 // origin's time helps, once more.
-func (x *exchange) askRest(r *replica, t pool.Ticket) error {
-	f := forward{ranged: true, condition: "if-match", value: x.tag}
-	err := x.askOne(r, t, f, false, time.Now())
-	if err != nil || x.remedy(nil) != remedyNow {
+func (f *fetch) askRest(r *replica, t pool.Ticket, rest byteRange) error {
+	w := forward{rng: rest, condition: "if-match", value: f.tag}
+	err := f.askOne(r, t, w, false, time.Now())
+	if err != nil || f.remedy(nil) != remedyNow {
 		return err
 	}
 	now := time.Now()
@@ -156,13 +167,13 @@ func (x *exchange) askRest(r *replica, t pool.Ticket) error {
 	if !ok {
 		return nil
 	}
-	return x.askOne(r, t, f, false, now)
+	return f.askOne(r, t, w, false, now)
 }
 
 // resumeAt returns where to ask for the rest: where it came from, unless that is slow
 // or fails, then elsewhere. To ask the same again is charged to its budget, unless it is
 // free.
-func (x *exchange) resumeAt(s *resumption, cause error, free bool) (*replica, pool.Ticket) {
+func (f *fetch) resumeAt(s *resumption, cause error, free bool) (*replica, pool.Ticket) {
 	now := time.Now()
 	same := func() (*replica, pool.Ticket) {
 		if s.unfit.has(s.from) {
@@ -186,7 +197,7 @@ func (x *exchange) resumeAt(s *resumption, cause error, free bool) (*replica, po
 	}
 	but := s.failed | s.unfit
 	but.add(s.from)
-	if r, t, _ := x.bucket.pick(but, now); r != nil {
+	if r, t, _ := f.bucket.pick(but, now); r != nil {
 		return r, t
 	}
 	s.failed = 0
@@ -194,11 +205,11 @@ func (x *exchange) resumeAt(s *resumption, cause error, free bool) (*replica, po
 }
 
 // continues tells whether the response at hand is the rest of s, of the same object.
-func (x *exchange) continues(s *resumption) bool {
-	h := &x.up.Header
-	if h.StatusCode() != fasthttp.StatusPartialContent || !bytes.Equal(h.Peek(fasthttp.HeaderETag), x.tag) {
+func (f *fetch) continues(s *resumption) bool {
+	h := &f.up.Header
+	if h.StatusCode() != fasthttp.StatusPartialContent || !bytes.Equal(h.Peek(fasthttp.HeaderETag), f.tag) {
 		return false
 	}
 	first, last, size, err := parseContentRange(h.Peek(fasthttp.HeaderContentRange))
-	return err == nil && first == s.next && last == s.last && size == s.size && x.up.Length() == last-first+1
+	return err == nil && first == s.next && last == s.last && size == s.size && f.up.Length() == last-first+1
 }

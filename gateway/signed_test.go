@@ -87,7 +87,7 @@ func TestEndpointWithPath(t *testing.T) {
 			if r, body := gw.do("GET", "/pub/a%20b"); r.StatusCode != 200 || string(body) != "hello" {
 				t.Errorf("%d %s", r.StatusCode, body)
 			}
-			r := gw.generation.Load().buckets[0].replicas[0]
+			r := gw.generation.Load().buckets[0].origin.replicas[0]
 			if reason, _ := r.probe(); reason != "" {
 				t.Errorf("the probe finds %s", reason)
 			}

@@ -181,7 +181,7 @@ func (g *Gateway) statusAt(now time.Time) *statusReply {
 	}
 	for i, b := range gen.buckets {
 		sb := b.status(&gen.config.Buckets[i])
-		if state, ok := ready.state(b); ok {
+		if state, ok := ready.state(b.origin); ok {
 			sb.Reachable, sb.Reason = &state.Reachable, state.Reason
 			if !state.Checked.IsZero() {
 				sb.Checked = &state.Checked
@@ -197,7 +197,7 @@ func (g *Gateway) statusAt(now time.Time) *statusReply {
 }
 
 // state returns what is known of a bucket; ok is false if it is not probed.
-func (r *readiness) state(b *bucket) (state bucketState, ok bool) {
+func (r *readiness) state(b *originBucket) (state bucketState, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.of(b), r.mode != "config"
@@ -215,10 +215,10 @@ func (b *bucket) status(c *config.Bucket) *statusBucket {
 		}
 	}
 	s.Upstream = &statusUpstream{Reasons: map[string]uint64{}}
-	for _, r := range b.replicas {
+	for _, r := range b.origin.replicas {
 		one := r.status()
 		s.Upstream.add(one)
-		if len(b.replicas) > 1 {
+		if len(b.origin.replicas) > 1 {
 			s.Upstream.Replicas = append(s.Upstream.Replicas, one)
 		}
 	}

@@ -76,7 +76,7 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 	total := len(targets) + 2
 	absent := gw.generation.Load().buckets[2]
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		probed, _ := gw.ready.Load().state(absent)
+		probed, _ := gw.ready.Load().state(absent.origin)
 		if sumSamples(gw.metricsText(), "yatagarasu_requests_total") == float64(total) && !probed.Checked.IsZero() {
 			break
 		}

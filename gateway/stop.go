@@ -98,7 +98,7 @@ func (g *Gateway) cut(gone <-chan struct{}) error {
 		defer close(ended)
 		g.prewarms.close(ctx)
 		<-gone
-		g.background.Wait() // what no request waits for could only fill a cache that is no more
+		g.origins.background.Wait() // what no request waits for could only fill a cache that is no more
 	}()
 	select {
 	case <-ended:

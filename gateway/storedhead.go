@@ -9,21 +9,23 @@ import (
 	"yatagarasu/cache"
 )
 
-// newObject returns the object of the response at hand, without a body, and whether
-// it may be stored.
-func (x *exchange) newObject(sent time.Time) (*cache.Object, cache.Reason) {
+// assess tells whether the response at hand may be stored, and for how long it is fresh.
+func (t *task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	var r cache.Response
-	h := &x.up.Header
+	h := &t.fetch.up.Header
 	r.Reset(h.StatusCode())
 	for name, value := range h.All() {
 		r.AddField(name, value)
 	}
-	o := &cache.Object{Key: bytes.Clone(x.cacheKey), Group: x.bucket.name, Status: h.StatusCode()}
-	var reason cache.Reason
-	o.Freshness, reason = x.bucket.cached.policy.Assess(&r, sent)
-	x.scratch = x.appendObject(x.scratch[:0], true)
-	setHead(o, x.scratch)
-	return o, reason
+	return t.cache.policy.Assess(&r, sent)
+}
+
+// newObject returns the object of the response at hand, without a body.
+func (t *task) newObject(freshness cache.Freshness) *cache.Object {
+	o := &cache.Object{Key: bytes.Clone(t.key), Group: t.cache.bucket.name, Status: t.fetch.up.Header.StatusCode(), Freshness: freshness}
+	t.scratch = appendObject(t.scratch[:0], t.fetch, true)
+	setHead(o, t.scratch)
+	return o
 }
 
 // setHead makes a copy of head the stored head of o, and sets what of o it says.
@@ -63,11 +65,11 @@ func tagsOf(head []byte) (tags []string) {
 	return tags
 }
 
-// appendObject appends the lines of the response's head that tell about the object, those
+// appendObject appends the lines of the head of f's answer that tell about the object, those
 // of a part and of this response among them if whole is false.
-func (x *exchange) appendObject(dst []byte, whole bool) []byte {
-	ofPart := x.up.Header.StatusCode() == fasthttp.StatusPartialContent && !x.part()
-	for name, value := range x.up.Header.All() {
+func appendObject(dst []byte, f *fetch, whole bool) []byte {
+	ofPart := f.up.Header.StatusCode() == fasthttp.StatusPartialContent && !f.part()
+	for name, value := range f.up.Header.All() {
 		if !passes(name) || ofPart && describesWhole(name) {
 			continue
 		}
@@ -136,23 +138,23 @@ func appendPartHead(dst, head []byte, several bool) []byte {
 
 // updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
 // it may stay stored.
-func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
+func (t *task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
 	o := stale.Clone()
-	h := &x.up.Header
-	x.scratch = x.scratch[:0]
+	h := &t.fetch.up.Header
+	t.scratch = t.scratch[:0]
 	storedLines(stale.Header, func(name, value []byte) bool {
 		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
-			x.scratch = appendLineTo(x.scratch, name, value)
+			t.scratch = appendLineTo(t.scratch, name, value)
 		}
 		return true
 	})
 	for name, value := range h.All() {
 		if updates(name) {
-			x.scratch = appendObjectLine(x.scratch, name, value)
+			t.scratch = appendObjectLine(t.scratch, name, value)
 		}
 	}
-	x.scratch = withDate(x.scratch)
-	setHead(o, x.scratch)
+	t.scratch = withDate(t.scratch)
+	setHead(o, t.scratch)
 
 	var r cache.Response
 	r.Reset(fasthttp.StatusOK)
@@ -168,7 +170,7 @@ func (x *exchange) updated(stale *cache.Object, sent time.Time) (*cache.Object, 
 			r.AddField(name, value)
 		}
 	}
-	f, reason := x.bucket.cached.policy.Assess(&r, sent)
+	f, reason := t.cache.policy.Assess(&r, sent)
 	if reason != cache.Storable {
 		age, _ := parseDigits(h.Peek(fasthttp.HeaderAge))
 		f = cache.Freshness{Sent: sent, Received: time.Duration(min(age, cache.MaxSeconds)) * time.Second, NeverStale: true}
@@ -185,4 +187,94 @@ func updates(name []byte) bool {
 		return true
 	}
 	return bytes.HasPrefix(name, prefixMeta)
+}
+
+// passes tells whether a header of the origin is the object's own. All others
+// are the origin's: its Vary, HSTS, rate limits and ids are not ours to repeat.
+// Content-Length is set with the body.
+func passes(name []byte) bool {
+	switch string(name) {
+	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
+		"Cache-Control", "Expires", "Date", "Age", "Etag", "Last-Modified", "Accept-Ranges",
+		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location", "X-Amz-Mp-Parts-Count":
+		return true
+	}
+	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
+}
+
+// describesWhole tells whether a header of an object is about all of its bytes: an SDK
+// that finds it with a part refuses that.
+func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
+
+// describesNotModified tells whether a header of the object is part of a 304 (RFC 9110
+// section 15.4.5).
+func describesNotModified(name []byte) bool {
+	switch string(name) {
+	case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
+		return true
+	}
+	return false
+}
+
+// withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
+// of an upload, see "Signature calculations for the authorization header:
+// transferring payload in multiple chunks" in the Amazon S3 API Reference; some
+// servers store it with the object, which no client could then decode.
+func withoutAWSChunked(v []byte) []byte {
+	if len(v) < len(awsChunked) {
+		return v
+	}
+	var kept []byte
+	found := false
+	for coding := range bytes.SplitSeq(v, []byte(",")) {
+		coding = bytes.Trim(coding, " \t")
+		switch {
+		case bytes.EqualFold(coding, awsChunked):
+			found = true
+		case len(coding) > 0:
+			if len(kept) > 0 {
+				kept = append(kept, ", "...)
+			}
+			kept = append(kept, coding...)
+		}
+	}
+	if !found {
+		return v
+	}
+	return kept
+}
+
+// isList tells whether a header of the object is a list, which may come in several
+// lines, of which none must get lost. Of any other the first line counts, by which the
+// gateway decides, too.
+func isList(name []byte) bool {
+	return string(name) == "Cache-Control" || string(name) == "Content-Language"
+}
+
+// appendObjectLine appends a line of the object's head to those before it, unless one of
+// that name counts already, or it says nothing: only S3's own metadata may be empty, and a
+// Date must be one.
+func appendObjectLine(head, name, value []byte) []byte {
+	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) || !isList(name) && hasStored(head, name) {
+		return head
+	}
+	if string(name) == "Date" {
+		if _, ok := cache.ParseDate(value); !ok {
+			return head
+		}
+	}
+	return appendLineTo(head, name, value)
+}
+
+func appendDateLine(b []byte, now time.Time) []byte {
+	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
+}
+
+// withDate returns the head of an answer that was just received with a Date: its own, else
+// the time now (RFC 9110 section 6.6.1).
+func withDate(head []byte) []byte {
+	if hasStored(head, headerDate) {
+		return head
+	}
+	return appendDateLine(head, time.Now())
 }

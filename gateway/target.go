@@ -443,3 +443,29 @@ func isPartNumber(v []byte) bool {
 	}
 	return n <= maxPartNumber
 }
+
+// rawPath returns the path of a target, which may be a bad one, shortened for the log:
+// neither its query, which can hold a token, nor its userinfo.
+func rawPath(raw []byte) []byte {
+	const most = 2 << 10
+	if i := bytes.IndexByte(raw, '?'); i >= 0 {
+		raw = raw[:i]
+	}
+	if len(raw) > 0 && raw[0] != '/' {
+		raw = withoutAuthority(raw)
+	}
+	return raw[:min(len(raw), most)]
+}
+
+// withoutAuthority returns the path of an absolute form of any scheme, and what any
+// other form has behind userinfo.
+func withoutAuthority(raw []byte) []byte {
+	_, rest, absolute := bytes.Cut(raw, []byte("://"))
+	if !absolute {
+		return raw[bytes.LastIndexByte(raw, '@')+1:]
+	}
+	if i := bytes.IndexByte(rest, '/'); i >= 0 {
+		return rest[i:]
+	}
+	return []byte("/")
+}

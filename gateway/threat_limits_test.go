@@ -85,7 +85,7 @@ func threatLimits(t *testing.T) {
 		gen := g.generation.Load()
 		served := 0
 		ask := func(a netip.Addr) {
-			x := g.acquireExchange(time.Now())
+			x := g.acquire(time.Now())
 			x.start = g.started.Add(time.Second)
 			x.bucket, x.client = gen.buckets[0], a
 			if by, _ := x.admit(gen.limits); by == limitNone {

@@ -287,12 +287,16 @@ func (tg *testGateway) settle(t *testing.T) {
 	var s pool.Stats
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		s = pool.Stats{}
-		tg.generation.Load().eachReplica(func(r *replica) { r.upstream.UpdateStats(&s) })
-		if tg.inFlight.Load() == 0 && tg.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0 {
+		for b := range tg.generation.Load().origins() {
+			for _, r := range b.replicas {
+				r.upstream.UpdateStats(&s)
+			}
+		}
+		if tg.inFlight.Load() == 0 && tg.origins.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.buffers.InUse(), s)
+			t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.origins.buffers.InUse(), s)
 		}
 	}
 }
