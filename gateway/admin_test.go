@@ -92,10 +92,8 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 			t.Fatalf("one of the oldest stays: %.100q, %v", b, err)
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); gw.metricsConns.len() > maxMetricsConns; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are open", gw.metricsConns.len())
-		}
+	if !polled(10*time.Second, func() bool { return gw.metricsConns.len() <= maxMetricsConns }) {
+		t.Fatalf("%d connections are open", gw.metricsConns.len())
 	}
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
 		t.Errorf("%v clients' connections count as refused", n)

@@ -117,9 +117,7 @@ func TestPrewarmLeadsOn(t *testing.T) {
 	}()
 	<-asked
 	id := gw.startPrewarm(`{"bucket": "main", "keys": ["x"]}`)
-	for gw.prewarmState(id, "running").Found < 1 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "the job has the key", func() bool { return gw.prewarmState(id, "running").Found > 0 })
 	time.Sleep(20 * time.Millisecond) // the job is then very likely waiting
 	origin.set(version("good"))
 	close(gate)
@@ -162,22 +160,14 @@ func TestPrewarmDuringReload(t *testing.T) {
 func TestDrippingFill(t *testing.T) {
 	origin := startFaulty(t, func(c net.Conn, _ string) bool {
 		io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n")
-		for range 400 {
-			if _, err := io.WriteString(c, "x"); err != nil {
-				return false
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		return false
+		return drip(c, strings.Repeat("x", 900000))
 	})
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint)+"    cache: {enabled: true}\n", func(o *Options) { o.MinRate, o.MinRateWindow = 10<<10, 200*time.Millisecond })
 	gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	gw.settleFills(t)
 	b := gw.generation.Load().budgets[""]
-	for deadline := time.Now().Add(5 * time.Second); b.cache.Pinned() != 0 || gw.buffers.InUse() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.buffers.InUse())
-		}
+	if !polled(5*time.Second, func() bool { return b.cache.Pinned() == 0 && gw.buffers.InUse() == 0 }) {
+		t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.buffers.InUse())
 	}
 }
 
@@ -217,10 +207,8 @@ func TestSlowReadersArePinned(t *testing.T) {
 		c.Close()
 	}
 	conns = nil
-	for deadline := time.Now().Add(10 * time.Second); b.cache.Pinned() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
-		}
+	if !polled(10*time.Second, func() bool { return b.cache.Pinned() == 0 }) {
+		t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
 	}
 }
 
@@ -634,7 +622,7 @@ func TestStopDoesNotWaitForPrewarming(t *testing.T) {
 	origin := startFaulty(t, func(c net.Conn, _ string) bool {
 		io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\nx")
 		asked <- struct{}{}
-		time.Sleep(20 * time.Second) // or until the test's end
+		io.Copy(io.Discard, c) // until it is given up
 		return false
 	})
 	gw := startGateway(t, strings.Replace(adminYAML(origin.endpoint), "ready: any", "ready: config", 1), func(o *Options) { o.ShutdownTimeout = 100 * time.Millisecond })

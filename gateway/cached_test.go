@@ -118,28 +118,22 @@ func TestHitSizes(t *testing.T) {
 // them must have ended: a WaitGroup is not waited for while it may be added to.
 func (tg *testGateway) awaitBackground() {
 	tg.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); tg.inFlight.Load() != 0; time.Sleep(20 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			tg.t.Fatal("requests do not end")
-		}
-	}
+	eventually(tg.t, "requests end", func() bool { return tg.inFlight.Load() == 0 })
 	tg.background.Wait()
 }
 
 // settleFills waits until no body is arriving.
 func (tg *testGateway) settleFills(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	arrived := polled(5*time.Second, func() bool {
 		n := 0
 		for _, b := range tg.generation.Load().budgets {
 			n += b.flights.Len()
 		}
-		if n == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a flight does not end")
-		}
+		return n == 0
+	})
+	if !arrived {
+		t.Fatal("a flight does not end")
 	}
 }
 
@@ -168,9 +162,7 @@ func TestManyMissesAreOneFetch(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < int64(clients) && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	gw.awaitInFlight(int64(clients))
 	close(release)
 	wg.Wait()
 	if asked.Load() != 1 || good.Load() != int64(clients) {

@@ -47,16 +47,17 @@ func startFaultProxy(t *testing.T) *faultProxy {
 	}
 	t.Cleanup(func() { p.Stop(time.Second) })
 	f := &faultProxy{"http://" + port.Address(at)}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	starts := polled(10*time.Second, func() bool {
 		r, err := http.Get(f.api + "/version")
 		if err == nil {
 			r.Body.Close()
-			return f
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the fault proxy does not start: %s", p.Output())
-		}
+		return err == nil
+	})
+	if !starts {
+		t.Fatalf("the fault proxy does not start: %s", p.Output())
 	}
+	return f
 }
 
 func (f *faultProxy) post(t *testing.T, path string, document any) {
@@ -346,18 +347,15 @@ func TestPrimaryKilled(t *testing.T) {
 	}
 	await := func(what string, done func() bool) time.Duration {
 		begin := time.Now()
-		for !done() {
-			if time.Since(begin) > longest {
-				t.Fatalf("never: %s", what)
-			}
-			time.Sleep(2 * time.Millisecond)
+		if !polled(longest, done) {
+			t.Fatalf("never: %s", what)
 		}
 		return time.Since(begin)
 	}
 	await("the first is asked", func() bool { return answers() > 100 })
 	servers[0].Kill()
 	left := await("the first is left", func() bool { return state() == 2 })
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // an outage: downloads go on without the first
 	before := answers()
 	if err := servers[0].Restart(t.Context()); err != nil {
 		t.Fatal(err)

@@ -172,16 +172,11 @@ func TestHedgedPhases(t *testing.T) {
 			t.Errorf("status %d, %q", r.StatusCode, got)
 		}
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "the hedge waits", func() bool {
 		var s pool.Stats
 		gw.generation.Load().buckets[0].replicas[1].upstream.UpdateStats(&s)
-		if s.Waiting == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the hedge does not wait")
-		}
-	}
+		return s.Waiting == 1
+	})
 	time.Sleep(waits) // what is to be measured
 	close(gate)
 	io.Copy(io.Discard, held.Body)

@@ -101,9 +101,7 @@ func TestStop(t *testing.T) {
 		stopped := make(chan error, 1)
 		go func() { stopped <- gw.stop() }()
 		gw.log.waitFor(t, `"stopping"`)
-		for gw.draining.Load() == false {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "it drains", gw.draining.Load)
 		if r, body := gw.do("GET", "/ready"); r.StatusCode != 503 || !strings.Contains(string(body), "stopping") {
 			t.Errorf("/ready while draining: %d %s", r.StatusCode, body)
 		}
@@ -121,16 +119,13 @@ func TestStop(t *testing.T) {
 // waitRefused waits until nothing accepts connections at addr.
 func waitRefused(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "connections are refused", func() bool {
 		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return
+		if err == nil {
+			c.Close()
 		}
-		c.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("new connections are still accepted")
-		}
-	}
+		return err != nil
+	})
 }
 
 func TestLimits(t *testing.T) {
@@ -153,9 +148,7 @@ func TestLimits(t *testing.T) {
 				defer c.Close()
 				open = append(open, c)
 			}
-			for gw.conns.len() < 2 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "both are counted", func() bool { return gw.conns.len() == 2 })
 			if got := gw.raw(""); statusOf(got) != 503 || !strings.Contains(got, "Retry-After: 1") {
 				t.Errorf("%s: the third connection gets %.200q", flag, got)
 			}
@@ -163,9 +156,7 @@ func TestLimits(t *testing.T) {
 				t.Errorf("%s: refused connections: %v", flag, v)
 			}
 			open[0].Close()
-			for gw.conns.len() > 1 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "one is left", func() bool { return gw.conns.len() <= 1 })
 			if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
 				t.Errorf("%s: after one was closed: status %d", flag, r.StatusCode)
 			}
@@ -196,9 +187,7 @@ func TestLimits(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.URL), func(o *Options) { o.StreamBuffers = 1 })
 		done := make(chan bool)
 		go func() { gw.do("GET", "/pub/x"); done <- true }()
-		for gw.buffers.InUse() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "the buffer is taken", func() bool { return gw.buffers.InUse() > 0 })
 		if r, body := gw.do("GET", "/pub/y"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
 			t.Errorf("status %d, body %s", r.StatusCode, body)
 		}
@@ -367,28 +356,11 @@ func TestReady(t *testing.T) {
 				yaml += bucketYAML(fmt.Sprintf("b%d", i), fmt.Sprintf("/b%d", i), e)
 			}
 			gw := startGateway(t, yaml)
-			type document struct{ Buckets []bucketState }
-			var doc document
-			var r *http.Response
-			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-				var body []byte
-				r, body = gw.do("GET", "/ready")
-				doc = document{}
-				if err := json.Unmarshal(body, &doc); err != nil {
-					t.Fatal(err)
-				}
-				probed := 0
-				for _, b := range doc.Buckets {
-					if !b.Checked.IsZero() {
-						probed++
-					}
-				}
-				if probed == len(c.endpoints) {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("not probed: %s", body)
-				}
+			gw.probed(t)
+			r, body := gw.do("GET", "/ready")
+			var doc struct{ Buckets []bucketState }
+			if err := json.Unmarshal(body, &doc); err != nil || len(doc.Buckets) != len(c.endpoints) {
+				t.Fatalf("%v: %s", err, body)
 			}
 			if r.StatusCode != c.status {
 				t.Errorf("status %d, want %d", r.StatusCode, c.status)
@@ -409,18 +381,13 @@ func TestReady(t *testing.T) {
 		})
 		gw := startGateway(t, "buckets:\n"+bucketYAML("b", "/b", origin.URL))
 		gw.log.waitFor(t, `"serving"`)
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		eventually(t, "it is ready", func() bool {
 			r, body := gw.do("GET", "/ready")
 			if strings.Contains(string(body), "slow_down") {
 				up.Write([]byte("up"))
 			}
-			if r.StatusCode == 200 {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("never ready: %s", body)
-			}
-		}
+			return r.StatusCode == 200
+		})
 	})
 }
 

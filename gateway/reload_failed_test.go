@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -62,11 +61,7 @@ func TestReloadPanicsLate(t *testing.T) {
 		if r := gw.requestReload(); len(r.Errors) == 0 || !strings.HasPrefix(r.Errors[0], "cannot reload: ") || r.Generation != 1 {
 			t.Errorf("%+v", r)
 		}
-		for deadline := time.Now().Add(10 * time.Second); fetchers() > before; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the generation that was not swapped in goes on fetching keys")
-			}
-		}
+		eventually(t, "the generation that was not swapped in fetches no more keys", func() bool { return fetchers() <= before })
 	})
 	t.Run("after the swap", func(t *testing.T) {
 		gw, write := fileGateway(t, open)

@@ -631,15 +631,7 @@ func TestReloadKeepsReady(t *testing.T) {
 			gw, write := fileGateway(t, base+bucketYAML("a", "/a", origin.URL))
 			awaitReadiness := func(want int) {
 				t.Helper()
-				for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-					r, body := gw.do("GET", "/ready")
-					if r.StatusCode == want {
-						return
-					}
-					if time.Now().After(deadline) {
-						t.Fatalf("%d %s", r.StatusCode, body)
-					}
-				}
+				eventually(t, fmt.Sprintf("/ready answers %d", want), func() bool { r, _ := gw.do("GET", "/ready"); return r.StatusCode == want })
 			}
 			awaitReadiness(200)
 			blocked.Store(true)

@@ -114,7 +114,7 @@ func TestConnsLetGo(t *testing.T) {
 				table.init(0, 0)
 				conn := new(fakeConn)
 				table.add(conn, netip.MustParseAddr("192.0.2.1"))
-				time.Sleep(c.age)
+				time.Sleep(c.age) // here and below, of the test's own clock
 				table.note(conn, c.state)
 				began := time.Now()
 				gone := table.letGo(c.time)
@@ -274,9 +274,7 @@ func TestStopConnections(t *testing.T) {
 		stopped := make(chan error, 1)
 		go func() { stopped <- gw.stop() }()
 		gw.log.waitFor(t, `"stopping"`)
-		for !gw.draining.Load() {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "it drains", gw.draining.Load)
 		for head, want := range heads {
 			answer := exchangeOn(t, conns[head].c, conns[head].r, head)
 			if answer.StatusCode != want || !answer.Close {
@@ -299,9 +297,7 @@ func TestStopReopensLogs(t *testing.T) {
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("logging: {output: %q}\n", path), func(o *Options) { o.Output, o.Drain = nil, time.Hour })
 	stopped := make(chan error, 1)
 	go func() { stopped <- gw.stop() }()
-	for !gw.draining.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "it drains", gw.draining.Load)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -425,11 +421,7 @@ func TestStopBodies(t *testing.T) {
 		if r, _ := gw.do("GET", "/pub/x"); r.Header.Get("X-Cache") != "STALE" {
 			t.Fatalf("X-Cache is %q", r.Header.Get("X-Cache"))
 		}
-		for deadline := time.Now().Add(5 * time.Second); asked.Load() < 2; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("nothing is fetched in the background")
-			}
-		}
+		eventually(t, "it is fetched in the background", func() bool { return asked.Load() == 2 })
 		if err := gw.stop(); err != nil {
 			t.Error(err)
 		}

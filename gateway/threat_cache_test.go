@@ -295,9 +295,7 @@ func threatCache(t *testing.T) {
 		for range 50 {
 			wg.Go(func() { gw.expect(t, "/pub/x", 502, "", "MISS") })
 		}
-		for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < 50 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		gw.awaitInFlight(50)
 		close(gate)
 		wg.Wait()
 		if n := asked.Load(); n < 2 || n > 10 {
@@ -330,9 +328,7 @@ func threatCache(t *testing.T) {
 				done <- string(got)
 			}()
 		}
-		for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < 5 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		gw.awaitInFlight(5)
 		leader.Close()
 		time.Sleep(10 * time.Millisecond)
 		close(gate)

@@ -53,7 +53,7 @@ func threatOrigin(t *testing.T) {
 		{"T66_drips_its_head", func(c net.Conn, _ string) bool { return drip(c, okHead+strings.Repeat("A: b\r\n", 1000)) }, 504, "timeout"},
 		{"T66_drips_a_small_body", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 60000\r\n\r\n")
-			time.Sleep(1200 * time.Millisecond)
+			time.Sleep(1200 * time.Millisecond) // two windows of the least rate, and nothing arrives
 			return drip(c, strings.Repeat("x", 60000))
 		}, 504, "timeout"},
 		{"T66_drips_a_large_body", func(c net.Conn, _ string) bool {
@@ -275,7 +275,7 @@ func drip(c net.Conn, s string) bool {
 		if _, err := c.Write([]byte{s[i]}); err != nil {
 			return false
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // that it is slow is what is tested
 	}
 	return true
 }
@@ -285,15 +285,13 @@ func drip(c net.Conn, s string) bool {
 func (tg *testGateway) settle(t *testing.T) {
 	t.Helper()
 	var s pool.Stats
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	settled := polled(5*time.Second, func() bool {
 		s = pool.Stats{}
 		tg.generation.Load().eachReplica(func(r *replica) { r.upstream.UpdateStats(&s) })
-		if tg.inFlight.Load() == 0 && tg.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.buffers.InUse(), s)
-		}
+		return tg.inFlight.Load() == 0 && tg.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0
+	})
+	if !settled {
+		t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.buffers.InUse(), s)
 	}
 }
 
@@ -325,19 +323,18 @@ func TestThreatSoak(t *testing.T) {
 		}
 		wg.Wait()
 		gw.settle(t)
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var g, d int
+		ended := polled(30*time.Second, func() bool {
 			origin.CloseClientConnections()
 			runtime.GC() // package net keeps the pipes of splices until a collection
-			g, d := runtime.NumGoroutine(), openDescriptors(t)
-			if gw.conns.len() == 0 && g <= goroutines+2 && d <= descriptors+2 {
-				t.Logf("%d requests; goroutines %d -> %d, descriptors %d -> %d", requests, goroutines, g, descriptors, d)
-				return
-			}
-			if time.Now().After(deadline) {
-				buf := make([]byte, 1<<16)
-				t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
-			}
+			g, d = runtime.NumGoroutine(), openDescriptors(t)
+			return gw.conns.len() == 0 && g <= goroutines+2 && d <= descriptors+2
+		})
+		if !ended {
+			buf := make([]byte, 1<<16)
+			t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
 		}
+		t.Logf("%d requests; goroutines %d -> %d, descriptors %d -> %d", requests, goroutines, g, descriptors, d)
 	})
 }
 
