@@ -118,7 +118,7 @@ func TestPrewarmLeadsOn(t *testing.T) {
 	<-asked
 	id := gw.startPrewarm(`{"bucket": "main", "keys": ["x"]}`)
 	eventually(t, "the job has the key", func() bool { return gw.prewarmState(id, "running").Found > 0 })
-	time.Sleep(20 * time.Millisecond) // the job is then very likely waiting
+	eventually(t, "the job waits", func() bool { return goroutinesIn("yatagarasu/cache.(*Flight).Await(") == 1 })
 	origin.set(version("good"))
 	close(gate)
 	if s := gw.prewarmState(id, "done"); s.Fetched+s.Skipped+s.Failed != 1 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -171,7 +170,7 @@ func TestManyMissesAreOneFetch(t *testing.T) {
 }
 
 // readAnswer reads one response; complete tells that all of its body came.
-func readAnswer(c net.Conn) (r *http.Response, body []byte, complete bool) {
+func readAnswer(c io.Reader) (r *http.Response, body []byte, complete bool) {
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return nil, nil, false

@@ -76,7 +76,10 @@ func TestReloadPanicsLate(t *testing.T) {
 }
 
 // fetchers returns how many goroutines fetch key sets at intervals.
-func fetchers() int {
+func fetchers() int { return goroutinesIn("created by yatagarasu/gateway/auth.(*keySet).start ") }
+
+// goroutinesIn returns how often a line of the stacks of all goroutines begins with call.
+func goroutinesIn(call string) int {
 	all := make([]byte, 4<<20)
-	return strings.Count(string(all[:runtime.Stack(all, true)]), "created by yatagarasu/gateway/auth.(*keySet).start ")
+	return strings.Count(string(all[:runtime.Stack(all, true)]), "\n"+call)
 }

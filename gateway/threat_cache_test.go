@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -330,7 +331,6 @@ func threatCache(t *testing.T) {
 		}
 		gw.awaitInFlight(5)
 		leader.Close()
-		time.Sleep(10 * time.Millisecond)
 		close(gate)
 		for range 4 {
 			if got := <-done; got != body {
@@ -387,9 +387,9 @@ func threatCache(t *testing.T) {
 		}
 	})
 	t.Run("T61_eviction_during_a_hit", func(t *testing.T) {
-		body := strings.Repeat("0123456789abcdef", 4<<20/16)
+		body := sixteens(8 << 20) // more than the sockets' buffers take
 		origin := startScripted(t, version(body))
-		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 10MB", "policy: lru"))
+		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 20MB", "max_object_size: 10MB", "policy: lru"))
 		gw.expect(t, "/pub/x", 200, body, "MISS")
 		gw.settleFills(t)
 		c, err := net.Dial("tcp", gw.addr)
@@ -398,13 +398,19 @@ func threatCache(t *testing.T) {
 		}
 		defer c.Close()
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-		time.Sleep(20 * time.Millisecond) // the sockets' buffers are full
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(c, first); err != nil { // the object is being sent
+			t.Fatal(err)
+		}
 		for i := range 5 {
 			gw.do("GET", fmt.Sprintf("/pub/other-%d", i))
 		}
 		gw.settleFills(t)
+		if n := gw.generation.Load().budgets["main"].cache.Pinned(); n != int64(len(body)) {
+			t.Errorf("%d bytes are pinned: the object is not evicted, or sent", n)
+		}
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if r, got, complete := readAnswer(c); r == nil || !complete || string(got) != body {
+		if r, got, complete := readAnswer(io.MultiReader(bytes.NewReader(first), c)); r == nil || !complete || string(got) != body {
 			t.Errorf("%d bytes", len(got))
 		}
 	})

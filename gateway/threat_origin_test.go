@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/pool"
 )
@@ -36,6 +38,19 @@ func startFaulty(t *testing.T, script func(c net.Conn, head string) bool) *fault
 
 // reset makes the close of c a reset.
 func reset(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }
+
+// resetSent is reset once all that was written has arrived: a reset discards the rest.
+func resetSent(c net.Conn) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	polled(5*time.Second, func() bool {
+		left := 0
+		if err == nil {
+			err = raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+		}
+		return err != nil || left == 0
+	})
+	reset(c)
+}
 
 const okHead = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
 
@@ -68,14 +83,12 @@ func threatOrigin(t *testing.T) {
 		{"T66_resets_at_once", func(c net.Conn, _ string) bool { reset(c); return false }, 502, "reset"},
 		{"T66_resets_after_the_head", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n")
-			time.Sleep(20 * time.Millisecond)
-			reset(c)
+			resetSent(c)
 			return false
 		}, 502, "truncated"},
 		{"T66_resets_in_a_large_body", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n"+strings.Repeat("x", 300000))
-			time.Sleep(20 * time.Millisecond)
-			reset(c)
+			resetSent(c)
 			return false
 		}, 0, "truncated"},
 		{"T66_body_too_short_small", func(c net.Conn, _ string) bool {
@@ -161,11 +174,11 @@ func threatOrigin(t *testing.T) {
 	}
 
 	t.Run("T66_unsolicited_bytes_answer_nobody", func(t *testing.T) {
-		late := make(chan bool, 1)
+		idle, late := make(chan bool), make(chan bool)
 		origin := startFaulty(t, func(c net.Conn, head string) bool {
 			io.WriteString(c, okHead+"Content-Length: 4\r\n\r\nbody")
 			if strings.Contains(head, "/things/dirty ") {
-				time.Sleep(5 * time.Millisecond) // by then the connection is idle
+				<-idle
 				io.WriteString(c, okHead+"Content-Length: 4\r\n\r\nevil")
 				late <- true
 			}
@@ -174,6 +187,8 @@ func threatOrigin(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 		for range 50 {
 			gw.do("GET", "/pub/dirty")
+			gw.settle(t)
+			idle <- true
 			<-late
 			if r, body := gw.do("GET", "/pub/clean"); r.StatusCode != 200 || string(body) != "body" {
 				t.Fatalf("status %d, body %q", r.StatusCode, body)
