@@ -66,11 +66,7 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 	addr := gw.MetricsAddr().String()
 	var conns []net.Conn
 	for i := range maxMetricsConns + 20 {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, addr)
 		conns = append(conns, c)
 		if i%2 == 0 {
 			continue

@@ -177,16 +177,8 @@ func TestSlowReadersArePinned(t *testing.T) {
 	origin := startScripted(t, version(sixteens(8<<20)))
 	gw := startGateway(t, cachedYAML(origin.URL, "max_size: 20MB", "max_object_size: 10MB"))
 	var conns []net.Conn
-	defer func() {
-		for _, c := range conns {
-			c.Close()
-		}
-	}()
 	for i := range 30 {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, gw.addr)
 		conns = append(conns, c)
 		c.(*net.TCPConn).SetReadBuffer(4096)
 		fmt.Fprintf(c, "GET /pub/x%d HTTP/1.1\r\nHost: g\r\n\r\n", i)
@@ -206,7 +198,6 @@ func TestSlowReadersArePinned(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	conns = nil
 	if !polled(10*time.Second, func() bool { return b.cache.Pinned() == 0 }) {
 		t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
 	}
@@ -642,11 +633,7 @@ func TestReadersOfClones(t *testing.T) {
 	gw.do("GET", "/pub/x")
 	gw.settleFills(t)
 	for range 20 {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		c.(*net.TCPConn).SetReadBuffer(4096)
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		if _, err := io.ReadFull(c, make([]byte, 300)); err != nil {

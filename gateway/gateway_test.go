@@ -160,6 +160,17 @@ func (tg *testGateway) rawAt(address string, limit time.Duration, request string
 	return string(b)
 }
 
+// dial connects to address; the connection is closed after the test.
+func dial(t testing.TB, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
 // statusOf returns the status of the first response in raw; 0 if there is none.
 func statusOf(raw string) int {
 	r, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)

@@ -141,11 +141,7 @@ func TestLimits(t *testing.T) {
 			})
 			var open []net.Conn
 			for range 2 {
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
+				c := dial(t, gw.addr)
 				open = append(open, c)
 			}
 			eventually(t, "both are counted", func() bool { return gw.conns.len() == 2 })
@@ -219,23 +215,19 @@ func TestListenerConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	expectBareTCP(t, l)
+}
+
+// expectBareTCP holds that what l accepts is what writev and splice need, with the options
+// of an accepted connection.
+func expectBareTCP(t *testing.T, l net.Listener) {
+	t.Helper()
+	dial(t, l.Addr().String())
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	expectBareTCP(t, c)
-}
-
-// expectBareTCP holds that c is what writev and splice need, with the options of an
-// accepted connection.
-func expectBareTCP(t *testing.T, c net.Conn) {
-	t.Helper()
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		t.Fatalf("the server sees a %T", c)

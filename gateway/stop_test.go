@@ -54,11 +54,7 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 // the connection open.
 func keepAlive(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := dial(t, address)
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(c)
 	if answer := exchangeOn(t, c, r, "GET /health HTTP/1.1"); answer.StatusCode != http.StatusOK || answer.Close {
@@ -199,19 +195,11 @@ func TestStopConnections(t *testing.T) {
 	})
 	t.Run("idle ones end while a proxy's header is still awaited", func(t *testing.T) {
 		gw := startGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML, 1), func(o *Options) { o.ShutdownTimeout = time.Hour })
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		fmt.Fprint(c, proxyHeader(t, 1, "192.0.2.1:1000"))
 		r := bufio.NewReader(c)
 		exchangeOn(t, c, r, "GET /health HTTP/1.1")
-		silent, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer silent.Close()
+		silent := dial(t, gw.addr)
 		silent.SetDeadline(time.Now().Add(20 * time.Second))
 		// What came after it was accepted: so it was, too.
 		if after := gw.raw(proxyHeader(t, 1, "192.0.2.1:1002") + "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); statusOf(after) != 200 {
@@ -317,11 +305,7 @@ func TestStopBodies(t *testing.T) {
 	// A client that reads little at a time: most of the body stays with the gateway.
 	slow := func(t *testing.T, gw *testGateway) *bufio.Reader {
 		t.Helper()
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
+		c := dial(t, gw.addr)
 		c.(*net.TCPConn).SetReadBuffer(64 << 10)
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		fmt.Fprintf(c, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n")

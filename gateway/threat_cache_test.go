@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -138,10 +137,7 @@ func threatCache(t *testing.T) {
 			origin := startScripted(t, raw(answer))
 			gw := startGateway(t, cachedYAML(origin.URL))
 			for range 2 {
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := dial(t, gw.addr)
 				fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 				c.SetReadDeadline(time.Now().Add(5 * time.Second))
 				r, body, complete := readAnswer(c)
@@ -261,11 +257,7 @@ func threatCache(t *testing.T) {
 			fmt.Fprint(w, sent)
 		})
 		gw := startGateway(t, cachedYAML(origin.URL, "max_object_size: 1MiB"))
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		before := heapNow()
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -316,10 +308,7 @@ func threatCache(t *testing.T) {
 			fmt.Fprint(w, body[500<<10:])
 		})
 		gw := startGateway(t, cachedYAML(origin.URL))
-		leader, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		leader := dial(t, gw.addr)
 		fmt.Fprint(leader, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		leader.Read(make([]byte, 100))
 		done := make(chan string)
@@ -392,11 +381,7 @@ func threatCache(t *testing.T) {
 		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 20MB", "max_object_size: 10MB", "policy: lru"))
 		gw.expect(t, "/pub/x", 200, body, "MISS")
 		gw.settleFills(t)
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		first := make([]byte, 1)
 		if _, err := io.ReadFull(c, first); err != nil { // the object is being sent

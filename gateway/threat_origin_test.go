@@ -268,11 +268,7 @@ func threatOrigin(t *testing.T) {
 					yaml = withTLS(t, yaml)
 				}
 				gw := startGateway(t, yaml, pace)
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
+				c := dial(t, gw.addr)
 				if mode == "https" {
 					c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 				}

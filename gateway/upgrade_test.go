@@ -237,11 +237,7 @@ func TestListenAcceptsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	dial(t, l.Addr().String())
 	old.SetDeadline(time.Now().Add(5 * time.Second))
 	c, err := old.Accept()
 	if err != nil {
