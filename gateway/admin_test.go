@@ -285,9 +285,7 @@ func TestPurgeDuringFetch(t *testing.T) {
 			t.Fatalf("%d %s", status, body)
 		}
 		close(gate)
-		if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-			t.Errorf("the rest of the download: %d, %v", n, err)
-		}
+		expectRest(t, r, size)
 		r.Body.Close()
 		if says := gw.cacheSays("/pub/x"); says != "MISS" {
 			t.Errorf("%s: what was fetched before is served: %s", target, says)

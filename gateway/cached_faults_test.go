@@ -61,11 +61,7 @@ func TestRangeOfArrivingBody(t *testing.T) {
 		{"bytes=0-0,1000000-1000001", body, 200}, // parts that are not there yet: the whole
 	} {
 		gate := make(chan struct{})
-		origin := startScripted(t, version("v1"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v1", "MISS")
-		clock.advance(61 * time.Second)
+		origin, gw := staleGateway(t, version("v1"), "v1")
 		origin.set(halting(body, gate))
 		if c.status == 200 {
 			close(gate)
@@ -323,11 +319,7 @@ func TestStoredSinceTheLookUp(t *testing.T) {
 // TestPurgedSinceTheLookUp has an object purged between the look-up of a request and
 // its validation, because its headers changed and its bytes did not.
 func TestPurgedSinceTheLookUp(t *testing.T) {
-	origin := startScripted(t, version("v", "Content-Disposition: inline"))
-	gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-	clock := gw.withClock()
-	gw.expect(t, "/pub/x", 200, "v", "MISS")
-	clock.advance(61 * time.Second)
+	origin, gw := staleGateway(t, version("v", "Content-Disposition: inline"), "v")
 	stuck, gate := stuckClock(gw)
 	done := make(chan struct{})
 	go func() { // ends with the answer

@@ -113,6 +113,18 @@ func TestHitSizes(t *testing.T) {
 	}
 }
 
+// staleGateway returns a gateway with a cache that has an object, /pub/x, whose freshness
+// of a minute has just ended; answer is what its origin gave, with this body.
+func staleGateway(t *testing.T, answer http.HandlerFunc, body string, options ...string) (*scripted, *testGateway) {
+	t.Helper()
+	origin := startScripted(t, answer)
+	gw := startGateway(t, cachedYAML(origin.URL, append([]string{"ttl: 60s"}, options...)...))
+	clock := gw.withClock()
+	gw.expect(t, "/pub/x", 200, body, "MISS")
+	clock.advance(61 * time.Second)
+	return origin, gw
+}
+
 // awaitBackground waits for the fetches that no request waits for. Those that began
 // them must have ended: a WaitGroup is not waited for while it may be added to.
 func (tg *testGateway) awaitBackground() {

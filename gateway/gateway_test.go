@@ -121,6 +121,13 @@ func (tg *testGateway) stop() error {
 	}
 }
 
+// beginStop has the gateway stop; what Run returns comes from the channel.
+func (tg *testGateway) beginStop() <-chan error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- tg.stop() }() // ends with Run
+	return stopped
+}
+
 func (tg *testGateway) url(path string) string { return "http://" + tg.addr + path }
 
 // metricValue returns the value of a metric, written with its labels; 0 if it

@@ -45,6 +45,14 @@ func beginDownload(t *testing.T, gw *testGateway, size int) *http.Response {
 	return r
 }
 
+// expectRest expects that the second half arrives, and the download ends well.
+func expectRest(t *testing.T, r *http.Response, size int) {
+	t.Helper()
+	if n, err := io.Copy(io.Discard, r.Body); err != nil || n != int64(size-size/2) {
+		t.Errorf("the rest of the download: %d bytes, %v", n, err)
+	}
+}
+
 func TestStop(t *testing.T) {
 	const size = 4 << 20
 	t.Run("T79_a_download_under_way_completes", func(t *testing.T) {
@@ -52,14 +60,11 @@ func TestStop(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, gate).URL))
 		r := beginDownload(t, gw, size)
 		defer r.Body.Close()
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
 		waitRefused(t, gw.addr)
 		close(gate)
-		if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-			t.Errorf("the rest of the download: %d bytes, %v", n, err)
-		}
+		expectRest(t, r, size)
 		if err := <-stopped; err != nil {
 			t.Errorf("Run returns %v", err)
 		}
@@ -77,8 +82,7 @@ func TestStop(t *testing.T) {
 			gw := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, make(chan struct{})).URL), func(o *Options) { o.ShutdownTimeout = c.timeout })
 			r := beginDownload(t, gw, size)
 			defer r.Body.Close()
-			stopped := make(chan error, 1)
-			go func() { stopped <- gw.stop() }()
+			stopped := gw.beginStop()
 			gw.log.waitFor(t, `"stopping"`)
 			if c.second {
 				gw.signals <- syscall.SIGTERM
@@ -98,8 +102,7 @@ func TestStop(t *testing.T) {
 		if r, _ := gw.do("GET", "/ready"); r.StatusCode != 200 {
 			t.Fatalf("/ready before: %d", r.StatusCode)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
 		eventually(t, "it drains", gw.draining.Load)
 		if r, body := gw.do("GET", "/ready"); r.StatusCode != 503 || !strings.Contains(string(body), "stopping") {

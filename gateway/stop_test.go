@@ -110,7 +110,7 @@ func TestConnsLetGo(t *testing.T) {
 				table.init(0, 0)
 				conn := new(fakeConn)
 				table.add(conn, netip.MustParseAddr("192.0.2.1"))
-				time.Sleep(c.age) // here and below, of the test's own clock
+				time.Sleep(c.age) // of the test's own clock
 				table.note(conn, c.state)
 				began := time.Now()
 				gone := table.letGo(c.time)
@@ -120,7 +120,7 @@ func TestConnsLetGo(t *testing.T) {
 				for time.Since(began) < time.Minute && !conn.shut.Load() {
 					synctest.Wait()
 					if !conn.shut.Load() {
-						time.Sleep(100 * time.Millisecond)
+						time.Sleep(100 * time.Millisecond) // of the test's own clock
 					}
 				}
 				switch took := time.Since(began); {
@@ -205,8 +205,7 @@ func TestStopConnections(t *testing.T) {
 		if after := gw.raw(proxyHeader(t, 1, "192.0.2.1:1002") + "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); statusOf(after) != 200 {
 			t.Fatalf("%q", after)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		if _, err := r.ReadByte(); err != io.EOF {
 			t.Errorf("the idle connection ends with %v", err)
 		}
@@ -259,8 +258,7 @@ func TestStopConnections(t *testing.T) {
 			c, r := keepAlive(t, gw.addr)
 			conns[head] = open{c, r}
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
 		eventually(t, "it drains", gw.draining.Load)
 		for head, want := range heads {
@@ -283,8 +281,7 @@ func TestStopConnections(t *testing.T) {
 func TestStopReopensLogs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("logging: {output: %q}\n", path), func(o *Options) { o.Output, o.Drain = nil, time.Hour })
-	stopped := make(chan error, 1)
-	go func() { stopped <- gw.stop() }()
+	stopped := gw.beginStop()
 	eventually(t, "it drains", gw.draining.Load)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -330,8 +327,7 @@ func TestStopBodies(t *testing.T) {
 			gw.do("GET", "/pub/x")
 			gw.settleFills(t)
 			r := slow(t, gw)
-			stopped := make(chan error, 1)
-			go func() { stopped <- gw.stop() }()
+			stopped := gw.beginStop()
 			waitRefused(t, gw.addr)
 			answer, err := http.ReadResponse(r, nil)
 			if err != nil {
@@ -374,14 +370,11 @@ func TestStopBodies(t *testing.T) {
 			defer r.Body.Close()
 			open = append(open, r)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		waitRefused(t, gw.addr)
 		close(gate)
 		for _, r := range open {
-			if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-				t.Errorf("the rest: %d bytes, %v", n, err)
-			}
+			expectRest(t, r, size)
 		}
 		if err := <-stopped; err != nil {
 			t.Error(err)

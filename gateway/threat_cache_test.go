@@ -455,22 +455,14 @@ func TestStaleObjects(t *testing.T) {
 		}
 	})
 	t.Run("an answer is no error", func(t *testing.T) {
-		origin := startScripted(t, version("v"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s", "stale_if_error: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v", "MISS")
-		clock.advance(61 * time.Second)
+		origin, gw := staleGateway(t, version("v"), "v", "stale_if_error: 60s")
 		origin.set(s3Answer(403, "AccessDenied"))
 		gw.expect(t, "/pub/x", 403, "", "MISS")
 	})
 	t.Run("stale-while-revalidate", func(t *testing.T) {
 		gate := make(chan struct{})
-		origin := startScripted(t, version("v1"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s", "stale_while_revalidate: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v1", "MISS")
+		origin, gw := staleGateway(t, version("v1"), "v1", "stale_while_revalidate: 60s")
 		origin.set(func(w http.ResponseWriter, r *http.Request) { <-gate; version("v2")(w, r) })
-		clock.advance(61 * time.Second)
 		for range 5 {
 			gw.expect(t, "/pub/x", 200, "v1", "STALE")
 		}

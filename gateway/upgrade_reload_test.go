@@ -53,9 +53,7 @@ for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 	gw.log.waitFor(t, "passed on to the new process")
 	waitForFile(t, program+".hup")
 	close(gate)
-	if n, err := io.Copy(io.Discard, download.Body); err != nil || n != size/2 {
-		t.Errorf("the rest of the download: %d bytes, %v", n, err)
-	}
+	expectRest(t, download, size)
 	if err := <-gw.done; err != nil {
 		t.Errorf("it ends with %v", err)
 	}

@@ -149,9 +149,7 @@ func TestHandOver(t *testing.T) {
 		}
 	}
 	close(gate)
-	if n, err := io.Copy(io.Discard, download.Body); err != nil || n != size/2 {
-		t.Errorf("the rest of the download: %d bytes, %v", n, err)
-	}
+	expectRest(t, download, size)
 	if err := <-old.done; err != nil {
 		t.Errorf("the old one ends with %v", err)
 	}
