@@ -51,14 +51,8 @@ func startInto(t *testing.T, w *os.File) (cmd *exec.Cmd, main, metrics string) {
 	}
 	w.Close()
 	t.Cleanup(func() { cmd.Process.Kill() })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if status, _ := get("http://" + free[0] + "/ready"); status == 200 {
-			return cmd, free[0], free[1]
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the program does not serve")
-		}
-	}
+	eventually(t, "the program serves", func() bool { status, _ := get("http://" + free[0] + "/ready"); return status == 200 })
+	return cmd, free[0], free[1]
 }
 
 // droppedLines returns the number of lines that the log lacks.
@@ -81,14 +75,12 @@ func TestLogReaderEnds(t *testing.T) {
 	}
 	cmd, main, metrics := startInto(t, w)
 	r.Close()
-	for deadline := time.Now().Add(20 * time.Second); droppedLines(metrics) == 0; time.Sleep(5 * time.Millisecond) {
+	eventually(t, "a line is dropped", func() bool {
 		if status, body := get("http://" + main + "/pub/x"); status != 200 {
 			t.Fatalf("status %d: %s", status, body)
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("no line is dropped")
-		}
-	}
+		return droppedLines(metrics) > 0
+	})
 	if status, body := get("http://" + main + "/pub/x"); status != 200 {
 		t.Errorf("status %d: %s", status, body)
 	}

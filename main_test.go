@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const goodConfig = `
@@ -125,18 +123,7 @@ func TestProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { cmd.Process.Kill() })
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if r, err := http.Get("http://" + address + "/ready"); err == nil {
-				io.Copy(io.Discard, r.Body)
-				r.Body.Close()
-				if r.StatusCode == 200 {
-					break
-				}
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("the process does not serve")
-			}
-		}
+		eventually(t, "the process serves", func() bool { status, _ := get("http://" + address + "/ready"); return status == 200 })
 		if err := cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}

@@ -59,11 +59,28 @@ func (o *output) String() string {
 // waitFor waits until text was written n times.
 func (o *output) waitFor(t *testing.T, n int, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); strings.Count(o.String(), text) < n; time.Sleep(2 * time.Millisecond) {
+	if !polled(func() bool { return strings.Count(o.String(), text) >= n }) {
+		t.Fatalf("%q is not written %d times, but:\n%s", text, n, o)
+	}
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	if !polled(cond) {
+		t.Fatal("never:", what)
+	}
+}
+
+// polled tells whether cond comes to hold within half a minute. It is for what other
+// processes do, of which nothing tells the test when it happens.
+func polled(cond func() bool) bool {
+	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) { // the only way to look again later
 		if time.Now().After(deadline) {
-			t.Fatalf("%q is not written %d times, but:\n%s", text, n, o)
+			return false
 		}
 	}
+	return true
 }
 
 // startProcess starts a program whose output is kept; it is killed after the test.

@@ -258,9 +258,7 @@ func TestUpgrade(t *testing.T) {
 	began := time.Now()
 	pause := func() {
 		seen := l.small.Load()
-		for l.small.Load() < seen+300 && time.Since(began) < time.Minute {
-			time.Sleep(5 * time.Millisecond)
-		}
+		polled(func() bool { return l.small.Load() >= seen+300 })
 	}
 	pause()
 	install("v2")

@@ -44,11 +44,12 @@ func TestSlowAndSampled(t *testing.T) {
 	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "slow"):
+			// Slow: only both waits together are longer than what the log takes for slow.
 			time.Sleep(60 * time.Millisecond)
 			w.Header().Set("Content-Length", "200000")
 			w.Write(make([]byte, 100_000))
 			w.(http.Flusher).Flush()
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(60 * time.Millisecond) // see above
 			w.Write(make([]byte, 100_000))
 		case strings.HasSuffix(r.URL.Path, "missing"):
 			s3Answer(404, "NoSuchKey")(w, r)

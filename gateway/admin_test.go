@@ -66,11 +66,7 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 	addr := gw.MetricsAddr().String()
 	var conns []net.Conn
 	for i := range maxMetricsConns + 20 {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, addr)
 		conns = append(conns, c)
 		if i%2 == 0 {
 			continue
@@ -92,10 +88,8 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 			t.Fatalf("one of the oldest stays: %.100q, %v", b, err)
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); gw.metricsConns.len() > maxMetricsConns; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are open", gw.metricsConns.len())
-		}
+	if !polled(10*time.Second, func() bool { return gw.metricsConns.len() <= maxMetricsConns }) {
+		t.Fatalf("%d connections are open", gw.metricsConns.len())
 	}
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
 		t.Errorf("%v clients' connections count as refused", n)
@@ -291,9 +285,7 @@ func TestPurgeDuringFetch(t *testing.T) {
 			t.Fatalf("%d %s", status, body)
 		}
 		close(gate)
-		if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-			t.Errorf("the rest of the download: %d, %v", n, err)
-		}
+		expectRest(t, r, size)
 		r.Body.Close()
 		if says := gw.cacheSays("/pub/x"); says != "MISS" {
 			t.Errorf("%s: what was fetched before is served: %s", target, says)

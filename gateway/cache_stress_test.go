@@ -66,7 +66,7 @@ func TestCacheStress(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(b)))
 			w.Write(b[:70000])
 			w.(http.Flusher).Flush()
-			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // others join or leave meanwhile, or neither
 			if rand.IntN(2) == 0 {
 				panic(http.ErrAbortHandler)
 			}
@@ -188,9 +188,8 @@ func TestCacheStress(t *testing.T) {
 	wg.Go(func() {
 		for running() {
 			// By requests, not by time: on a busy machine nothing would be stored in between.
-			for until := n.Load() + int64(rand.IntN(30)); n.Load() < until && running(); {
-				time.Sleep(time.Millisecond)
-			}
+			until := n.Load() + int64(rand.IntN(30))
+			polled(time.Minute, func() bool { return n.Load() >= until || !running() })
 			k := rand.IntN(len(versions))
 			switch rand.IntN(8) {
 			case 0, 1:
@@ -211,16 +210,15 @@ func TestCacheStress(t *testing.T) {
 	wg.Wait()
 	gw.awaitBackground()
 	gw.settleFills(t)
-	for d := time.Now().Add(5 * time.Second); time.Now().Before(d) && (ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0); {
-		time.Sleep(time.Millisecond)
-	}
+	held := func() bool { return ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0 }
+	polled(5*time.Second, func() bool { return !held() })
 	t.Logf("%d evictions, %d purges, %d reloads", evictions(), purges.Load(), reloads.Load())
 	if !mixed() || gw.generation.Load().budgets["main"] != ch {
 		t.Error("not all of evictions, purges and reloads were under way: the test does not test")
 	}
 	t.Logf("%d requests, %d short; pinned %d, inflight %d, buffers %d, goroutines %d", n.Load(), short.Load(), ch.cache.Pinned(), gw.inFlight.Load(), gw.origins.buffers.InUse(), runtime.NumGoroutine())
 	seen.Range(func(k, v any) bool { t.Log(k, v.(*atomic.Int64).Load()); return true })
-	if ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0 {
+	if held() {
 		t.Error("leak")
 	}
 }

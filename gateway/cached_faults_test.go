@@ -61,11 +61,7 @@ func TestRangeOfArrivingBody(t *testing.T) {
 		{"bytes=0-0,1000000-1000001", body, 200}, // parts that are not there yet: the whole
 	} {
 		gate := make(chan struct{})
-		origin := startScripted(t, version("v1"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v1", "MISS")
-		clock.advance(61 * time.Second)
+		origin, gw := staleGateway(t, version("v1"), "v1")
 		origin.set(halting(body, gate))
 		if c.status == 200 {
 			close(gate)
@@ -109,7 +105,7 @@ func TestPrewarmLeadsOn(t *testing.T) {
 		<-gate
 		panic(http.ErrAbortHandler)
 	})
-	gw := startGateway(t, adminYAML(origin.URL))
+	gw := startGateway(t, onceYAML(adminYAML(origin.URL)))
 	done := make(chan int, 1)
 	go func() { // ends with the answer
 		r, _ := gw.do("GET", "/pub/x")
@@ -117,16 +113,16 @@ func TestPrewarmLeadsOn(t *testing.T) {
 	}()
 	<-asked
 	id := gw.startPrewarm(`{"bucket": "main", "keys": ["x"]}`)
-	for gw.prewarmState(id, "running").Found < 1 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(20 * time.Millisecond) // the job is then very likely waiting
+	eventually(t, "the job has the key", func() bool { return gw.prewarmState(id, "running").Found > 0 })
+	eventually(t, "the job waits", func() bool { return goroutinesIn("yatagarasu/cache.(*Flight).Await(") == 1 })
 	origin.set(version("good"))
 	close(gate)
-	if s := gw.prewarmState(id, "done"); s.Fetched+s.Skipped+s.Failed != 1 {
+	if s := gw.prewarmState(id, "done"); s.Fetched != 1 {
 		t.Errorf("%+v", s)
 	}
-	<-done
+	if status := <-done; status != 502 {
+		t.Errorf("the client is answered %d", status)
+	}
 	if r, body := gw.do("GET", "/pub/x"); r.StatusCode != 200 || string(body) != "good" {
 		t.Errorf("afterwards: %d %s", r.StatusCode, body)
 	}
@@ -162,22 +158,14 @@ func TestPrewarmDuringReload(t *testing.T) {
 func TestDrippingFill(t *testing.T) {
 	origin := startFaulty(t, func(c net.Conn, _ string) bool {
 		io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n")
-		for range 400 {
-			if _, err := io.WriteString(c, "x"); err != nil {
-				return false
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		return false
+		return drip(c, strings.Repeat("x", 900000))
 	})
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint)+"    cache: {enabled: true}\n", func(o *Options) { o.MinRate, o.MinRateWindow = 10<<10, 200*time.Millisecond })
 	gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	gw.settleFills(t)
 	b := gw.generation.Load().budgets[""]
-	for deadline := time.Now().Add(5 * time.Second); b.cache.Pinned() != 0 || gw.origins.buffers.InUse() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.origins.buffers.InUse())
-		}
+	if !polled(5*time.Second, func() bool { return b.cache.Pinned() == 0 && gw.origins.buffers.InUse() == 0 }) {
+		t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.origins.buffers.InUse())
 	}
 }
 
@@ -187,16 +175,8 @@ func TestSlowReadersArePinned(t *testing.T) {
 	origin := startScripted(t, version(sixteens(8<<20)))
 	gw := startGateway(t, cachedYAML(origin.URL, "max_size: 20MB", "max_object_size: 10MB"))
 	var conns []net.Conn
-	defer func() {
-		for _, c := range conns {
-			c.Close()
-		}
-	}()
 	for i := range 30 {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, gw.addr)
 		conns = append(conns, c)
 		c.(*net.TCPConn).SetReadBuffer(4096)
 		fmt.Fprintf(c, "GET /pub/x%d HTTP/1.1\r\nHost: g\r\n\r\n", i)
@@ -216,11 +196,8 @@ func TestSlowReadersArePinned(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	conns = nil
-	for deadline := time.Now().Add(10 * time.Second); b.cache.Pinned() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
-		}
+	if !polled(10*time.Second, func() bool { return b.cache.Pinned() == 0 }) {
+		t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
 	}
 }
 
@@ -344,11 +321,7 @@ func TestStoredSinceTheLookUp(t *testing.T) {
 // TestPurgedSinceTheLookUp has an object purged between the look-up of a request and
 // its validation, because its headers changed and its bytes did not.
 func TestPurgedSinceTheLookUp(t *testing.T) {
-	origin := startScripted(t, version("v", "Content-Disposition: inline"))
-	gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-	clock := gw.withClock()
-	gw.expect(t, "/pub/x", 200, "v", "MISS")
-	clock.advance(61 * time.Second)
+	origin, gw := staleGateway(t, version("v", "Content-Disposition: inline"), "v")
 	stuck, gate := stuckClock(gw)
 	done := make(chan struct{})
 	go func() { // ends with the answer
@@ -634,7 +607,7 @@ func TestStopDoesNotWaitForPrewarming(t *testing.T) {
 	origin := startFaulty(t, func(c net.Conn, _ string) bool {
 		io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\nx")
 		asked <- struct{}{}
-		time.Sleep(20 * time.Second) // or until the test's end
+		io.Copy(io.Discard, c) // until it is given up
 		return false
 	})
 	gw := startGateway(t, strings.Replace(adminYAML(origin.endpoint), "ready: any", "ready: config", 1), func(o *Options) { o.ShutdownTimeout = 100 * time.Millisecond })
@@ -654,11 +627,7 @@ func TestReadersOfClones(t *testing.T) {
 	gw.do("GET", "/pub/x")
 	gw.settleFills(t)
 	for range 20 {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		c.(*net.TCPConn).SetReadBuffer(4096)
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		if _, err := io.ReadFull(c, make([]byte, 300)); err != nil {

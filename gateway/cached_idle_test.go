@@ -27,11 +27,7 @@ func TestMemoryHoldsNoConnection(t *testing.T) {
 			gw.settleFills(t)
 			clock.advance(61 * time.Second)
 			origin.set(then)
-			c, err := net.Dial("tcp", gw.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
+			c := dial(t, gw.addr)
 			c.(*net.TCPConn).SetReadBuffer(4096)
 			fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 			r, err := http.ReadResponse(bufio.NewReaderSize(c, 4096), nil)

@@ -21,11 +21,7 @@ func TestNotModifiedOfTheOriginKeepsItsLines(t *testing.T) {
 // TestHeadWithRangeIsAskedOnce has a stored object become one that is not for the cache,
 // and asks for its head. Range means nothing there (RFC 9110, 14.2).
 func TestHeadWithRangeIsAskedOnce(t *testing.T) {
-	origin := startScripted(t, version("old"))
-	gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-	clock := gw.withClock()
-	gw.expect(t, "/pub/x", 200, "old", "MISS")
-	clock.advance(61 * time.Second)
+	origin, gw := staleGateway(t, version("old"), "old")
 	origin.set(version("new one", "Cache-Control: no-store"))
 	before := len(origin.seen())
 	r, _ := gw.do("HEAD", "/pub/x", "Range: bytes=0-1")
@@ -74,11 +70,7 @@ func TestValidatedByDateOfAnother(t *testing.T) {
 		"one with a tag, dated": {dated("other", `"other"`, 9), "other", "MISS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			origin := startScripted(t, dated("stored", "", 9))
-			gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-			clock := gw.withClock()
-			gw.expect(t, "/pub/x", 200, "stored", "MISS")
-			clock.advance(61 * time.Second)
+			origin, gw := staleGateway(t, dated("stored", "", 9), "stored")
 			origin.set(c.then)
 			gw.expect(t, "/pub/x", 200, c.body, c.xcache)
 			gw.expect(t, "/pub/x", 200, c.body, "HIT")
@@ -101,11 +93,7 @@ func TestValidationRenewsTheDate(t *testing.T) {
 			fmt.Fprint(w, "0123456789")
 		}
 	}
-	origin := startScripted(t, written(2))
-	gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-	clock := gw.withClock()
-	gw.expect(t, "/pub/x", 200, "0123456789", "MISS")
-	clock.advance(61 * time.Second)
+	origin, gw := staleGateway(t, written(2), "0123456789")
 	origin.set(written(9))
 	const date = "Fri, 09 Jan 2026 00:00:00 GMT"
 	for _, xcache := range []string{"REVALIDATED", "HIT"} {
@@ -122,11 +110,7 @@ func TestValidationRenewsTheDate(t *testing.T) {
 // TestAgeOfWhatMayNoLongerBeStored has an origin that is itself a cache say of a stored
 // object that it must not be stored.
 func TestAgeOfWhatMayNoLongerBeStored(t *testing.T) {
-	origin := startScripted(t, version("v", "Age: 7"))
-	gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-	clock := gw.withClock()
-	gw.expect(t, "/pub/x", 200, "v", "MISS")
-	clock.advance(61 * time.Second)
+	origin, gw := staleGateway(t, version("v", "Age: 7"), "v")
 	origin.set(version("v", "Age: 9", "Cache-Control: no-store"))
 	if r := gw.expect(t, "/pub/x", 200, "v", "REVALIDATED"); r.Header.Get("Age") != "9" {
 		t.Errorf("Age %q", r.Header.Get("Age"))
@@ -137,11 +121,7 @@ func TestAgeOfWhatMayNoLongerBeStored(t *testing.T) {
 // TestVaryOfValidation has a 304 say that the answer is no longer the same for all.
 func TestVaryOfValidation(t *testing.T) {
 	for _, field := range []string{"Vary: Cookie", "Vary: *", "Set-Cookie: a=b"} {
-		origin := startScripted(t, version("v"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v", "MISS")
-		clock.advance(61 * time.Second)
+		origin, gw := staleGateway(t, version("v"), "v")
 		origin.set(version("v", "Vary: Origin", field))
 		gw.expect(t, "/pub/x", 200, "v", "REVALIDATED")
 		gw.expect(t, "/pub/x", 200, "v", "BYPASS")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -114,32 +113,38 @@ func TestHitSizes(t *testing.T) {
 	}
 }
 
+// staleGateway returns a gateway with a cache that has an object, /pub/x, whose freshness
+// of a minute has just ended; answer is what its origin gave, with this body.
+func staleGateway(t *testing.T, answer http.HandlerFunc, body string, options ...string) (*scripted, *testGateway) {
+	t.Helper()
+	origin := startScripted(t, answer)
+	gw := startGateway(t, cachedYAML(origin.URL, append([]string{"ttl: 60s"}, options...)...))
+	clock := gw.withClock()
+	gw.expect(t, "/pub/x", 200, body, "MISS")
+	clock.advance(61 * time.Second)
+	return origin, gw
+}
+
 // awaitBackground waits for the fetches that no request waits for. Those that began
 // them must have ended: a WaitGroup is not waited for while it may be added to.
 func (tg *testGateway) awaitBackground() {
 	tg.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); tg.inFlight.Load() != 0; time.Sleep(20 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			tg.t.Fatal("requests do not end")
-		}
-	}
+	eventually(tg.t, "requests end", func() bool { return tg.inFlight.Load() == 0 })
 	tg.origins.background.Wait()
 }
 
 // settleFills waits until no body is arriving.
 func (tg *testGateway) settleFills(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	arrived := polled(5*time.Second, func() bool {
 		n := 0
 		for _, b := range tg.generation.Load().budgets {
 			n += b.flights.Len()
 		}
-		if n == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a flight does not end")
-		}
+		return n == 0
+	})
+	if !arrived {
+		t.Fatal("a flight does not end")
 	}
 }
 
@@ -168,9 +173,7 @@ func TestManyMissesAreOneFetch(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < int64(clients) && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	gw.awaitInFlight(int64(clients))
 	close(release)
 	wg.Wait()
 	if asked.Load() != 1 || good.Load() != int64(clients) {
@@ -179,7 +182,7 @@ func TestManyMissesAreOneFetch(t *testing.T) {
 }
 
 // readAnswer reads one response; complete tells that all of its body came.
-func readAnswer(c net.Conn) (r *http.Response, body []byte, complete bool) {
+func readAnswer(c io.Reader) (r *http.Response, body []byte, complete bool) {
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return nil, nil, false

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // TestMissesOfSeveralParts has many clients ask at once for what only the whole object
@@ -43,9 +42,7 @@ func TestMissesOfSeveralParts(t *testing.T) {
 						}
 					})
 				}
-				for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < clients && time.Now().Before(deadline); {
-					time.Sleep(time.Millisecond)
-				}
+				gw.awaitInFlight(clients)
 				close(gate)
 				wg.Wait()
 				gw.settleFills(t)

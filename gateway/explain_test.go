@@ -26,21 +26,28 @@ func TestExplainPrivateBucket(t *testing.T) {
 		{"/idp/x", forged, false, []string{"signature: not checked", "allowed if the signature holds", "upstream:  GET http://origin.test/things/x"}},
 		{"/pub/x", good, true, []string{"not asked for: the bucket is public"}},
 	} {
-		var out strings.Builder
-		if served := g.Explain(&out, c.url, c.token); served != c.served {
-			t.Errorf("%s: %t\n%s", c.url, served, out.String())
-		}
-		for _, want := range c.want {
-			if !strings.Contains(out.String(), want) {
-				t.Errorf("%s: no %q in\n%s", c.url, want, out.String())
-			}
-		}
+		out := explains(t, g, c.url, c.token, c.served, c.want)
 		for _, token := range []string{good, guest, tokenSecret} {
-			if strings.Contains(out.String(), token[strings.LastIndexByte(token, '.')+1:]) {
-				t.Errorf("%s: a token or a secret is printed:\n%s", c.url, out.String())
+			if strings.Contains(out, token[strings.LastIndexByte(token, '.')+1:]) {
+				t.Errorf("%s: a token or a secret is printed:\n%s", c.url, out)
 			}
 		}
 	}
+}
+
+// explains expects that what g says of a request has all of want, and returns it.
+func explains(t *testing.T, g *Gateway, url, token string, served bool, want []string) string {
+	t.Helper()
+	var out strings.Builder
+	if got := g.Explain(&out, url, token); got != served {
+		t.Errorf("%s: %t\n%s", url, got, out.String())
+	}
+	for _, w := range want {
+		if !strings.Contains(out.String(), w) {
+			t.Errorf("%s: no %q in\n%s", url, w, out.String())
+		}
+	}
+	return out.String()
 }
 
 func TestExplain(t *testing.T) {
@@ -86,17 +93,8 @@ func TestExplain(t *testing.T) {
 		{"/assets/http://other.test/x", true, []string{"bucket:    assets", `"http://other.test/x"`}},
 		{"assets/x", false, []string{"400"}},
 	} {
-		var out strings.Builder
-		if served := g.Explain(&out, c.url, ""); served != c.served {
-			t.Errorf("%s: %t\n%s", c.url, served, out.String())
-		}
-		for _, want := range c.want {
-			if !strings.Contains(out.String(), want) {
-				t.Errorf("%s: no %q in\n%s", c.url, want, out.String())
-			}
-		}
-		if strings.Contains(out.String(), "secret") {
-			t.Errorf("%s: a secret is printed:\n%s", c.url, out.String())
+		if out := explains(t, g, c.url, "", c.served, c.want); strings.Contains(out, "secret") {
+			t.Errorf("%s: a secret is printed:\n%s", c.url, out)
 		}
 	}
 }

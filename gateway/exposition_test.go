@@ -176,9 +176,7 @@ func TestManyRequestsAreCountedOnce(t *testing.T) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(10 * time.Second); sum() < float64(total) && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond) // those given up end a little later
-	}
+	polled(10*time.Second, func() bool { return sum() >= float64(total) }) // those given up end a little later
 	if n := sum(); n != float64(total) {
 		t.Errorf("%d requests, %v counted", total, n)
 	}

@@ -47,16 +47,17 @@ func startFaultProxy(t *testing.T) *faultProxy {
 	}
 	t.Cleanup(func() { p.Stop(time.Second) })
 	f := &faultProxy{"http://" + port.Address(at)}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	starts := polled(10*time.Second, func() bool {
 		r, err := http.Get(f.api + "/version")
 		if err == nil {
 			r.Body.Close()
-			return f
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the fault proxy does not start: %s", p.Output())
-		}
+		return err == nil
+	})
+	if !starts {
+		t.Fatalf("the fault proxy does not start: %s", p.Output())
 	}
+	return f
 }
 
 func (f *faultProxy) post(t *testing.T, path string, document any) {
@@ -160,8 +161,7 @@ var faults = []struct {
 		return mangle(t, up, func(r *http.Response, body []byte, c net.Conn) bool {
 			respond(c, r, len(body), body[:min(len(body), 150_000)])
 			if len(body) > 150_000 {
-				time.Sleep(5 * time.Millisecond)
-				reset(c)
+				resetSent(c)
 				return false
 			}
 			return true
@@ -338,27 +338,25 @@ func TestPrimaryKilled(t *testing.T) {
 		const rate = 100
 		begun <- d.run(t.Context(), 5*int(longest.Seconds())*rate, rate, enough)
 	}()
-	answers := func() float64 {
-		return gw.metricValue(`yatagarasu_upstream_requests_total{bucket="main",origin="r0",code="200"}`)
+	answersOf := func(replica string) float64 {
+		return gw.metricValue(`yatagarasu_upstream_requests_total{bucket="main",origin="` + replica + `",code="200"}`)
 	}
+	answers := func() float64 { return answersOf("r0") }
 	state := func() float64 {
 		return gw.metricValue(`yatagarasu_upstream_breaker_state{bucket="main",origin="r0"}`)
 	}
 	await := func(what string, done func() bool) time.Duration {
 		begin := time.Now()
-		for !done() {
-			if time.Since(begin) > longest {
-				t.Fatalf("never: %s", what)
-			}
-			time.Sleep(2 * time.Millisecond)
+		if !polled(longest, done) {
+			t.Fatalf("never: %s", what)
 		}
 		return time.Since(begin)
 	}
 	await("the first is asked", func() bool { return answers() > 100 })
 	servers[0].Kill()
 	left := await("the first is left", func() bool { return state() == 2 })
-	time.Sleep(time.Second)
-	before := answers()
+	before, others := answers(), answersOf("r1")
+	await("downloads go on without the first", func() bool { return answersOf("r1") > others+100 })
 	if err := servers[0].Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -96,11 +96,7 @@ func startGateway(t *testing.T, yaml string, tune ...func(*Options)) *testGatewa
 	}
 	tg := &testGateway{Gateway: g, t: t, log: log, signals: make(chan os.Signal, 2), done: make(chan error, 1)}
 	go func() { tg.done <- g.Run(tg.signals) }()
-	for deadline := time.Now().Add(5 * time.Second); g.Addr() == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the gateway does not listen")
-		}
-	}
+	eventually(t, "the gateway listens", func() bool { return g.Addr() != nil })
 	tg.addr = g.Addr().String()
 	t.Cleanup(func() {
 		if err := tg.stop(); err != nil && !tg.stopped {
@@ -123,6 +119,13 @@ func (tg *testGateway) stop() error {
 	case <-time.After(20 * time.Second):
 		return fmt.Errorf("the gateway does not stop")
 	}
+}
+
+// beginStop has the gateway stop; what Run returns comes from the channel.
+func (tg *testGateway) beginStop() <-chan error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- tg.stop() }() // ends with Run
+	return stopped
 }
 
 func (tg *testGateway) url(path string) string { return "http://" + tg.addr + path }
@@ -162,6 +165,17 @@ func (tg *testGateway) rawAt(address string, limit time.Duration, request string
 	c.SetReadDeadline(time.Now().Add(limit))
 	b, _ := io.ReadAll(c)
 	return string(b)
+}
+
+// dial connects to address; the connection is closed after the test.
+func dial(t testing.TB, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 // statusOf returns the status of the first response in raw; 0 if there is none.
@@ -229,10 +243,38 @@ func (s *syncBuffer) waitFor(t *testing.T, text string) {
 
 func (s *syncBuffer) waitForWithin(t *testing.T, limit time.Duration, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
+	if !polled(limit, func() bool { return strings.Contains(s.String(), text) }) {
+		t.Fatalf("the log never says %q; it says:\n%s", text, s.String())
+	}
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	if !polled(20*time.Second, cond) {
+		t.Fatal("never:", what)
+	}
+}
+
+// polled tells whether cond comes to hold within limit. It is for what tells nobody when it
+// happens; no other test here sleeps until something is likely to have happened.
+func polled(limit time.Duration, cond func() bool) bool {
+	deadline := time.Now().Add(limit)
+	for pause := 20 * time.Microsecond; !cond(); pause = min(2*pause, 2*time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the log never says %q; it says:\n%s", text, s.String())
+			return false
 		}
+		time.Sleep(pause) // the only way to look again later
+	}
+	return true
+}
+
+// awaitInFlight waits until n requests are under way. The test goes on without them, too:
+// what blocks them must come to be released.
+func (tg *testGateway) awaitInFlight(n int64) {
+	tg.t.Helper()
+	if !polled(10*time.Second, func() bool { return tg.inFlight.Load() >= n }) {
+		tg.t.Errorf("%d requests are under way, want %d", tg.inFlight.Load(), n)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/pool"
 )
 
 func TestHeadErrors(t *testing.T) {
@@ -161,7 +163,7 @@ func TestHeadRefusals(t *testing.T) {
 		const others = 10
 		refused.Add(others)
 		var begun sync.Once
-		waiting := make(chan struct{})
+		asked, joined := make(chan struct{}), make(chan struct{}) // the look-up is; the others wait for it
 		origin := startFaulty(t, func(conn net.Conn, head string) bool {
 			switch {
 			case strings.HasPrefix(head, "HEAD "):
@@ -171,9 +173,8 @@ func TestHeadRefusals(t *testing.T) {
 				}
 				return true
 			case strings.Contains(head, "/broken "):
-				begun.Do(func() { close(waiting) }) // a kept connection is replaced once
-				refused.Wait()
-				time.Sleep(50 * time.Millisecond) // until the others wait, too
+				begun.Do(func() { close(asked) }) // a kept connection is replaced once
+				<-joined
 				return false
 			}
 			return says(400, "InvalidArgument")(conn, head)
@@ -188,10 +189,17 @@ func TestHeadRefusals(t *testing.T) {
 			})
 		}
 		ask("broken", 502)
-		<-waiting
+		<-asked
 		for range others {
 			ask("x", 400)
 		}
+		refused.Wait()
+		eventually(t, "only the look-up has a connection", func() bool {
+			var s pool.Stats
+			gw.generation.Load().eachReplica(func(r *replica) { r.upstream.UpdateStats(&s) })
+			return s.Open-s.Idle == 1
+		})
+		close(joined)
 		wg.Wait()
 		gw.settle(t)
 	})
@@ -364,10 +372,7 @@ func TestHeadIsCured(t *testing.T) {
 // TestHedgedHead has a HEAD refused that a hedge sent: what explains it is no cure.
 func TestHedgedHead(t *testing.T) {
 	var heads, gets atomic.Int64
-	first := startFaulty(t, func(c net.Conn, head string) bool {
-		time.Sleep(400 * time.Millisecond)
-		return failing(0, "", nil)(c, head)
-	})
+	first := startFaulty(t, silent)
 	second := startFaulty(t, func(c net.Conn, head string) bool {
 		if strings.HasPrefix(head, "HEAD ") {
 			heads.Add(1)

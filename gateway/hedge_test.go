@@ -104,30 +104,51 @@ func TestHedge(t *testing.T) {
 
 // TestHedgeOutcomes has every combination of who answers first, and how.
 func TestHedgeOutcomes(t *testing.T) {
-	after := func(d time.Duration, then func(net.Conn, string) bool) func(net.Conn, string) bool {
-		return func(c net.Conn, head string) bool { time.Sleep(d); return then(c, head) }
-	}
-	const soon, late = 60 * time.Millisecond, 150 * time.Millisecond
 	for _, c := range []struct {
 		name          string
 		first, second func(net.Conn, string) bool
+		last          string // which of them waits for the other; empty: the first does not wait for a hedge, either
 		status        int
 		body          string
 		won           float64
 	}{
-		{"the first, before the second is sent", failing(0, "first", nil), failing(0, "second", nil), 200, "first", 0},
-		{"the first", after(soon, failing(0, "first", nil)), after(late, failing(0, "second", nil)), 200, "first", 0},
-		{"the second", after(late, failing(0, "first", nil)), failing(0, "second", nil), 200, "second", 1},
-		{"the first fails first", after(soon, says(500, "InternalError")), after(late, failing(0, "second", nil)), 200, "second", 1},
-		{"the second fails first", after(late, failing(0, "first", nil)), says(500, "InternalError"), 200, "first", 0},
-		{"the second hangs up", after(late, failing(0, "first", nil)), hangsUp(""), 200, "first", 0},
-		{"both fail", after(late, says(503, "SlowDown")), says(503, "SlowDown"), 503, "", 0},
-		{"there is no such object", after(late, says(404, "NoSuchKey")), says(404, "NoSuchKey"), 404, "", 1},
+		{"the first, before the second is sent", failing(0, "first", nil), failing(0, "second", nil), "", 200, "first", 0},
+		{"the first", failing(0, "first", nil), silent, "second", 200, "first", 0},
+		{"the second", silent, failing(0, "second", nil), "first", 200, "second", 1},
+		{"the first fails first", says(500, "InternalError"), failing(0, "second", nil), "second", 200, "second", 1},
+		{"the second fails first", failing(0, "first", nil), says(500, "InternalError"), "first", 200, "first", 0},
+		{"the second hangs up", failing(0, "first", nil), hangsUp(""), "first", 200, "first", 0},
+		{"both fail", says(503, "SlowDown"), says(503, "SlowDown"), "first", 503, "", 0},
+		{"there is no such object", silent, says(404, "NoSuchKey"), "first", 404, "", 1},
 	} {
 		for _, cached := range []string{"", "    cache: {enabled: true}\n"} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				first, second := startFaulty(t, c.first), startFaulty(t, c.second)
+				hedged, answered := make(chan struct{}), make(chan struct{})
+				hedge, answer := sync.OnceFunc(func() { close(hedged) }), sync.OnceFunc(func() { close(answered) })
+				wait := func() {
+					<-answered
+					time.Sleep(30 * time.Millisecond) // nearly always it is known by then; if not, all ends the same
+				}
+				first := startFaulty(t, func(conn net.Conn, head string) bool {
+					switch c.last {
+					case "first":
+						wait()
+					case "second":
+						<-hedged
+						defer answer()
+					}
+					return c.first(conn, head)
+				})
+				second := startFaulty(t, func(conn net.Conn, head string) bool {
+					hedge()
+					if c.last == "second" {
+						wait()
+					} else {
+						defer answer()
+					}
+					return c.second(conn, head)
+				})
 				gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, "hedge: {after: 20ms, max: 100%}", "retry: {tries: 0}")+cached)
 				r, body := gw.do("GET", "/pub/x")
 				if r.StatusCode != c.status || c.body != "" && string(body) != c.body {
@@ -172,16 +193,11 @@ func TestHedgedPhases(t *testing.T) {
 			t.Errorf("status %d, %q", r.StatusCode, got)
 		}
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "the hedge waits", func() bool {
 		var s pool.Stats
 		gw.generation.Load().buckets[0].origin.replicas[1].upstream.UpdateStats(&s)
-		if s.Waiting == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the hedge does not wait")
-		}
-	}
+		return s.Waiting == 1
+	})
 	time.Sleep(waits) // what is to be measured
 	close(gate)
 	io.Copy(io.Discard, held.Body)

@@ -97,10 +97,8 @@ func TestLeanWorkers(t *testing.T) {
 	all.Wait()
 	atMost := func(limit int) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > limit; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d goroutines, want at most %d", runtime.NumGoroutine(), limit)
-			}
+		if !polled(10*time.Second, func() bool { return runtime.NumGoroutine() <= limit }) {
+			t.Fatalf("%d goroutines, want at most %d", runtime.NumGoroutine(), limit)
 		}
 	}
 	atMost(before + maxIdleWorkers)

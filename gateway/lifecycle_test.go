@@ -45,6 +45,14 @@ func beginDownload(t *testing.T, gw *testGateway, size int) *http.Response {
 	return r
 }
 
+// expectRest expects that the second half arrives, and the download ends well.
+func expectRest(t *testing.T, r *http.Response, size int) {
+	t.Helper()
+	if n, err := io.Copy(io.Discard, r.Body); err != nil || n != int64(size-size/2) {
+		t.Errorf("the rest of the download: %d bytes, %v", n, err)
+	}
+}
+
 func TestStop(t *testing.T) {
 	const size = 4 << 20
 	t.Run("T79_a_download_under_way_completes", func(t *testing.T) {
@@ -52,14 +60,11 @@ func TestStop(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, gate).URL))
 		r := beginDownload(t, gw, size)
 		defer r.Body.Close()
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
 		waitRefused(t, gw.addr)
 		close(gate)
-		if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-			t.Errorf("the rest of the download: %d bytes, %v", n, err)
-		}
+		expectRest(t, r, size)
 		if err := <-stopped; err != nil {
 			t.Errorf("Run returns %v", err)
 		}
@@ -77,8 +82,7 @@ func TestStop(t *testing.T) {
 			gw := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, make(chan struct{})).URL), func(o *Options) { o.ShutdownTimeout = c.timeout })
 			r := beginDownload(t, gw, size)
 			defer r.Body.Close()
-			stopped := make(chan error, 1)
-			go func() { stopped <- gw.stop() }()
+			stopped := gw.beginStop()
 			gw.log.waitFor(t, `"stopping"`)
 			if c.second {
 				gw.signals <- syscall.SIGTERM
@@ -98,12 +102,9 @@ func TestStop(t *testing.T) {
 		if r, _ := gw.do("GET", "/ready"); r.StatusCode != 200 {
 			t.Fatalf("/ready before: %d", r.StatusCode)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
-		for gw.draining.Load() == false {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "it drains", gw.draining.Load)
 		if r, body := gw.do("GET", "/ready"); r.StatusCode != 503 || !strings.Contains(string(body), "stopping") {
 			t.Errorf("/ready while draining: %d %s", r.StatusCode, body)
 		}
@@ -121,16 +122,13 @@ func TestStop(t *testing.T) {
 // waitRefused waits until nothing accepts connections at addr.
 func waitRefused(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "connections are refused", func() bool {
 		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return
+		if err == nil {
+			c.Close()
 		}
-		c.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("new connections are still accepted")
-		}
-	}
+		return err != nil
+	})
 }
 
 func TestLimits(t *testing.T) {
@@ -146,16 +144,10 @@ func TestLimits(t *testing.T) {
 			})
 			var open []net.Conn
 			for range 2 {
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
+				c := dial(t, gw.addr)
 				open = append(open, c)
 			}
-			for gw.conns.len() < 2 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "both are counted", func() bool { return gw.conns.len() == 2 })
 			if got := gw.raw(""); statusOf(got) != 503 || !strings.Contains(got, "Retry-After: 1") {
 				t.Errorf("%s: the third connection gets %.200q", flag, got)
 			}
@@ -163,9 +155,7 @@ func TestLimits(t *testing.T) {
 				t.Errorf("%s: refused connections: %v", flag, v)
 			}
 			open[0].Close()
-			for gw.conns.len() > 1 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "one is left", func() bool { return gw.conns.len() <= 1 })
 			if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
 				t.Errorf("%s: after one was closed: status %d", flag, r.StatusCode)
 			}
@@ -196,9 +186,7 @@ func TestLimits(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.URL), func(o *Options) { o.StreamBuffers = 1 })
 		done := make(chan bool)
 		go func() { gw.do("GET", "/pub/x"); done <- true }()
-		for gw.origins.buffers.InUse() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "the buffer is taken", func() bool { return gw.origins.buffers.InUse() > 0 })
 		if r, body := gw.do("GET", "/pub/y"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
 			t.Errorf("status %d, body %s", r.StatusCode, body)
 		}
@@ -230,23 +218,19 @@ func TestListenerConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	expectBareTCP(t, l)
+}
+
+// expectBareTCP holds that what l accepts is what writev and splice need, with the options
+// of an accepted connection.
+func expectBareTCP(t *testing.T, l net.Listener) {
+	t.Helper()
+	dial(t, l.Addr().String())
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	expectBareTCP(t, c)
-}
-
-// expectBareTCP holds that c is what writev and splice need, with the options of an
-// accepted connection.
-func expectBareTCP(t *testing.T, c net.Conn) {
-	t.Helper()
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		t.Fatalf("the server sees a %T", c)
@@ -367,28 +351,11 @@ func TestReady(t *testing.T) {
 				yaml += bucketYAML(fmt.Sprintf("b%d", i), fmt.Sprintf("/b%d", i), e)
 			}
 			gw := startGateway(t, yaml)
-			type document struct{ Buckets []bucketState }
-			var doc document
-			var r *http.Response
-			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-				var body []byte
-				r, body = gw.do("GET", "/ready")
-				doc = document{}
-				if err := json.Unmarshal(body, &doc); err != nil {
-					t.Fatal(err)
-				}
-				probed := 0
-				for _, b := range doc.Buckets {
-					if !b.Checked.IsZero() {
-						probed++
-					}
-				}
-				if probed == len(c.endpoints) {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("not probed: %s", body)
-				}
+			gw.probed(t)
+			r, body := gw.do("GET", "/ready")
+			var doc struct{ Buckets []bucketState }
+			if err := json.Unmarshal(body, &doc); err != nil || len(doc.Buckets) != len(c.endpoints) {
+				t.Fatalf("%v: %s", err, body)
 			}
 			if r.StatusCode != c.status {
 				t.Errorf("status %d, want %d", r.StatusCode, c.status)
@@ -409,18 +376,13 @@ func TestReady(t *testing.T) {
 		})
 		gw := startGateway(t, "buckets:\n"+bucketYAML("b", "/b", origin.URL))
 		gw.log.waitFor(t, `"serving"`)
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		eventually(t, "it is ready", func() bool {
 			r, body := gw.do("GET", "/ready")
 			if strings.Contains(string(body), "slow_down") {
 				up.Write([]byte("up"))
 			}
-			if r.StatusCode == 200 {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("never ready: %s", body)
-			}
-		}
+			return r.StatusCode == 200
+		})
 	})
 }
 

@@ -161,9 +161,7 @@ func TestBucketInFlight(t *testing.T) {
 	if r, _ := gw.do("GET", "/other/x"); r.StatusCode != 200 {
 		t.Errorf("another bucket: status %d", r.StatusCode)
 	}
-	for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() != 1 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond) // the client has its answer before it is counted out
-	}
+	polled(5*time.Second, func() bool { return gw.inFlight.Load() == 1 }) // the client has its answer before it is counted out
 	for _, b := range gw.generation.Load().buckets {
 		if n, want := b.limits.inFlight.Load(), map[string]int64{"main": 1}[b.name]; n != want {
 			t.Errorf("%d requests of %s are under way, want %d", n, b.name, want)
@@ -181,11 +179,7 @@ func TestBucketInFlight(t *testing.T) {
 	gw.log.waitFor(t, `"reason":"global_in_flight"`)
 	close(gate)
 	io.Copy(io.Discard, first.Body)
-	for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d requests are under way", gw.inFlight.Load())
-		}
-	}
+	eventually(t, "requests end", func() bool { return gw.inFlight.Load() == 0 })
 	if n := gw.generation.Load().buckets[0].limits.inFlight.Load(); n != 0 {
 		t.Errorf("%d requests of the bucket are under way", n)
 	}
@@ -415,11 +409,7 @@ func TestLimitsUnderLoad(t *testing.T) {
 	if s, r := served.Load(), refused.Load(); s != clients*burst-5 || r != clients*burst+5 {
 		t.Errorf("%d served and %d refused, want %d and %d", s, r, clients*burst-5, clients*burst+5)
 	}
-	for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d requests are under way", gw.inFlight.Load())
-		}
-	}
+	eventually(t, "requests end", func() bool { return gw.inFlight.Load() == 0 })
 	if n := gw.generation.Load().buckets[0].limits.inFlight.Load(); n != 0 {
 		t.Errorf("%d requests of the bucket are under way", n)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -30,23 +31,15 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 }
 
 // TestSink has a writer that is stuck and comes back.
-func TestSink(t *testing.T) {
+func TestSink(t *testing.T) { synctest.Test(t, testSink) }
+
+func testSink(t *testing.T) {
 	out := &gatedWriter{gate: make(chan struct{})}
 	var told uint64
 	s := newLogSink(out, 1000, func(n uint64) { told += n })
 	line := []byte(strings.Repeat("x", 99) + "\n")
 	s.Write(line)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // until it is taken
-		s.mu.Lock()
-		n := len(s.waiting)
-		s.mu.Unlock()
-		if n == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is written")
-		}
-	}
+	synctest.Wait() // the line is taken, and being written
 	for range 20 {
 		s.WriteLevel(zerolog.InfoLevel, line)
 	}
@@ -81,17 +74,17 @@ func (w *brokenWriter) Write(b []byte) (int, error) {
 }
 
 func TestSinkErrors(t *testing.T) {
-	told := make(chan uint64, 1)
-	s := newLogSink(new(brokenWriter), 1<<20, func(n uint64) { told <- n })
-	s.Write([]byte("a\nb\nc\nd\n"))
-	for deadline := time.Now().Add(5 * time.Second); s.dropped.Load() == 0 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-	s.Write([]byte("e\n"))
-	if n := <-told; n != 2 {
-		t.Errorf("told of %d lines", n)
-	}
-	s.close(time.Second)
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan uint64, 1)
+		s := newLogSink(new(brokenWriter), 1<<20, func(n uint64) { told <- n })
+		s.Write([]byte("a\nb\nc\nd\n"))
+		synctest.Wait() // the first batch is written
+		s.Write([]byte("e\n"))
+		if n := <-told; n != 2 {
+			t.Errorf("told of %d lines", n)
+		}
+		s.close(time.Second)
+	})
 }
 
 // TestSinkRace has many write at once: each line comes whole and in the order of its

@@ -26,11 +26,17 @@ func (tg *testGateway) startPrewarm(body string) string {
 // prewarmState asks for a job until it has the state.
 func (tg *testGateway) prewarmState(id, state string) (s prewarmState) {
 	tg.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); s.State != state; time.Sleep(2 * time.Millisecond) {
-		status, text := tg.admin("GET", "/admin/cache/prewarm/"+id, "")
-		if err := json.Unmarshal([]byte(text), &s); err != nil || status != 200 || time.Now().After(deadline) {
+	var text string
+	reached := polled(10*time.Second, func() bool {
+		var status int
+		status, text = tg.admin("GET", "/admin/cache/prewarm/"+id, "")
+		if err := json.Unmarshal([]byte(text), &s); err != nil || status != 200 {
 			tg.t.Fatalf("job %s: %d %s", id, status, text)
 		}
+		return s.State == state
+	})
+	if !reached {
+		tg.t.Fatalf("job %s is never %s: %s", id, state, text)
 	}
 	return s
 }
@@ -232,10 +238,11 @@ func TestPrewarmCancel(t *testing.T) {
 	origin := startOrigin(t, serveBehind(gate))
 	gw := startGateway(t, adminYAML(origin.URL))
 	id := gw.startPrewarm(`{"bucket": "main", "rate": 10000, "keys": ["a","b","c","d","e","f","g"]}`)
-	for deadline := time.Now().Add(10 * time.Second); len(origin.seen()) < prewarmConcurrency || gw.prewarmState(id, "running").Found <= prewarmConcurrency; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d requests to the origin", len(origin.seen()))
-		}
+	under := func() bool {
+		return len(origin.seen()) >= prewarmConcurrency && gw.prewarmState(id, "running").Found > prewarmConcurrency
+	}
+	if !polled(10*time.Second, under) {
+		t.Fatalf("%d requests to the origin", len(origin.seen()))
 	}
 	gw.admin("DELETE", "/admin/cache/prewarm/"+id, "")
 	if s := gw.prewarmState(id, "cancelling"); !s.Finished.IsZero() {

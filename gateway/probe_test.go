@@ -16,25 +16,22 @@ import (
 // probed waits until each bucket was probed, and returns what /ready says of them.
 func (tg *testGateway) probed(t *testing.T) map[string]bucketState {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	var buckets map[string]bucketState
+	eventually(t, "each bucket is probed", func() bool {
 		_, body := tg.do("GET", "/ready")
 		var doc struct{ Buckets []bucketState }
 		if err := json.Unmarshal(body, &doc); err != nil {
 			t.Fatal(err)
 		}
-		buckets := make(map[string]bucketState)
+		buckets = make(map[string]bucketState)
 		for _, b := range doc.Buckets {
 			if !b.Checked.IsZero() {
 				buckets[b.Name] = b
 			}
 		}
-		if len(buckets) == len(doc.Buckets) {
-			return buckets
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not probed: %s", body)
-		}
-	}
+		return len(buckets) == len(doc.Buckets)
+	})
+	return buckets
 }
 
 // TestProbesAreSharedByAccess has buckets at one origin. Those with one credential are
@@ -143,10 +140,8 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	b := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker
 	openBreaker(b)
 	await := func(what string, done func() bool) {
-		for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("never: %s; things are probed %d times, others %d", what, things.Load(), others.Load())
-			}
+		if !polled(20*time.Second, done) {
+			t.Fatalf("never: %s; things are probed %d times, others %d", what, things.Load(), others.Load())
 		}
 	}
 	before := things.Load()

@@ -74,11 +74,7 @@ func TestProxyProtocol(t *testing.T) {
 		t.Errorf("%v bad headers", n)
 	}
 	t.Run("the header and the request come in pieces", func(t *testing.T) {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		for _, b := range []byte(proxyHeader(t, 1, "192.0.2.9:1000") + get + "\r\n") {
 			if _, err := c.Write([]byte{b}); err != nil {
 				t.Fatal(err)
@@ -91,11 +87,7 @@ func TestProxyProtocol(t *testing.T) {
 		gw.log.waitFor(t, `"client":"192.0.2.9"`)
 	})
 	t.Run("a silent proxy does not hold up the others", func(t *testing.T) {
-		silent, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer silent.Close()
+		dial(t, gw.addr)
 		if raw := gw.raw(proxyHeader(t, 2, "192.0.2.4:1000") + get + "\r\n"); statusOf(raw) != 200 {
 			t.Errorf("%.100q", raw)
 		}
@@ -125,10 +117,7 @@ func TestProxyProtocolKeeps(t *testing.T) {
 	origin := startOrigin(t, serveText(large))
 	gw := startGateway(t, strings.Replace(oneBucket("/pub", origin.URL), "server: {ready: config", proxyYAML+", limits: {max_connections_per_address: 1}", 1))
 	open := func(client string) net.Conn {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, gw.addr)
 		fmt.Fprintf(c, "%sGET /health HTTP/1.1\r\nHost: g\r\n\r\n", proxyHeader(t, 2, client))
 		return c
 	}
@@ -174,19 +163,11 @@ func TestProxyHeadersAwaited(t *testing.T) {
 	const most = 5
 	gw := startGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML+fmt.Sprintf(", limits: {max_connections: %d}", most), 1),
 		func(o *Options) { o.ShutdownTimeout = time.Millisecond })
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
 	for range most {
-		dial()
+		dial(t, gw.addr)
 	}
 	for range 3 {
-		c := dial()
+		c := dial(t, gw.addr)
 		c.SetReadDeadline(time.Now().Add(proxyHeaderTimeout / 2)) // those before are still awaited
 		if b, err := io.ReadAll(c); err != nil || statusOf(string(b)) != 503 {
 			t.Errorf("beyond the limit: %.100q, %v", b, err)
@@ -312,11 +293,7 @@ func TestProxyHeaders(t *testing.T) {
 	gw, closed, limited := start(", deny: [192.0.2.77]"), start(", deny: [127.0.0.1]"), start(", limits: {max_connections_per_address: 1}")
 
 	// Of the proxy itself, for as long as the test takes.
-	held, err := net.Dial("tcp", limited.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Close()
+	held := dial(t, limited.addr)
 	io.WriteString(held, "PROXY UNKNOWN\r\nGET /health HTTP/1.1\r\nHost: g\r\n\r\n")
 	if n, err := held.Read(make([]byte, 4096)); n == 0 {
 		t.Fatal(err)

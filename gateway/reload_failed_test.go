@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -62,11 +61,7 @@ func TestReloadPanicsLate(t *testing.T) {
 		if r := gw.requestReload(); len(r.Errors) == 0 || !strings.HasPrefix(r.Errors[0], "cannot reload: ") || r.Generation != 1 {
 			t.Errorf("%+v", r)
 		}
-		for deadline := time.Now().Add(10 * time.Second); fetchers() > before; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the generation that was not swapped in goes on fetching keys")
-			}
-		}
+		eventually(t, "the generation that was not swapped in fetches no more keys", func() bool { return fetchers() <= before })
 	})
 	t.Run("after the swap", func(t *testing.T) {
 		gw, write := fileGateway(t, open)
@@ -81,7 +76,10 @@ func TestReloadPanicsLate(t *testing.T) {
 }
 
 // fetchers returns how many goroutines fetch key sets at intervals.
-func fetchers() int {
+func fetchers() int { return goroutinesIn("created by yatagarasu/gateway/auth.(*keySet).start ") }
+
+// goroutinesIn returns how often a line of the stacks of all goroutines begins with call.
+func goroutinesIn(call string) int {
 	all := make([]byte, 4<<20)
-	return strings.Count(string(all[:runtime.Stack(all, true)]), "created by yatagarasu/gateway/auth.(*keySet).start ")
+	return strings.Count(string(all[:runtime.Stack(all, true)]), "\n"+call)
 }

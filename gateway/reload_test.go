@@ -335,9 +335,7 @@ func TestReloadInDownload(t *testing.T) {
 		t.Errorf("the removed bucket: %d", r.StatusCode)
 	}
 	close(gate)
-	if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-		t.Errorf("the rest of the download: %d bytes, %v", n, err)
-	}
+	expectRest(t, r, size)
 }
 
 // TestReloadKeeps has connections and cached objects outlive a reload that does not
@@ -437,9 +435,7 @@ func TestReloadDuringFill(t *testing.T) {
 				t.Fatalf("%d %+v", status, result)
 			}
 			close(gate)
-			if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-				t.Errorf("the rest of the download: %d bytes, %v", n, err)
-			}
+			expectRest(t, r, size)
 			gw.settleFills(t)
 			if says := gw.cacheSays("/pub/x"); says != "MISS" {
 				t.Errorf("what came under the old configuration: %s", says)
@@ -631,15 +627,7 @@ func TestReloadKeepsReady(t *testing.T) {
 			gw, write := fileGateway(t, base+bucketYAML("a", "/a", origin.URL))
 			awaitReadiness := func(want int) {
 				t.Helper()
-				for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-					r, body := gw.do("GET", "/ready")
-					if r.StatusCode == want {
-						return
-					}
-					if time.Now().After(deadline) {
-						t.Fatalf("%d %s", r.StatusCode, body)
-					}
-				}
+				eventually(t, fmt.Sprintf("/ready answers %d", want), func() bool { r, _ := gw.do("GET", "/ready"); return r.StatusCode == want })
 			}
 			awaitReadiness(200)
 			blocked.Store(true)

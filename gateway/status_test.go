@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // statusCall returns what the call tells.
@@ -75,15 +74,10 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 	gw.do("POST", "/pub/a")
 	total := len(targets) + 2
 	absent := gw.generation.Load().buckets[2]
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "the requests are counted, and the buckets probed", func() bool {
 		probed, _ := gw.ready.Load().state(absent.origin)
-		if sumSamples(gw.metricsText(), "yatagarasu_requests_total") == float64(total) && !probed.Checked.IsZero() {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the requests are not counted, or the buckets not probed")
-		}
-	}
+		return sumSamples(gw.metricsText(), "yatagarasu_requests_total") == float64(total) && !probed.Checked.IsZero()
+	})
 
 	before := gw.metricsText()
 	s := gw.statusCall()

@@ -76,7 +76,7 @@ func TestStatusSampling(t *testing.T) {
 			defer close(ended)
 			g.sampleStatus(stop)
 		}()
-		time.Sleep(3*time.Minute + time.Second)
+		time.Sleep(3*time.Minute + time.Second) // of the test's own clock
 		synctest.Wait()
 		if g.status.taken != 1+36 || g.status.drawn != 36 || g.slow.now != 3 {
 			t.Errorf("%d samples, %d points, minute %d", g.status.taken, g.status.drawn, g.slow.now)

@@ -54,11 +54,7 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 // the connection open.
 func keepAlive(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := dial(t, address)
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(c)
 	if answer := exchangeOn(t, c, r, "GET /health HTTP/1.1"); answer.StatusCode != http.StatusOK || answer.Close {
@@ -114,7 +110,7 @@ func TestConnsLetGo(t *testing.T) {
 				table.init(0, 0)
 				conn := new(fakeConn)
 				table.add(conn, netip.MustParseAddr("192.0.2.1"))
-				time.Sleep(c.age)
+				time.Sleep(c.age) // of the test's own clock
 				table.note(conn, c.state)
 				began := time.Now()
 				gone := table.letGo(c.time)
@@ -124,7 +120,7 @@ func TestConnsLetGo(t *testing.T) {
 				for time.Since(began) < time.Minute && !conn.shut.Load() {
 					synctest.Wait()
 					if !conn.shut.Load() {
-						time.Sleep(100 * time.Millisecond)
+						time.Sleep(100 * time.Millisecond) // of the test's own clock
 					}
 				}
 				switch took := time.Since(began); {
@@ -199,26 +195,17 @@ func TestStopConnections(t *testing.T) {
 	})
 	t.Run("idle ones end while a proxy's header is still awaited", func(t *testing.T) {
 		gw := startGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML, 1), func(o *Options) { o.ShutdownTimeout = time.Hour })
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		fmt.Fprint(c, proxyHeader(t, 1, "192.0.2.1:1000"))
 		r := bufio.NewReader(c)
 		exchangeOn(t, c, r, "GET /health HTTP/1.1")
-		silent, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer silent.Close()
+		silent := dial(t, gw.addr)
 		silent.SetDeadline(time.Now().Add(20 * time.Second))
 		// What came after it was accepted: so it was, too.
 		if after := gw.raw(proxyHeader(t, 1, "192.0.2.1:1002") + "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); statusOf(after) != 200 {
 			t.Fatalf("%q", after)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		if _, err := r.ReadByte(); err != io.EOF {
 			t.Errorf("the idle connection ends with %v", err)
 		}
@@ -271,12 +258,9 @@ func TestStopConnections(t *testing.T) {
 			c, r := keepAlive(t, gw.addr)
 			conns[head] = open{c, r}
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
-		for !gw.draining.Load() {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(t, "it drains", gw.draining.Load)
 		for head, want := range heads {
 			answer := exchangeOn(t, conns[head].c, conns[head].r, head)
 			if answer.StatusCode != want || !answer.Close {
@@ -297,11 +281,8 @@ func TestStopConnections(t *testing.T) {
 func TestStopReopensLogs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("logging: {output: %q}\n", path), func(o *Options) { o.Output, o.Drain = nil, time.Hour })
-	stopped := make(chan error, 1)
-	go func() { stopped <- gw.stop() }()
-	for !gw.draining.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	stopped := gw.beginStop()
+	eventually(t, "it drains", gw.draining.Load)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -321,11 +302,7 @@ func TestStopBodies(t *testing.T) {
 	// A client that reads little at a time: most of the body stays with the gateway.
 	slow := func(t *testing.T, gw *testGateway) *bufio.Reader {
 		t.Helper()
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
+		c := dial(t, gw.addr)
 		c.(*net.TCPConn).SetReadBuffer(64 << 10)
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		fmt.Fprintf(c, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -350,8 +327,7 @@ func TestStopBodies(t *testing.T) {
 			gw.do("GET", "/pub/x")
 			gw.settleFills(t)
 			r := slow(t, gw)
-			stopped := make(chan error, 1)
-			go func() { stopped <- gw.stop() }()
+			stopped := gw.beginStop()
 			waitRefused(t, gw.addr)
 			answer, err := http.ReadResponse(r, nil)
 			if err != nil {
@@ -394,14 +370,11 @@ func TestStopBodies(t *testing.T) {
 			defer r.Body.Close()
 			open = append(open, r)
 		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- gw.stop() }()
+		stopped := gw.beginStop()
 		waitRefused(t, gw.addr)
 		close(gate)
 		for _, r := range open {
-			if n, err := io.Copy(io.Discard, r.Body); err != nil || n != size/2 {
-				t.Errorf("the rest: %d bytes, %v", n, err)
-			}
+			expectRest(t, r, size)
 		}
 		if err := <-stopped; err != nil {
 			t.Error(err)
@@ -425,11 +398,7 @@ func TestStopBodies(t *testing.T) {
 		if r, _ := gw.do("GET", "/pub/x"); r.Header.Get("X-Cache") != "STALE" {
 			t.Fatalf("X-Cache is %q", r.Header.Get("X-Cache"))
 		}
-		for deadline := time.Now().Add(5 * time.Second); asked.Load() < 2; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("nothing is fetched in the background")
-			}
-		}
+		eventually(t, "it is fetched in the background", func() bool { return asked.Load() == 2 })
 		if err := gw.stop(); err != nil {
 			t.Error(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,19 +78,15 @@ func (m *serviceManager) messages() []string {
 // waitFor waits until n messages begin with text, and returns the last of them.
 func (m *serviceManager) waitFor(t *testing.T, n int, text string) string {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		seen := 0
-		for _, message := range m.messages() {
-			if strings.HasPrefix(message, text) {
-				if seen++; seen == n {
-					return message
-				}
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%q does not arrive %d times, but %q", text, n, m.messages())
-		}
+	var found []string
+	arrived := polled(10*time.Second, func() bool {
+		found = slices.DeleteFunc(m.messages(), func(message string) bool { return !strings.HasPrefix(message, text) })
+		return len(found) >= n
+	})
+	if !arrived {
+		t.Fatalf("%q does not arrive %d times, but %q", text, n, m.messages())
 	}
+	return found[n-1]
 }
 
 func TestNotify(t *testing.T) {

@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -137,10 +137,7 @@ func threatCache(t *testing.T) {
 			origin := startScripted(t, raw(answer))
 			gw := startGateway(t, cachedYAML(origin.URL))
 			for range 2 {
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := dial(t, gw.addr)
 				fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 				c.SetReadDeadline(time.Now().Add(5 * time.Second))
 				r, body, complete := readAnswer(c)
@@ -260,11 +257,7 @@ func threatCache(t *testing.T) {
 			fmt.Fprint(w, sent)
 		})
 		gw := startGateway(t, cachedYAML(origin.URL, "max_object_size: 1MiB"))
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		before := heapNow()
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -295,9 +288,7 @@ func threatCache(t *testing.T) {
 		for range 50 {
 			wg.Go(func() { gw.expect(t, "/pub/x", 502, "", "MISS") })
 		}
-		for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < 50 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		gw.awaitInFlight(50)
 		close(gate)
 		wg.Wait()
 		if n := asked.Load(); n < 2 || n > 10 {
@@ -317,10 +308,7 @@ func threatCache(t *testing.T) {
 			fmt.Fprint(w, body[500<<10:])
 		})
 		gw := startGateway(t, cachedYAML(origin.URL))
-		leader, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		leader := dial(t, gw.addr)
 		fmt.Fprint(leader, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		leader.Read(make([]byte, 100))
 		done := make(chan string)
@@ -330,11 +318,8 @@ func threatCache(t *testing.T) {
 				done <- string(got)
 			}()
 		}
-		for deadline := time.Now().Add(5 * time.Second); gw.inFlight.Load() < 5 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		gw.awaitInFlight(5)
 		leader.Close()
-		time.Sleep(10 * time.Millisecond)
 		close(gate)
 		for range 4 {
 			if got := <-done; got != body {
@@ -391,24 +376,26 @@ func threatCache(t *testing.T) {
 		}
 	})
 	t.Run("T61_eviction_during_a_hit", func(t *testing.T) {
-		body := strings.Repeat("0123456789abcdef", 4<<20/16)
+		body := sixteens(8 << 20) // more than the sockets' buffers take
 		origin := startScripted(t, version(body))
-		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 10MB", "policy: lru"))
+		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 20MB", "max_object_size: 10MB", "policy: lru"))
 		gw.expect(t, "/pub/x", 200, body, "MISS")
 		gw.settleFills(t)
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
+		c := dial(t, gw.addr)
+		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(c, first); err != nil { // the object is being sent
 			t.Fatal(err)
 		}
-		defer c.Close()
-		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-		time.Sleep(20 * time.Millisecond) // the sockets' buffers are full
 		for i := range 5 {
 			gw.do("GET", fmt.Sprintf("/pub/other-%d", i))
 		}
 		gw.settleFills(t)
+		if n := gw.generation.Load().budgets["main"].cache.Pinned(); n != int64(len(body)) {
+			t.Errorf("%d bytes are pinned: the object is not evicted, or sent", n)
+		}
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if r, got, complete := readAnswer(c); r == nil || !complete || string(got) != body {
+		if r, got, complete := readAnswer(io.MultiReader(bytes.NewReader(first), c)); r == nil || !complete || string(got) != body {
 			t.Errorf("%d bytes", len(got))
 		}
 	})
@@ -468,22 +455,14 @@ func TestStaleObjects(t *testing.T) {
 		}
 	})
 	t.Run("an answer is no error", func(t *testing.T) {
-		origin := startScripted(t, version("v"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s", "stale_if_error: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v", "MISS")
-		clock.advance(61 * time.Second)
+		origin, gw := staleGateway(t, version("v"), "v", "stale_if_error: 60s")
 		origin.set(s3Answer(403, "AccessDenied"))
 		gw.expect(t, "/pub/x", 403, "", "MISS")
 	})
 	t.Run("stale-while-revalidate", func(t *testing.T) {
 		gate := make(chan struct{})
-		origin := startScripted(t, version("v1"))
-		gw := startGateway(t, cachedYAML(origin.URL, "ttl: 60s", "stale_while_revalidate: 60s"))
-		clock := gw.withClock()
-		gw.expect(t, "/pub/x", 200, "v1", "MISS")
+		origin, gw := staleGateway(t, version("v1"), "v1", "stale_while_revalidate: 60s")
 		origin.set(func(w http.ResponseWriter, r *http.Request) { <-gate; version("v2")(w, r) })
-		clock.advance(61 * time.Second)
 		for range 5 {
 			gw.expect(t, "/pub/x", 200, "v1", "STALE")
 		}

@@ -100,11 +100,7 @@ func TestConnectionFlood(t *testing.T) { // T64
 	keep := make([]net.Conn, limit)
 	answer := make([]byte, 4096)
 	for i := range keep {
-		c, err := net.Dial("tcp", gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, gw.addr)
 		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		if n, err := c.Read(answer); err != nil || statusOf(string(answer[:n])) != 200 {
 			t.Fatalf("within the limit: %q, %v", answer[:n], err)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/pool"
 )
@@ -37,6 +39,19 @@ func startFaulty(t *testing.T, script func(c net.Conn, head string) bool) *fault
 // reset makes the close of c a reset.
 func reset(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }
 
+// resetSent is reset once all that was written has arrived: a reset discards the rest.
+func resetSent(c net.Conn) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	polled(5*time.Second, func() bool {
+		left := 0
+		if err == nil {
+			err = raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+		}
+		return err != nil || left == 0
+	})
+	reset(c)
+}
+
 const okHead = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
 
 func threatOrigin(t *testing.T) {
@@ -53,7 +68,7 @@ func threatOrigin(t *testing.T) {
 		{"T66_drips_its_head", func(c net.Conn, _ string) bool { return drip(c, okHead+strings.Repeat("A: b\r\n", 1000)) }, 504, "timeout"},
 		{"T66_drips_a_small_body", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 60000\r\n\r\n")
-			time.Sleep(1200 * time.Millisecond)
+			time.Sleep(1200 * time.Millisecond) // two windows of the least rate, and nothing arrives
 			return drip(c, strings.Repeat("x", 60000))
 		}, 504, "timeout"},
 		{"T66_drips_a_large_body", func(c net.Conn, _ string) bool {
@@ -68,14 +83,12 @@ func threatOrigin(t *testing.T) {
 		{"T66_resets_at_once", func(c net.Conn, _ string) bool { reset(c); return false }, 502, "reset"},
 		{"T66_resets_after_the_head", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n")
-			time.Sleep(20 * time.Millisecond)
-			reset(c)
+			resetSent(c)
 			return false
 		}, 502, "truncated"},
 		{"T66_resets_in_a_large_body", func(c net.Conn, _ string) bool {
 			io.WriteString(c, okHead+"Content-Length: 900000\r\n\r\n"+strings.Repeat("x", 300000))
-			time.Sleep(20 * time.Millisecond)
-			reset(c)
+			resetSent(c)
 			return false
 		}, 0, "truncated"},
 		{"T66_body_too_short_small", func(c net.Conn, _ string) bool {
@@ -161,11 +174,11 @@ func threatOrigin(t *testing.T) {
 	}
 
 	t.Run("T66_unsolicited_bytes_answer_nobody", func(t *testing.T) {
-		late := make(chan bool, 1)
+		idle, late := make(chan bool), make(chan bool)
 		origin := startFaulty(t, func(c net.Conn, head string) bool {
 			io.WriteString(c, okHead+"Content-Length: 4\r\n\r\nbody")
 			if strings.Contains(head, "/things/dirty ") {
-				time.Sleep(5 * time.Millisecond) // by then the connection is idle
+				<-idle
 				io.WriteString(c, okHead+"Content-Length: 4\r\n\r\nevil")
 				late <- true
 			}
@@ -174,6 +187,8 @@ func threatOrigin(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 		for range 50 {
 			gw.do("GET", "/pub/dirty")
+			gw.settle(t)
+			idle <- true
 			<-late
 			if r, body := gw.do("GET", "/pub/clean"); r.StatusCode != 200 || string(body) != "body" {
 				t.Fatalf("status %d, body %q", r.StatusCode, body)
@@ -253,11 +268,7 @@ func threatOrigin(t *testing.T) {
 					yaml = withTLS(t, yaml)
 				}
 				gw := startGateway(t, yaml, pace)
-				c, err := net.Dial("tcp", gw.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
+				c := dial(t, gw.addr)
 				if mode == "https" {
 					c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 				}
@@ -275,7 +286,7 @@ func drip(c net.Conn, s string) bool {
 		if _, err := c.Write([]byte{s[i]}); err != nil {
 			return false
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // that it is slow is what is tested
 	}
 	return true
 }
@@ -285,19 +296,17 @@ func drip(c net.Conn, s string) bool {
 func (tg *testGateway) settle(t *testing.T) {
 	t.Helper()
 	var s pool.Stats
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	settled := polled(5*time.Second, func() bool {
 		s = pool.Stats{}
 		for b := range tg.generation.Load().origins() {
 			for _, r := range b.replicas {
 				r.upstream.UpdateStats(&s)
 			}
 		}
-		if tg.inFlight.Load() == 0 && tg.origins.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.origins.buffers.InUse(), s)
-		}
+		return tg.inFlight.Load() == 0 && tg.origins.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0
+	})
+	if !settled {
+		t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.origins.buffers.InUse(), s)
 	}
 }
 
@@ -329,19 +338,18 @@ func TestThreatSoak(t *testing.T) {
 		}
 		wg.Wait()
 		gw.settle(t)
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var g, d int
+		ended := polled(30*time.Second, func() bool {
 			origin.CloseClientConnections()
 			runtime.GC() // package net keeps the pipes of splices until a collection
-			g, d := runtime.NumGoroutine(), openDescriptors(t)
-			if gw.conns.len() == 0 && g <= goroutines+2 && d <= descriptors+2 {
-				t.Logf("%d requests; goroutines %d -> %d, descriptors %d -> %d", requests, goroutines, g, descriptors, d)
-				return
-			}
-			if time.Now().After(deadline) {
-				buf := make([]byte, 1<<16)
-				t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
-			}
+			g, d = runtime.NumGoroutine(), openDescriptors(t)
+			return gw.conns.len() == 0 && g <= goroutines+2 && d <= descriptors+2
+		})
+		if !ended {
+			buf := make([]byte, 1<<16)
+			t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
 		}
+		t.Logf("%d requests; goroutines %d -> %d, descriptors %d -> %d", requests, goroutines, g, descriptors, d)
 	})
 }
 

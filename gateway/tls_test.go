@@ -100,11 +100,7 @@ func TestTLS(t *testing.T) {
 	})
 	t.Run("a silent client is cut by the header timeout", func(t *testing.T) {
 		quick := startGateway(t, withTLS(t, oneBucket("/pub", origin.URL)), func(o *Options) { o.HeaderTimeout = 200 * time.Millisecond })
-		c, err := net.Dial("tcp", quick.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := dial(t, quick.addr)
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
 			t.Errorf("the connection stays open: %v", err)

@@ -207,6 +207,7 @@ func (tg *testGateway) load(rate int, span time.Duration, target string) map[int
 	begin := time.Now()
 	go func() { // ends with the last request
 		for i := range n {
+			// The rate is what is asked for.
 			time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(rate))))
 			go func() {
 				r, err := client.Get(tg.url(target))

@@ -53,9 +53,7 @@ for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 	gw.log.waitFor(t, "passed on to the new process")
 	waitForFile(t, program+".hup")
 	close(gate)
-	if n, err := io.Copy(io.Discard, download.Body); err != nil || n != size/2 {
-		t.Errorf("the rest of the download: %d bytes, %v", n, err)
-	}
+	expectRest(t, download, size)
 	if err := <-gw.done; err != nil {
 		t.Errorf("it ends with %v", err)
 	}
@@ -86,9 +84,7 @@ for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 	over := make(chan struct{})
 	gw.reloads.holds <- over
 	gw.signals <- syscall.SIGHUP
-	for len(gw.signals) > 0 { // else Run may see that s is ready first
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "the signal is taken", func() bool { return len(gw.signals) == 0 }) // else Run may see that s is ready first
 	gw.succeeded(s, over)
 	if err := <-gw.done; err != nil {
 		t.Errorf("it ends with %v", err)
@@ -102,14 +98,7 @@ for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 // waitForFile waits until there is a file of this name.
 func waitForFile(t *testing.T, name string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if _, err := os.Stat(name); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("there never is %s", name)
-		}
-	}
+	eventually(t, "there is "+name, func() bool { _, err := os.Stat(name); return err == nil })
 }
 
 // TestClaimWaitsForReload has a reload be under way in the old process, for longer than a
@@ -120,7 +109,7 @@ func TestClaimWaitsForReload(t *testing.T) {
 		defer old.Close()
 		go func() {
 			bufio.NewReader(old).ReadString('\n')
-			time.Sleep(3 * upgradeStep)
+			time.Sleep(3 * upgradeStep) // of the test's own clock
 			io.WriteString(old, saysServe+"\n")
 		}()
 		in := &Inherited{from: next}

@@ -149,9 +149,7 @@ func TestHandOver(t *testing.T) {
 		}
 	}
 	close(gate)
-	if n, err := io.Copy(io.Discard, download.Body); err != nil || n != size/2 {
-		t.Errorf("the rest of the download: %d bytes, %v", n, err)
-	}
+	expectRest(t, download, size)
 	if err := <-old.done; err != nil {
 		t.Errorf("the old one ends with %v", err)
 	}
@@ -237,11 +235,7 @@ func TestListenAcceptsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	dial(t, l.Addr().String())
 	old.SetDeadline(time.Now().Add(5 * time.Second))
 	c, err := old.Accept()
 	if err != nil {

@@ -16,11 +16,7 @@ func TestStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); p.Output() != "hello"; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("output %q", p.Output())
-		}
-	}
+	eventually(t, "it says hello", func() bool { return p.Output() == "hello" })
 	if n, err := p.PeakMemory(); err != nil || n <= 0 {
 		t.Errorf("peak memory %d, %v", n, err)
 	}
@@ -51,9 +47,7 @@ func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p.Output() != "ready" {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "it is ready", func() bool { return p.Output() == "ready" })
 	if err := p.Stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "did not stop") {
 		t.Errorf("Stop: %v", err)
 	}
@@ -88,15 +82,17 @@ func TestKillGroupEndsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := 0
-	for deadline := time.Now().Add(5 * time.Second); child == 0; time.Sleep(time.Millisecond) {
-		if child, err = strconv.Atoi(p.Output()); err != nil && time.Now().After(deadline) {
-			t.Fatalf("output %q", p.Output())
-		}
-	}
+	eventually(t, "it has a child", func() bool { child, err = strconv.Atoi(p.Output()); return err == nil })
 	p.KillGroup()
-	for deadline := time.Now().Add(5 * time.Second); !gone(child); time.Sleep(time.Millisecond) {
+	eventually(t, "the child is gone", func() bool { return gone(child) })
+}
+
+// eventually waits until cond holds: of what processes do, nothing tells the test when it happens.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) { // the only way to look again later
 		if time.Now().After(deadline) {
-			t.Fatal("the child lives on")
+			t.Fatal("never:", what)
 		}
 	}
 }
