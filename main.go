@@ -67,12 +67,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case *key != "" && !*doctor:
 		fmt.Fprintln(stderr, "yatagarasu: -key goes with -doctor")
 		return 2
-	case *explain != "":
-		return gateway.ExplainCommand(o, *explain, *token, stdout, stderr)
-	case *doctor:
-		return gateway.Doctor(o, *key, stdout, stderr)
-	case *check:
-		return gateway.Check(o, stdout, stderr)
+	case *explain != "", *doctor, *check:
+		gen, err := gateway.Inspect(o)
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		defer gen.Close()
+		switch {
+		case *doctor:
+			return gateway.Doctor(gen, *key, stdout, stderr)
+		case *check:
+			gateway.Check(gen, o.ConfigPath, stdout)
+		case !gateway.Explain(gen, stdout, *explain, *token):
+			return 1
+		}
+		return 0
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // early: unhandled ones would end the process

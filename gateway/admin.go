@@ -47,7 +47,7 @@ type adminCall struct {
 
 // adminRequest is one administrative call under way.
 type adminRequest struct {
-	g    *Gateway
+	a    *admin
 	x    *exchange
 	args []string // what the braces of the path stand for
 	body []byte
@@ -55,12 +55,12 @@ type adminRequest struct {
 
 // serveAdmin answers a path of /admin. metrics tells that it came by the metrics
 // listener.
-func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool) {
+func (a *admin) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool) {
 	h := &ctx.Request.Header
 	method := string(h.Method())
-	if p := g.mayAdminister(h, &x.target, metrics); p != nil {
+	if p := a.mayAdminister(h, &x.target, metrics); p != nil {
 		if p.status != fasthttp.StatusNotFound {
-			g.log.Warn().Bytes("request_id", x.id).Stringer("client", x.client).Str("method", method).Bytes("path", x.path).Str("reason", p.code).Msg("an administrative call is refused")
+			a.log.Warn().Bytes("request_id", x.id).Stringer("client", x.client).Str("method", method).Bytes("path", x.path).Str("reason", p.code).Msg("an administrative call is refused")
 		}
 		x.fail(ctx, p)
 		return
@@ -81,10 +81,10 @@ func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool
 		x.fail(ctx, headBody.problem()) // a GET with a body, or one that got its token just now
 		return
 	}
-	reply, err := call.serve(&adminRequest{g: g, x: x, args: args, body: ctx.Request.Body()})
-	event := g.log.Info()
+	reply, err := call.serve(&adminRequest{a: a, x: x, args: args, body: ctx.Request.Body()})
+	event := a.log.Info()
 	if call.method == fasthttp.MethodGet {
-		event = g.log.Debug()
+		event = a.log.Debug()
 	}
 	event.Bytes("request_id", x.id).Stringer("client", x.client).Str("method", method).Bytes("path", x.path).AnErr("error", err).Msg("administrative call")
 	if err != nil {
@@ -107,13 +107,13 @@ func (g *Gateway) serveAdmin(ctx *fasthttp.RequestCtx, x *exchange, metrics bool
 // administrative calls, else the answer to it. With a token in the configuration,
 // whoever presents it may. Without one, who reaches a metrics listener that is bound to
 // loopback may; not a web page there, though, that somebody's browser has open.
-func (g *Gateway) mayAdminister(h *fasthttp.RequestHeader, t *target, metrics bool) *problem {
-	token := g.generation.Load().config.Admin.Token
+func (a *admin) mayAdminister(h *fasthttp.RequestHeader, t *target, metrics bool) *problem {
+	token := a.generation.Load().config.Admin.Token
 	if token.Empty() {
 		switch {
 		case !metrics:
 			return problemNoRoute
-		case !g.metricsLoopback.Load():
+		case !a.loopback.Load():
 			return problemAdminOff
 		case !fromHere(h, t):
 			return problemForeign
@@ -220,7 +220,7 @@ func (r *adminRequest) query(names ...string) (url.Values, error) {
 
 // bucket returns the bucket of a name.
 func (r *adminRequest) bucket(name string) (*bucket, error) {
-	if b := r.g.generation.Load().bucket(name); b != nil {
+	if b := r.a.generation.Load().bucket(name); b != nil {
 		return b, nil
 	}
 	return nil, &problem{status: fasthttp.StatusNotFound, code: "no_such_bucket", message: fmt.Sprintf("no bucket of the configuration has the name %q", name)}
@@ -230,6 +230,3 @@ func (r *adminRequest) bucket(name string) (*bucket, error) {
 func badCall(format string, args ...any) error {
 	return &problem{status: fasthttp.StatusBadRequest, code: "bad_call", message: fmt.Sprintf(format, args...)}
 }
-
-// Error implements error.
-func (p *problem) Error() string { return p.code + ": " + p.message }

@@ -65,7 +65,7 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 	gw := startGateway(t, adminYAML("http://127.0.0.1:1"))
 	addr := gw.MetricsAddr().String()
 	var conns []net.Conn
-	for i := range maxMetricsConns + 20 {
+	for i := range maxOperatorConns + 20 {
 		c := dial(t, addr)
 		conns = append(conns, c)
 		if i%2 == 0 {
@@ -88,8 +88,8 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 			t.Fatalf("one of the oldest stays: %.100q, %v", b, err)
 		}
 	}
-	if !polled(10*time.Second, func() bool { return gw.metricsConns.len() <= maxMetricsConns }) {
-		t.Fatalf("%d connections are open", gw.metricsConns.len())
+	if !polled(10*time.Second, func() bool { return gw.operators.conns.len() <= maxOperatorConns }) {
+		t.Fatalf("%d connections are open", gw.operators.conns.len())
 	}
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
 		t.Errorf("%v clients' connections count as refused", n)

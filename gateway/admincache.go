@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"slices"
 	"strconv"
-	"strings"
 
 	"yatagarasu/cache"
 )
@@ -71,7 +69,7 @@ func (r *adminRequest) purgeBy(c *purgeCall) (any, error) {
 			return nil, badCall("soft must be true or false, not %q", v)
 		}
 	}
-	buckets := r.g.generation.Load().buckets
+	buckets := r.a.generation.Load().buckets
 	if c.Bucket != "" {
 		b, err := r.bucket(c.Bucket)
 		if err != nil {
@@ -83,7 +81,7 @@ func (r *adminRequest) purgeBy(c *purgeCall) (any, error) {
 	for _, b := range buckets {
 		n := 0
 		// In every budget: the bucket may have been in another before a reload.
-		for _, budget := range r.g.generation.Load().budgets {
+		for _, budget := range r.a.generation.Load().budgets {
 			switch {
 			case c.Key != nil:
 				n += budget.cache.PurgeKey(b.name, []byte(*c.Key), c.Soft)
@@ -98,7 +96,7 @@ func (r *adminRequest) purgeBy(c *purgeCall) (any, error) {
 		reply.Buckets[b.name] = n
 		reply.Purged += n
 	}
-	event := r.g.log.Info().Int("purged", reply.Purged).Bool("soft", c.Soft).Str("bucket", c.Bucket)
+	event := r.a.log.Info().Int("purged", reply.Purged).Bool("soft", c.Soft).Str("bucket", c.Bucket)
 	for name, value := range map[string]*string{"key": c.Key, "prefix": c.Prefix, "tag": c.Tag} {
 		if value != nil {
 			event = event.Str(name, *value)
@@ -142,7 +140,7 @@ func (r *adminRequest) cacheStats() (any, error) {
 		Budgets []budgetStats      `json:"budgets"`
 		Buckets []bucketCacheStats `json:"buckets"`
 	}
-	buckets := r.g.generation.Load().buckets
+	buckets := r.a.generation.Load().buckets
 	if len(r.args) > 0 {
 		b, err := r.bucket(r.args[0])
 		if err != nil {
@@ -151,20 +149,19 @@ func (r *adminRequest) cacheStats() (any, error) {
 		buckets = []*bucket{b}
 	}
 	reply.Budgets, reply.Buckets = []budgetStats{}, []bucketCacheStats{}
-	for owner, budget := range r.g.generation.Load().budgets {
+	for owner, budget := range r.a.generation.Load().budgets.sorted() {
 		if len(r.args) > 0 && (buckets[0].cached == nil || buckets[0].cached.budget != budget) {
 			continue
 		}
-		reply.Budgets = append(reply.Budgets, budget.stats(owner))
+		reply.Budgets = append(reply.Budgets, statsOf(owner, budget))
 	}
-	slices.SortFunc(reply.Budgets, func(a, b budgetStats) int { return strings.Compare(a.Bucket, b.Bucket) })
 	for _, b := range buckets {
-		reply.Buckets = append(reply.Buckets, b.cacheStats())
+		reply.Buckets = append(reply.Buckets, cacheStatsOf(b))
 	}
 	return &reply, nil
 }
 
-func (b *budget) stats(owner string) budgetStats {
+func statsOf(owner string, b *budget) budgetStats {
 	var s cache.Stats
 	b.cache.UpdateStats(&s)
 	return budgetStats{
@@ -176,7 +173,7 @@ func (b *budget) stats(owner string) budgetStats {
 	}
 }
 
-func (b *bucket) cacheStats() bucketCacheStats {
+func cacheStatsOf(b *bucket) bucketCacheStats {
 	s := bucketCacheStats{Bucket: b.name, Enabled: b.cached != nil, Requests: make(map[string]uint64)}
 	if b.cached != nil {
 		var group cache.Stats
@@ -188,10 +185,7 @@ func (b *bucket) cacheStats() bucketCacheStats {
 		n[o] = b.metrics.answers.count(o)
 		s.Requests[outcomes[o].name] = n[o]
 	}
-	fromMemory := n[outcomeHit] + n[outcomeStale] + n[outcomeCoalesced]
-	if all := fromMemory + n[outcomeMiss] + n[outcomeRevalidated]; all > 0 {
-		s.HitRatio = float64(fromMemory) / float64(all)
-	}
+	s.HitRatio, _ = hitRatio(&n)
 	return s
 }
 
@@ -236,7 +230,7 @@ func (r *adminRequest) cacheEntry() (any, error) {
 	if o == nil {
 		return nil, &problem{status: 404, code: "not_cached", message: "the object is not in the cache"}
 	}
-	now := r.g.now()
+	now := r.a.now()
 	f := o.FreshnessAt(now)
 	reply := entryReply{
 		Bucket: b.name, Key: q.Get("key"), Status: o.Status, Stored: o.Status != statusPass,

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"flag"
 	"time"
 
 	"yatagarasu/gateway/config"
@@ -18,17 +17,6 @@ type configReply struct {
 
 // config answers with the configuration in effect, without its secrets.
 func (r *adminRequest) config() (any, error) {
-	g := r.g
-	gen := g.generation.Load()
-	return &configReply{Generation: gen.number, File: g.opts.ConfigPath, Loaded: gen.loaded.UTC(), Config: gen.config.Document(), Flags: g.opts.values()}, nil
-}
-
-// values returns the flags by their names.
-func (o *Options) values() map[string]string {
-	values := make(map[string]string)
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	own := *o
-	own.RegisterFlags(fs)
-	fs.VisitAll(func(f *flag.Flag) { values[f.Name] = f.DefValue })
-	return values
+	gen := r.a.generation.Load()
+	return &configReply{Generation: gen.number, File: r.a.configPath, Loaded: gen.loaded.UTC(), Config: gen.config.Document(), Flags: r.a.flags()}, nil
 }

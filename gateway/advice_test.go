@@ -206,7 +206,7 @@ func TestDoctorAdvice(t *testing.T) {
 	plain := startOrigin(t, serveText("x"))
 	gw := configuredGateway(t, oneBucket("/p", strings.Replace(plain.URL, "http:", "https:", 1), "timeouts: {dial: "+(5*time.Second).String()+"}"), "error")
 	var out strings.Builder
-	if gw.generation.Load().diagnose("", &out, io.Discard) != 1 || !strings.Contains(out.String(), "fix: the origin speaks no TLS there") {
+	if Doctor(gw.generation.Load(), "", &out, io.Discard) != 1 || !strings.Contains(out.String(), "fix: the origin speaks no TLS there") {
 		t.Error(out.String())
 	}
 }

@@ -210,7 +210,9 @@ func TestCacheStress(t *testing.T) {
 	wg.Wait()
 	gw.awaitBackground()
 	gw.settleFills(t)
-	held := func() bool { return ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0 }
+	held := func() bool {
+		return ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0
+	}
 	polled(5*time.Second, func() bool { return !held() })
 	t.Logf("%d evictions, %d purges, %d reloads", evictions(), purges.Load(), reloads.Load())
 	if !mixed() || gw.generation.Load().budgets["main"] != ch {

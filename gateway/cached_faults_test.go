@@ -148,7 +148,7 @@ func TestPrewarmDuringReload(t *testing.T) {
 		}
 	})
 	for i := range 500 {
-		(&prewarmJob{g: gw.Gateway, bucket: "c"}).store(listedKey{key: fmt.Sprint(i), size: 100})
+		(&prewarmJob{a: gw.operators, bucket: "c"}).store(listedKey{key: fmt.Sprint(i), size: 100})
 	}
 	stop.Store(true)
 	wg.Wait()

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -46,6 +48,27 @@ func (all budgets) of(old budgets, bucket string, c *config.Cache, now func() ti
 	}
 	all[bucket] = b
 	return b
+}
+
+// sorted yields the budgets by their owners, the shared one first.
+func (all budgets) sorted() iter.Seq2[string, *budget] {
+	return func(yield func(string, *budget) bool) {
+		for _, owner := range slices.Sorted(maps.Keys(all)) {
+			if !yield(owner, all[owner]) {
+				return
+			}
+		}
+	}
+}
+
+// memory returns the bytes that the caches may take, and those of bodies that are not
+// stored.
+func (all budgets) memory() (most, pinned int64) {
+	for _, b := range all {
+		most += b.options.MaxBytes
+		pinned += b.cache.Pinned()
+	}
+	return most, pinned
 }
 
 // bucketCache is how a bucket uses a cache.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -12,6 +13,10 @@ import (
 
 	"yatagarasu/gateway/limit"
 )
+
+// newGrace is how long a connection may take for its first byte while the gateway stops:
+// the request may be on its way.
+const newGrace = 5 * time.Second
 
 // connTable holds the open client connections, for the limits and for stopping.
 type connTable struct {
@@ -137,6 +142,18 @@ func (t *connTable) tellGone() {
 	case <-t.gone:
 	default:
 		close(t.gone)
+	}
+}
+
+// track takes down what becomes of a connection: it is for fasthttp.Server.ConnState.
+func (t *connTable) track(c net.Conn, s fasthttp.ConnState) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	if s == fasthttp.StateClosed {
+		t.remove(c)
+	} else {
+		t.note(c, s)
 	}
 }
 

@@ -19,8 +19,8 @@ func TestConnStateAllocs(t *testing.T) {
 		t.Fatal("refused")
 	}
 	turn := func() {
-		g.connState(c, fasthttp.StateActive)
-		g.connState(c, fasthttp.StateIdle)
+		g.conns.track(c, fasthttp.StateActive)
+		g.conns.track(c, fasthttp.StateIdle)
 	}
 	turn()
 	if n := testing.AllocsPerRun(500, turn); n > 0 {
@@ -46,8 +46,8 @@ func BenchmarkConnState(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := rand.IntN(len(conns)); pb.Next(); i++ {
 			c := conns[i%len(conns)]
-			g.connState(c, fasthttp.StateActive)
-			g.connState(c, fasthttp.StateIdle)
+			g.conns.track(c, fasthttp.StateActive)
+			g.conns.track(c, fasthttp.StateIdle)
 		}
 	})
 }

@@ -207,7 +207,7 @@ func TestNoCredential(t *testing.T) {
 	if _, ready := gw.do("GET", "/ready"); !strings.Contains(string(ready), `"source":"instance"`) || !strings.Contains(string(ready), `"error":"`+credentialFault+`"`) {
 		t.Errorf("%s", ready)
 	}
-	if c := gw.statusAt(time.Now()).Buckets[0].Upstream.Credentials; c == nil || c.Source != "instance" || !strings.Contains(c.Error, "503") {
+	if c := gw.operators.statusAt(time.Now()).Buckets[0].Upstream.Credentials; c == nil || c.Source != "instance" || !strings.Contains(c.Error, "503") {
 		t.Errorf("the status has %+v", c)
 	}
 	i.down.Store(false)

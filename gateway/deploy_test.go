@@ -220,7 +220,7 @@ func closing(s string) int {
 // that exist, with labels that they have and values that these can take.
 func TestDeployedQueries(t *testing.T) {
 	var metrics bytes.Buffer
-	startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL)).WriteMetrics(&metrics)
+	startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL)).operators.writeMetrics(&metrics)
 	for _, q := range append(alertQueries(t), dashboardQueries(t)...) {
 		for _, flaw := range q.flaws() {
 			t.Errorf("%s: %s", q.where, flaw)

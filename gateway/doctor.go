@@ -70,24 +70,11 @@ var fixes = map[string]string{
 	"bad_key":         "check s3.bucket and s3.endpoint",
 }
 
-// Doctor looks into everything between here and the objects of each bucket of the
-// configuration of o: names, connections, certificates, credentials, clocks, the bucket,
-// and an object, that of key if it is not empty, else one that the bucket lists. It
-// writes a table and what to do about each failure, and returns an exit code: 0 if all
-// is well.
-func Doctor(o *Options, key string, stdout, stderr io.Writer) int {
-	g, err := inspect(o)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	gen := g.generation.Load()
-	defer gen.close()
-	return gen.diagnose(key, stdout, stderr)
-}
-
-// diagnose examines all origins of gen at once.
-func (gen *generation) diagnose(key string, stdout, stderr io.Writer) int {
+// Doctor looks into everything between here and the objects of each bucket of gen: names,
+// connections, certificates, credentials, clocks, the bucket, and an object, that of key if
+// it is not empty, else one that the bucket lists. It writes a table and what to do about
+// each failure, and returns an exit code: 0 if all is well.
+func Doctor(gen *generation, key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
 	for b := range gen.origins() {
 		for _, r := range b.replicas {
@@ -323,10 +310,7 @@ func (d *diagnosis) clock() finding {
 // inspectBucket asks for the bucket itself.
 func (d *diagnosis) inspectBucket() finding {
 	begin := time.Now()
-	f, a := d.inquire(fasthttp.MethodHead, d.replica.origin.bucketPath(), "", nil)
-	if a.status >= 300 { // a HEAD does not say why; a list does
-		f, a = d.inquire(fasthttp.MethodGet, d.replica.origin.bucketPath(), listOne, nil)
-	}
+	f, a := d.inquire(func() (inquiry, error) { return d.replica.inquireBucket(true) })
 	switch {
 	case f.reason == "access_denied": // it may still read
 		if d.replica.s3.Credentials.Source == config.SourceAnonymous {
@@ -361,7 +345,9 @@ func (d *diagnosis) inspectObject(key string) finding {
 	}
 	begin := time.Now()
 	path := sign.AppendPath([]byte(d.replica.origin.basePath+"/"), []byte(key))
-	f, a := d.inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
+	f, a := d.inquire(func() (inquiry, error) {
+		return d.replica.inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
+	})
 	if f.result == "FAIL" && a.status != fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
 		f.detail += fmt.Sprintf(" to a GET of object %q", key)
 		return f
@@ -372,9 +358,9 @@ func (d *diagnosis) inspectObject(key string) finding {
 
 // inquire sends a request, a second time if the first was refused for the clock, which
 // is corrected by then.
-func (d *diagnosis) inquire(method string, path []byte, query string, headers []sign.Header) (finding, inquiry) {
+func (d *diagnosis) inquire(ask func() (inquiry, error)) (finding, inquiry) {
 	for again := false; ; again = true {
-		a, err := d.replica.inquire(method, path, query, headers)
+		a, err := ask()
 		if err != nil {
 			return finding{"FAIL", reasonOf(err), err.Error(), ""}, a
 		}

@@ -75,8 +75,7 @@ func TestDoctor(t *testing.T) {
 			}
 			o := NewOptions()
 			o.ConfigPath = path
-			var out, errs bytes.Buffer
-			code := Doctor(o, c.key, &out, &errs)
+			code, out, errs := doctored(o, c.key)
 			if code != c.code {
 				t.Errorf("code %d, want %d", code, c.code)
 			}
@@ -92,8 +91,7 @@ func TestDoctor(t *testing.T) {
 	}
 	o := NewOptions()
 	o.ConfigPath = "/nonexistent.yaml"
-	var errs bytes.Buffer
-	if code := Doctor(o, "", new(bytes.Buffer), &errs); code != 1 || errs.Len() == 0 {
+	if code, _, errs := doctored(o, ""); code != 1 || errs.Len() == 0 {
 		t.Errorf("no file: %d %s", code, errs.String())
 	}
 }
@@ -108,11 +106,23 @@ func TestDoctorLooksAtEveryReplica(t *testing.T) {
 	}
 	o := NewOptions()
 	o.ConfigPath = path
-	var out, errs bytes.Buffer
-	code := Doctor(o, "o", &out, &errs)
+	code, out, errs := doctored(o, "o")
 	for _, text := range []string{`main +r0 +ok`, `main +r1 +ok +FAIL`, `second at \S+: credentials: source shared_file`} {
 		if !regexp.MustCompile(text).MatchString(out.String()) || code != 1 {
 			t.Errorf("%d, it does not say %q:\n%s%s", code, text, out.String(), fmt.Sprint(errs.String()))
 		}
 	}
+}
+
+// doctored returns what Doctor writes of the configuration in the file that o names, as the
+// program has it: an exit code and both outputs.
+func doctored(o *Options, key string) (code int, out, errs bytes.Buffer) {
+	gen, err := Inspect(o)
+	if err != nil {
+		fmt.Fprintln(&errs, err)
+		return 1, out, errs
+	}
+	defer gen.Close()
+	code = Doctor(gen, key, &out, &errs)
+	return code, out, errs
 }

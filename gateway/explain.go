@@ -11,23 +11,7 @@ import (
 	"yatagarasu/gateway/auth"
 )
 
-// ExplainCommand explains what the gateway of o would do with a request, see
-// Gateway.Explain. It returns an exit code: 0 if the request would certainly reach the
-// origin.
-func ExplainCommand(o *Options, rawURL, token string, stdout, stderr io.Writer) int {
-	g, err := inspect(o)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	defer g.generation.Load().close()
-	if !g.Explain(stdout, rawURL, token) {
-		return 1
-	}
-	return 0
-}
-
-// Explain writes what the gateway would do with a GET request for rawURL: the
+// Explain writes what a gateway of gen would do with a GET request for rawURL: the
 // route, bucket, object key and the address it would ask the origin for, or why
 // it would refuse. Nothing is sent. It reports whether the request would reach
 // the origin, which a token whose signature is not checked may not.
@@ -37,7 +21,7 @@ func ExplainCommand(o *Options, rawURL, token string, stdout, stderr io.Writer) 
 //
 // token is what the client would present to a bucket that asks for one; empty: it
 // presents what the query has.
-func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
+func Explain(gen *generation, w io.Writer, rawURL, token string) bool {
 	raw := []byte(rawURL)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
@@ -54,12 +38,13 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 	if path := string(t.path); path == "/health" || path == "/ready" {
 		line("answer", "200 or 503: the gateway's own %s", path)
 		return false
-	} else if path == "/metrics" || path == "/admin" || strings.HasPrefix(path, "/admin/") {
+	}
+	if isReserved(t.path) {
 		return refuse(problemNoRoute.status, "the path is reserved for the gateway")
 	}
-	b, prefixLen := g.generation.Load().table.Lookup(t.authority, t.path)
+	b, prefixLen := gen.table.Lookup(t.authority, t.path)
 	if b == nil {
-		return refuse(problemNoRoute.status, "no bucket's path_prefix matches, on segment boundaries and by case; mounted are "+g.mounted())
+		return refuse(problemNoRoute.status, "no bucket's path_prefix matches, on segment boundaries and by case; mounted are "+mounted(gen))
 	}
 	line("route", "%s", b.prefix)
 	line("bucket", "%s", b.name)
@@ -110,9 +95,9 @@ func (g *Gateway) Explain(w io.Writer, rawURL, token string) bool {
 	return !unchecked
 }
 
-func (g *Gateway) mounted() string {
+func mounted(gen *generation) string {
 	var names []string
-	for _, b := range g.generation.Load().buckets {
+	for _, b := range gen.buckets {
 		names = append(names, b.prefix)
 	}
 	return strings.Join(names, ", ")

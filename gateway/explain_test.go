@@ -39,7 +39,7 @@ func TestExplainPrivateBucket(t *testing.T) {
 func explains(t *testing.T, g *Gateway, url, token string, served bool, want []string) string {
 	t.Helper()
 	var out strings.Builder
-	if got := g.Explain(&out, url, token); got != served {
+	if got := Explain(g.generation.Load(), &out, url, token); got != served {
 		t.Errorf("%s: %t\n%s", url, got, out.String())
 	}
 	for _, w := range want {
@@ -57,7 +57,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.generation.Load().close)
+	t.Cleanup(g.generation.Load().Close)
 	for _, c := range []struct {
 		url    string
 		served bool

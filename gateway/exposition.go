@@ -149,41 +149,41 @@ func (e *exposition) writeTo(w io.Writer, text []byte) {
 	}
 }
 
-// WriteMetrics writes all metrics in the Prometheus text format.
-func (g *Gateway) WriteMetrics(w io.Writer) {
+// writeMetrics writes all metrics in the Prometheus text format.
+func (a *admin) writeMetrics(w io.Writer) {
 	e := &exposition{samples: make(map[string][]string)}
 	var counters bytes.Buffer
-	g.metrics.set.WritePrometheus(&counters)
-	g.collectProcess(e)
-	g.collectCaches(e)
-	for _, b := range g.generation.Load().buckets {
-		b.collect(e)
+	a.metrics.set.WritePrometheus(&counters)
+	a.collectProcess(e)
+	a.collectCaches(e)
+	for _, b := range a.generation.Load().buckets {
+		collectBucket(e, b)
 	}
-	g.ready.Load().collect(e)
-	g.metrics.collect(e)
+	collectReadiness(e, a.ready.Load())
+	collectAnswers(e, a.metrics)
 	e.writeTo(w, counters.Bytes())
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)
 }
 
-func (g *Gateway) collectProcess(e *exposition) {
-	gen := g.generation.Load()
-	e.add("yatagarasu_build_info", 1, "version", g.opts.Version, "go", runtime.Version())
-	e.add("yatagarasu_start_time_seconds", unixSeconds(g.started))
-	e.add("yatagarasu_client_connections", float64(g.conns.len()))
-	e.add("yatagarasu_stream_buffers_in_use", float64(g.origins.buffers.InUse()))
+func (a *admin) collectProcess(e *exposition) {
+	gen := a.generation.Load()
+	e.add("yatagarasu_build_info", 1, "version", a.version, "go", runtime.Version())
+	e.add("yatagarasu_start_time_seconds", unixSeconds(a.started))
+	e.add("yatagarasu_client_connections", float64(a.clients.len()))
+	e.add("yatagarasu_stream_buffers_in_use", float64(a.origins.buffers.InUse()))
 	e.add("yatagarasu_config_generation", float64(gen.number))
 	e.add("yatagarasu_config_last_reload_timestamp_seconds", unixSeconds(gen.loaded))
-	for log, n := range g.logs.dropped() {
+	for log, n := range a.logs.dropped() {
 		e.add("yatagarasu_log_dropped_total", float64(n), "log", log)
 	}
 	success := 1.0
-	if last := g.lastReload.Load(); last != nil && len(last.result.Errors) > 0 {
+	if last := a.lastReload.Load(); last != nil && len(last.Errors) > 0 {
 		success = 0
 	}
 	e.add("yatagarasu_config_last_reload_success", success)
 	draining := 0.0
-	if g.draining.Load() {
+	if a.draining.Load() {
 		draining = 1
 	}
 	e.add("yatagarasu_draining", draining)
@@ -191,15 +191,8 @@ func (g *Gateway) collectProcess(e *exposition) {
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-func (g *Gateway) collectCaches(e *exposition) {
-	budgets := g.generation.Load().budgets
-	owners := make([]string, 0, len(budgets))
-	for owner := range budgets {
-		owners = append(owners, owner)
-	}
-	slices.Sort(owners)
-	for _, owner := range owners {
-		b := budgets[owner]
+func (a *admin) collectCaches(e *exposition) {
+	for owner, b := range a.generation.Load().budgets.sorted() {
 		var s cache.Stats
 		b.cache.UpdateStats(&s)
 		e.add("yatagarasu_cache_budget_bytes", float64(s.Bytes), "budget", owner)
@@ -214,7 +207,7 @@ func (g *Gateway) collectCaches(e *exposition) {
 	}
 }
 
-func (b *bucket) collect(e *exposition) {
+func collectBucket(e *exposition, b *bucket) {
 	e.add("yatagarasu_requests_in_flight", float64(b.limits.inFlight.Load()), "bucket", b.name)
 	if b.cached != nil {
 		var s cache.Stats
@@ -223,11 +216,11 @@ func (b *bucket) collect(e *exposition) {
 		e.add("yatagarasu_cache_bytes", float64(s.Bytes), "bucket", b.name)
 	}
 	for _, r := range b.origin.replicas {
-		r.collect(e, b.name)
+		collectReplica(e, b.name, r)
 	}
 }
 
-func (r *replica) collect(e *exposition, bucket string) {
+func collectReplica(e *exposition, bucket string, r *replica) {
 	var s pool.Stats
 	r.upstream.UpdateStats(&s)
 	labels := []string{"bucket", bucket, "origin", r.name}
@@ -254,18 +247,11 @@ func (r *replica) collect(e *exposition, bucket string) {
 	e.add("yatagarasu_upstream_received_bytes_total", float64(s.Received), labels...)
 }
 
-func (r *readiness) collect(e *exposition) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mode == "config" {
-		return
-	}
-	for _, b := range r.buckets {
-		e.add("yatagarasu_bucket_reachable", oneIf(r.of(b).Reachable), "bucket", b.name)
-		for _, p := range b.replicas {
-			if s := r.states[p]; s != nil {
-				e.add("yatagarasu_upstream_reachable", oneIf(s.Reachable), "bucket", b.name, "origin", p.name)
-			}
+func collectReadiness(e *exposition, r *readiness) {
+	for b, origins := range r.known() {
+		e.add("yatagarasu_bucket_reachable", oneIf(b.Reachable), "bucket", b.Name)
+		for _, o := range origins {
+			e.add("yatagarasu_upstream_reachable", oneIf(o.Reachable), "bucket", b.Name, "origin", o.Name)
 		}
 	}
 }
@@ -277,16 +263,8 @@ func oneIf(yes bool) float64 {
 	return 0
 }
 
-func (m *metricSet) collect(e *exposition) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	names := make([]string, 0, len(m.buckets))
-	for name := range m.buckets {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		a := &m.buckets[name].answers
+func collectAnswers(e *exposition, m *metricSet) {
+	for name, a := range m.answers() {
 		e.add("yatagarasu_response_bytes_total", float64(a.bytes.Load()), "bucket", name)
 		for o := range numOutcomes {
 			if om := a.outcomes[o].Load(); om != nil {

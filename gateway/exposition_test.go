@@ -166,7 +166,7 @@ func TestManyRequestsAreCountedOnce(t *testing.T) {
 	wg.Wait()
 	sum := func() (n float64) {
 		var b bytes.Buffer
-		gw.WriteMetrics(&b)
+		gw.operators.writeMetrics(&b)
 		for line := range strings.Lines(b.String()) {
 			if strings.HasPrefix(line, "yatagarasu_requests_total{") {
 				var v float64

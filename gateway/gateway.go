@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,23 +30,16 @@ type Gateway struct {
 
 	certificate certificate // for tls
 	reloads     reloader
-	lastReload  atomic.Pointer[reloadOutcome] // nil: none yet
 
-	conns    connTable
-	ready    atomic.Pointer[readiness]
-	prewarms prewarmJobs
-	address  string
-	listener atomic.Pointer[listener]
-	notify   *notifier // set by Run
+	operators *admin
+	conns     connTable // of clients
+	address   string
+	listener  atomic.Pointer[listener]
+	notify    *notifier // set by Run
 
 	upgrades   upgrader
 	superseded atomic.Bool // another process has taken over
 
-	metricsServer   *fasthttp.Server // nil: no metrics listener
-	metricsListener atomic.Pointer[net.TCPListener]
-	metricsConns    connTable
-	metricsLoopback atomic.Bool // it is reached from this machine alone
-	statusPolicy    string      // of the page there
 }
 
 // ErrCut is returned by Run when requests under way had to be cut.
@@ -81,13 +75,14 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.observer = &observer{metrics: newMetricSet()}
 	g.origins = &shared{observer: g.observer, buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
 	g.origins.background.panicked = func(p any) { g.observer.panicked(p, nil) }
-	g.started, g.now, g.streamBuffer, g.reserved = time.Now(), time.Now, o.StreamBuffer, g.serveReserved
-	g.logging.Store(&c.Logging)
-	z, err := g.logs.open(&g.log, o, &c.Logging)
-	if err != nil {
+	g.started, g.now, g.streamBuffer = time.Now(), time.Now, o.StreamBuffer
+	g.operators = &admin{server: &g.server, adminOptions: adminOptions{
+		version: o.Version, configPath: o.ConfigPath, clients: &g.conns, flags: o.values, reload: g.requestReload, superseded: g.superseded.Load,
+	}}
+	g.reserved = g.operators.reserved
+	if err := g.openLogs(&c.Logging); err != nil {
 		return nil, err
 	}
-	g.log.init(z)
 	limits := &c.Server.Limits
 	g.conns.init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
@@ -96,38 +91,48 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.generation.Store(gen)
-	g.status.sample(g.metrics, g.started)
+	g.operators.ring.sample(g.metrics, g.started)
 	if h := &c.Server.HTTPS; h.Enabled {
 		if err := g.certificate.load(h); err != nil {
-			gen.close()
+			gen.Close()
 			return nil, err
 		}
 		g.tls = g.certificate.serverTLS()
 	}
 	g.upgrades = upgrader{g: g, done: make(chan upgrade, 1)}
 	g.reloads = reloader{calls: make(chan chan reloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
-	g.ready.Store(newReadiness(gen, c.Server.Ready, nil))
+	g.operators.ready.Store(newReadiness(slices.Collect(gen.origins()), c.Server.Ready, nil))
 	return g, nil
+}
+
+// openLogs opens the logs of c, unless the gateway is made to be looked into.
+func (g *Gateway) openLogs(c *config.Logging) error {
+	if g.opts.inspects {
+		return g.observer.checkLogs(c)
+	}
+	return g.observer.openLogs(c, g.opts.LogBuffer, g.opts.Output)
 }
 
 // newServer returns a server of clients.
 func (g *Gateway) newServer() *fasthttp.Server {
-	o := g.opts
+	s := g.newHTTPServer()
+	s.Handler, s.ErrorHandler, s.ConnState, s.WriteBufferSize = g.handle, g.handleError, g.conns.track, g.opts.WriteBuffer
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.operators.headReceived(h, false) }
+	return s
+}
+
+// newHTTPServer returns what the servers of both listeners have in common.
+func (g *Gateway) newHTTPServer() *fasthttp.Server {
 	return &fasthttp.Server{
-		Handler:                      g.handle,
-		ErrorHandler:                 g.handleError,
-		HeaderReceived:               func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.headReceived(h, false) },
-		ConnState:                    g.connState,
 		Concurrency:                  1 << 30, // connections are bounded by the listener
-		ReadBufferSize:               o.ReadBuffer,
-		WriteBufferSize:              o.WriteBuffer,
-		ReadTimeout:                  o.HeaderTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-		WriteTimeout:                 o.writeTimeout(),
+		ReadBufferSize:               g.opts.ReadBuffer,
+		ReadTimeout:                  g.opts.HeaderTimeout,
+		IdleTimeout:                  g.opts.IdleTimeout,
+		WriteTimeout:                 g.opts.writeTimeout(),
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
-		NoDefaultDate:                true, // see exchange.complete
+		NoDefaultDate:                true, // see exchange.completeHead
 		SecureErrorLogMessage:        true,
 		Logger:                       serverLogger{&g.log},
 	}
@@ -179,29 +184,29 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {
-		g.generation.Load().close()
+		g.generation.Load().Close()
 		return err
 	}
-	defer g.closeMetrics()
+	defer g.operators.close(endGrace)
 	ln, err := g.listen()
 	if err != nil {
-		g.generation.Load().close()
+		g.generation.Load().Close()
 		return err
 	}
 	in.closeUnused(&g.log)
 	g.origins.pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
 	defer g.origins.pace.Stop()
-	g.ready.Load().start(g)
+	g.operators.ready.Load().start(&g.log)
 	running, end := context.WithCancel(context.Background())
 	ended := running.Done()
 	go g.limitMemory(ended) // ends with ended
 	go g.runReloader(running)
-	go g.sampleStatus(ended) // ends with ended
+	go g.operators.sampleStatus(ended) // ends with ended
 	defer func() {
 		end()
 		<-g.reloads.done // no more changes
-		g.ready.Load().stop()
-		g.generation.Load().close()
+		g.operators.ready.Load().stop()
+		g.generation.Load().Close()
 	}()
 
 	if in.handedOver() {
@@ -210,7 +215,7 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 			return err
 		}
 	}
-	g.serveMetrics()
+	g.operators.serve()
 	served := make(chan error, 1)
 	go func() { served <- g.serveClients(ln, ended) }() // ends with the listener, which stop closes
 	g.log.Info().Str("address", ln.Addr().String()).Bool("tls", g.tls != nil).
@@ -282,45 +287,11 @@ func (g *Gateway) tune() {
 	}
 }
 
-// headerInvited marks a request whose body fasthttp reads. No client can send it: a name
-// is not empty before its colon.
-const headerInvited = ":invited"
-
-// headReceived keeps fasthttp from reading, or inviting, a request body: the
-// handler sees it in the raw head, answers as if there were none, or refuses it, and the
-// connection is closed. The body of an administrative call is read from those who may
-// make it.
-func (g *Gateway) headReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.RequestConfig {
-	n := h.ContentLength()
-	body := n > 0 || n == -1
-	if body && g.invites(h, metrics) {
-		h.Set(headerInvited, "yes")
-		if n > maxAdminBody {
-			h.Del(fasthttp.HeaderExpect) // fasthttp refuses it without a look at it
-		}
-		return fasthttp.RequestConfig{MaxRequestBodySize: maxAdminBody}
+// MetricsAddr returns the address of the metrics listener once it is open; nil
+// before, and without one.
+func (g *Gateway) MetricsAddr() net.Addr {
+	if ln := g.operators.listener.Load(); ln != nil {
+		return ln.Addr()
 	}
-	if body {
-		h.SetContentLength(0)
-		h.SetConnectionClose()
-	}
-	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
-		h.Del(fasthttp.HeaderExpect) // nothing is expected to follow
-	}
-	return fasthttp.RequestConfig{}
-}
-
-// invites tells whether the body that h announces is read: that of an administrative
-// call that may have one, of somebody who may make it.
-func (g *Gateway) invites(h *fasthttp.RequestHeader, metrics bool) bool {
-	method := string(h.Method())
-	if method == fasthttp.MethodGet || method == fasthttp.MethodHead {
-		return false
-	}
-	var t target
-	if t.parse(h.RequestURI()) != targetOK || !isAdmin(t.path) || g.mayAdminister(h, &t, metrics) != nil {
-		return false
-	}
-	call, _, _ := findAdminCall(method, string(t.path))
-	return call != nil
+	return nil
 }

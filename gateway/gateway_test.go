@@ -58,7 +58,7 @@ func configuredGateway(t testing.TB, yaml, logLevel string) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.generation.Load().close() })
+	t.Cleanup(func() { g.generation.Load().Close() })
 	return g
 }
 
@@ -134,7 +134,7 @@ func (tg *testGateway) url(path string) string { return "http://" + tg.addr + pa
 // does not exist.
 func (tg *testGateway) metricValue(name string) (v float64) {
 	var b bytes.Buffer
-	tg.WriteMetrics(&b)
+	tg.operators.writeMetrics(&b)
 	for line := range strings.Lines(b.String()) {
 		if rest, ok := strings.CutPrefix(line, name+" "); ok {
 			fmt.Sscan(rest, &v)

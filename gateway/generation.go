@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/netip"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,7 @@ type generation struct {
 	buckets []*bucket
 	byName  map[string]*bucket
 	budgets budgets
-	trusted []netip.Prefix
+	trusted trustedProxies
 	limits  *scope
 
 	verifiers map[*config.JWT]*auth.Verifier // one for each jwt block in use
@@ -210,9 +209,9 @@ func newBucket(c *config.Bucket, o *generationOptions, probed bool, old *generat
 	return &bucket{name: c.Name, prefix: c.PathPrefix, origin: origin, allowQuery: c.S3.AllowQuery, metrics: o.origins.metrics.bucket(c.Name)}, nil
 }
 
-// close closes the idle upstream connections and stops fetching key sets;
+// Close closes the idle upstream connections and stops fetching key sets;
 // exchanges under way finish, and no new one starts.
-func (gen *generation) close() {
+func (gen *generation) Close() {
 	for _, v := range gen.verifiers {
 		v.Close()
 	}

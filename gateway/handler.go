@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -154,6 +156,43 @@ func (x *exchange) begin(ctx *fasthttp.RequestCtx, gen *generation) bool {
 	return true
 }
 
+// identify determines who asks, and under which id the request is logged.
+func (x *exchange) identify(ctx *fasthttp.RequestCtx, gen *generation) {
+	h := &ctx.Request.Header
+	peer, mute := x.peer(ctx)
+	x.client = peer
+	// What a proxy passes on without saying whose it is, anybody may have written.
+	if !mute && gen.trusted.trusts(peer) {
+		name, forwarded := fasthttp.HeaderXForwardedFor, gen.config.Server.ForwardedHeader == "forwarded"
+		if forwarded {
+			name = fasthttp.HeaderForwarded
+		}
+		x.client = gen.trusted.forwardedClient(peer, h.PeekAll(name), forwarded)
+		if v := h.Peek("Traceparent"); wellFormedTrace(v) {
+			x.trace = append(x.trace[:0], v[:traceLength]...)
+			x.traceID, x.parentSpan = x.trace.id(), x.trace.span()
+		}
+		if id := h.PeekBytes(headerRequestID); wellFormedID(id) {
+			x.id = append(x.id[:0], id...)
+			return
+		}
+	}
+	x.id = appendUUIDv7(x.id[:0], x.start)
+}
+
+// peer returns the address at the other end of the connection: with PROXY headers,
+// that of the proxy's client, or the proxy's own if it is mute about that.
+func (x *exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
+	if x.s.behindProxies == nil {
+		return peerAddr(ctx.RemoteAddr()), false
+	}
+	c := ctx.Conn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return x.s.behindProxies.client(c)
+}
+
 func methodOf(ctx *fasthttp.RequestCtx) method {
 	switch m := ctx.Request.Header.Method(); string(m) {
 	case fasthttp.MethodGet:
@@ -230,3 +269,7 @@ func (s *server) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x.firstByte = x.since()
 	x.finish()
 }
+
+// headerInvited marks a request whose body fasthttp reads. No client can send it: a name
+// is not empty before its colon.
+const headerInvited = ":invited"

@@ -196,7 +196,11 @@ func TestHeadRefusals(t *testing.T) {
 		refused.Wait()
 		eventually(t, "only the look-up has a connection", func() bool {
 			var s pool.Stats
-			gw.generation.Load().eachReplica(func(r *replica) { r.upstream.UpdateStats(&s) })
+			for b := range gw.generation.Load().origins() {
+				for _, r := range b.replicas {
+					r.upstream.UpdateStats(&s)
+				}
+			}
 			return s.Open-s.Idle == 1
 		})
 		close(joined)

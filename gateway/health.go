@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"encoding/json"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -11,57 +11,6 @@ import (
 	"yatagarasu/gateway/config"
 	"yatagarasu/pool"
 )
-
-// serveReserved answers the paths that isReserved names, for the clients' listener.
-func (g *Gateway) serveReserved(ctx *fasthttp.RequestCtx, x *exchange) {
-	switch {
-	case isAdmin(x.target.path):
-		g.serveAdmin(ctx, x, false)
-	case g.serveProbe(ctx, x):
-	default: // /metrics, on the metrics listener alone
-		x.fail(ctx, problemNoRoute)
-	}
-}
-
-// serveProbe answers the paths of health checks, which both listeners have.
-func (g *Gateway) serveProbe(ctx *fasthttp.RequestCtx, x *exchange) bool {
-	code, report := fasthttp.StatusOK, any(nil)
-	switch string(x.target.path) {
-	case "/health":
-		report = map[string]any{
-			"status":         "healthy",
-			"uptime_seconds": int64(time.Since(g.started).Seconds()),
-			"version":        g.opts.Version,
-		}
-	case "/ready":
-		code, report = g.ready.Load().report(g.draining.Load() && !g.superseded.Load())
-	default:
-		return false
-	}
-	if x.method == methodOther {
-		x.fail(ctx, problemMethod)
-	} else {
-		x.replyJSON(ctx, code, report)
-	}
-	return true
-}
-
-// replyJSON answers with a document of the gateway's own.
-func (x *exchange) replyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic("BUG: status cannot be encoded: " + err.Error())
-	}
-	h := &ctx.Response.Header
-	h.SetContentType("application/json")
-	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetStatusCode(code)
-	ctx.SetBody(append(body, '\n'))
-	x.status, x.bytes = code, int64(len(body)+1)
-	if x.method == methodHead {
-		x.bytes = 0
-	}
-}
 
 // readiness knows which replicas can be reached, by probes in the background: one at a
 // time per origin and credential, whatever the number of buckets there.
@@ -99,8 +48,8 @@ type credentialState struct {
 // roles and files: everybody may ask.
 const credentialFault = "it cannot be retrieved; /admin/status and the log say why"
 
-// credentialState returns that of p; nil if its credential is static.
-func (p *replica) credentialState() *credentialState {
+// credentialStateOf returns that of p; nil if its credential is static.
+func credentialStateOf(p *replica) *credentialState {
 	source := p.s3.Credentials.Source
 	if source == config.SourceStatic {
 		return nil
@@ -121,8 +70,8 @@ type bucketState struct {
 
 // newReadiness returns the readiness of gen. What before knows of the same origins
 // and credentials is taken over; before may be nil.
-func newReadiness(gen *generation, mode string, before *readiness) *readiness {
-	r := &readiness{mode: mode, done: make(chan struct{}), buckets: slices.Collect(gen.origins()), states: make(map[*replica]*replicaState)}
+func newReadiness(origins []*originBucket, mode string, before *readiness) *readiness {
+	r := &readiness{mode: mode, done: make(chan struct{}), buckets: origins, states: make(map[*replica]*replicaState)}
 	index := make(map[access]int)
 	wasReady := false
 	if before != nil {
@@ -130,7 +79,7 @@ func newReadiness(gen *generation, mode string, before *readiness) *readiness {
 		defer before.mu.Unlock()
 		wasReady = before.isReady()
 	}
-	for b := range gen.origins() {
+	for _, b := range origins {
 		for _, p := range b.replicas {
 			if p.s3.ProbeInterval == 0 {
 				continue
@@ -183,7 +132,7 @@ func (r *readiness) of(b *originBucket) (s bucketState) {
 		} else if !one.Reachable {
 			one.Reason = problemBreaker.reason
 		}
-		if one.Credentials = p.credentialState(); one.Credentials != nil && one.Credentials.Error != "" {
+		if one.Credentials = credentialStateOf(p); one.Credentials != nil && one.Credentials.Error != "" {
 			one.Credentials.Error = credentialFault
 		}
 		if opens > 0 {
@@ -232,4 +181,33 @@ func (r *readiness) isReady() bool {
 		return !slices.ContainsFunc(r.buckets, func(b *originBucket) bool { return !reachable(b) })
 	}
 	return slices.ContainsFunc(r.buckets, reachable)
+}
+
+// state returns what is known of a bucket; ok is false if it is not probed.
+func (r *readiness) state(b *originBucket) (state bucketState, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of(b), r.mode != "config"
+}
+
+// known yields what is known of each bucket whose origins are probed, and of those origins.
+func (r *readiness) known() iter.Seq2[bucketState, []replicaState] {
+	return func(yield func(bucketState, []replicaState) bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.mode == "config" {
+			return
+		}
+		for _, b := range r.buckets {
+			var probed []replicaState
+			for _, p := range b.replicas {
+				if s := r.states[p]; s != nil {
+					probed = append(probed, *s)
+				}
+			}
+			if !yield(r.of(b), probed) {
+				return
+			}
+		}
+	}
 }

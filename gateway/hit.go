@@ -11,11 +11,7 @@ import (
 	"yatagarasu/cache"
 )
 
-var (
-	headerAge         = []byte("Age")
-	headerXCache      = []byte("X-Cache")
-	headerCacheStatus = []byte("Cache-Status")
-)
+var ()
 
 // answerCached answers with an object in memory, or, with f, one whose body is still
 // arriving there.

@@ -147,7 +147,7 @@ func BenchmarkHit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer g.logs.close()
-			defer g.generation.Load().close()
+			defer g.generation.Load().Close()
 			ctx := request(b, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
 			b.ReportAllocs()
 			for b.Loop() {

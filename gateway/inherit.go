@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -202,4 +203,30 @@ func (in *Inherited) closeUnused(log *logger) {
 		delete(in.listeners, name)
 		log.Warn().Str("socket", name).Msg("the inherited socket is not used: the configuration has no such listener")
 	}
+}
+
+// listenProblem says why the address cannot be listened on, and what to do about it,
+// where keys are what it comes from.
+func listenProblem(address string, err error, keys string) error {
+	_, port, _ := net.SplitHostPort(address)
+	number, _ := strconv.Atoi(port)
+	var dns *net.DNSError
+	fix := "choose another " + keys
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		fix = "stop the program that listens there, or choose another " + keys
+	case errors.Is(err, syscall.EACCES) && number > 0 && number < 1024:
+		fix = "let the gateway use ports below 1024 (CAP_NET_BIND_SERVICE), or choose another " + keys
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		fix = "something forbids it, such as SELinux or a sandbox: allow it there, or choose another " + keys
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		fix = "this machine has no such address: write one that it has, or none for all, as " + keys
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		fix = "this machine has no addresses of this family: write one of the other as " + keys
+	case errors.As(err, &dns):
+		fix = "no name server knows the host: write an address as " + keys
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		fix = "raise the limit of open files: ulimit -n"
+	}
+	return fmt.Errorf("cannot listen on %s: %w; %s", address, err, fix)
 }

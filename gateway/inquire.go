@@ -14,10 +14,10 @@ import (
 const listOne = "list-type=2&max-keys=1"
 
 // inquireBucket asks for the bucket itself. A HEAD does not always say why it is refused; a
-// list does.
-func (p *replica) inquireBucket() (inquiry, error) {
+// list does. exact asks for the list after every refusal, for the origin's own words.
+func (p *replica) inquireBucket(exact bool) (inquiry, error) {
 	a, err := p.inquire(fasthttp.MethodHead, p.origin.bucketPath(), "", nil)
-	if err == nil && a.unclear {
+	if err == nil && (a.unclear || exact && a.status >= 300) {
 		return p.inquire(fasthttp.MethodGet, p.origin.bucketPath(), listOne, nil)
 	}
 	return a, err

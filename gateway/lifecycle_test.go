@@ -292,18 +292,27 @@ func TestCheck(t *testing.T) {
 		return path
 	}
 	for _, c := range []struct {
-		name, text     string
-		code           int
-		stdout, stderr string
+		name, text, says, fails string
 	}{
-		{"good", oneBucket("/pub", "http://127.0.0.1:1"), 0, "valid, 1 bucket", ""},
-		{"bad", "buckets: []\n", 1, "", "bad.yaml:1:"},
+		{"good", oneBucket("/pub", "http://127.0.0.1:1"), "valid, 1 bucket", ""},
+		{"bad", "buckets: []\n", "", "bad.yaml:1:"},
 	} {
-		var stdout, stderr strings.Builder
 		o := NewOptions()
 		o.ConfigPath = write(c.name+".yaml", c.text)
-		if code := Check(o, &stdout, &stderr); code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
-			t.Errorf("%s: %d, %q, %q", c.name, code, stdout.String(), stderr.String())
+		gen, err := Inspect(o)
+		if c.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer gen.Close()
+		var out strings.Builder
+		if Check(gen, o.ConfigPath, &out); !strings.Contains(out.String(), c.says) {
+			t.Errorf("%s: %q", c.name, out.String())
 		}
 	}
 }

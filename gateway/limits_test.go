@@ -193,10 +193,10 @@ func swapGeneration(t *testing.T, gw *testGateway, yaml string) {
 		t.Fatal(err)
 	}
 	old := gw.generation.Swap(gen)
-	t.Cleanup(old.close)
+	t.Cleanup(old.Close)
 	var r reloadResult
-	r.compare(old.config, gen.config)
-	gen.outdate(&r)
+	compare(&r, old.config, gen.config)
+	outdate(gen.budgets, &r)
 }
 
 // TestRefusedRequestsCostOthersNothing has one client ask beyond its own limit: the

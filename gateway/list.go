@@ -32,6 +32,13 @@ type listedPage struct {
 	}
 }
 
+// listedKey is an object to fetch; err ends the list.
+type listedKey struct {
+	key  string
+	size int64 // -1: not known
+	err  error
+}
+
 // list yields the objects of the replica whose keys begin with prefix, as S3 lists
 // them.
 func (r *replica) list(ctx context.Context, prefix string) iter.Seq[listedKey] {

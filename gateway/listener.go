@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
 )
 
@@ -18,14 +18,37 @@ import (
 // returns bare *net.TCPConn: any wrapper would lose writev and splice.
 type listener struct {
 	*net.TCPListener
-	g *Gateway
+	listenOptions
 
-	// With server.proxy_protocol, headers are read beside the accepting goroutine, which
-	// the first Accept starts: in an upgrade, none may be accepted before.
+	// With trusted, headers are read beside the accepting goroutine, which the first Accept
+	// starts: in an upgrade, none may be accepted before.
 	accepted chan accepted
 	started  bool
 
 	lean leanListener
+}
+
+// listenOptions are how clients' connections are accepted.
+type listenOptions struct {
+	conns     *connTable
+	tls       *tls.Config // nil: plain HTTP
+	leanAfter int         // open connections after which a new one goes to the lean listener
+	// trusted names the proxies whose connections begin with a PROXY header; nil: none do.
+	trusted func(netip.Addr) bool
+
+	log        *logger
+	refused    *metrics.Counter // connections beyond a limit
+	badHeaders *metrics.Counter // connections of trusted proxies without a sound header
+}
+
+// newListener returns a listener that accepts from ln.
+func newListener(ln *net.TCPListener, o listenOptions) *listener {
+	l := &listener{TCPListener: ln, listenOptions: o}
+	l.lean = leanListener{l, make(chan net.Conn)}
+	if o.trusted != nil {
+		l.accepted = make(chan accepted)
+	}
+	return l
 }
 
 // leanListener hands connections on to the server that keeps no buffers for idle ones.
@@ -48,48 +71,6 @@ type accepted struct {
 	err  error
 }
 
-// listen opens the listener.
-func (g *Gateway) listen() (*listener, error) {
-	ln, err := g.opts.Inherited.listen(socketMain, g.address, &g.log)
-	if err != nil {
-		return nil, listenProblem(g.address, err, "server.address or -listen.address")
-	}
-	l := &listener{TCPListener: ln, g: g}
-	l.lean = leanListener{l, make(chan net.Conn)}
-	if g.generation.Load().config.Server.ProxyProtocol {
-		l.accepted = make(chan accepted)
-		g.clients = &g.conns
-	}
-	g.listener.Store(l)
-	return l, nil
-}
-
-// listenProblem says why the address cannot be listened on, and what to do about it,
-// where keys are what it comes from.
-func listenProblem(address string, err error, keys string) error {
-	_, port, _ := net.SplitHostPort(address)
-	number, _ := strconv.Atoi(port)
-	var dns *net.DNSError
-	fix := "choose another " + keys
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		fix = "stop the program that listens there, or choose another " + keys
-	case errors.Is(err, syscall.EACCES) && number > 0 && number < 1024:
-		fix = "let the gateway use ports below 1024 (CAP_NET_BIND_SERVICE), or choose another " + keys
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		fix = "something forbids it, such as SELinux or a sandbox: allow it there, or choose another " + keys
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		fix = "this machine has no such address: write one that it has, or none for all, as " + keys
-	case errors.Is(err, syscall.EAFNOSUPPORT):
-		fix = "this machine has no addresses of this family: write one of the other as " + keys
-	case errors.As(err, &dns):
-		fix = "no name server knows the host: write an address as " + keys
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		fix = "raise the limit of open files: ulimit -n"
-	}
-	return fmt.Errorf("cannot listen on %s: %w; %s", address, err, fix)
-}
-
 // Accept implements net.Listener, for one goroutine, until its first error.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
@@ -98,7 +79,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			close(l.lean.conns)
 			return nil, err
 		}
-		if l.g.conns.len() <= l.g.opts.LeanAfter {
+		if l.conns.len() <= l.leanAfter {
 			return c, nil
 		}
 		l.lean.conns <- c
@@ -109,7 +90,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admitted() (net.Conn, error) {
 	if l.accepted == nil {
 		for {
-			c, err := l.g.next(l.TCPListener)
+			c, err := next(l.TCPListener, l.log)
 			if err != nil {
 				return nil, err
 			}
@@ -132,14 +113,14 @@ func (l *listener) admitted() (net.Conn, error) {
 func (l *listener) acceptBehindProxies() {
 	var reading sync.WaitGroup
 	for {
-		c, err := l.g.next(l.TCPListener)
+		c, err := next(l.TCPListener, l.log)
 		if err != nil {
 			reading.Wait()
 			l.accepted <- accepted{err: err}
 			return
 		}
 		peer := peerAddr(c.RemoteAddr())
-		behind := l.g.generation.Load().trusts(peer)
+		behind := l.trusted(peer)
 		client := peer
 		if behind {
 			client = netip.Addr{} // the header tells
@@ -149,7 +130,7 @@ func (l *listener) acceptBehindProxies() {
 		}
 		reading.Go(func() { // ends with the header, or its timeout
 			if behind && !l.introduce(c, peer) {
-				l.g.conns.remove(c)
+				l.conns.remove(c)
 				return
 			}
 			l.accepted <- accepted{conn: l.served(c)}
@@ -162,8 +143,8 @@ func (l *listener) acceptBehindProxies() {
 func (l *listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
 	client, err := readProxyHeader(c)
 	if err != nil {
-		l.g.metrics.badProxyHeaders.Inc()
-		l.g.log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
+		l.badHeaders.Inc()
+		l.log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
 		c.Close()
 		return false
 	}
@@ -171,8 +152,8 @@ func (l *listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
 	if mute {
 		client = proxy
 	}
-	if !l.g.conns.name(c, client, mute) {
-		l.g.refuse(c)
+	if !l.conns.name(c, client, mute) {
+		l.refuse(c)
 		return false
 	}
 	return true
@@ -180,8 +161,8 @@ func (l *listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
 
 // admit registers a connection of client, or refuses it if a limit stands against it.
 func (l *listener) admit(c *net.TCPConn, client netip.Addr) bool {
-	if !l.g.conns.add(c, client) {
-		l.g.refuse(c)
+	if !l.conns.add(c, client) {
+		l.refuse(c)
 		return false
 	}
 	return true
@@ -189,22 +170,22 @@ func (l *listener) admit(c *net.TCPConn, client netip.Addr) bool {
 
 // served returns c as it is to be served.
 func (l *listener) served(c *net.TCPConn) net.Conn {
-	if l.g.tls != nil {
-		return tls.Server(c, l.g.tls)
+	if l.tls != nil {
+		return tls.Server(c, l.tls)
 	}
 	return c
 }
 
 // next accepts a connection. A lack of descriptors or memory would end the listener
 // of fasthttp, so it is waited out here.
-func (g *Gateway) next(ln *net.TCPListener) (*net.TCPConn, error) {
+func next(ln *net.TCPListener, log *logger) (*net.TCPConn, error) {
 	for pause := 5 * time.Millisecond; ; {
 		c, err := ln.AcceptTCP()
 		if err != nil {
 			if !isShortage(err) {
 				return nil, err
 			}
-			g.log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
+			log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
 			time.Sleep(pause)
 			pause = min(2*pause, time.Second)
 			continue
@@ -223,9 +204,9 @@ func isShortage(err error) bool {
 }
 
 // refuse refuses a client's connection beyond the limits.
-func (g *Gateway) refuse(c *net.TCPConn) {
-	g.metrics.refusedConns.Inc()
-	refuseConn(c, g.tls == nil)
+func (l *listener) refuse(c *net.TCPConn) {
+	l.refused.Inc()
+	refuseConn(c, l.tls == nil)
 }
 
 // refuseConn answers a connection that is one too many, if it is plain HTTP, without
@@ -240,14 +221,30 @@ func refuseConn(c *net.TCPConn, plain bool) {
 	c.Close()
 }
 
-// connState is told by fasthttp what becomes of a connection.
-func (g *Gateway) connState(c net.Conn, s fasthttp.ConnState) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if s == fasthttp.StateClosed {
-		g.conns.remove(c)
-	} else {
-		g.conns.note(c, s)
+// maxOperatorConns bounds the connections of an operators' listener.
+const maxOperatorConns = 256
+
+// operatorListener accepts the connections of scrapes, probes and administrative calls. At
+// the bound, the oldest without a request gives way to the new one, so that silent ones,
+// whoever opened them, keep nobody out. The first byte of a request makes it one, for up to
+// the header timeout.
+type operatorListener struct {
+	*net.TCPListener
+	conns *connTable
+	log   *logger
+}
+
+// Accept implements net.Listener, for one goroutine.
+func (l *operatorListener) Accept() (net.Conn, error) {
+	for {
+		c, err := next(l.TCPListener, l.log)
+		if err != nil {
+			return nil, err
+		}
+		if l.conns.len() < maxOperatorConns || l.conns.giveWay() {
+			l.conns.add(c, peerAddr(c.RemoteAddr())) // which has no limit of its own
+			return c, nil
+		}
+		refuseConn(c, true)
 	}
 }

@@ -210,7 +210,12 @@ func TestLogOutputThatIsNone(t *testing.T) {
 			for setUp, ok := range map[string]bool{"New": false, "inspect": c.unseen} {
 				ended := make(chan error, 1)
 				go func() { // ends at once, unless the test fails
-					_, err := map[string]func(*Options) (*Gateway, error){"New": New, "inspect": inspect}[setUp](o)
+					var err error
+					if setUp == "New" {
+						_, err = New(o)
+					} else {
+						_, err = Inspect(o)
+					}
 					ended <- err
 				}()
 				select {

@@ -45,7 +45,7 @@ func (g *Gateway) limitMemory(stop <-chan struct{}) {
 
 // memoryNeeded returns the soft limit for now; 0 where no bucket has a cache.
 func (g *Gateway) memoryNeeded() int64 {
-	cached, pinned := g.generation.Load().cacheMemory()
+	cached, pinned := g.generation.Load().budgets.memory()
 	if cached == 0 {
 		return 0
 	}
@@ -53,14 +53,4 @@ func (g *Gateway) memoryNeeded() int64 {
 	// Garbage of a seventh may lie about before it is collected; while that goes on,
 	// more comes.
 	return (cached+rest)*23/20 + memoryBase
-}
-
-// cacheMemory returns the bytes that the caches may take, and those of bodies that are
-// not stored.
-func (gen *generation) cacheMemory() (most, pinned int64) {
-	for _, b := range gen.budgets {
-		most += b.options.MaxBytes
-		pinned += b.cache.Pinned()
-	}
-	return most, pinned
 }

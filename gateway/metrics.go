@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -64,6 +67,19 @@ func (m *metricSet) bucket(name string) *bucketMetrics {
 		m.buckets[name] = b
 	}
 	return b
+}
+
+// answers yields the answers of each bucket that ever was, by name.
+func (m *metricSet) answers() iter.Seq2[string, *answerMetrics] {
+	return func(yield func(string, *answerMetrics) bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
+			if !yield(name, &m.buckets[name].answers) {
+				return
+			}
+		}
+	}
 }
 
 // replicaMetrics are the counters of one replica of a bucket.
@@ -200,4 +216,15 @@ func (r *replicaMetrics) extra(metric string) {
 	}
 	r.mu.Unlock()
 	c.Inc()
+}
+
+// reasons returns the failures by their reasons.
+func (r *replicaMetrics) reasons() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := make(map[string]uint64, len(r.errors))
+	for reason, c := range r.errors {
+		counts[reason] = c.Get()
+	}
+	return counts
 }

@@ -2,117 +2,60 @@ package gateway
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-// maxMetricsConns bounds the connections of the metrics listener.
-const maxMetricsConns = 256
-
-// metricsListener accepts the connections of scrapes, probes and administrative calls.
-// At the bound, the oldest without a request gives way to the new one, so that silent
-// ones, whoever opened them, keep nobody out. The first byte of a request makes it one,
-// for up to the header timeout.
-type metricsListener struct {
-	*net.TCPListener
-	g *Gateway
+// open prepares s, which has the limits of all listeners, to serve on ln.
+func (a *admin) open(ln *net.TCPListener, s *fasthttp.Server) {
+	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
+	a.conns.init(0, 0)
+	s.Handler, s.ErrorHandler, s.ConnState, s.CloseOnShutdown = a.handle, a.handleError, a.conns.track, true
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return a.headReceived(h, true) }
+	a.http = s
+	a.listener.Store(ln)
 }
 
-// Accept implements net.Listener, for one goroutine.
-func (l *metricsListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.g.next(l.TCPListener)
-		if err != nil {
-			return nil, err
-		}
-		if l.g.metricsConns.len() < maxMetricsConns || l.g.metricsConns.giveWay() {
-			l.g.metricsConns.add(c, peerAddr(c.RemoteAddr())) // which has no limit of its own
-			return c, nil
-		}
-		refuseConn(c, true)
-	}
-}
-
-// metricsConnState is told by fasthttp what becomes of a connection.
-func (g *Gateway) metricsConnState(c net.Conn, s fasthttp.ConnState) {
-	if s == fasthttp.StateClosed {
-		g.metricsConns.remove(c)
-	} else {
-		g.metricsConns.note(c, s)
-	}
-}
-
-// openMetrics opens the metrics listener, if the configuration wants one.
-func (g *Gateway) openMetrics() error {
-	m := &g.generation.Load().config.Metrics
-	if !m.Enabled {
-		return nil
-	}
-	address := net.JoinHostPort(m.Address, strconv.Itoa(m.Port))
-	ln, err := g.opts.Inherited.listen(socketMetrics, address, &g.log)
-	if err != nil {
-		return listenProblem(address, err, "metrics.port or metrics.address")
-	}
-	g.metricsLoopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
-	g.statusPolicy = statusPolicy(statusHTML)
-	g.metricsConns.init(0, 0)
-	g.metricsServer = &fasthttp.Server{
-		Handler:                      g.handleMetrics,
-		ErrorHandler:                 g.handleMetricsError,
-		HeaderReceived:               func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.headReceived(h, true) },
-		ConnState:                    g.metricsConnState,
-		Concurrency:                  1 << 30, // connections are bounded by the listener
-		ReadBufferSize:               g.opts.ReadBuffer,
-		ReadTimeout:                  g.opts.HeaderTimeout,
-		IdleTimeout:                  g.opts.IdleTimeout,
-		WriteTimeout:                 g.opts.writeTimeout(),
-		DisablePreParseMultipartForm: true,
-		NoDefaultServerHeader:        true,
-		NoDefaultContentType:         true,
-		NoDefaultDate:                true,
-		SecureErrorLogMessage:        true,
-		CloseOnShutdown:              true,
-		Logger:                       serverLogger{&g.log},
-	}
-	g.metricsListener.Store(ln)
-	return nil
-}
-
-// serveMetrics begins to serve on the metrics listener, if there is one.
-func (g *Gateway) serveMetrics() {
-	ln := g.metricsListener.Load()
+// serve begins to serve on the listener, if there is one; close ends that.
+func (a *admin) serve() {
+	ln := a.listener.Load()
 	if ln == nil {
 		return
 	}
-	g.log.Info().Str("address", ln.Addr().String()).Bool("admin", g.adminOpen()).Msg("serving metrics")
-	go func() { // ended by closeMetrics
-		if err := g.metricsServer.Serve(&metricsListener{ln, g}); err != nil {
-			g.log.Error().Err(err).Msg("the metrics listener failed")
+	a.log.Info().Str("address", ln.Addr().String()).Bool("admin", a.callable()).Msg("serving metrics")
+	go func() { // ended by close
+		if err := a.http.Serve(&operatorListener{ln, &a.conns, &a.log}); err != nil {
+			a.log.Error().Err(err).Msg("the metrics listener failed")
 		}
 	}()
 }
 
-// adminOpen tells whether administrative calls are answered on the metrics listener.
-func (g *Gateway) adminOpen() bool {
-	return g.metricsLoopback.Load() || !g.generation.Load().config.Admin.Token.Empty()
-}
-
-// MetricsAddr returns the address of the metrics listener once it is open; nil
-// before, and without one.
-func (g *Gateway) MetricsAddr() net.Addr {
-	if ln := g.metricsListener.Load(); ln != nil {
-		return ln.Addr()
+// close ends the listener and what is under way there, for which it waits a little.
+func (a *admin) close(grace time.Duration) {
+	if a.http == nil {
+		return
 	}
-	return nil
+	a.listener.Load().Close()
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := a.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		a.log.Debug().Err(err).Msg("connections of the metrics listener are left open")
+	}
 }
 
-// handleMetrics serves one request of the metrics listener. These are neither
+// callable tells whether administrative calls are answered on the metrics listener.
+func (a *admin) callable() bool {
+	return a.loopback.Load() || !a.generation.Load().config.Admin.Token.Empty()
+}
+
+// handle serves one request of the metrics listener. These are neither
 // counted nor logged as requests.
-func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
-	x := g.acquire(time.Now())
+func (a *admin) handle(ctx *fasthttp.RequestCtx) {
+	x := a.acquire(time.Now())
 	defer func() {
 		if p := recover(); p != nil {
 			x.panicked(ctx, p)
@@ -120,18 +63,18 @@ func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
 		x.completeHead(ctx)
 		x.release()
 	}()
-	if !x.begin(ctx, g.generation.Load()) {
+	if !x.begin(ctx, a.generation.Load()) {
 		return
 	}
 	if isAdmin(x.target.path) {
-		g.serveAdmin(ctx, x, true)
+		a.serveAdmin(ctx, x, true)
 		return
 	}
 	if string(x.target.path) == "/" {
-		g.serveStatusPage(ctx, x)
+		a.serveStatusPage(ctx, x)
 		return
 	}
-	if g.serveProbe(ctx, x) {
+	if a.serveProbe(ctx, x) {
 		return
 	}
 	if string(x.target.path) != "/metrics" {
@@ -143,18 +86,18 @@ func (g *Gateway) handleMetrics(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	var b bytes.Buffer
-	g.WriteMetrics(&b)
+	a.writeMetrics(&b)
 	h := &ctx.Response.Header
 	h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	h.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.SetBody(b.Bytes())
 }
 
-// handleMetricsError answers what fasthttp could not parse.
-func (g *Gateway) handleMetricsError(ctx *fasthttp.RequestCtx, err error) {
-	x := g.acquire(time.Now())
+// handleError answers what fasthttp could not parse.
+func (a *admin) handleError(ctx *fasthttp.RequestCtx, err error) {
+	x := a.acquire(time.Now())
 	defer x.release()
-	x.identify(ctx, g.generation.Load())
+	x.identify(ctx, a.generation.Load())
 	x.fail(ctx, parseProblem(err))
 	x.completeHead(ctx)
 }

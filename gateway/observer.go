@@ -15,7 +15,6 @@ type observer struct {
 	logs    logs
 	metrics *metricSet
 	slow    slowList
-	status  statusRing
 
 	logging atomic.Pointer[config.Logging] // in effect
 }

@@ -317,3 +317,13 @@ func formatSize(n int64) string {
 	}
 	return strconv.FormatInt(n, 10)
 }
+
+// values returns the flags by their names.
+func (o *Options) values() map[string]string {
+	values := make(map[string]string)
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	own := *o
+	own.RegisterFlags(fs)
+	fs.VisitAll(func(f *flag.Flag) { values[f.Name] = f.DefValue })
+	return values
+}

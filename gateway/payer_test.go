@@ -26,12 +26,12 @@ func asksForAll(t *testing.T, gw *testGateway) string {
 		}
 	}
 	for _, r := range gw.generation.Load().buckets[0].origin.replicas {
-		if reason, _ := r.probe(); reason != "" {
+		if reason, _ := probe(r); reason != "" {
 			t.Errorf("the probe finds %s", reason)
 		}
 	}
 	var out strings.Builder
-	gw.generation.Load().diagnose("", &out, &out)
+	Doctor(gw.generation.Load(), "", &out, &out)
 	return out.String()
 }
 
@@ -90,7 +90,7 @@ func TestAnonymousBucket(t *testing.T) {
 	if found := asksForAll(t, gw); !strings.Contains(found, "all is well") || !strings.Contains(found, "none needed") {
 		t.Errorf("the doctor finds\n%s", found)
 	}
-	if c := gw.generation.Load().buckets[0].origin.replicas[0].credentialState(); c == nil || c.Source != "anonymous" || c.Error != "" {
+	if c := credentialStateOf(gw.generation.Load().buckets[0].origin.replicas[0]); c == nil || c.Source != "anonymous" || c.Error != "" {
 		t.Errorf("the status has %+v", c)
 	}
 }
@@ -113,7 +113,7 @@ func TestDeniedAnonymously(t *testing.T) {
 			}
 			gw.log.waitFor(t, `"reason":"access_denied"`)
 			var out strings.Builder
-			if gw.generation.Load().diagnose("a", &out, &out) != 1 || !strings.Contains(out.String(), c.fix) {
+			if Doctor(gw.generation.Load(), "a", &out, &out) != 1 || !strings.Contains(out.String(), c.fix) {
 				t.Errorf("the doctor says\n%s", out.String())
 			}
 		})

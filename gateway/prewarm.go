@@ -47,7 +47,7 @@ type prewarmState struct {
 
 // prewarmJob fills the cache with objects of one bucket.
 type prewarmJob struct {
-	g      *Gateway
+	a      *admin
 	bucket string
 	cancel context.CancelFunc
 
@@ -62,13 +62,6 @@ type prewarmJobs struct {
 	jobs   []*prewarmJob
 	closed bool
 	wg     sync.WaitGroup // of jobs under way
-}
-
-// listedKey is an object to fetch; err ends the list.
-type listedKey struct {
-	key  string
-	size int64 // -1: not known
-	err  error
 }
 
 // beginPrewarm starts a job and returns its state.
@@ -96,7 +89,7 @@ func (r *adminRequest) beginPrewarm() (any, error) {
 	if c.Prefix != nil {
 		list = func(ctx context.Context) iter.Seq[listedKey] { return b.origin.replicas[0].list(ctx, *c.Prefix) }
 	}
-	return r.g.prewarms.begin(r.g, b.name, cmp.Or(c.Rate, prewarmRate), list)
+	return r.a.prewarms.begin(r.a, b.name, cmp.Or(c.Rate, prewarmRate), list)
 }
 
 func keysOf(keys []string) iter.Seq[listedKey] {
@@ -110,7 +103,7 @@ func keysOf(keys []string) iter.Seq[listedKey] {
 }
 
 // begin starts a job, unless too many are under way.
-func (p *prewarmJobs) begin(g *Gateway, bucket string, perSecond int, list func(context.Context) iter.Seq[listedKey]) (any, error) {
+func (p *prewarmJobs) begin(a *admin, bucket string, perSecond int, list func(context.Context) iter.Seq[listedKey]) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	running := 0
@@ -128,7 +121,7 @@ func (p *prewarmJobs) begin(g *Gateway, bucket string, perSecond int, list func(
 	}
 	p.last++
 	ctx, cancel := context.WithCancel(context.Background())
-	j := &prewarmJob{g: g, bucket: bucket, cancel: cancel}
+	j := &prewarmJob{a: a, bucket: bucket, cancel: cancel}
 	j.state = prewarmState{ID: strconv.Itoa(p.last), Bucket: bucket, State: "running", Started: time.Now().UTC()}
 	p.jobs = append(p.jobs, j)
 	p.wg.Go(func() { // ends with the list, or by cancel
@@ -160,7 +153,7 @@ func (p *prewarmJobs) close(ctx context.Context) {
 
 // find returns the job that the path names.
 func (r *adminRequest) findPrewarm() (*prewarmJob, error) {
-	p := &r.g.prewarms
+	p := &r.a.prewarms
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, j := range p.jobs {
@@ -182,7 +175,7 @@ func (r *adminRequest) prewarm() (any, error) {
 
 // prewarms answers how far all jobs got.
 func (r *adminRequest) prewarms() (any, error) {
-	p := &r.g.prewarms
+	p := &r.a.prewarms
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	states := []prewarmState{}
@@ -259,14 +252,14 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[liste
 		s.State, s.Error, s.Finished = state, cmp.Or(failure, s.Error), time.Now().UTC()
 	})
 	s := j.report()
-	j.g.log.Info().Str("bucket", s.Bucket).Str("state", s.State).Str("error", s.Error).Int("fetched", s.Fetched).
+	j.a.log.Info().Str("bucket", s.Bucket).Str("state", s.State).Str("error", s.Error).Int("fetched", s.Fetched).
 		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
 }
 
 // fetch stores one object, unless it is there. Where there is no memory for its body
 // because of others that arrive, those of this job among them, it waits for some.
 func (j *prewarmJob) fetch(ctx context.Context, k listedKey) {
-	defer j.g.origins.background.recover()
+	defer j.a.origins.background.recover()
 	size, stored, err := j.store(k)
 	for wait := crowdedWait; err == errCrowded && wait <= maxCrowdedWait; wait *= 2 {
 		select {
@@ -298,7 +291,7 @@ const (
 
 // store fetches an object. The bucket is that of the present configuration.
 func (j *prewarmJob) store(k listedKey) (size int, stored bool, err error) {
-	b := j.g.generation.Load().bucket(j.bucket)
+	b := j.a.generation.Load().bucket(j.bucket)
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}

@@ -153,7 +153,7 @@ func TestPrewarmRate(t *testing.T) {
 	if err := gw.stop(); err != nil {
 		t.Error(err)
 	}
-	if s := gw.prewarms.jobs[0].report(); s.State != "cancelled" {
+	if s := gw.operators.prewarms.jobs[0].report(); s.State != "cancelled" {
 		t.Errorf("%+v", s)
 	}
 }

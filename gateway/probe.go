@@ -16,12 +16,12 @@ const probeSpacing = time.Millisecond
 
 // start begins to probe, one goroutine per origin and credential; stop ends
 // them. In mode config nothing is probed.
-func (r *readiness) start(g *Gateway) {
+func (r *readiness) start(log *logger) {
 	if r.mode == "config" {
 		return
 	}
 	for i, group := range r.groups {
-		r.wg.Go(func() { r.run(g, group, time.Duration(i)*probeSpacing) })
+		r.wg.Go(func() { r.run(log, group, time.Duration(i)*probeSpacing) })
 	}
 }
 
@@ -33,7 +33,7 @@ func (r *readiness) stop() {
 // run probes the replicas of a group in turn: all at start, if any is not known, then
 // one each interval, or each second while the last one failed. Those whose breaker waits
 // for a probe get one beside that, one of them each second. The first comes after start.
-func (r *readiness) run(g *Gateway, group []*replica, start time.Duration) {
+func (r *readiness) run(log *logger, group []*replica, start time.Duration) {
 	due := soon(max(r.firstPause(group), start))
 	for turn, beside := 0, 0; ; {
 		p, ok := r.await(group, beside, due)
@@ -42,12 +42,12 @@ func (r *readiness) run(g *Gateway, group []*replica, start time.Duration) {
 			return
 		case p != nil:
 			beside++
-			r.probe(g, group, p)
+			r.probe(log, group, p)
 			continue
 		}
 		p = group[turn%len(group)]
 		turn++
-		reason, shared := r.probe(g, group, p)
+		reason, shared := r.probe(log, group, p)
 		switch {
 		case turn < len(group) && !shared:
 			due = time.Now()
@@ -86,14 +86,14 @@ func (r *readiness) await(group []*replica, first int, due time.Time) (p *replic
 }
 
 // probe probes a replica of a group, and records what it finds.
-func (r *readiness) probe(g *Gateway, group []*replica, p *replica) (reason string, shared bool) {
-	reason, shared = p.probe()
+func (r *readiness) probe(log *logger, group []*replica, p *replica) (reason string, shared bool) {
+	reason, shared = probe(p)
 	if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
 		return r.last(p), false // it never left: no news of the origin
 	}
 	r.record(group, p, reason, shared)
 	if reason != "" {
-		g.log.Debug().Str("bucket", p.metrics.bucket).Str("origin", p.name).Str("reason", reason).Msg("the origin is not reachable")
+		log.Debug().Str("bucket", p.metrics.bucket).Str("origin", p.name).Str("reason", reason).Msg("the origin is not reachable")
 	}
 	return reason, shared
 }
@@ -138,8 +138,8 @@ func (r *readiness) record(group []*replica, p *replica, reason string, shared b
 
 // probe asks the origin for the bucket. An empty reason means that it is
 // reachable; shared, that the fault is not the bucket's own.
-func (p *replica) probe() (reason string, shared bool) {
-	a, err := p.inquireBucket()
+func probe(p *replica) (reason string, shared bool) {
+	a, err := p.inquireBucket(false)
 	if err != nil {
 		return reasonOf(err), true
 	}

@@ -60,7 +60,7 @@ func TestProbesAreSharedByAccess(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gw := startGateway(t, "server: {ready: all}\nbuckets:\n"+c.yaml)
-			if n := len(gw.ready.Load().groups); n != c.groups {
+			if n := len(gw.operators.ready.Load().groups); n != c.groups {
 				t.Errorf("%d groups, want %d", n, c.groups)
 			}
 			for name, b := range gw.probed(t) {

@@ -139,3 +139,6 @@ func parseProblem(err error) *problem {
 		return problemMalform
 	}
 }
+
+// Error implements error.
+func (p *problem) Error() string { return p.code + ": " + p.message }

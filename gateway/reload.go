@@ -13,35 +13,6 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// reloadResult is what a reload did: the reply of the administrative call, and what
-// SIGHUP logs.
-type reloadResult struct {
-	Result     string `json:"result"` // reloaded or failed
-	Generation int64  `json:"generation"`
-
-	Added    []string       `json:"added"`   // buckets
-	Removed  []string       `json:"removed"` // buckets
-	Changed  []bucketChange `json:"changed"`
-	Rotated  []string       `json:"credentials_rotated"` // buckets
-	Emptied  []string       `json:"cache_emptied"`       // buckets
-	Settings []string       `json:"settings"`            // other keys that took effect
-	Restart  []string       `json:"needs_restart"`       // keys whose values are not in effect
-
-	Errors []string `json:"errors,omitempty"`
-}
-
-// bucketChange names the parts of a bucket's configuration that changed.
-type bucketChange struct {
-	Bucket string   `json:"bucket"`
-	Parts  []string `json:"parts"`
-}
-
-// reloadOutcome is the last reload, for metrics and the status page.
-type reloadOutcome struct {
-	result *reloadResult
-	at     time.Time
-}
-
 // reloader is the one goroutine that changes the configuration.
 type reloader struct {
 	calls chan chan reloadResult
@@ -101,7 +72,7 @@ func (g *Gateway) reload(ctx context.Context) reloadResult {
 	if err != nil {
 		r = reloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
 	}
-	g.lastReload.Store(&reloadOutcome{result: &r, at: began}) // r does not change any more
+	g.operators.lastReload.Store(&lastReload{At: began.UTC(), reloadResult: r}) // r does not change any more
 	if err != nil {
 		g.metrics.reloads[1].Inc()
 		for _, e := range r.Errors {
@@ -156,7 +127,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
 		return r, err
 	}
 	c = g.opts.over(c)
-	r.compare(old.config, c)
+	compare(&r, old.config, c)
 	loadsCertificate := g.tls != nil && c.Server.HTTPS.Enabled
 	keepStarted(c, old.config)
 	gen, err = newGeneration(c, g.generationOptions(), old)
@@ -178,7 +149,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
 		}
 	}
 	r.Generation, r.Emptied = gen.number, gen.emptied(old)
-	ready := newReadiness(gen, c.Server.Ready, g.ready.Load())
+	ready := newReadiness(slices.Collect(gen.origins()), c.Server.Ready, g.operators.ready.Load())
 
 	// From here on nothing fails.
 	limits := &c.Server.Limits
@@ -186,10 +157,10 @@ func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
 	g.log.setLevel(&c.Logging)
 	g.logging.Store(&c.Logging)
 	g.generation.Store(gen)
-	gen.outdate(&r)
+	outdate(gen.budgets, &r)
 	old.retire(gen)
-	before := g.ready.Swap(ready)
-	ready.start(g)
+	before := g.operators.ready.Swap(ready)
+	ready.start(&g.log)
 	go before.stop() // ends with the probe under way
 	return r, nil
 }
@@ -208,8 +179,8 @@ func (g *Gateway) renewCertificate() {
 	g.log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
 }
 
-// compare notes what differs between the configuration in effect and c.
-func (r *reloadResult) compare(old, c *config.Config) {
+// compare notes in r what differs between the configuration in effect and c.
+func compare(r *reloadResult, old, c *config.Config) {
 	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []bucketChange{}, []string{}
 	r.Emptied = []string{}
 	r.Settings, r.Restart = compareSettings(old, c)
@@ -286,31 +257,12 @@ var bucketParts = map[string]string{
 	"Limits": "limits", "Allow": "allow", "Deny": "deny",
 }
 
-// reloadConfig answers the call that reloads.
-func (r *adminRequest) reloadConfig() (any, error) {
-	result := r.g.requestReload()
-	if len(result.Errors) > 0 {
-		return nil, &badReload{result.Errors}
-	}
-	return result, nil
-}
-
-// badReload is the answer to a reload that failed: 400 with all that is wrong.
-type badReload struct {
-	Errors []string `json:"errors"`
-}
-
-// Error implements error.
-func (e *badReload) Error() string {
-	return fmt.Sprintf("the configuration is not reloaded: %d mistake(s)", len(e.Errors))
-}
-
 // outdate has what is being fetched for buckets that r set up in another way not be
 // stored: it was asked for, and assessed, by the configuration of before. What is stored
 // of buckets that r removed goes: purges do not reach it, should they come back.
-func (gen *generation) outdate(r *reloadResult) {
+func outdate(all budgets, r *reloadResult) {
 	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
-		for _, b := range gen.budgets {
+		for _, b := range all {
 			b.cache.PurgeGroup(bucket, false)
 		}
 	}
@@ -318,7 +270,7 @@ func (gen *generation) outdate(r *reloadResult) {
 		if !slices.Contains(change.Parts, "cache") && !slices.Contains(change.Parts, "s3") {
 			continue
 		}
-		for _, b := range gen.budgets {
+		for _, b := range all {
 			b.cache.Outdate(change.Bucket)
 		}
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -10,46 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
-
-// identify determines who asks, and under which id the request is logged.
-func (x *exchange) identify(ctx *fasthttp.RequestCtx, gen *generation) {
-	h := &ctx.Request.Header
-	peer, mute := x.peer(ctx)
-	x.client = peer
-	// What a proxy passes on without saying whose it is, anybody may have written.
-	if !mute && gen.trusts(peer) {
-		name, forwarded := fasthttp.HeaderXForwardedFor, gen.config.Server.ForwardedHeader == "forwarded"
-		if forwarded {
-			name = fasthttp.HeaderForwarded
-		}
-		x.client = gen.forwardedClient(peer, h.PeekAll(name), forwarded)
-		if v := h.Peek("Traceparent"); wellFormedTrace(v) {
-			x.trace = append(x.trace[:0], v[:traceLength]...)
-			x.traceID, x.parentSpan = x.trace.id(), x.trace.span()
-		}
-		if id := h.PeekBytes(headerRequestID); wellFormedID(id) {
-			x.id = append(x.id[:0], id...)
-			return
-		}
-	}
-	x.id = appendUUIDv7(x.id[:0], x.start)
-}
-
-// peer returns the address at the other end of the connection: with PROXY headers,
-// that of the proxy's client, or the proxy's own if it is mute about that.
-func (x *exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
-	if x.s.clients == nil {
-		return peerAddr(ctx.RemoteAddr()), false
-	}
-	c := ctx.Conn()
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	return x.s.clients.client(c)
-}
 
 // wellFormedID tells whether a request id of a trusted proxy can be taken over.
 func wellFormedID(id []byte) bool {
@@ -94,9 +54,12 @@ func peerAddr(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// trusts tells whether peer is one of server.trusted_proxies.
-func (gen *generation) trusts(peer netip.Addr) bool {
-	for _, p := range gen.trusted {
+// trustedProxies are the addresses of proxies that are believed, server.trusted_proxies.
+type trustedProxies []netip.Prefix
+
+// trusts tells whether peer is one of them.
+func (t trustedProxies) trusts(peer netip.Addr) bool {
+	for _, p := range t {
 		if p.Contains(peer) {
 			return true
 		}
@@ -108,7 +71,7 @@ func (gen *generation) trusts(peer netip.Addr) bool {
 // read from the right, that is not a trusted proxy itself. Everything to the left of
 // it may be invented by the client. lines are those of Forwarded, or else of
 // X-Forwarded-For.
-func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
+func (t trustedProxies) forwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
 	client := peer
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := lines[i]
@@ -126,7 +89,7 @@ func (gen *generation) forwardedClient(peer netip.Addr, lines [][]byte, forwarde
 				return client
 			}
 			client = a
-			if !gen.trusts(client) {
+			if !t.trusts(client) {
 				return client
 			}
 			line = line[:max(cut-1, 0)]

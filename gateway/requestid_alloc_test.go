@@ -9,7 +9,7 @@ import (
 )
 
 func TestRequestIDAllocs(t *testing.T) {
-	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	trusted := trustedProxies{netip.MustParsePrefix("10.0.0.0/8")}
 	peer, now := netip.MustParseAddr("10.0.0.1"), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
 		line, want string
@@ -25,7 +25,7 @@ func TestRequestIDAllocs(t *testing.T) {
 		var client netip.Addr
 		run := func() {
 			id = appendUUIDv7(id[:0], now)
-			client = gen.forwardedClient(peer, lines, c.forwarded)
+			client = trusted.forwardedClient(peer, lines, c.forwarded)
 		}
 		if run(); !wellFormedID(id) || len(id) != 36 || client.String() != c.want {
 			t.Fatalf("%s: id %q of %s", c.line, id, client)

@@ -43,7 +43,7 @@ func TestWellFormedID(t *testing.T) {
 }
 
 func TestForwardedClient(t *testing.T) {
-	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
+	trusted := trustedProxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	for _, c := range []struct {
 		name  string
 		lines []string
@@ -72,14 +72,14 @@ func TestForwardedClient(t *testing.T) {
 		for _, l := range c.lines {
 			lines = append(lines, []byte(l))
 		}
-		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), lines, false); got.String() != c.want {
+		if got := trusted.forwardedClient(netip.MustParseAddr("10.0.0.1"), lines, false); got.String() != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 }
 
 func TestForwarded(t *testing.T) {
-	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	trusted := trustedProxies{netip.MustParsePrefix("10.0.0.0/8")}
 	for line, want := range map[string]string{
 		"for=192.0.2.7":                                 "192.0.2.7",
 		`For="192.0.2.7:4711"`:                          "192.0.2.7",
@@ -93,7 +93,7 @@ func TestForwarded(t *testing.T) {
 		`for="192.0.2.7`: "192.0.2.7",
 		"":               "10.0.0.1",
 	} {
-		if got := gen.forwardedClient(netip.MustParseAddr("10.0.0.1"), [][]byte{[]byte(line)}, true); got.String() != want {
+		if got := trusted.forwardedClient(netip.MustParseAddr("10.0.0.1"), [][]byte{[]byte(line)}, true); got.String() != want {
 			t.Errorf("%s: %s, want %s", line, got, want)
 		}
 	}
@@ -140,7 +140,7 @@ func TestRequestID(t *testing.T) {
 // FuzzForwardedClient reads the list from the right in a second way, and tries each form
 // of an address in turn.
 func FuzzForwardedClient(f *testing.F) {
-	gen := &generation{trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	trusted := trustedProxies{netip.MustParsePrefix("10.0.0.0/8")}
 	peer := netip.MustParseAddr("10.0.0.1")
 	for _, v := range []string{"", "192.0.2.7", "192.0.2.7, 10.1.1.1", ",10.1.1.1", ",", "::ffff:10.1.1.1,,", "fe80::1%eth0", "10.1.1.1, x, 10.2.2.2", "192.0.2.7:80", "[2001:db8::1]:80, [fd00::1]", "[192.0.2.7]", "[192.0.2.7]:80", "[::1", "[]", ":80", "1:2:3"} {
 		f.Add(v, v)
@@ -167,11 +167,11 @@ func FuzzForwardedClient(f *testing.F) {
 			if err != nil || addr.Zone() != "" {
 				break
 			}
-			if want = addr.Unmap(); !gen.trusts(want) {
+			if want = addr.Unmap(); !trusted.trusts(want) {
 				break
 			}
 		}
-		if got := gen.forwardedClient(peer, [][]byte{[]byte(a), []byte(b)}, false); got != want {
+		if got := trusted.forwardedClient(peer, [][]byte{[]byte(a), []byte(b)}, false); got != want {
 			t.Fatalf("%q, %q: %s, the model says %s", a, b, got, want)
 		}
 	})

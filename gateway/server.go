@@ -16,8 +16,8 @@ type server struct {
 	started time.Time
 	now     func() time.Time // for the age of cached objects
 
-	streamBuffer int        // size of a stream buffer, in bytes
-	clients      *connTable // names the clients of connections behind proxies; nil: there are none
+	streamBuffer  int        // size of a stream buffer, in bytes
+	behindProxies *connTable // names the clients of connections behind proxies; nil: there are none
 
 	// reserved answers the paths that are the gateway's own.
 	reserved func(ctx *fasthttp.RequestCtx, x *exchange)

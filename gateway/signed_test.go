@@ -88,15 +88,15 @@ func TestEndpointWithPath(t *testing.T) {
 				t.Errorf("%d %s", r.StatusCode, body)
 			}
 			r := gw.generation.Load().buckets[0].origin.replicas[0]
-			if reason, _ := r.probe(); reason != "" {
+			if reason, _ := probe(r); reason != "" {
 				t.Errorf("the probe finds %s", reason)
 			}
 			var out strings.Builder
-			if code := gw.generation.Load().diagnose("", &out, &out); code != 0 {
+			if code := Doctor(gw.generation.Load(), "", &out, &out); code != 0 {
 				t.Errorf("the doctor finds\n%s", out.String())
 			}
 			out.Reset()
-			if !gw.Explain(&out, "/pub/a%20b", "") || !strings.Contains(out.String(), "GET "+o.URL+c.base+"/things/a%20b\n") {
+			if !Explain(gw.generation.Load(), &out, "/pub/a%20b", "") || !strings.Contains(out.String(), "GET "+o.URL+c.base+"/things/a%20b\n") {
 				t.Errorf("explained as\n%s", out.String())
 			}
 		})

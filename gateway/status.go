@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"maps"
 	"math"
 	"runtime"
-	"slices"
 	"time"
 
 	"yatagarasu/cache"
@@ -36,12 +34,6 @@ type statusReply struct {
 	Budgets    []budgetStats  `json:"cache_budgets"`
 	Slowest    []statusSlow   `json:"slowest"` // of the last minutes
 	Series     statusSeries   `json:"series"`
-}
-
-// lastReload is the last reload that was tried.
-type lastReload struct {
-	At time.Time `json:"at"`
-	reloadResult
 }
 
 // statusRates are averages over the last seconds.
@@ -149,29 +141,27 @@ type statusSeries struct {
 }
 
 // status answers the call of the status page.
-func (r *adminRequest) status() (any, error) { return r.g.statusAt(time.Now()), nil }
+func (r *adminRequest) status() (any, error) { return r.a.statusAt(time.Now()), nil }
 
 // statusAt returns the status, with averages that end now.
-func (g *Gateway) statusAt(now time.Time) *statusReply {
-	gen, ready := g.generation.Load(), g.ready.Load()
+func (a *admin) statusAt(now time.Time) *statusReply {
+	gen, ready := a.generation.Load(), a.ready.Load()
 	// The past first, so that it is never more than the present.
-	recent, minute := g.status.since(now, statusNow), g.status.since(now, statusMinute*statusStep)
-	all, tallies := g.metrics.tallies()
-	code, _ := ready.report(g.draining.Load())
+	recent, minute := a.ring.since(now, statusNow), a.ring.since(now, statusMinute*statusStep)
+	all, tallies := a.metrics.tallies()
+	code, _ := ready.report(a.draining.Load())
 	s := &statusReply{
-		Time: now.UTC(), Version: g.opts.Version, Go: runtime.Version(), Started: g.started.UTC(), Uptime: int64(now.Sub(g.started).Seconds()),
-		Draining: g.draining.Load(), Ready: code == 200, Generation: gen.number, Loaded: gen.loaded.UTC(),
-		InFlight: g.inFlight.Load(), Connections: g.conns.len(),
+		Time: now.UTC(), Version: a.version, Go: runtime.Version(), Started: a.started.UTC(), Uptime: int64(now.Sub(a.started).Seconds()),
+		Draining: a.draining.Load(), Ready: code == 200, Generation: gen.number, Loaded: gen.loaded.UTC(),
+		InFlight: a.inFlight.Load(), Connections: a.clients.len(),
 		Now:        ratesOf(&all, &recent.all, now.Sub(recent.at)),
 		LastMinute: windowOf(&all, &minute.all, now.Sub(minute.at)),
 		SinceStart: totalsOf(&all),
-		Budgets:    g.budgetStats(),
+		Budgets:    a.budgetStats(),
 		Slowest:    []statusSlow{},
-		Series:     seriesOf(g.status.series()),
+		Series:     seriesOf(a.ring.series()),
 	}
-	if last := g.lastReload.Load(); last != nil {
-		s.LastReload = &lastReload{At: last.at.UTC(), reloadResult: *last.result}
-	}
+	s.LastReload = a.lastReload.Load()
 	fill := func(b *statusBucket) {
 		t, r, m := tallies[b.Name], recent.buckets[b.Name], minute.buckets[b.Name]
 		b.Now = ratesOf(&t, &r, now.Sub(recent.at))
@@ -180,7 +170,7 @@ func (g *Gateway) statusAt(now time.Time) *statusReply {
 		s.Buckets = append(s.Buckets, *b)
 	}
 	for i, b := range gen.buckets {
-		sb := b.status(&gen.config.Buckets[i])
+		sb := statusOfBucket(b, &gen.config.Buckets[i])
 		if state, ok := ready.state(b.origin); ok {
 			sb.Reachable, sb.Reason = &state.Reachable, state.Reason
 			if !state.Checked.IsZero() {
@@ -190,21 +180,14 @@ func (g *Gateway) statusAt(now time.Time) *statusReply {
 		fill(sb)
 	}
 	fill(&statusBucket{})
-	for _, slow := range g.slow.slowest() {
-		s.Slowest = append(s.Slowest, slow.reply())
+	for _, slow := range a.slow.slowest() {
+		s.Slowest = append(s.Slowest, replyOf(&slow))
 	}
 	return s
 }
 
-// state returns what is known of a bucket; ok is false if it is not probed.
-func (r *readiness) state(b *originBucket) (state bucketState, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.of(b), r.mode != "config"
-}
-
-// status returns what b knows of itself.
-func (b *bucket) status(c *config.Bucket) *statusBucket {
+// statusOfBucket returns what b, configured by c, knows of itself.
+func statusOfBucket(b *bucket, c *config.Bucket) *statusBucket {
 	s := &statusBucket{Name: b.name, Prefix: b.prefix, Hosts: c.Hosts, Private: b.policy != nil, InFlight: b.limits.inFlight.Load()}
 	if b.cached != nil {
 		var own cache.Stats
@@ -216,7 +199,7 @@ func (b *bucket) status(c *config.Bucket) *statusBucket {
 	}
 	s.Upstream = &statusUpstream{Reasons: map[string]uint64{}}
 	for _, r := range b.origin.replicas {
-		one := r.status()
+		one := statusOfReplica(r)
 		s.Upstream.add(one)
 		if len(b.origin.replicas) > 1 {
 			s.Upstream.Replicas = append(s.Upstream.Replicas, one)
@@ -225,15 +208,15 @@ func (b *bucket) status(c *config.Bucket) *statusBucket {
 	return s
 }
 
-// status returns what r knows of itself.
-func (r *replica) status() *statusUpstream {
+// statusOfReplica returns what r knows of itself.
+func statusOfReplica(r *replica) *statusUpstream {
 	var u pool.Stats
 	r.upstream.UpdateStats(&u)
 	state, _ := r.health.breaker.State()
 	s := &statusUpstream{
 		Origin: r.name, Max: r.s3.MaxConnections, Open: u.Open, Idle: u.Idle, InUse: u.Open - u.Idle, Waiting: u.Waiting,
 		Dials: u.Dials, Reuses: u.Reuses, Stale: u.Stale, QueueTimeouts: u.QueueTimeouts, Received: u.Received,
-		Breaker: state.String(), Reasons: r.metrics.reasons(), Credentials: r.credentialState(),
+		Breaker: state.String(), Reasons: r.metrics.reasons(), Credentials: credentialStateOf(r),
 	}
 	for _, n := range s.Reasons {
 		s.Errors += n
@@ -263,23 +246,11 @@ func (s *statusUpstream) add(r *statusUpstream) {
 	}
 }
 
-// reasons returns the failures by their reasons.
-func (r *replicaMetrics) reasons() map[string]uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	counts := make(map[string]uint64, len(r.errors))
-	for reason, c := range r.errors {
-		counts[reason] = c.Get()
-	}
-	return counts
-}
-
 // budgetStats returns the figures of all budgets, the shared one first.
-func (g *Gateway) budgetStats() []budgetStats {
-	budgets := g.generation.Load().budgets
-	list := make([]budgetStats, 0, len(budgets))
-	for _, owner := range slices.Sorted(maps.Keys(budgets)) {
-		list = append(list, budgets[owner].stats(owner))
+func (a *admin) budgetStats() []budgetStats {
+	list := []budgetStats{}
+	for owner, b := range a.generation.Load().budgets.sorted() {
+		list = append(list, statsOf(owner, b))
 	}
 	return list
 }
@@ -322,7 +293,7 @@ func seriesOf(points []point) statusSeries {
 	return s
 }
 
-func (r *slowRequest) reply() statusSlow {
+func replyOf(r *slowRequest) statusSlow {
 	s := statusSlow{
 		At: r.at.UTC(), RequestID: string(r.id[:r.idLength]), Bucket: r.bucket, Method: methodNames[r.method],
 		Path: string(r.path[:min(r.pathLength, len(r.path))]), Status: r.status, Bytes: r.bytes,
@@ -332,11 +303,4 @@ func (r *slowRequest) reply() statusSlow {
 		s.Path += "…"
 	}
 	return s
-}
-
-// rounded returns v with a number of decimals.
-func rounded(v float64, decimals int) *float64 {
-	scale := math.Pow10(decimals)
-	v = math.Round(v*scale) / scale
-	return &v
 }

@@ -24,7 +24,7 @@ func (tg *testGateway) statusCall() *statusReply {
 // metricsText returns what /metrics says.
 func (tg *testGateway) metricsText() string {
 	var b bytes.Buffer
-	tg.WriteMetrics(&b)
+	tg.operators.writeMetrics(&b)
 	return b.String()
 }
 
@@ -75,7 +75,7 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 	total := len(targets) + 2
 	absent := gw.generation.Load().buckets[2]
 	eventually(t, "the requests are counted, and the buckets probed", func() bool {
-		probed, _ := gw.ready.Load().state(absent.origin)
+		probed, _ := gw.operators.ready.Load().state(absent.origin)
 		return sumSamples(gw.metricsText(), "yatagarasu_requests_total") == float64(total) && !probed.Checked.IsZero()
 	})
 

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"strings"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 )
@@ -45,16 +46,19 @@ func hashOf(page, element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
+// statusPagePolicy is the Content-Security-Policy of the status page.
+var statusPagePolicy = sync.OnceValue(func() string { return statusPolicy(statusHTML) })
+
 // serveStatusPage answers / of the metrics listener. Everybody may have the page;
 // the rules of administrative calls hold for what it asks for.
-func (g *Gateway) serveStatusPage(ctx *fasthttp.RequestCtx, x *exchange) {
+func (a *admin) serveStatusPage(ctx *fasthttp.RequestCtx, x *exchange) {
 	if x.method == methodOther {
 		x.fail(ctx, problemMethod)
 		return
 	}
 	h := &ctx.Response.Header
 	h.SetContentType("text/html; charset=utf-8")
-	h.Set(fasthttp.HeaderContentSecurityPolicy, g.statusPolicy)
+	h.Set(fasthttp.HeaderContentSecurityPolicy, statusPagePolicy())
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	h.Set(fasthttp.HeaderXFrameOptions, "DENY")
 	h.Set(fasthttp.HeaderReferrerPolicy, "no-referrer")

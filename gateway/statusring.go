@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -50,12 +51,22 @@ func (t tally) minus(before *tally) tally {
 // hitRatio returns the part that was answered without the origin, of the requests
 // that may be; nil if there were none.
 func (t *tally) hitRatio() *float64 {
-	fromMemory := t.outcomes[outcomeHit] + t.outcomes[outcomeStale] + t.outcomes[outcomeCoalesced]
-	all := fromMemory + t.outcomes[outcomeMiss] + t.outcomes[outcomeRevalidated]
-	if all == 0 {
+	ratio, ok := hitRatio(&t.outcomes)
+	if !ok {
 		return nil
 	}
-	return rounded(float64(fromMemory)/float64(all), 4)
+	return rounded(ratio, 4)
+}
+
+// hitRatio returns the part of requests that was answered without the origin, of those that
+// may be; not ok: there were none. n counts them by outcome.
+func hitRatio(n *[numOutcomes]uint64) (ratio float64, ok bool) {
+	fromMemory := n[outcomeHit] + n[outcomeStale] + n[outcomeCoalesced]
+	all := fromMemory + n[outcomeMiss] + n[outcomeRevalidated]
+	if all == 0 {
+		return 0, false
+	}
+	return float64(fromMemory) / float64(all), true
 }
 
 // quantile returns the duration in milliseconds below which the part q of the
@@ -289,19 +300,9 @@ func (s *slowList) slowest() []slowRequest {
 	return list[:min(len(list), slowPerMinute)]
 }
 
-// sampleStatus takes a sample at each step, until stop is closed.
-func (o *observer) sampleStatus(stop <-chan struct{}) {
-	tick := time.NewTicker(statusStep)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		select {
-		case now := <-tick.C:
-			o.status.sample(o.metrics, now)
-		case <-stop:
-			return
-		}
-		if n%statusMinute == 0 {
-			o.slow.turn()
-		}
-	}
+// rounded returns v with a number of decimals.
+func rounded(v float64, decimals int) *float64 {
+	scale := math.Pow10(decimals)
+	v = math.Round(v*scale) / scale
+	return &v
 }

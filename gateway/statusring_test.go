@@ -27,7 +27,7 @@ func TestStatusRing(t *testing.T) {
 	}
 	step := func() {
 		now = now.Add(statusStep)
-		g.status.sample(g.metrics, now)
+		g.operators.ring.sample(g.metrics, now)
 	}
 	// An hour of 10 hits in each step, and 10 misses that are slow in the last six.
 	const steps = 720
@@ -38,7 +38,7 @@ func TestStatusRing(t *testing.T) {
 		}
 		step()
 	}
-	s := g.statusAt(now.Add(time.Second))
+	s := g.operators.statusAt(now.Add(time.Second))
 	if n := len(s.Series.Requests); n != statusPoints || len(s.Series.P99) != n || len(s.Series.HitRatio) != n || len(s.Series.Bytes) != n || len(s.Series.Errors) != n || !s.Series.End.Equal(now) {
 		t.Errorf("the charts have %d points, up to %s", n, s.Series.End)
 	}
@@ -60,7 +60,7 @@ func TestStatusRing(t *testing.T) {
 	for range statusMinute + 1 {
 		step()
 	}
-	if s := g.statusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
+	if s := g.operators.statusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
 		t.Errorf("a minute later: %+v, %+v", s.LastMinute, s.Now)
 	}
 }
@@ -74,12 +74,12 @@ func TestStatusSampling(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			g.sampleStatus(stop)
+			g.operators.sampleStatus(stop)
 		}()
 		time.Sleep(3*time.Minute + time.Second) // of the test's own clock
 		synctest.Wait()
-		if g.status.taken != 1+36 || g.status.drawn != 36 || g.slow.now != 3 {
-			t.Errorf("%d samples, %d points, minute %d", g.status.taken, g.status.drawn, g.slow.now)
+		if g.operators.ring.taken != 1+36 || g.operators.ring.drawn != 36 || g.slow.now != 3 {
+			t.Errorf("%d samples, %d points, minute %d", g.operators.ring.taken, g.operators.ring.drawn, g.slow.now)
 		}
 		close(stop)
 		<-ended
@@ -91,7 +91,7 @@ func TestStatusRingAtStart(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
 	g.generation.Load().buckets[0].metrics.request(methodGet, 503).Inc()
 	for after, rate := range map[time.Duration]float64{0: 1, 100 * time.Millisecond: 1, 2 * time.Second: 0.5} {
-		s := g.statusAt(g.started.Add(after))
+		s := g.operators.statusAt(g.started.Add(after))
 		if s.Now.Requests != rate || s.Now.Errors != rate || s.LastMinute.Errors5xx != 1 || len(s.Series.Requests) != 0 {
 			t.Errorf("after %s: %+v, %+v", after, s.Now, s.LastMinute)
 		}
@@ -215,7 +215,7 @@ func TestStatusDuringRequests(t *testing.T) {
 		during(func(i int) { gw.do("GET", fmt.Sprintf("/pub/%d", i%10)) })
 	}
 	during(func(int) {
-		gw.status.sample(gw.metrics, time.Now())
+		gw.operators.ring.sample(gw.metrics, time.Now())
 		gw.slow.turn()
 	})
 	during(func(i int) {
@@ -238,7 +238,7 @@ func TestStatusDuringRequests(t *testing.T) {
 		if r := s.LastReload; r != nil && (r.Result == "failed") != (len(r.Errors) > 0) {
 			t.Errorf("a reload in between: %+v", r)
 		}
-		gw.WriteMetrics(io.Discard)
+		gw.operators.writeMetrics(io.Discard)
 	}
 }
 
@@ -257,7 +257,7 @@ func BenchmarkStatus(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if s := g.statusAt(time.Now()); s.SinceStart.Requests != uint64(n) || len(s.Buckets) != n+1 {
+				if s := g.operators.statusAt(time.Now()); s.SinceStart.Requests != uint64(n) || len(s.Buckets) != n+1 {
 					b.Fatal(s.SinceStart.Requests)
 				}
 			}

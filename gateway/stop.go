@@ -2,18 +2,13 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 	"time"
 )
 
 const (
-	// newGrace is how long a connection may take for its first byte while the gateway
-	// stops: the request may be on its way.
-	newGrace = 5 * time.Second
 	// endGrace is how long what was cut may take to end and be logged.
 	endGrace = time.Second
 )
@@ -31,7 +26,7 @@ func (g *Gateway) stopSignals(s *successor, signals <-chan os.Signal, done <-cha
 					go g.reopenLogs() // as in Run
 				case syscall.SIGHUP:
 					if s != nil {
-						g.passOn(s, signal)
+						s.passOn(signal, &g.log)
 					}
 				case syscall.SIGTERM, os.Interrupt:
 					select {
@@ -96,7 +91,7 @@ func (g *Gateway) cut(gone <-chan struct{}) error {
 	ended := make(chan struct{})
 	go func() { // ends with what was cut
 		defer close(ended)
-		g.prewarms.close(ctx)
+		g.operators.prewarms.close(ctx)
 		<-gone
 		g.origins.background.Wait() // what no request waits for could only fill a cache that is no more
 	}()
@@ -111,17 +106,4 @@ func (g *Gateway) cut(gone <-chan struct{}) error {
 	}
 	g.log.Info().Msg("stopped; nothing was cut")
 	return nil
-}
-
-// closeMetrics ends the metrics listener and what is under way there.
-func (g *Gateway) closeMetrics() {
-	if g.metricsServer == nil {
-		return
-	}
-	g.metricsListener.Load().Close()
-	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
-	defer cancel()
-	if err := g.metricsServer.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-		g.log.Debug().Err(err).Msg("connections of the metrics listener are left open")
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -26,44 +27,18 @@ type successor struct {
 	ended chan struct{} // closed when the process is no more
 }
 
-// startCurrent starts a process that has the configuration of this one, and holds up
-// reloads. After one that came meanwhile, which the new process may not have read, it is
-// started again: else a hand-over would undo what was said to be in effect.
-func (g *Gateway) startCurrent(ctx context.Context) upgrade {
-	for {
-		gen := g.generation.Load()
-		s, err := g.startSuccessor(ctx)
-		if err != nil {
-			return upgrade{err: err}
-		}
-		over := make(chan struct{})
-		select {
-		case g.reloads.holds <- over:
-		case <-ctx.Done():
-			s.end()
-			return upgrade{err: context.Cause(ctx)}
-		}
-		if g.generation.Load() == gen {
-			return upgrade{successor: s, over: over}
-		}
-		close(over)
-		s.end()
-		g.log.Info().Msg("the configuration was reloaded meanwhile: starting the new process again")
-	}
-}
-
-// startSuccessor starts the program anew with the listening sockets, and waits until it
-// is ready, or ctx ends.
-func (g *Gateway) startSuccessor(ctx context.Context) (*successor, error) {
+// startSuccessor starts program anew with the listening sockets, by their names, and waits
+// until it is ready, for up to limit, or ctx ends.
+func startSuccessor(ctx context.Context, program string, limit time.Duration, sockets map[string]*net.TCPListener) (*successor, error) {
 	switch {
-	case g.opts.Program == "":
+	case program == "":
 		return nil, errors.New("this process does not know how it was started")
 	case os.Getpid() == 1:
 		return nil, errors.New("this is process 1, with which its container ends; start another container instead")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, g.opts.UpgradeTimeout, fmt.Errorf("it is not ready within %s", g.opts.UpgradeTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it is not ready within %s", limit))
 	defer cancel()
-	s, err := g.launch()
+	s, err := launch(program, sockets)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +60,7 @@ func (g *Gateway) startSuccessor(ctx context.Context) (*successor, error) {
 }
 
 // launch starts the process.
-func (g *Gateway) launch() (*successor, error) {
+func launch(program string, sockets map[string]*net.TCPListener) (*successor, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a connection for the new process: %w", err)
@@ -96,28 +71,21 @@ func (g *Gateway) launch() (*successor, error) {
 			f.Close()
 		}
 	}()
-	pass := func(ln *net.TCPListener, name string) error {
-		f, err := duplicate(ln)
+	for _, name := range slices.Sorted(maps.Keys(sockets)) {
+		f, err := duplicate(sockets[name])
 		if err != nil {
-			return fmt.Errorf("cannot pass on the socket of %s: %w", ln.Addr(), err)
+			ours.Close()
+			return nil, fmt.Errorf("cannot pass on the socket of %s: %w", sockets[name].Addr(), err)
 		}
 		files, names = append(files, f), append(names, name)
-		return nil
 	}
-	err = pass(g.listener.Load().TCPListener, socketMain)
-	if ln := g.metricsListener.Load(); err == nil && ln != nil {
-		err = pass(ln, socketMetrics)
-	}
-	cmd := exec.Command(g.opts.Program, os.Args[1:]...)
+	cmd := exec.Command(program, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "WATCHDOG_PID=") // it is this process's
 	}), "LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"), envParent+"="+strconv.Itoa(os.Getpid()))
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, err
 	}
@@ -198,4 +166,33 @@ func socketPair() (net.Conn, *os.File, error) {
 		return nil, nil, err
 	}
 	return conn, theirs, nil
+}
+
+// takeOver has the process serve, and tells the service manager of it by n. After an error
+// this one goes on to serve.
+func (s *successor) takeOver(n *notifier) error {
+	s.conn.SetDeadline(time.Now().Add(upgradeStep))
+	_, err := io.WriteString(s.conn, saysServe+"\n")
+	if err == nil {
+		_, err = s.expect(saysServing)
+	}
+	if err != nil {
+		return fmt.Errorf("it does not serve: %w, %s", err, s.end())
+	}
+	n.send("MAINPID="+strconv.Itoa(s.cmd.Process.Pid), "STATUS=handed over to a new process")
+	if err := n.barrier(upgradeStep); err != nil {
+		n.log.Warn().Err(err).Msg("the service manager does not confirm that it follows the new process")
+	}
+	n.silence()
+	s.conn.Close()
+	return nil
+}
+
+// passOn has s do what a signal that came here asks for.
+func (s *successor) passOn(signal os.Signal, log *logger) {
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		log.Warn().Err(err).Str("signal", signal.String()).Msg("a signal for the new process cannot be passed on")
+		return
+	}
+	log.Info().Str("signal", signal.String()).Int("pid", s.cmd.Process.Pid).Msg("passed on to the new process")
 }

@@ -37,7 +37,7 @@ func threatLimits(t *testing.T) {
 		gw := startGateway(t, limitedYAML("limits: {"+ratePerAddress(1)+"}, deny: [198.51.100.0/24]", bucket), func(o *Options) { o.LogLevel = "error" })
 		lines := func() map[string]bool {
 			var b bytes.Buffer
-			gw.WriteMetrics(&b)
+			gw.operators.writeMetrics(&b)
 			names := map[string]bool{}
 			for line := range strings.Lines(b.String()) {
 				names[line[:strings.LastIndexByte(line, ' ')+1]] = true

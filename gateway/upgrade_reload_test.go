@@ -76,7 +76,7 @@ trap 'touch $0.hup; exit 0' HUP
 echo READY=1 >&3; read line <&3; echo SERVING=1 >&3; exec 3>&-
 for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, func(o *Options) { o.Program = program })
-	s, err := gw.startSuccessor(t.Context())
+	s, err := startSuccessor(t.Context(), program, gw.opts.UpgradeTimeout, gw.sockets())
 	if err != nil {
 		t.Fatal(err)
 	}

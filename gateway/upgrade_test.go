@@ -84,7 +84,7 @@ func handover(t *testing.T, old *testGateway) (s *successor, in *Inherited) {
 	t.Helper()
 	ours, in := inheritedPair(t)
 	in.listeners = make(map[string]*net.TCPListener)
-	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.metricsListener.Load()} {
+	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.operators.listener.Load()} {
 		f, err := duplicate(ln)
 		if err != nil {
 			t.Fatal(err)
