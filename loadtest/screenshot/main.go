@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"yatagarasu/loadtest/browser"
 	"yatagarasu/loadtest/process"
 )
@@ -41,8 +43,7 @@ func main() {
 const ready = `document.querySelectorAll('#buckets tbody tr').length > 1 || document.querySelector('#gate:not([hidden])') !== null`
 
 func run(ctx context.Context, last time.Duration, page string) error {
-	deadline, _ := ctx.Deadline()
-	b, err := browser.Start(deadline) // first: it may be missing
+	b, err := browser.Start(ctx) // first: it may be missing
 	if err != nil {
 		return err
 	}
@@ -119,8 +120,8 @@ func pictures(b *browser.Browser, page string) error {
 		}
 		fmt.Printf("bin/%s.png, %d bytes\n", p.name, len(png))
 	}
-	if len(b.Mistakes) > 0 {
-		return fmt.Errorf("the page complains:\n%s", strings.Join(b.Mistakes, "\n"))
+	if all := b.Complaints(); len(all) > 0 {
+		return fmt.Errorf("the page complains:\n%s", strings.Join(all, "\n"))
 	}
 	return nil
 }
@@ -133,14 +134,14 @@ func picture(b *browser.Browser, page string, w browser.Window) ([]byte, error) 
 	if err := b.Await(ready, 15*time.Second); err != nil {
 		return nil, err
 	}
-	var wide float64
-	if err := b.Evaluate("document.documentElement.scrollWidth", &wide); err != nil {
+	wide, err := chromedp.Run(b.Page, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+	if err != nil {
 		return nil, err
 	}
 	if int(wide) > w.Width {
 		return nil, fmt.Errorf("in a window of %d pixels, the page is %v wide", w.Width, wide)
 	}
-	return b.Picture()
+	return chromedp.Run(b.Page, chromedp.FullScreenshot(100))
 }
 
 var (

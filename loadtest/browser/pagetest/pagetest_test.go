@@ -1,26 +1,16 @@
 package pagetest
 
 import (
-	"errors"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"yatagarasu/loadtest/browser"
-	"yatagarasu/loadtest/needs"
 )
 
 // Each fault is seen, and nothing where there is none.
 func TestFaults(t *testing.T) {
-	b, err := browser.Start(time.Now().Add(3 * time.Minute))
-	if errors.Is(err, browser.ErrMissing) {
-		needs.Skip(t, err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	b := Start(t)
 	for name, c := range map[string]struct{ body, want string }{
 		"nothing wrong":         {`<p>one</p><p>two</p>`, ""},
 		"text over text":        {`<p>one</p><p style="margin-top:-2.2em">two</p>`, `"one" and "two" overlap`},
