@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -13,20 +11,14 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"yatagarasu/loadtest/browser"
+	"yatagarasu/loadtest/browser/pagetest"
 )
 
 // TestStatusPageInBrowser opens the page in a real browser, if there is one: it asks
 // for the token, keeps it for the tab alone, and shows what clients chose as text.
 func TestStatusPageInBrowser(t *testing.T) {
 	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, `admin: {token: "`+adminToken+`"}`))
-	b, err := browser.Start(t.Context())
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := pagetest.Start(t)
 	const attack = "/pub/<img/src=x/onerror=alert(1)><script>alert(1)</script>"
 	gw.do("GET", attack)
 
