@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"yatagarasu/loadtest/browser"
 )
 
@@ -26,6 +28,29 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := strings.Join(list(t, b), "; ")
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestComplaints(t *testing.T) {
+	b := Start(t)
+	for name, c := range map[string]struct{ body, want string }{
+		"an exception":       {`<script>throw new Error('thrown')</script>`, `Error: thrown`},
+		"a rejected promise": {`<script>Promise.reject(new Error('rejected'))</script>`, `Error: rejected`},
+		"an error":           {`<script>console.error('an error')</script>`, `an error`},
+		"a warning":          {`<script>console.warn('a warning')</script>`, `a warning`},
+		"a missing picture":  {`<img src="http://127.0.0.1:1/x.png">`, `ERR_`},
+		"a policy":           {`<meta http-equiv="Content-Security-Policy" content="img-src 'none'"><img src="http://127.0.0.1/x.png">`, `Content Security Policy`},
+		"just talk":          {`<script>console.log('talk')</script>`, ``},
+	} {
+		page := "data:text/html," + url.PathEscape("<!doctype html><link rel=icon href='data:,'>"+c.body)
+		if err := b.Open(page, browser.Window{Width: 1280, Scale: 1, Scheme: "light"}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, b, chromedp.Evaluate[bool]("true"))
+		got := strings.Join(b.Complaints(), "\n")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
