@@ -3,7 +3,7 @@ package main
 import (
 	"container/heap"
 	"math"
-	"sort"
+	"slices"
 )
 
 // boundHits returns what no cache of max bytes exceeds.
@@ -86,7 +86,7 @@ func pfooHits(t *trace, max int64) int {
 			costs = append(costs, float64(t.object(t.ids[i]).Size())*float64(int(next)-i))
 		}
 	}
-	sort.Float64s(costs)
+	slices.Sort(costs)
 	left := float64(max) * float64(len(t.ids))
 	for hits, cost := range costs {
 		if left -= cost; left < 0 {

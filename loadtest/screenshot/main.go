@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -56,14 +54,13 @@ func run(ctx context.Context, last time.Duration, page string) error {
 	if err != nil {
 		return err
 	}
-	said := &words{}
-	demo, err := process.Start(binary, nil, nil, said)
+	demo, err := process.Start(binary, nil, nil, nil)
 	if err != nil {
 		return err
 	}
 	defer demo.Stop(40 * time.Second)
 	var base string
-	base, page, err = addresses(ctx, demo, said)
+	base, page, err = addresses(ctx, demo)
 	if err != nil {
 		return err
 	}
@@ -145,15 +142,14 @@ func picture(b *browser.Browser, page string, w browser.Window) ([]byte, error) 
 }
 
 var (
-	servingAt = regexp.MustCompile(`Serving .* at (http://[0-9.:]+)/demo/`)
+	servingAt = regexp.MustCompile(`(http://[0-9.:]+)/demo/`) // in each curl line
 	metricsAt = regexp.MustCompile(`Metrics are at (http://[0-9.:]+)/metrics`)
 )
 
 // addresses waits until the demo has said where it serves, and where its metrics are.
-func addresses(ctx context.Context, demo *process.Process, said *words) (base, metrics string, err error) {
+func addresses(ctx context.Context, demo *process.Process) (base, metrics string, err error) {
 	for {
-		text := said.text()
-		serving, page := servingAt.FindStringSubmatch(text), metricsAt.FindStringSubmatch(text)
+		serving, page := servingAt.FindStringSubmatch(demo.Output()), metricsAt.FindStringSubmatch(demo.Output())
 		if serving != nil && page != nil {
 			return serving[1], page[1], nil
 		}
@@ -165,26 +161,4 @@ func addresses(ctx context.Context, demo *process.Process, said *words) (base, m
 			return "", "", errors.New("the demo does not start in time")
 		}
 	}
-}
-
-// words keeps the beginning of what a process says.
-type words struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (w *words) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.b.Len() < 64<<10 {
-		w.b.Write(p)
-	}
-	return len(p), nil
-}
-
-func (w *words) text() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
 }
