@@ -37,10 +37,6 @@ func main() {
 func run(dir string, once bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s3Binary, err := process.Find("versitygw")
-	if err != nil {
-		return err
-	}
 	root, err := process.ModuleRoot()
 	if err != nil {
 		return err
@@ -68,7 +64,7 @@ func run(dir string, once bool) error {
 	startCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	s3, err := s3server.Start(startCtx, s3server.Options{
-		Kind: s3server.VersityGW, Binary: s3Binary, Dir: data,
+		Kind: s3server.VersityGW, Dir: data,
 		AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Region: region, Port: 7070,
 	})
 	if err != nil {

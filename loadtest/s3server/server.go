@@ -16,19 +16,19 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// Kind is a program that speaks S3.
-type Kind uint8
+// Kind is a program that speaks S3, by its name in bin.
+type Kind string
 
 // The kinds of servers.
 const (
-	MinIO     Kind = iota
-	VersityGW      // over a folder whose sub-folders are the buckets
+	MinIO     Kind = "minio"
+	VersityGW Kind = "versitygw" // over a folder whose sub-folders are the buckets
 )
 
 // Options describe one server.
 type Options struct {
 	Kind   Kind
-	Binary string // path of the program, see process.Find
+	Binary string // path of the program; empty: what process.Find says
 	Dir    string // where it keeps its data
 	// Meta is a folder for VersityGW's metadata, so that Dir holds objects alone
 	// and needs no extended attributes; empty: one beside Dir.
@@ -53,8 +53,14 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Meta == "" {
 		o.Meta = filepath.Join(filepath.Dir(o.Dir), "meta-"+filepath.Base(o.Dir))
 	}
+	var err error
+	if o.Binary == "" {
+		if o.Binary, err = process.Find(string(o.Kind)); err != nil {
+			return nil, err
+		}
+	}
 	s := &Server{opts: o}
-	err := port.Try(o.Port, func(at int) error {
+	err = port.Try(o.Port, func(at int) error {
 		s.opts.Port = at
 		return s.Restart(ctx)
 	})
