@@ -25,10 +25,10 @@ import (
 
 // contender is a running server that answers /hit/OBJECT or /miss/OBJECT.
 type contender struct {
-	name   string
-	pid    int               // of the process whose tree is measured
-	base   map[string]string // base URL by what is asked of it: hit, miss, ...
-	header string            // a line that requests carry
+	*process.Process // its tree is measured
+	name             string
+	base             map[string]string // base URL by what is asked of it: hit, miss, ...
+	header           string            // a line that requests carry
 }
 
 // url returns where the contender serves an object in some way.
@@ -36,13 +36,12 @@ func (c *contender) url(way, object string) string { return c.base[way] + "/" + 
 
 // field holds the running contenders, their origin, and what they stand on.
 type field struct {
-	dir           string // temporary
-	self          string // this program
-	origin        *contender
-	originProcess *process.Process
-	byName        map[string]*contender
-	processes     []*process.Process
-	settings      settings
+	dir       string // temporary
+	self      string // this program
+	origin    *contender
+	byName    map[string]*contender
+	processes []*process.Process
+	settings  settings
 }
 
 // settings fill the templates of the contenders' configurations.
@@ -105,12 +104,12 @@ func start(ctx context.Context, dir string, names map[string]bool) (_ *field, er
 			continue
 		}
 		err := port.Retry(func() error {
-			c, p, err := f.launch(name)
+			c, err := f.launch(name)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			f.byName[name] = c
-			return f.await(ctx, c, p)
+			return c.await(ctx)
 		})
 		if err != nil {
 			return nil, err
@@ -126,14 +125,12 @@ func (f *field) startOrigin(ctx context.Context) (err error) {
 		return err
 	}
 	s.Origin, s.OriginTLS = port.Address(s.Ports["origin"]), port.Address(s.Ports["originTLS"])
-	p, err := f.run(f.self, "origin", s.Origin, s.OriginTLS, s.Certificate, s.Key)
+	base := "http://" + s.Origin + "/objects"
+	f.origin, err = f.run(direct, map[string]string{"hit": base, "miss": base}, f.self, "origin", s.Origin, s.OriginTLS, s.Certificate, s.Key)
 	if err != nil {
 		return err
 	}
-	base := "http://" + s.Origin + "/objects"
-	f.origin = &contender{name: "origin", pid: p.Pid(), base: map[string]string{"hit": base, "miss": base}}
-	f.originProcess = p
-	return f.await(ctx, f.origin, p)
+	return f.origin.await(ctx)
 }
 
 // withPorts returns s with ports for listeners of some names.
@@ -158,13 +155,14 @@ func (s settings) url(scheme, name, path string) string {
 	return scheme + "://" + port.Address(s.Ports[name]) + path
 }
 
-// run starts a program, to be ended by stop.
-func (f *field) run(binary string, args ...string) (*process.Process, error) {
-	p, err := process.Start(binary, args, nil, io.Discard)
-	if err == nil {
-		f.processes = append(f.processes, p)
+// run starts a contender, to be ended by stop.
+func (f *field) run(name string, base map[string]string, command ...string) (*contender, error) {
+	p, err := process.Start(command[0], command[1:], nil, io.Discard)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	f.processes = append(f.processes, p)
+	return &contender{Process: p, name: name, base: base}, nil
 }
 
 // The contenders, in the order of starting: the floor repeats what a gateway answers.
@@ -184,7 +182,7 @@ const (
 var contenderNames = []string{ours, oursLogged, oursToken, oursTLS, floor, nginx, nginxFiles, haproxy, varnish, direct}
 
 // launch starts one contender.
-func (f *field) launch(name string) (_ *contender, _ *process.Process, err error) {
+func (f *field) launch(name string) (*contender, error) {
 	switch name {
 	case ours, oursLogged, oursTLS:
 		s := f.settings
@@ -201,7 +199,7 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 	case nginx, nginxFiles:
 		s, err := f.settings.withPorts("nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS")
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		s.Nginx = "nginx"
 		if name == nginxFiles {
@@ -209,81 +207,65 @@ func (f *field) launch(name string) (_ *contender, _ *process.Process, err error
 		}
 		file, err := f.fill(s.Nginx+".conf", nginxTemplate, s)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		p, err := f.run("nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{
+		return f.run(name, map[string]string{
 			"hit": s.url("http", "nginxHit", "/hit"), "tls": s.url("https", "nginxTLS", "/hit"),
 			"miss": s.url("http", "nginxMiss", "/miss"), "missTLS": s.url("http", "nginxMissTLS", "/miss"),
-		}}, p, nil
+		}, "nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
 	case haproxy:
 		s, err := f.settings.withPorts("haproxyHit", "haproxyMiss")
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		file, err := f.fill("haproxy.cfg", haproxyTemplate, s)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		p, err := f.run("haproxy", "-db", "-f", file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{
+		return f.run(name, map[string]string{
 			"hit": s.url("http", "haproxyHit", "/hit"), "miss": s.url("http", "haproxyMiss", "/miss"),
-		}}, p, nil
+		}, "haproxy", "-db", "-f", file)
 	case varnish:
 		s, err := f.settings.withPorts("varnish")
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		file, err := f.fill("varnish.vcl", varnishTemplate, s)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		p, err := f.run("varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", port.Address(s.Ports["varnish"]), "-f", file, "-s", "malloc,256m")
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": s.url("http", "varnish", "/hit")}}, p, nil
+		return f.run(name, map[string]string{"hit": s.url("http", "varnish", "/hit")},
+			"varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", port.Address(s.Ports["varnish"]), "-f", file, "-s", "malloc,256m")
 	case direct:
-		return f.origin, f.originProcess, nil
+		return f.origin, nil
 	}
 	panic("BUG: no contender " + name)
 }
 
 // launchFloor starts the floor, which repeats what a gateway answers, on some of the
 // processors or, if cpus is empty, all.
-func (f *field) launchFloor(of *contender, cpus string) (*contender, *process.Process, error) {
+func (f *field) launchFloor(of *contender, cpus string) (*contender, error) {
 	var recordings []recording
 	for _, object := range []string{"1k", "10k", "100k", "1m"} {
 		r, err := record(of.url("hit", object), object)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		recordings = append(recordings, r)
 	}
 	b, err := json.Marshal(recordings)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	file := filepath.Join(f.dir, "floor.json")
 	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	at, err := port.Reserve()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	args := pinned(cpus, f.self, "floor", port.Address(at), file)
-	p, err := f.run(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &contender{name: floor, pid: p.Pid(), base: map[string]string{"hit": "http://" + port.Address(at)}}, p, nil
+	return f.run(floor, map[string]string{"hit": "http://" + port.Address(at)}, pinned(cpus, f.self, "floor", port.Address(at), file)...)
 }
 
 // pinned returns a command that runs on some of the processors or, if cpus is empty, all.
@@ -295,43 +277,37 @@ func pinned(cpus string, args ...string) []string {
 }
 
 // launchGateway starts a gateway with s.
-func (f *field) launchGateway(name string, s settings) (*contender, *process.Process, error) {
+func (f *field) launchGateway(name string, s settings) (*contender, error) {
 	binary, err := process.Find("yatagarasu")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, err = s.withPorts("gateway", "metrics")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	file, err := f.fill(strings.ReplaceAll(name, " ", "-")+".yaml", gatewayTemplate, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	args := pinned(s.CPUs, binary, "-config", file, "-listen.address", port.Address(s.Ports["gateway"]))
-	p, err := f.run(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, err
-	}
-	base := s.url("http", "gateway", "")
-	c := &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": base + "/hit", "miss": base + "/miss", "missTLS": base + "/secure"}}
+	ways := map[string]string{"hit": s.url("http", "gateway", "/hit"), "miss": s.url("http", "gateway", "/miss"), "missTLS": s.url("http", "gateway", "/secure")}
 	if s.HTTPS {
-		c.base = map[string]string{"tls": s.url("https", "gateway", "/hit")}
+		ways = map[string]string{"tls": s.url("https", "gateway", "/hit")}
 	}
-	return c, p, nil
+	return f.run(name, ways, pinned(s.CPUs, binary, "-config", file, "-listen.address", port.Address(s.Ports["gateway"]))...)
 }
 
 // withToken returns the gateway as one that is asked with a token, which its own
 // command mints.
-func (f *field) withToken() (*contender, *process.Process, error) {
+func (f *field) withToken() (*contender, error) {
 	token, err := gateway.Token(filepath.Join(f.dir, ours+".yaml"), "jwt", "role=reader", "-claim", "level=3")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c := *f.byName[ours]
 	c.name, c.header = oursToken, "Authorization: Bearer "+token
 	c.base = map[string]string{"hit": strings.TrimSuffix(c.base["hit"], "/hit") + "/jwt"}
-	return &c, nil, nil
+	return &c, nil
 }
 
 // fill writes a configuration.
@@ -348,26 +324,15 @@ func (f *field) fill(name, text string, s settings) (string, error) {
 	return path, os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// await waits until c answers in every way it has; p is its process.
-func (f *field) await(ctx context.Context, c *contender, p *process.Process) error {
-	var done <-chan struct{}
-	output := func() string { return "" }
-	if p != nil {
-		done, output = p.Done(), p.Output
-	}
+// await waits until c answers in every way it has.
+func (c *contender) await(ctx context.Context) error {
 	for way := range c.base {
-		for {
+		err := c.Await(ctx, 20*time.Millisecond, func() error {
 			_, err := c.fetch(way, "1k")
-			if err == nil {
-				break
-			}
-			select {
-			case <-done:
-				return fmt.Errorf("%s ended while starting: %s", c.name, output())
-			case <-ctx.Done():
-				return fmt.Errorf("%s does not answer: %w; it said: %s", c.name, err, output())
-			case <-time.After(20 * time.Millisecond):
-			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil

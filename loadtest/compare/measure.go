@@ -150,7 +150,7 @@ func parseStat(line string) (pid, parent int, ticks int64, err error) {
 
 // measure runs one round against a contender.
 func (c *contender) measure(l load, dir string) (sample, error) {
-	before, err := cpuTime(c.pid)
+	before, err := cpuTime(c.Pid())
 	if err != nil {
 		return sample{}, err
 	}
@@ -158,7 +158,7 @@ func (c *contender) measure(l load, dir string) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", c.name, err)
 	}
-	after, err := cpuTime(c.pid)
+	after, err := cpuTime(c.Pid())
 	if err != nil {
 		return sample{}, fmt.Errorf("%s ended under load: %w", c.name, err)
 	}

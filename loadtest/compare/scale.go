@@ -104,12 +104,12 @@ func scale(ctx context.Context, f *field, progress func(string)) ([]scaleFigure,
 func (f *field) fresh(ctx context.Context, name, cpus string) (c *contender, end func(), err error) {
 	s := f.settings
 	s.LogLevel, s.LogFile, s.CPUs = "warn", "stderr", cpus
-	c, p, err := f.launchGateway(name, s)
-	if err != nil {
+	if c, err = f.launchGateway(name, s); err != nil {
 		return nil, nil, err
 	}
-	end = func() { p.Stop(5 * time.Second) }
-	if err := f.await(ctx, &contender{name: name, base: map[string]string{"hit": c.base["hit"]}}, p); err != nil {
+	end = func() { c.Stop(5 * time.Second) }
+	hits := contender{Process: c.Process, name: name, base: map[string]string{"hit": c.base["hit"]}}
+	if err := hits.await(ctx); err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -136,7 +136,7 @@ func scaleStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 		return nil, err
 	}
 	defer end()
-	rss, err := residentMemory(c.pid)
+	rss, err := residentMemory(c.Pid())
 	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: rss / 1e6, Unit: "MB", Bound: 25}}, err
 }
 
@@ -167,7 +167,11 @@ func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = firstAnswer(ctx, p, fmt.Sprintf("http://%s/tenant-%d/files/1k", port.Address(at), manyBuckets/2))
+		first := contender{base: map[string]string{"hit": fmt.Sprintf("http://%s/tenant-%d/files", port.Address(at), manyBuckets/2)}}
+		err = p.Await(ctx, time.Millisecond, func() error {
+			_, err := first.fetch("hit", "1k")
+			return err
+		})
 		took = append(took, float64(time.Since(began).Microseconds())/1e3)
 		if stopped := p.Stop(5 * time.Second); err == nil {
 			err = stopped
@@ -179,26 +183,6 @@ func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 	s := spreadOf(took)
 	return []scaleFigure{{What: fmt.Sprintf("cold start to the first object, %d buckets", manyBuckets), Figure: s.Median, Unit: "ms", Bound: 100,
 		Note: fmt.Sprintf("median of %d, %.0f to %.0f", coldStarts, s.Least, s.Most)}}, nil
-}
-
-func firstAnswer(ctx context.Context, p *process.Process, url string) error {
-	for {
-		r, err := client.Get(url)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r.Body)
-			r.Body.Close()
-			if err == nil && r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.Done():
-			return fmt.Errorf("the gateway ended while starting: %s", p.Output())
-		case <-time.After(time.Millisecond):
-		}
-	}
 }
 
 // keepOpen opens n connections that have made one request each and are now idle.
@@ -251,7 +235,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := residentMemory(c.pid)
+	before, err := residentMemory(c.Pid())
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +245,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 		return nil, err
 	}
 	defer closeAll(conns)
-	after, err := residentMemory(c.pid)
+	after, err := residentMemory(c.Pid())
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +275,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 		}
 		defer end()
 		address := strings.TrimSuffix(strings.TrimPrefix(c.base["hit"], "http://"), "/hit")
-		before, err := residentMemory(c.pid)
+		before, err := residentMemory(c.Pid())
 		if err != nil {
 			return nil, err
 		}
@@ -310,7 +294,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 		for reading.Err() == nil && err == nil {
 			time.Sleep(100 * time.Millisecond)
 			var now float64
-			now, err = residentMemory(c.pid)
+			now, err = residentMemory(c.Pid())
 			most = max(most, now)
 		}
 		wg.Wait()
@@ -372,11 +356,11 @@ func scaleCores(ctx context.Context, f *field) ([]scaleFigure, error) {
 	}
 	defer end()
 	floors, endFloors, err := f.onCores(func(name, cpus string) (*contender, func(), error) {
-		c, p, err := f.launchFloor(gateways[0], cpus)
+		c, err := f.launchFloor(gateways[0], cpus)
 		if err != nil {
 			return nil, nil, err
 		}
-		return c, func() { p.Stop(5 * time.Second) }, f.await(ctx, c, p)
+		return c, func() { c.Stop(5 * time.Second) }, c.await(ctx)
 	})
 	if err != nil {
 		return nil, err

@@ -56,9 +56,9 @@ func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, 
 			return err
 		}
 		g = &Gateway{Process: p, URL: "http://" + port.Address(at)}
-		if err := g.awaitReady(ctx); err != nil {
+		if err := g.Await(ctx, 20*time.Millisecond, g.ready); err != nil {
 			g.Kill()
-			return fmt.Errorf("%w; it said: %s", err, g.Output())
+			return err
 		}
 		return nil
 	})
@@ -68,26 +68,18 @@ func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, 
 	return g, nil
 }
 
-// awaitReady waits until /ready is 200.
-func (g *Gateway) awaitReady(ctx context.Context) error {
-	for {
-		var body []byte
-		r, err := http.Get(g.URL + "/ready")
-		if err == nil {
-			body, _ = io.ReadAll(r.Body)
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-g.Done():
-			return errors.New("the gateway ended while starting")
-		case <-ctx.Done():
-			return fmt.Errorf("the gateway does not get ready: %s", body)
-		case <-time.After(20 * time.Millisecond):
-		}
+// ready returns what /ready says unless that is 200.
+func (g *Gateway) ready() error {
+	r, err := http.Get(g.URL + "/ready")
+	if err != nil {
+		return err
 	}
+	defer r.Body.Close()
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	body, _ := io.ReadAll(r.Body)
+	return fmt.Errorf("/ready says %d: %s", r.StatusCode, body)
 }
 
 // Stop ends the gateway; it lets requests under way finish.

@@ -3,6 +3,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,25 @@ func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
 // Output returns the end of what the process wrote.
 func (p *Process) Output() string { return p.tail.String() }
+
+// Await calls ready, with pauses of every, until it returns nil. The error of a process
+// that ended, or of a ctx that did, has what ready and the process said last.
+func (p *Process) Await(ctx context.Context, every time.Duration, ready func() error) error {
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			err = fmt.Errorf("the process ended: %w", err)
+		case <-ctx.Done():
+		case <-time.After(every):
+			continue
+		}
+		return fmt.Errorf("%s does not get ready: %w; it said: %s", filepath.Base(p.cmd.Path), err, p.Output())
+	}
+}
 
 // Stop ends the process: SIGTERM, after grace SIGKILL, which is an error.
 func (p *Process) Stop(grace time.Duration) error {

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,16 +13,46 @@ import (
 	"time"
 )
 
+func awaitOutput(t *testing.T, p *Process, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := p.Await(ctx, time.Millisecond, func() error {
+		if got := p.Output(); got != want {
+			return fmt.Errorf("output %q, want %q", got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAwait(t *testing.T) {
+	p, err := Start("/bin/sh", []string{"-c", "echo said; exec sleep 60"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	awaitOutput(t, p, "said")
+	never := func() error { return errors.New("not yet") }
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	for _, want := range []string{"sh does not get ready: not yet; it said: said", "sh does not get ready: the process ended: not yet; it said: said"} {
+		if err := p.Await(ctx, time.Millisecond, never); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		ctx = t.Context()
+		p.Kill()
+	}
+}
+
 func TestStop(t *testing.T) {
 	p, err := Start("/bin/sh", []string{"-c", "echo $GREETING; exec sleep 60"}, []string{"GREETING=hello"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); p.Output() != "hello"; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("output %q", p.Output())
-		}
-	}
+	awaitOutput(t, p, "hello")
 	if n, err := p.PeakMemory(); err != nil || n <= 0 {
 		t.Errorf("peak memory %d, %v", n, err)
 	}
@@ -51,9 +83,7 @@ func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p.Output() != "ready" {
-		time.Sleep(time.Millisecond)
-	}
+	awaitOutput(t, p, "ready")
 	if err := p.Stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "did not stop") {
 		t.Errorf("Stop: %v", err)
 	}

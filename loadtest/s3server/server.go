@@ -95,33 +95,22 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	s.Process = p
-	if err := s.await(ctx); err != nil {
-		s.Kill()
-		return fmt.Errorf("%s does not answer on %s: %w; it said: %s", filepath.Base(o.Binary), address, err, s.Output())
-	}
-	return nil
-}
-
-// await polls until the server answers HTTP with anything but a 503, which
-// MinIO sends while it initialises.
-func (s *Server) await(ctx context.Context) error {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for {
+	err = s.Await(ctx, 20*time.Millisecond, func() error {
 		r, err := client.Get(s.Endpoint() + "/")
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode != http.StatusServiceUnavailable {
-				return nil
-			}
+		if err != nil {
+			return err
 		}
-		select {
-		case <-s.Done():
-			return errors.New("the process ended")
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		r.Body.Close()
+		if r.StatusCode == http.StatusServiceUnavailable { // MinIO, while it initialises
+			return errors.New(r.Status)
 		}
+		return nil
+	})
+	if err != nil {
+		s.Kill()
 	}
+	return err
 }
 
 // Endpoint returns the server's base URL.

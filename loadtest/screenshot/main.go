@@ -148,17 +148,13 @@ var (
 
 // addresses waits until the demo has said where it serves, and where its metrics are.
 func addresses(ctx context.Context, demo *process.Process) (base, metrics string, err error) {
-	for {
+	err = demo.Await(ctx, 20*time.Millisecond, func() error {
 		serving, page := servingAt.FindStringSubmatch(demo.Output()), metricsAt.FindStringSubmatch(demo.Output())
-		if serving != nil && page != nil {
-			return serving[1], page[1], nil
+		if serving == nil || page == nil {
+			return errors.New("it does not say where it serves")
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-demo.Done():
-			return "", "", fmt.Errorf("the demo does not start; it said: %s", demo.Output())
-		case <-ctx.Done():
-			return "", "", errors.New("the demo does not start in time")
-		}
-	}
+		base, metrics = serving[1], page[1]
+		return nil
+	})
+	return base, metrics, err
 }
