@@ -116,28 +116,14 @@ func (f *field) fresh(ctx context.Context, name, cpus string) (c *contender, end
 	return c, end, nil
 }
 
-// residentMemory returns the resident set of a process in bytes.
-func residentMemory(pid int) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, found := strings.Cut(string(b), "VmRSS:")
-	var kb float64
-	if _, err := fmt.Sscanf(rest, "%f kB", &kb); !found || err != nil {
-		return 0, errors.New("no VmRSS in /proc")
-	}
-	return kb * 1024, nil
-}
-
 func scaleStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 	c, end, err := f.fresh(ctx, "start", "")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	rss, err := residentMemory(c.Pid())
-	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: rss / 1e6, Unit: "MB", Bound: 25}}, err
+	rss, err := c.Memory()
+	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: float64(rss) / 1e6, Unit: "MB", Bound: 25}}, err
 }
 
 // scaleColdStart measures from the start of the process to the first answer with an
@@ -235,7 +221,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := residentMemory(c.Pid())
+	before, err := c.Memory()
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +231,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 		return nil, err
 	}
 	defer closeAll(conns)
-	after, err := residentMemory(c.Pid())
+	after, err := c.Memory()
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +240,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	if err != nil {
 		return nil, err
 	}
-	each := (after - before) / float64(len(conns))
+	each := float64(after-before) / float64(len(conns))
 	slower := float64(among.P99) / float64(alone.P99)
 	return []scaleFigure{
 		{What: fmt.Sprintf("memory of an idle keep-alive connection, %d of them", len(conns)), Figure: each / 1024, Unit: "KiB", Bound: 8},
@@ -275,7 +261,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 		}
 		defer end()
 		address := strings.TrimSuffix(strings.TrimPrefix(c.base["hit"], "http://"), "/hit")
-		before, err := residentMemory(c.Pid())
+		before, err := c.Memory()
 		if err != nil {
 			return nil, err
 		}
@@ -290,11 +276,11 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 				}
 			})
 		}
-		var most float64
+		var most int64
 		for reading.Err() == nil && err == nil {
 			time.Sleep(100 * time.Millisecond)
-			var now float64
-			now, err = residentMemory(c.Pid())
+			var now int64
+			now, err = c.Memory()
 			most = max(most, now)
 		}
 		wg.Wait()
@@ -306,7 +292,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 			return nil, err
 		}
 		figures = append(figures, scaleFigure{What: fmt.Sprintf("memory of an active 100 MB stream, %d of them, %s", activeStreams, s.what),
-			Figure: (most - before) / activeStreams / 1024, Unit: "KiB", Bound: 160})
+			Figure: float64(most-before) / activeStreams / 1024, Unit: "KiB", Bound: 160})
 	}
 	return figures, nil
 }

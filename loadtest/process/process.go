@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,21 +107,6 @@ func (p *Process) Kill() {
 func (p *Process) KillGroup() {
 	syscall.Kill(-p.Pid(), syscall.SIGKILL) // it leads a group of its own
 	<-p.done
-}
-
-// PeakMemory returns the largest resident set so far in bytes; Linux only.
-func (p *Process) PeakMemory() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("no VmHWM in /proc")
 }
 
 // Find returns the path of a program that make installed in bin of the module

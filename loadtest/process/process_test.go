@@ -53,14 +53,32 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitOutput(t, p, "hello")
-	if n, err := p.PeakMemory(); err != nil || n <= 0 {
-		t.Errorf("peak memory %d, %v", n, err)
+	if now, err := p.Memory(); err != nil || now <= 0 {
+		t.Errorf("memory %d, %v", now, err)
+	} else if peak, err := p.PeakMemory(); err != nil || peak < now {
+		t.Errorf("memory %d, at its peak %d, %v", now, peak, err)
+	}
+	if stat, err := ReadStat(p.Pid()); err != nil || stat.Parent != os.Getpid() || stat.RSS <= 0 {
+		t.Errorf("%+v, %v", stat, err)
 	}
 	if err := p.Stop(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(p.Pid(), 0); err != syscall.ESRCH {
 		t.Errorf("the process still exists: %v", err)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat("812 (a (b) c) S 1 812 812 0 -1 4194560 1 2 3 4 120 34 5 6 20 0 9 0 100 123456 7 18446744073709551615")
+	want := Stat{Parent: 1, CPU: 1540 * time.Millisecond, RSS: 7 * int64(os.Getpagesize())}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for _, line := range []string{"", "812 (a", "812 (a) S 1 2", "812 (a) S x 1 1 0 -1 0 0 0 0 0 1 1 0 0 0 0 0 0 0 0 1"} {
+		if _, err := parseStat(line); err == nil {
+			t.Errorf("%q was accepted", line)
+		}
 	}
 }
 
