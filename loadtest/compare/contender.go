@@ -18,11 +18,11 @@ import (
 type contender struct {
 	*process.Process // its tree is measured
 	name             string
-	base             map[string]string // base URL by what is asked of it: hit, miss, ...
-	header           string            // a line that requests carry
+	base             map[string]string // base URL of each way to ask: hit, miss, ...
+	header           string            // line of each request; empty: none
 }
 
-// url returns where the contender serves an object in some way.
+// url returns the URL of an object when asked for in some way.
 func (c *contender) url(way, object string) string { return c.base[way] + "/" + object }
 
 // await waits until c answers in every way it has.
@@ -68,8 +68,8 @@ func (c *contender) fetch(way, object string) (*http.Response, error) {
 	return r, nil
 }
 
-// check makes sure that c does what a piece of work says: it hits where that is
-// what is measured, and goes to the origin where that is, with the right bytes.
+// check makes sure that c does what w measures: it answers hits from memory, goes to
+// the origin for misses, and sends the right bytes.
 func (c *contender) check(w *work) error {
 	before, err := c.fetch(w.way, w.object)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *contender) check(w *work) error {
 	isHit := func(r *http.Response) bool { return strings.HasPrefix(r.Header.Get("X-Cache"), "HIT") }
 	r, err := c.fetch(w.way, w.object)
 	for end := time.Now().Add(2 * time.Second); err == nil && hit && !isHit(r) && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond) // who stores by way of a file answers before
+		time.Sleep(10 * time.Millisecond) // a contender that stores through a file answers first
 		r, err = c.fetch(w.way, w.object)
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *contender) check(w *work) error {
 		return fmt.Errorf("%s: cipher %s", c.name, tls.CipherSuiteName(r.TLS.CipherSuite))
 	}
 	if c.name == floor || c.name == direct {
-		return nil // there is nothing behind them
+		return nil // they have no cache
 	}
 	if isHit(r) != hit {
 		return fmt.Errorf("%s: X-Cache is %q the second time, %q the first", c.name, r.Header.Get("X-Cache"), before.Header.Get("X-Cache"))

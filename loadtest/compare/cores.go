@@ -11,10 +11,10 @@ import (
 // load's, and the gateway's processors would go idle and be woken all the time.
 const batch = 8
 
-// scaleCores compares the CPU time of a hit on one core with that on two. With two
-// cores in all the load takes its part of them, so the throughput of two whole ones
-// cannot be seen; but two cores give twice the throughput of one exactly if a
-// request costs the same CPU time on both, and less by as much as it costs more.
+// scaleCores compares the CPU time of a hit on one core with that on two. On a machine
+// with two cores the load takes part of them, so the throughput of two whole cores cannot
+// be measured. But two cores have twice the throughput of one if a request costs the same
+// CPU time on both, and less by as much as it costs more.
 func scaleCores(ctx context.Context, f *field) ([]scaleFigure, error) {
 	gateways, end, err := f.onCores(func(name, cpus string) (*contender, func(), error) { return f.fresh(ctx, name, cpus) })
 	if err != nil {
@@ -62,7 +62,7 @@ func (f *field) onCores(start func(name, cpus string) (*contender, func(), error
 	return [2]*contender{one, two}, func() { endOne(); endTwo() }, nil
 }
 
-// coreFigure is what rounds on one core and on two gave.
+// coreFigure is the outcome of rounds on one core and on two.
 type coreFigure struct {
 	factors     []float64
 	alone, both sample // the last

@@ -20,7 +20,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// field holds the running contenders, their origin, and what they stand on.
+// field holds the running contenders, their origin and their settings.
 type field struct {
 	dir       string // temporary
 	self      string // this program
@@ -39,8 +39,8 @@ type settings struct {
 	HTTPS             bool
 	Secret            string // of tokens
 	CPUs              string // for taskset; empty: all
-	User              string // that nginx's workers become
-	Nginx             string // what its files are called
+	User              string // of nginx's workers
+	Nginx             string // name of its files, without an ending
 	Sendfile          bool   // nginx serves hits from open files
 	Ports             map[string]int
 }
@@ -74,7 +74,7 @@ func start(ctx context.Context, dir string, names map[string]bool) (_ *field, er
 		Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
 		User: "www-data",
 	}
-	if os.Getuid() == 0 { // nginx's workers are another user, who must get here
+	if os.Getuid() == 0 { // nginx's workers are another user, who must read it
 		if err := os.Chmod(dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -228,8 +228,8 @@ func (f *field) launch(name string) (*contender, error) {
 	panic("BUG: no contender " + name)
 }
 
-// launchFloor starts the floor, which repeats what a gateway answers, on some of the
-// processors or, if cpus is empty, all.
+// launchFloor starts the floor, which repeats what a gateway answers, on the processors
+// cpus; empty: all.
 func (f *field) launchFloor(of *contender, cpus string) (*contender, error) {
 	var recordings []recording
 	for _, object := range []string{"1k", "10k", "100k", "1m"} {
@@ -254,7 +254,7 @@ func (f *field) launchFloor(of *contender, cpus string) (*contender, error) {
 	return f.run(floor, map[string]string{"hit": "http://" + port.Address(at)}, pinned(cpus, f.self, "floor", port.Address(at), file)...)
 }
 
-// pinned returns a command that runs on some of the processors or, if cpus is empty, all.
+// pinned returns the command line that runs args on the processors cpus; empty: all.
 func pinned(cpus string, args ...string) []string {
 	if cpus == "" {
 		return args
@@ -283,8 +283,7 @@ func (f *field) launchGateway(name string, s settings) (*contender, error) {
 	return f.run(name, ways, pinned(s.CPUs, binary, "-config", file, "-listen.address", port.Address(s.Ports["gateway"]))...)
 }
 
-// withToken returns the gateway as one that is asked with a token, which its own
-// command mints.
+// withToken returns the gateway as a contender whose requests carry a token.
 func (f *field) withToken() (*contender, error) {
 	token, err := gateway.Token(filepath.Join(f.dir, ours+".yaml"), "jwt", "role=reader", "-claim", "level=3")
 	if err != nil {
@@ -296,7 +295,7 @@ func (f *field) withToken() (*contender, error) {
 	return &c, nil
 }
 
-// fill writes a configuration.
+// fill writes a configuration from a template and returns its path.
 func (f *field) fill(name, text string, s settings) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").Parse(text)
 	if err != nil {

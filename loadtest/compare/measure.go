@@ -16,7 +16,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// sample is what one round of load on one contender gave.
+// sample is the outcome of one round of load on one contender.
 type sample struct {
 	Requests int64         // answers that wrk received
 	Bytes    int64         // bytes of heads and bodies that wrk received
@@ -33,7 +33,7 @@ func (s sample) perSecond() float64  { return float64(s.Requests) / s.Wall.Secon
 type load struct {
 	url         string
 	connections int
-	seconds     int    // wrk counts whole ones
+	seconds     int    // wrk takes whole seconds
 	header      string // a line to send; empty: none
 	cpus        string // for taskset; empty: all
 	atOnce      int    // requests that a connection sends at once; 0: one

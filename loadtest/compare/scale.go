@@ -24,7 +24,7 @@ type scaleFigure struct {
 	Figure float64
 	Unit   string
 	Bound  float64
-	Least  bool   // the bound is a least figure, not a most
+	Least  bool   // Bound is a minimum, not a maximum
 	Note   string `json:",omitempty"`
 }
 
@@ -99,8 +99,8 @@ func scale(ctx context.Context, f *field, progress func(string)) ([]scaleFigure,
 	return figures, nil
 }
 
-// fresh starts another gateway, on some of the processors or, if cpus is empty, all,
-// and waits until it answers; end stops it.
+// fresh starts another gateway on the processors cpus (empty: all) and waits until it
+// answers; end stops it.
 func (f *field) fresh(ctx context.Context, name, cpus string) (c *contender, end func(), err error) {
 	s := f.settings
 	s.LogLevel, s.LogFile, s.CPUs = "warn", "stderr", cpus
@@ -208,8 +208,7 @@ func closeAll(conns []net.Conn) {
 	}
 }
 
-// scaleIdle measures the memory of idle connections, and what they cost those that
-// are not idle.
+// scaleIdle measures the memory of idle connections, and how they slow down busy ones.
 func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	c, end, err := f.fresh(ctx, "idle", "")
 	if err != nil {
@@ -235,7 +234,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Closed loops of as many clients, in turns, with the others idle and gone.
+	// The same load again, now among idle connections.
 	among, err := c.measure(l, f.dir)
 	if err != nil {
 		return nil, err
@@ -297,8 +296,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 	return figures, nil
 }
 
-// readSlowly downloads at 160 KB/s until ctx ends, which must be before the object
-// does.
+// readSlowly downloads at 160 KB/s until ctx ends. An object that ends first is an error.
 func readSlowly(ctx context.Context, address, path string) error {
 	c, err := net.Dial("tcp", address)
 	if err != nil {

@@ -46,8 +46,8 @@ func run(dir string, once bool) error {
 		if dir, err = filepath.EvalSymlinks(dir); err != nil {
 			return fmt.Errorf("cannot serve the folder: %w", err)
 		}
-		// A folder of its own with a link, so that nothing is written to dir, and
-		// of this process, so that several can run.
+		// The server gets a folder with a link, so that nothing is written to dir. The
+		// folder is new, so that several demos can run.
 		own, err := os.MkdirTemp(filepath.Join(root, "bin"), "serve-")
 		if err != nil {
 			return fmt.Errorf("cannot make a folder: %w", err)

@@ -18,7 +18,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// The credential under which config.example.yaml reads, unless told otherwise.
+// The credential that config.example.yaml reads with by default.
 const (
 	AccessKey = "demo"
 	SecretKey = "demo-secret-key"
@@ -30,9 +30,9 @@ type Gateway struct {
 	URL string // base URL, without a trailing slash
 }
 
-// Start starts the gateway with a configuration file, config.example.yaml if that
-// is empty, before the S3 server at endpoint, and waits until it is ready. at is a port
-// on 127.0.0.1, another one if it is taken; 0: any.
+// Start starts the gateway before the S3 server at endpoint and waits until it is ready.
+// config is its configuration file; empty: config.example.yaml. at is its port on
+// 127.0.0.1; 0, or a port that is taken: any. out receives what it writes.
 func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, flags ...string) (*Gateway, error) {
 	binary, err := process.Find("yatagarasu")
 	if err != nil {
@@ -68,7 +68,7 @@ func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, 
 	return g, nil
 }
 
-// ready returns what /ready says unless that is 200.
+// ready returns nil if /ready answers 200, else an error with its answer.
 func (g *Gateway) ready() error {
 	r, err := http.Get(g.URL + "/ready")
 	if err != nil {

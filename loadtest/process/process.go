@@ -15,23 +15,23 @@ import (
 	"time"
 )
 
-// Process is a child process. Its methods may be called at any time and again.
+// Process is a child process. Safe for concurrent use.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	tail tail
 }
 
-// Start starts binary with args, and env beside this process's environment. out
-// receives what it writes; nil: only the end is kept, for Output.
+// Start starts binary with args, in this process's environment and env. out receives
+// what it writes; nil: only the end is kept, for Output.
 func Start(binary string, args, env []string, out io.Writer) (*Process, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), env...)
 	return StartCommand(cmd, out)
 }
 
-// StartCommand is Start for a command that is more than a program and its arguments. A
-// cmd.Stdout stays: out and Output then have what the process writes to stderr alone.
+// StartCommand is Start for a command with other settings. If it has a cmd.Stdout, out
+// and Output have what the process writes to stderr alone.
 func StartCommand(cmd *exec.Cmd, out io.Writer) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	var w io.Writer = &p.tail
@@ -85,7 +85,8 @@ func (p *Process) Await(ctx context.Context, every time.Duration, ready func() e
 	}
 }
 
-// Stop ends the process: SIGTERM, after grace SIGKILL, which is an error.
+// Stop ends the process with SIGTERM. A process that needs longer than grace is killed,
+// and that is an error.
 func (p *Process) Stop(grace time.Duration) error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -103,14 +104,13 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// KillGroup is Kill for a process that has children of its own: they end with it.
+// KillGroup is Kill for the process and its children.
 func (p *Process) KillGroup() {
 	syscall.Kill(-p.Pid(), syscall.SIGKILL) // it leads a group of its own
 	<-p.done
 }
 
-// Find returns the path of a program that make installed in bin of the module
-// that holds the working directory.
+// Find returns the path of a program that make put into the folder bin of the module.
 func Find(name string) (string, error) {
 	root, err := ModuleRoot()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// scripts are those in loadtest/k6, in the order in which they run.
+// scripts are the names of the scripts in loadtest/k6, in the order in which they run.
 var scripts = []string{"hits", "misses", "mixed", "ranges", "jwt", "revalidate", "connections", "large", "reload", "faults", soak}
 
 // soak runs only when asked for by name.

@@ -23,8 +23,8 @@ type sample struct {
 	Descriptors int
 	Goroutines  int
 	Connections int     // of clients
-	Answers     float64 // answers so far that came from the cache or for it
-	Hits        float64 // those of them from memory, without S3
+	Answers     float64 // answers so far through the cache, hits or not
+	Hits        float64 // answers so far from memory, without S3
 }
 
 // sampler samples once a second.

@@ -41,7 +41,7 @@ type Options struct {
 	Log io.Writer
 }
 
-// Server is a running S3 server. It is not for concurrent use.
+// Server is a running S3 server. Not safe for concurrent use.
 type Server struct {
 	*process.Process
 	opts Options

@@ -24,14 +24,14 @@ import (
 )
 
 func main() {
-	last := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
+	duration := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
 	page := flag.String("page", "", "`address` of a metrics listener, such as http://127.0.0.1:9090: take pictures of that gateway instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, *last+2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, *duration+2*time.Minute)
 	defer cancel()
-	if err := run(ctx, *last, strings.TrimSuffix(*page, "/")); err != nil {
+	if err := run(ctx, *duration, strings.TrimSuffix(*page, "/")); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshot:", err)
 		os.Exit(1)
 	}
@@ -40,7 +40,7 @@ func main() {
 // ready is true once the page shows buckets, or says why it does not.
 const ready = `document.querySelectorAll('#buckets tbody tr').length > 1 || document.querySelector('#gate:not([hidden])') !== null`
 
-func run(ctx context.Context, last time.Duration, page string) error {
+func run(ctx context.Context, duration time.Duration, page string) error {
 	b, err := browser.Start(ctx) // first: it may be missing
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func run(ctx context.Context, last time.Duration, page string) error {
 		return err
 	}
 
-	fmt.Printf("load on %s for %s\n", base, last)
+	fmt.Printf("load on %s for %s\n", base, duration)
 	loadCtx, stopLoad := context.WithCancel(ctx)
 	loaded := make(chan struct{})
 	go func() { // ends with loadCtx
@@ -77,7 +77,7 @@ func run(ctx context.Context, last time.Duration, page string) error {
 		<-loaded
 	}()
 	select {
-	case <-time.After(last):
+	case <-time.After(duration):
 	case <-demo.Done():
 		return fmt.Errorf("the demo ended by itself; it said: %s", demo.Output())
 	case <-ctx.Done():

@@ -43,10 +43,10 @@ func Start(t *testing.T) *browser.Browser {
 	return b
 }
 
-// Check opens a page from a file, as wide as a desktop's and a phone's window, light and
-// dark, and fails t if text lies over text or over what is drawn, is cut off, or is
-// wider than the window, in the page's font or in one that is wider, and if the page
-// fetches or complains of anything.
+// Check opens a page from a file in windows as wide as a desktop and a phone, light and
+// dark, with its own font and a wider one. It fails t if text lies over text or over a
+// drawing, is cut off or wider than the window, and if the page fetches or complains of
+// anything.
 func Check(t *testing.T, path string) {
 	t.Helper()
 	b := Start(t)
@@ -69,7 +69,7 @@ func Check(t *testing.T, path string) {
 				t.Fatal(err)
 			}
 		}
-		for _, f := range list(t, b) {
+		for _, f := range findFaults(t, b) {
 			t.Errorf("%s: %s", name, f)
 		}
 		fetched := run(t, b, chromedp.Evaluate[[]string](`performance.getEntriesByType('resource').map(e => e.name)`))
@@ -78,7 +78,7 @@ func Check(t *testing.T, path string) {
 		}
 		const otherFont = `document.head.append(Object.assign(document.createElement('style'), {textContent: '* { font-family: monospace !important }'}))`
 		run(t, b, chromedp.Evaluate[chromedp.Void](otherFont))
-		for _, f := range list(t, b) {
+		for _, f := range findFaults(t, b) {
 			t.Errorf("%s, in another font: %s", name, f)
 		}
 		dark := run(t, b, chromedp.Evaluate[bool](`getComputedStyle(document.body).backgroundColor.match(/\d+/g).every(n => n < 64)`))
@@ -91,8 +91,8 @@ func Check(t *testing.T, path string) {
 	}
 }
 
-// list returns what is wrong with the layout of the page that b shows.
-func list(t *testing.T, b *browser.Browser) []string {
+// findFaults returns what is wrong with the layout of the page that b shows.
+func findFaults(t *testing.T, b *browser.Browser) []string {
 	t.Helper()
 	return run(t, b, chromedp.Evaluate[[]string](faults))
 }

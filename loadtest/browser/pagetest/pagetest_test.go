@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 		if err := b.Open(page, browser.Window{Width: 1280, Scale: 1, Scheme: "light"}); err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(list(t, b), "; ")
+		got := strings.Join(findFaults(t, b), "; ")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
