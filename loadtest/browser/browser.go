@@ -78,7 +78,7 @@ func (b *Browser) listen(event any) {
 
 // Complaints returns what the page has complained of since the last call: exceptions,
 // errors and warnings on its console, what its policy blocked, what it could not load.
-// An action has all complaints before its answer.
+// Once an action has returned, the complaints that came before its answer are here.
 func (b *Browser) Complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
