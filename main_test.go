@@ -88,7 +88,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		"yatagarasu/gateway/route":  {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/auth"},
 		"yatagarasu/gateway/limit":  {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "yatagarasu/gateway/config", "yatagarasu/gateway/auth", "yatagarasu/gateway/route", "github.com"},
 		"yatagarasu/gateway/auth":   {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/gateway/route", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
-		"yatagarasu":                {"yatagarasu/loadtest", "github.com/aws"},
+		"yatagarasu":                {"yatagarasu/loadtest", "github.com/aws", "github.com/chromedp"},
 	}
 	for pkg, names := range forbidden {
 		out, err := exec.Command("go", "list", "-deps", pkg).Output()

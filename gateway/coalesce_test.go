@@ -102,7 +102,7 @@ func TestThousandMisses(t *testing.T) { // T57
 
 // TestStaleWhileTheOriginIsDown stops a real S3 server and starts it again.
 func TestStaleWhileTheOriginIsDown(t *testing.T) {
-	server, client := startS3(t, s3server.VersityGW, "versitygw")
+	server, client := startS3(t, s3server.VersityGW)
 	putObject(t, client, "x", 1000)
 	yaml := realBucket(server.Endpoint()) + "    cache: {enabled: true, stale_if_error: 60s}\n"
 	gw := startGateway(t, yaml)

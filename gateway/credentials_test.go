@@ -335,7 +335,7 @@ func TestShortLivedCredentials(t *testing.T) {
 		}
 		span, life = d, time.Minute
 	}
-	server, client := startS3(t, s3server.MinIO, "minio")
+	server, client := startS3(t, s3server.MinIO)
 	putObject(t, client, "o", 100_000)
 	var mu sync.Mutex
 	expires := make(map[string]time.Time)

@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 	sums := make(map[string][32]byte)
 	for i := range servers {
 		var client *minio.Client
-		servers[i], client = startS3(t, s3server.MinIO, "minio")
+		servers[i], client = startS3(t, s3server.MinIO)
 		for _, size := range faultSizes {
 			body := object(size)
 			key := "o" + strconv.Itoa(size)
@@ -321,7 +321,7 @@ func TestPrimaryKilled(t *testing.T) {
 	body := object(100_000)
 	for i := range servers {
 		var client *minio.Client
-		servers[i], client = startS3(t, s3server.MinIO, "minio")
+		servers[i], client = startS3(t, s3server.MinIO)
 		endpoints = append(endpoints, servers[i].Endpoint())
 		if _, err := client.PutObject(t.Context(), s3Bucket, "o", bytes.NewReader(body), int64(len(body)), minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)

@@ -11,8 +11,6 @@ import (
 	"yatagarasu/cache"
 )
 
-var ()
-
 // answerCached answers with an object in memory, or, with f, one whose body is still
 // arriving there.
 //

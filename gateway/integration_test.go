@@ -17,7 +17,6 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
-	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -28,15 +27,11 @@ const (
 )
 
 // startS3 starts a real S3 server with the test bucket in it.
-func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server, *minio.Client) {
+func startS3(t *testing.T, kind s3server.Kind) (*s3server.Server, *minio.Client) {
 	t.Helper()
-	path, err := process.Find(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := s3server.Start(ctx, s3server.Options{Kind: kind, Binary: path, Dir: t.TempDir(), AccessKey: s3AccessKey, SecretKey: s3SecretKey, Region: "us-east-1"})
+	s, err := s3server.Start(ctx, s3server.Options{Kind: kind, Dir: t.TempDir(), AccessKey: s3AccessKey, SecretKey: s3SecretKey, Region: "us-east-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,9 +48,9 @@ func startS3(t *testing.T, kind s3server.Kind, binary string) (*s3server.Server,
 
 // eachS3 runs a test before a real server of each kind.
 func eachS3(t *testing.T, test func(t *testing.T, server *s3server.Server, client *minio.Client)) {
-	for binary, kind := range map[string]s3server.Kind{"minio": s3server.MinIO, "versitygw": s3server.VersityGW} {
-		t.Run(binary, func(t *testing.T) {
-			server, client := startS3(t, kind, binary)
+	for _, kind := range []s3server.Kind{s3server.MinIO, s3server.VersityGW} {
+		t.Run(string(kind), func(t *testing.T) {
+			server, client := startS3(t, kind)
 			test(t, server, client)
 		})
 	}
@@ -261,7 +256,7 @@ func testRealSemantics(t *testing.T, gw *testGateway, client *minio.Client) {
 // TestHeadIsDenied asks MinIO for what a credential may not read: 403, for HEAD without a
 // word why.
 func TestHeadIsDenied(t *testing.T) {
-	server, client := startS3(t, s3server.MinIO, "minio")
+	server, client := startS3(t, s3server.MinIO)
 	putObject(t, client, "there", 10)
 	session, err := (&credentials.STSAssumeRole{STSEndpoint: server.Endpoint(), Options: credentials.STSAssumeRoleOptions{
 		AccessKey: s3AccessKey, SecretKey: s3SecretKey, Location: "us-east-1", DurationSeconds: 3600,

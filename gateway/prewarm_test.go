@@ -43,7 +43,7 @@ func (tg *testGateway) prewarmState(id, state string) (s prewarmState) {
 
 // TestPrewarm fills the cache from a real server's list.
 func TestPrewarm(t *testing.T) {
-	server, client := startS3(t, s3server.MinIO, "minio")
+	server, client := startS3(t, s3server.MinIO)
 	for i := range 20 {
 		putObject(t, client, fmt.Sprintf("site/%d page+é.html", i), int64(1+5000*i))
 	}

@@ -17,7 +17,7 @@ import (
 // TestCredentialRotation replaces the credential of a bucket again and again under load:
 // each time by a new one that a real server has issued, while the old one is still good.
 func TestCredentialRotation(t *testing.T) {
-	server, client := startS3(t, s3server.MinIO, "minio")
+	server, client := startS3(t, s3server.MinIO)
 	putObject(t, client, "small", 1000)
 	putObject(t, client, "large", 300_000)
 	yaml := func(c credentials.Value) string {

@@ -12,20 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
 
 // TestSeedFiles runs the published example configurations before a real S3 server,
 // changed only where they name it, and holds them to what they say about access.
 func TestSeedFiles(t *testing.T) {
-	path, err := process.Find("versitygw")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	server, err := s3server.Start(ctx, s3server.Options{Kind: s3server.VersityGW, Binary: path, Dir: t.TempDir(), AccessKey: s3AccessKey, SecretKey: s3SecretKey, Region: "us-east-1"})
+	server, err := s3server.Start(ctx, s3server.Options{Kind: s3server.VersityGW, Dir: t.TempDir(), AccessKey: s3AccessKey, SecretKey: s3SecretKey, Region: "us-east-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,28 +1,24 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
 	"yatagarasu/loadtest/browser"
+	"yatagarasu/loadtest/browser/pagetest"
 )
 
 // TestStatusPageInBrowser opens the page in a real browser, if there is one: it asks
 // for the token, keeps it for the tab alone, and shows what clients chose as text.
 func TestStatusPageInBrowser(t *testing.T) {
-	b, err := browser.Start(time.Now().Add(time.Minute))
-	if errors.Is(err, browser.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
 	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, `admin: {token: "`+adminToken+`"}`))
+	b := pagetest.Start(t)
 	const attack = "/pub/<img/src=x/onerror=alert(1)><script>alert(1)</script>"
 	gw.do("GET", attack)
 
@@ -34,8 +30,7 @@ func TestStatusPageInBrowser(t *testing.T) {
 	}
 	give := func(token string) {
 		t.Helper()
-		var ok bool
-		if err := b.Evaluate(fmt.Sprintf(`document.getElementById('token').value = %q; document.getElementById('gate-form').requestSubmit(); true`, token), &ok); err != nil {
+		if err := chromedp.Do(b.Page, chromedp.SendKeys(chromedp.ID("token"), token+kb.Enter)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,16 +46,15 @@ func TestStatusPageInBrowser(t *testing.T) {
 	is(fmt.Sprintf(`[...document.querySelectorAll('#slowest tbody th')].some(e => e.textContent === %q)`, attack))
 	is(`document.querySelectorAll('img').length === 0 && document.querySelectorAll('script').length === 1`)
 	is(`document.getElementById('state').textContent === 'Serving'`)
-	var ok bool
-	if err := b.Evaluate(`document.getElementById('forget').click(); true`, &ok); err != nil {
+	if err := chromedp.Do(b.Page, chromedp.Click(chromedp.ID("forget"))); err != nil {
 		t.Fatal(err)
 	}
 	is(`!document.getElementById('gate').hidden && sessionStorage.length === 0 && document.getElementById('buckets').offsetParent === null`)
 
 	// The browser reports each 401, and must report nothing else.
-	b.Mistakes = slices.DeleteFunc(b.Mistakes, func(m string) bool { return strings.Contains(m, "status of 401") })
-	if len(b.Mistakes) > 0 {
-		t.Errorf("the page complains: %s", b.Mistakes)
+	complaints := slices.DeleteFunc(b.Complaints(), func(c string) bool { return strings.Contains(c, "status of 401") })
+	if len(complaints) > 0 {
+		t.Errorf("the page complains: %s", complaints)
 	}
 	if log := gw.log.String(); strings.Contains(log, adminToken) {
 		t.Errorf("the token is logged: %s", log)
@@ -71,18 +65,19 @@ func TestStatusPageInBrowser(t *testing.T) {
 		`document.body.innerHTML = '<b>markup</b>'`,
 		`document.createElement('script').textContent = 'code'`,
 	} {
-		if err := b.Evaluate(fall, &ok); err == nil || !strings.Contains(err.Error(), "TrustedHTML") && !strings.Contains(err.Error(), "TrustedScript") {
+		if err := chromedp.Do(b.Page, chromedp.Evaluate[chromedp.Void](fall)); err == nil || !strings.Contains(err.Error(), "TrustedHTML") && !strings.Contains(err.Error(), "TrustedScript") {
 			t.Errorf("%s: %v", fall, err)
 		}
 	}
-	b.Mistakes = nil
-	if err := b.Evaluate(`document.body.append(Object.assign(document.createElement('img'), {src: '/metrics'})); true`, &ok); err != nil {
+	b.Complaints()
+	if err := chromedp.Do(b.Page, chromedp.Evaluate[chromedp.Void](`document.body.append(Object.assign(document.createElement('img'), {src: '/metrics'}))`)); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(b.Mistakes) == 0 && time.Now().Before(deadline); {
+	complaints = nil
+	for deadline := time.Now().Add(10 * time.Second); len(complaints) == 0 && time.Now().Before(deadline); complaints = b.Complaints() {
 		is("true") // what the browser reports comes with an answer
 	}
-	if !strings.Contains(strings.Join(b.Mistakes, ""), "Content Security Policy") {
-		t.Errorf("a picture of another address is loaded: %s", b.Mistakes)
+	if !strings.Contains(strings.Join(complaints, ""), "Content Security Policy") {
+		t.Errorf("a picture of another address is loaded: %s", complaints)
 	}
 }

@@ -98,8 +98,8 @@ func hasResults(file string) bool {
 	return err == nil && info.Size() > 0
 }
 
-// execute runs a command in dir and waits for its end; with ctx it ends, and its
-// children with it. out receives its stdout.
+// execute runs a command in dir and waits for its end. If ctx ends first, it kills the
+// command and its children. out receives its stdout.
 func execute(ctx context.Context, dir string, out io.Writer, name string, args ...string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

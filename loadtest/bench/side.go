@@ -26,7 +26,7 @@ type program struct {
 	file, dir string // dir: where its tests run
 }
 
-// benchmark is how a benchmark looks in a test file.
+// benchmark matches a benchmark in a test file.
 var benchmark = regexp.MustCompile(`(?m)^func Benchmark`)
 
 // compile compiles the tests of each package that has benchmarks into dir.
@@ -108,12 +108,12 @@ func (s *side) run(ctx context.Context, o options, pkg string) (int, error) {
 	return n, nil
 }
 
-// line is what benchstat is to read of a benchmark's output. Of what else a program
-// prints it would take "key: value" for a setting, and show its benchmarks apart.
+// line matches what benchstat should read of a program's output. It takes any other
+// "key: value" for a setting, and shows the benchmarks after it apart.
 var line = regexp.MustCompile(`(?m)^(?:(?:goos|goarch|pkg|cpu): .*|Benchmark\S*[ \t]+[0-9]+[ \t].* ns/op.*)\n`)
 
-// results returns the lines for benchstat of what a program printed, and how many of
-// them are results; nothing without any.
+// results returns the lines of a program's output for benchstat, and how many of them
+// are results. Without results there are no lines.
 func results(out string) (lines string, n int) {
 	var b strings.Builder
 	for _, l := range line.FindAllString(out, -1) {
@@ -128,7 +128,7 @@ func results(out string) (lines string, n int) {
 	return b.String(), n
 }
 
-// reason returns the begin of what a program printed from its first failure on.
+// reason returns the start of a program's output from its first failure on.
 func reason(out string) string {
 	const most = 1000
 	out = out[max(0, strings.Index(out, "--- FAIL")):]

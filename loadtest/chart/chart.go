@@ -20,7 +20,7 @@ func Style() template.CSS { return template.CSS(style) }
 // Logo is the project's sign.
 const Logo template.HTML = `<svg viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="16" r="15.2" fill="var(--sun)"/><circle cx="16" cy="9.2" r="3.1" fill="var(--ink)"/><path style="fill:var(--ink)" d="M4 12.6L16 9l12 3.6Q22 19 16 19T4 12.6z"/><path d="M16 16v11M16 17l-5.5 9M16 17l5.5 9" stroke="var(--ink)" stroke-width="2.4" style="vector-effect:none"/></svg>`
 
-// Figure returns a number with three or more digits that count, and commas.
+// Figure formats a number with at least three significant digits, and commas.
 func Figure(v float64) string {
 	switch a := math.Abs(v); {
 	case v == math.Trunc(v), a >= 99.95:
@@ -81,7 +81,7 @@ func upTo(most float64, n int) axis {
 // at returns where v is, in percent of the axis, to a hundredth; never -0.
 func (a axis) at(v float64) float64 { return math.Round(1e4*(v-a.from)/(a.to-a.from))/100 + 0 }
 
-// ticks returns all ticks, labelled in units of so much.
+// ticks returns all ticks; a label is the value divided by unit.
 func (a axis) ticks(unit float64) (list []tick) {
 	digits := int(max(0, -math.Floor(math.Log10(a.step/unit)+1e-9)))
 	for i := math.Ceil(a.from/a.step - 1e-9); i*a.step <= a.to+1e-9*a.step; i++ {

@@ -12,18 +12,6 @@ import (
 	"yatagarasu/loadtest/browser/pagetest"
 )
 
-func TestParseStat(t *testing.T) {
-	pid, parent, ticks, err := parseStat("812 (a (b) c) S 1 812 812 0 -1 4194560 1 2 3 4 120 34 5 6 20 0 9 0 100 1 2")
-	if err != nil || pid != 812 || parent != 1 || ticks != 154 {
-		t.Errorf("got %d, %d, %d, %v; want 812, 1, 154, nil", pid, parent, ticks, err)
-	}
-	for _, line := range []string{"", "812 (a", "812 (a) S 1 2", "x (a) S 1 1 1 0 -1 0 0 0 0 0 1 1"} {
-		if _, _, _, err := parseStat(line); err == nil {
-			t.Errorf("%q was accepted", line)
-		}
-	}
-}
-
 func TestCPUTime(t *testing.T) {
 	before, err := cpuTime(os.Getpid())
 	if err != nil {

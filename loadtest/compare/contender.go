@@ -5,369 +5,35 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"text/template"
 	"time"
 
-	"yatagarasu/loadtest/gateway"
-	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
 
 // contender is a running server that answers /hit/OBJECT or /miss/OBJECT.
 type contender struct {
-	name   string
-	pid    int               // of the process whose tree is measured
-	base   map[string]string // base URL by what is asked of it: hit, miss, ...
-	header string            // a line that requests carry
+	*process.Process // its tree is measured
+	name             string
+	base             map[string]string // base URL of each way to ask: hit, miss, ...
+	header           string            // line of each request; empty: none
 }
 
-// url returns where the contender serves an object in some way.
+// url returns the URL of an object when asked for in some way.
 func (c *contender) url(way, object string) string { return c.base[way] + "/" + object }
 
-// field holds the running contenders, their origin, and what they stand on.
-type field struct {
-	dir           string // temporary
-	self          string // this program
-	origin        *contender
-	originProcess *process.Process
-	byName        map[string]*contender
-	processes     []*process.Process
-	settings      settings
-}
-
-// settings fill the templates of the contenders' configurations.
-type settings struct {
-	Dir               string
-	Origin, OriginTLS string // host:port
-	Certificate, Key  string // PEM files of every TLS listener
-	LogLevel, LogFile string
-	HTTPS             bool
-	Secret            string // of tokens
-	CPUs              string // for taskset; empty: all
-	User              string // that nginx's workers become
-	Nginx             string // what its files are called
-	Sendfile          bool   // nginx serves hits from open files
-	Ports             map[string]int
-}
-
-//go:embed gateway.yaml
-var gatewayTemplate string
-
-//go:embed nginx.conf
-var nginxTemplate string
-
-//go:embed haproxy.cfg
-var haproxyTemplate string
-
-//go:embed varnish.vcl
-var varnishTemplate string
-
-// start starts the origin and the contenders named, and waits until they serve.
-func start(ctx context.Context, dir string, names map[string]bool) (_ *field, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	f := &field{dir: dir, self: self, byName: map[string]*contender{}}
-	defer func() {
-		if err != nil {
-			f.stop()
-		}
-	}()
-	f.settings = settings{
-		Dir: dir, Secret: strings.Repeat("comparison-secret-", 3),
-		Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
-		User: "www-data",
-	}
-	if os.Getuid() == 0 { // nginx's workers are another user, who must get here
-		if err := os.Chmod(dir, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	if err := writeCertificate(f.settings.Certificate, f.settings.Key); err != nil {
-		return nil, err
-	}
-	if err := port.Retry(func() error { return f.startOrigin(ctx) }); err != nil {
-		return nil, err
-	}
-	for _, name := range contenderNames {
-		if !names[name] {
-			continue
-		}
-		err := port.Retry(func() error {
-			c, p, err := f.launch(name)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			f.byName[name] = c
-			return f.await(ctx, c, p)
+// await waits until c answers in every way it has.
+func (c *contender) await(ctx context.Context) error {
+	for way := range c.base {
+		err := c.Await(ctx, 20*time.Millisecond, func() error {
+			_, err := c.fetch(way, "1k")
+			return err
 		})
 		if err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
-}
-
-// startOrigin starts the origin and notes where it is.
-func (f *field) startOrigin(ctx context.Context) (err error) {
-	s := &f.settings
-	if *s, err = s.withPorts("origin", "originTLS"); err != nil {
-		return err
-	}
-	s.Origin, s.OriginTLS = port.Address(s.Ports["origin"]), port.Address(s.Ports["originTLS"])
-	p, err := f.run(f.self, "origin", s.Origin, s.OriginTLS, s.Certificate, s.Key)
-	if err != nil {
-		return err
-	}
-	base := "http://" + s.Origin + "/objects"
-	f.origin = &contender{name: "origin", pid: p.Pid(), base: map[string]string{"hit": base, "miss": base}}
-	f.originProcess = p
-	return f.await(ctx, f.origin, p)
-}
-
-// withPorts returns s with ports for listeners of some names.
-func (s settings) withPorts(names ...string) (settings, error) {
-	ports := maps.Clone(s.Ports)
-	if ports == nil {
-		ports = map[string]int{}
-	}
-	for _, name := range names {
-		n, err := port.Reserve()
-		if err != nil {
-			return s, err
-		}
-		ports[name] = n
-	}
-	s.Ports = ports
-	return s, nil
-}
-
-// url returns the base URL of a listener.
-func (s settings) url(scheme, name, path string) string {
-	return scheme + "://" + port.Address(s.Ports[name]) + path
-}
-
-// run starts a program, to be ended by stop.
-func (f *field) run(binary string, args ...string) (*process.Process, error) {
-	p, err := process.Start(binary, args, nil, io.Discard)
-	if err == nil {
-		f.processes = append(f.processes, p)
-	}
-	return p, err
-}
-
-// The contenders, in the order of starting: the floor repeats what a gateway answers.
-const (
-	ours       = "gateway"
-	oursLogged = "gateway, metrics and JSON log on"
-	oursToken  = "gateway, JWT with 2 rules"
-	oursTLS    = "gateway over TLS"
-	floor      = "fasthttp handler"
-	nginx      = "nginx"
-	nginxFiles = "nginx, sendfile and open_file_cache"
-	haproxy    = "HAProxy"
-	varnish    = "Varnish"
-	direct     = "the origin itself"
-)
-
-var contenderNames = []string{ours, oursLogged, oursToken, oursTLS, floor, nginx, nginxFiles, haproxy, varnish, direct}
-
-// launch starts one contender.
-func (f *field) launch(name string) (_ *contender, _ *process.Process, err error) {
-	switch name {
-	case ours, oursLogged, oursTLS:
-		s := f.settings
-		s.LogLevel, s.LogFile = "warn", "stderr"
-		if name == oursLogged {
-			s.LogLevel, s.LogFile = "info", filepath.Join(f.dir, "access.log")
-		}
-		s.HTTPS = name == oursTLS
-		return f.launchGateway(name, s)
-	case oursToken:
-		return f.withToken()
-	case floor:
-		return f.launchFloor(f.byName[ours], "")
-	case nginx, nginxFiles:
-		s, err := f.settings.withPorts("nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS")
-		if err != nil {
-			return nil, nil, err
-		}
-		s.Nginx = "nginx"
-		if name == nginxFiles {
-			s.Nginx, s.Sendfile = "nginx-files", true
-		}
-		file, err := f.fill(s.Nginx+".conf", nginxTemplate, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := f.run("nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{
-			"hit": s.url("http", "nginxHit", "/hit"), "tls": s.url("https", "nginxTLS", "/hit"),
-			"miss": s.url("http", "nginxMiss", "/miss"), "missTLS": s.url("http", "nginxMissTLS", "/miss"),
-		}}, p, nil
-	case haproxy:
-		s, err := f.settings.withPorts("haproxyHit", "haproxyMiss")
-		if err != nil {
-			return nil, nil, err
-		}
-		file, err := f.fill("haproxy.cfg", haproxyTemplate, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := f.run("haproxy", "-db", "-f", file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{
-			"hit": s.url("http", "haproxyHit", "/hit"), "miss": s.url("http", "haproxyMiss", "/miss"),
-		}}, p, nil
-	case varnish:
-		s, err := f.settings.withPorts("varnish")
-		if err != nil {
-			return nil, nil, err
-		}
-		file, err := f.fill("varnish.vcl", varnishTemplate, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := f.run("varnishd", "-F", "-n", filepath.Join(f.dir, "varnish"), "-a", port.Address(s.Ports["varnish"]), "-f", file, "-s", "malloc,256m")
-		if err != nil {
-			return nil, nil, err
-		}
-		return &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": s.url("http", "varnish", "/hit")}}, p, nil
-	case direct:
-		return f.origin, f.originProcess, nil
-	}
-	panic("BUG: no contender " + name)
-}
-
-// launchFloor starts the floor, which repeats what a gateway answers, on some of the
-// processors or, if cpus is empty, all.
-func (f *field) launchFloor(of *contender, cpus string) (*contender, *process.Process, error) {
-	var recordings []recording
-	for _, object := range []string{"1k", "10k", "100k", "1m"} {
-		r, err := record(of.url("hit", object), object)
-		if err != nil {
-			return nil, nil, err
-		}
-		recordings = append(recordings, r)
-	}
-	b, err := json.Marshal(recordings)
-	if err != nil {
-		return nil, nil, err
-	}
-	file := filepath.Join(f.dir, "floor.json")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return nil, nil, err
-	}
-	at, err := port.Reserve()
-	if err != nil {
-		return nil, nil, err
-	}
-	args := pinned(cpus, f.self, "floor", port.Address(at), file)
-	p, err := f.run(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &contender{name: floor, pid: p.Pid(), base: map[string]string{"hit": "http://" + port.Address(at)}}, p, nil
-}
-
-// pinned returns a command that runs on some of the processors or, if cpus is empty, all.
-func pinned(cpus string, args ...string) []string {
-	if cpus == "" {
-		return args
-	}
-	return append([]string{"taskset", "-c", cpus}, args...)
-}
-
-// launchGateway starts a gateway with s.
-func (f *field) launchGateway(name string, s settings) (*contender, *process.Process, error) {
-	binary, err := process.Find("yatagarasu")
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err = s.withPorts("gateway", "metrics")
-	if err != nil {
-		return nil, nil, err
-	}
-	file, err := f.fill(strings.ReplaceAll(name, " ", "-")+".yaml", gatewayTemplate, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	args := pinned(s.CPUs, binary, "-config", file, "-listen.address", port.Address(s.Ports["gateway"]))
-	p, err := f.run(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, err
-	}
-	base := s.url("http", "gateway", "")
-	c := &contender{name: name, pid: p.Pid(), base: map[string]string{"hit": base + "/hit", "miss": base + "/miss", "missTLS": base + "/secure"}}
-	if s.HTTPS {
-		c.base = map[string]string{"tls": s.url("https", "gateway", "/hit")}
-	}
-	return c, p, nil
-}
-
-// withToken returns the gateway as one that is asked with a token, which its own
-// command mints.
-func (f *field) withToken() (*contender, *process.Process, error) {
-	token, err := gateway.Token(filepath.Join(f.dir, ours+".yaml"), "jwt", "role=reader", "-claim", "level=3")
-	if err != nil {
-		return nil, nil, err
-	}
-	c := *f.byName[ours]
-	c.name, c.header = oursToken, "Authorization: Bearer "+token
-	c.base = map[string]string{"hit": strings.TrimSuffix(c.base["hit"], "/hit") + "/jwt"}
-	return &c, nil, nil
-}
-
-// fill writes a configuration.
-func (f *field) fill(name, text string, s settings) (string, error) {
-	t, err := template.New(name).Option("missingkey=error").Parse(text)
-	if err != nil {
-		return "", err
-	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, s); err != nil {
-		return "", err
-	}
-	path := filepath.Join(f.dir, name)
-	return path, os.WriteFile(path, b.Bytes(), 0o644)
-}
-
-// await waits until c answers in every way it has; p is its process.
-func (f *field) await(ctx context.Context, c *contender, p *process.Process) error {
-	var done <-chan struct{}
-	output := func() string { return "" }
-	if p != nil {
-		done, output = p.Done(), p.Output
-	}
-	for way := range c.base {
-		for {
-			_, err := c.fetch(way, "1k")
-			if err == nil {
-				break
-			}
-			select {
-			case <-done:
-				return fmt.Errorf("%s ended while starting: %s", c.name, output())
-			case <-ctx.Done():
-				return fmt.Errorf("%s does not answer: %w; it said: %s", c.name, err, output())
-			case <-time.After(20 * time.Millisecond):
-			}
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
@@ -402,8 +68,8 @@ func (c *contender) fetch(way, object string) (*http.Response, error) {
 	return r, nil
 }
 
-// check makes sure that c does what a piece of work says: it hits where that is
-// what is measured, and goes to the origin where that is, with the right bytes.
+// check makes sure that c does what w measures: it answers hits from memory, goes to
+// the origin for misses, and sends the right bytes.
 func (c *contender) check(w *work) error {
 	before, err := c.fetch(w.way, w.object)
 	if err != nil {
@@ -413,7 +79,7 @@ func (c *contender) check(w *work) error {
 	isHit := func(r *http.Response) bool { return strings.HasPrefix(r.Header.Get("X-Cache"), "HIT") }
 	r, err := c.fetch(w.way, w.object)
 	for end := time.Now().Add(2 * time.Second); err == nil && hit && !isHit(r) && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond) // who stores by way of a file answers before
+		time.Sleep(10 * time.Millisecond) // a contender that stores through a file answers first
 		r, err = c.fetch(w.way, w.object)
 	}
 	if err != nil {
@@ -423,19 +89,10 @@ func (c *contender) check(w *work) error {
 		return fmt.Errorf("%s: cipher %s", c.name, tls.CipherSuiteName(r.TLS.CipherSuite))
 	}
 	if c.name == floor || c.name == direct {
-		return nil // there is nothing behind them
+		return nil // they have no cache
 	}
 	if isHit(r) != hit {
 		return fmt.Errorf("%s: X-Cache is %q the second time, %q the first", c.name, r.Header.Get("X-Cache"), before.Header.Get("X-Cache"))
 	}
 	return nil
-}
-
-// stop ends everything.
-func (f *field) stop() error {
-	var errs []error
-	for _, p := range f.processes {
-		errs = append(errs, p.Stop(5*time.Second))
-	}
-	return errors.Join(errs...)
 }

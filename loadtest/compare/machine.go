@@ -12,7 +12,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// machine says where and with what the figures were made.
+// machine describes the machine and the programs of a run.
 type machine struct {
 	Date, CPU, Kernel, Commit string
 	Cores                     int
@@ -47,8 +47,8 @@ func describeMachine() machine {
 	return m
 }
 
-// firstLine returns the first line that a command writes; some write their version
-// where errors go, and wrk calls its own a failure.
+// firstLine returns the first line that a command writes. stderr and failures count too:
+// some programs print their version on stderr, and wrk fails after doing so.
 func firstLine(name string, args ...string) string {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if len(out) == 0 {

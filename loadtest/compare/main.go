@@ -37,14 +37,13 @@ func main() {
 	}
 }
 
-// needed are the programs that must be on the PATH, and the Debian packages they
-// come in.
+// needed are the programs that must be on the PATH, each with its Debian package.
 var needed = map[string]string{"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "taskset": "util-linux"}
 
 func compare() error {
 	rounds := flag.Int("rounds", 9, "`number` of rounds of each contender in each row; medians are shown")
 	seconds := flag.Int("seconds", 1, "length of a round in `seconds`")
-	wide := flag.Bool("full", false, "also compare what no target is set for")
+	wide := flag.Bool("full", false, "also compare pairs that have no target")
 	only := flag.String("only", ".", "compare only rows whose name matches this `regexp`; \"scale\" is the rows of memory, start and cores")
 	update := flag.Bool("update", false, "write the tables into docs/PERFORMANCE.md")
 	flag.Parse()
@@ -127,8 +126,8 @@ func compare() error {
 	return nil
 }
 
-// addSystemPath makes sure that the other contenders are there; Debian has some of
-// them in folders that are not in a user's PATH.
+// addSystemPath adds the folders to the PATH in which Debian has some of the other
+// contenders, and fails if one is missing.
 func addSystemPath() error {
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	var missing []string

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,9 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"yatagarasu/loadtest/process"
 )
 
-// sample is what one round of load on one contender gave.
+// sample is the outcome of one round of load on one contender.
 type sample struct {
 	Requests int64         // answers that wrk received
 	Bytes    int64         // bytes of heads and bodies that wrk received
@@ -30,7 +33,7 @@ func (s sample) perSecond() float64  { return float64(s.Requests) / s.Wall.Secon
 type load struct {
 	url         string
 	connections int
-	seconds     int    // wrk counts whole ones
+	seconds     int    // wrk takes whole seconds
 	header      string // a line to send; empty: none
 	cpus        string // for taskset; empty: all
 	atOnce      int    // requests that a connection sends at once; 0: one
@@ -87,70 +90,46 @@ func parseWrk(out string) (sample, error) {
 	return s, nil
 }
 
-// clockTick is the unit of times in /proc/PID/stat: USER_HZ, 100 on every
-// architecture that Linux has, see proc(5).
-const clockTick = 10 * time.Millisecond
-
 // cpuTime returns the user and system time so far of a process and all its
-// descendants that are alive. The kernel gives it in steps of 10 ms.
+// descendants that are alive.
 func cpuTime(pid int) (time.Duration, error) {
-	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return 0, err
 	}
-	type process struct {
-		parent int
-		ticks  int64
-	}
-	processes := map[int]process{}
+	processes := map[int]process.Stat{}
 	for _, path := range all {
-		b, err := os.ReadFile(path)
+		p, err := strconv.Atoi(filepath.Base(path))
 		if err != nil {
-			continue // it ended
+			return 0, err
 		}
-		p, parent, ticks, err := parseStat(string(b))
+		stat, err := process.ReadStat(p)
+		if _, ended := errors.AsType[*fs.PathError](err); ended {
+			continue
+		}
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+			return 0, err
 		}
-		processes[p] = process{parent, ticks}
+		processes[p] = stat
 	}
 	if _, alive := processes[pid]; !alive {
 		return 0, fmt.Errorf("process %d is not there", pid)
 	}
-	var ticks int64
-	for p := range processes {
-		for q := p; q != 0; q = processes[q].parent {
+	var sum time.Duration
+	for p, stat := range processes {
+		for q := p; q != 0; q = processes[q].Parent {
 			if q == pid {
-				ticks += processes[p].ticks
+				sum += stat.CPU
 				break
 			}
 		}
 	}
-	return time.Duration(ticks) * clockTick, nil
-}
-
-// parseStat reads a line of /proc/PID/stat.
-func parseStat(line string) (pid, parent int, ticks int64, err error) {
-	// The name is in parentheses and may hold any character, those too.
-	head, _, _ := strings.Cut(line, " (")
-	end := strings.LastIndex(line, ") ")
-	if end < 0 {
-		return 0, 0, 0, errors.New("no name")
-	}
-	f := strings.Fields(line[end+2:]) // from field 3, the state
-	if len(f) < 13 {
-		return 0, 0, 0, errors.New("too few fields")
-	}
-	pid, e1 := strconv.Atoi(head)
-	parent, e2 := strconv.Atoi(f[1])
-	user, e3 := strconv.ParseInt(f[11], 10, 64)
-	system, e4 := strconv.ParseInt(f[12], 10, 64)
-	return pid, parent, user + system, errors.Join(e1, e2, e3, e4)
+	return sum, nil
 }
 
 // measure runs one round against a contender.
 func (c *contender) measure(l load, dir string) (sample, error) {
-	before, err := cpuTime(c.pid)
+	before, err := cpuTime(c.Pid())
 	if err != nil {
 		return sample{}, err
 	}
@@ -158,7 +137,7 @@ func (c *contender) measure(l load, dir string) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", c.name, err)
 	}
-	after, err := cpuTime(c.pid)
+	after, err := cpuTime(c.Pid())
 	if err != nil {
 		return sample{}, fmt.Errorf("%s ended under load: %w", c.name, err)
 	}

@@ -27,8 +27,7 @@ func objectBody(name string) []byte {
 }
 
 // serveOrigin serves the objects from memory with the head that S3 gives them,
-// without looking at signatures: on a plain listener, and on one with TLS. Both are
-// open when it writes their ports, so that its parent knows.
+// without looking at signatures, on a plain listener and on one with TLS.
 func serveOrigin(plain, secure, certificate, key string) error {
 	bodies := map[string][]byte{}
 	for name := range sizes {

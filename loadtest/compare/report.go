@@ -14,7 +14,7 @@ import (
 	"yatagarasu/loadtest/chart"
 )
 
-// report is everything that a run gave; it is also the raw data, as JSON.
+// report is the outcome of a run. As JSON it is the raw data.
 type report struct {
 	Machine         machine
 	Rounds, Seconds int
@@ -48,7 +48,8 @@ func (w *work) figures(samples []sample) figures {
 	return f
 }
 
-// milliseconds is "-" for 0, which wrk says when no answer was complete within a round.
+// milliseconds formats a latency: "-" for 0, which wrk reports of a round without a
+// complete answer.
 func milliseconds(seconds float64) string {
 	if seconds == 0 {
 		return "-"
@@ -77,7 +78,7 @@ func (rep *report) line(w *work, r *result, t ratio) line {
 	return l
 }
 
-// cells are the columns of a ratio.
+// cells returns the columns of a ratio.
 func (l line) cells() []string {
 	verdict := l.Verdict
 	if l.Tone == "bad" {
@@ -92,7 +93,7 @@ func (l line) cells() []string {
 
 var columns = []string{"work", "contender", "against", "ratio", "range", "gate / goal", "", "CPU", "throughput", "p50 / p99"}
 
-// lines are what the terminal shows of a row.
+// lines returns what the terminal shows of a row.
 func (rep *report) lines(w *work, r *result) []string {
 	var lines []string
 	for _, t := range r.Ratios {

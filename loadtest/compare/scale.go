@@ -24,7 +24,7 @@ type scaleFigure struct {
 	Figure float64
 	Unit   string
 	Bound  float64
-	Least  bool   // the bound is a least figure, not a most
+	Least  bool   // Bound is a minimum, not a maximum
 	Note   string `json:",omitempty"`
 }
 
@@ -99,35 +99,21 @@ func scale(ctx context.Context, f *field, progress func(string)) ([]scaleFigure,
 	return figures, nil
 }
 
-// fresh starts another gateway, on some of the processors or, if cpus is empty, all,
-// and waits until it answers; end stops it.
+// fresh starts another gateway on the processors cpus (empty: all) and waits until it
+// answers; end stops it.
 func (f *field) fresh(ctx context.Context, name, cpus string) (c *contender, end func(), err error) {
 	s := f.settings
 	s.LogLevel, s.LogFile, s.CPUs = "warn", "stderr", cpus
-	c, p, err := f.launchGateway(name, s)
-	if err != nil {
+	if c, err = f.launchGateway(name, s); err != nil {
 		return nil, nil, err
 	}
-	end = func() { p.Stop(5 * time.Second) }
-	if err := f.await(ctx, &contender{name: name, base: map[string]string{"hit": c.base["hit"]}}, p); err != nil {
+	end = func() { c.Stop(5 * time.Second) }
+	hits := contender{Process: c.Process, name: name, base: map[string]string{"hit": c.base["hit"]}}
+	if err := hits.await(ctx); err != nil {
 		end()
 		return nil, nil, err
 	}
 	return c, end, nil
-}
-
-// residentMemory returns the resident set of a process in bytes.
-func residentMemory(pid int) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, found := strings.Cut(string(b), "VmRSS:")
-	var kb float64
-	if _, err := fmt.Sscanf(rest, "%f kB", &kb); !found || err != nil {
-		return 0, errors.New("no VmRSS in /proc")
-	}
-	return kb * 1024, nil
 }
 
 func scaleStart(ctx context.Context, f *field) ([]scaleFigure, error) {
@@ -136,8 +122,8 @@ func scaleStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 		return nil, err
 	}
 	defer end()
-	rss, err := residentMemory(c.pid)
-	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: rss / 1e6, Unit: "MB", Bound: 25}}, err
+	rss, err := c.Memory()
+	return []scaleFigure{{What: "resident memory at start, empty cache", Figure: float64(rss) / 1e6, Unit: "MB", Bound: 25}}, err
 }
 
 // scaleColdStart measures from the start of the process to the first answer with an
@@ -167,7 +153,11 @@ func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = firstAnswer(ctx, p, fmt.Sprintf("http://%s/tenant-%d/files/1k", port.Address(at), manyBuckets/2))
+		first := contender{base: map[string]string{"hit": fmt.Sprintf("http://%s/tenant-%d/files", port.Address(at), manyBuckets/2)}}
+		err = p.Await(ctx, time.Millisecond, func() error {
+			_, err := first.fetch("hit", "1k")
+			return err
+		})
 		took = append(took, float64(time.Since(began).Microseconds())/1e3)
 		if stopped := p.Stop(5 * time.Second); err == nil {
 			err = stopped
@@ -179,26 +169,6 @@ func scaleColdStart(ctx context.Context, f *field) ([]scaleFigure, error) {
 	s := spreadOf(took)
 	return []scaleFigure{{What: fmt.Sprintf("cold start to the first object, %d buckets", manyBuckets), Figure: s.Median, Unit: "ms", Bound: 100,
 		Note: fmt.Sprintf("median of %d, %.0f to %.0f", coldStarts, s.Least, s.Most)}}, nil
-}
-
-func firstAnswer(ctx context.Context, p *process.Process, url string) error {
-	for {
-		r, err := client.Get(url)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r.Body)
-			r.Body.Close()
-			if err == nil && r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.Done():
-			return fmt.Errorf("the gateway ended while starting: %s", p.Output())
-		case <-time.After(time.Millisecond):
-		}
-	}
 }
 
 // keepOpen opens n connections that have made one request each and are now idle.
@@ -238,8 +208,7 @@ func closeAll(conns []net.Conn) {
 	}
 }
 
-// scaleIdle measures the memory of idle connections, and what they cost those that
-// are not idle.
+// scaleIdle measures the memory of idle connections, and how they slow down busy ones.
 func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	c, end, err := f.fresh(ctx, "idle", "")
 	if err != nil {
@@ -251,7 +220,7 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := residentMemory(c.pid)
+	before, err := c.Memory()
 	if err != nil {
 		return nil, err
 	}
@@ -261,16 +230,16 @@ func scaleIdle(ctx context.Context, f *field) ([]scaleFigure, error) {
 		return nil, err
 	}
 	defer closeAll(conns)
-	after, err := residentMemory(c.pid)
+	after, err := c.Memory()
 	if err != nil {
 		return nil, err
 	}
-	// Closed loops of as many clients, in turns, with the others idle and gone.
+	// The same load again, now among idle connections.
 	among, err := c.measure(l, f.dir)
 	if err != nil {
 		return nil, err
 	}
-	each := (after - before) / float64(len(conns))
+	each := float64(after-before) / float64(len(conns))
 	slower := float64(among.P99) / float64(alone.P99)
 	return []scaleFigure{
 		{What: fmt.Sprintf("memory of an idle keep-alive connection, %d of them", len(conns)), Figure: each / 1024, Unit: "KiB", Bound: 8},
@@ -291,7 +260,7 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 		}
 		defer end()
 		address := strings.TrimSuffix(strings.TrimPrefix(c.base["hit"], "http://"), "/hit")
-		before, err := residentMemory(c.pid)
+		before, err := c.Memory()
 		if err != nil {
 			return nil, err
 		}
@@ -306,11 +275,11 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 				}
 			})
 		}
-		var most float64
+		var most int64
 		for reading.Err() == nil && err == nil {
 			time.Sleep(100 * time.Millisecond)
-			var now float64
-			now, err = residentMemory(c.pid)
+			var now int64
+			now, err = c.Memory()
 			most = max(most, now)
 		}
 		wg.Wait()
@@ -322,13 +291,12 @@ func scaleStreams(ctx context.Context, f *field) ([]scaleFigure, error) {
 			return nil, err
 		}
 		figures = append(figures, scaleFigure{What: fmt.Sprintf("memory of an active 100 MB stream, %d of them, %s", activeStreams, s.what),
-			Figure: (most - before) / activeStreams / 1024, Unit: "KiB", Bound: 160})
+			Figure: float64(most-before) / activeStreams / 1024, Unit: "KiB", Bound: 160})
 	}
 	return figures, nil
 }
 
-// readSlowly downloads at 160 KB/s until ctx ends, which must be before the object
-// does.
+// readSlowly downloads at 160 KB/s until ctx ends. An object that ends first is an error.
 func readSlowly(ctx context.Context, address, path string) error {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -354,82 +322,4 @@ func readSlowly(ctx context.Context, address, path string) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// batch is how many requests the load of scaleCores sends at once. One at a time costs
-// wrk as much as it costs the gateway: on two cores half of the time would be the
-// load's, and the gateway's processors would go idle and be woken all the time.
-const batch = 8
-
-// scaleCores compares the CPU time of a hit on one core with that on two. With two
-// cores in all the load takes its part of them, so the throughput of two whole ones
-// cannot be seen; but two cores give twice the throughput of one exactly if a
-// request costs the same CPU time on both, and less by as much as it costs more.
-func scaleCores(ctx context.Context, f *field) ([]scaleFigure, error) {
-	gateways, end, err := f.onCores(func(name, cpus string) (*contender, func(), error) { return f.fresh(ctx, name, cpus) })
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	floors, endFloors, err := f.onCores(func(name, cpus string) (*contender, func(), error) {
-		c, p, err := f.launchFloor(gateways[0], cpus)
-		if err != nil {
-			return nil, nil, err
-		}
-		return c, func() { p.Stop(5 * time.Second) }, f.await(ctx, c, p)
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer endFloors()
-	var figures [2][2]coreFigure // of the gateway and the floor, in batches and one by one
-	for range 5 {
-		for i, pair := range [][2]*contender{gateways, floors} {
-			for j, atOnce := range []int{batch, 1} {
-				if err := figures[i][j].measure(pair, atOnce, f.dir); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	ours := &figures[0][0]
-	return []scaleFigure{{What: fmt.Sprintf("throughput of hits from 1 core to 2, %d requests sent at once", batch), Figure: ours.factor(), Unit: "times", Bound: 1.8, Least: true,
-		Note: fmt.Sprintf("from CPU time per request, %.1f µs on one core (%.0f %% busy), %.1f µs on two; a fasthttp handler %.2f times. Sent one by one %.2f times, and the handler %.2f",
-			ours.alone.perRequest()*1e6, 100*ours.alone.CPU.Seconds()/ours.alone.Wall.Seconds(), ours.both.perRequest()*1e6, figures[1][0].factor(), figures[0][1].factor(), figures[1][1].factor())}}, nil
-}
-
-// onCores starts two of the same: one on the first core, one on both.
-func (f *field) onCores(start func(name, cpus string) (*contender, func(), error)) (both [2]*contender, end func(), err error) {
-	one, endOne, err := start("one-core", "0")
-	if err != nil {
-		return both, nil, err
-	}
-	two, endTwo, err := start("two-cores", "0,1")
-	if err != nil {
-		endOne()
-		return both, nil, err
-	}
-	return [2]*contender{one, two}, func() { endOne(); endTwo() }, nil
-}
-
-// coreFigure is what rounds on one core and on two gave.
-type coreFigure struct {
-	factors     []float64
-	alone, both sample // the last
-}
-
-func (c *coreFigure) factor() float64 { return spreadOf(c.factors).Median }
-
-// measure runs a round on each.
-func (c *coreFigure) measure(pair [2]*contender, atOnce int, dir string) (err error) {
-	l := load{url: pair[0].url("hit", "1k"), connections: 64, seconds: 1, cpus: "1", atOnce: atOnce}
-	if c.alone, err = pair[0].measure(l, dir); err != nil {
-		return err
-	}
-	l.url, l.cpus = pair[1].url("hit", "1k"), ""
-	if c.both, err = pair[1].measure(l, dir); err != nil {
-		return err
-	}
-	c.factors = append(c.factors, 2*c.alone.perRequest()/c.both.perRequest())
-	return nil
 }

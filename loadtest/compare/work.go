@@ -15,14 +15,14 @@ type work struct {
 	pairs       []pair
 }
 
-// pair is two contenders of a row, and what the ratio of their CPU time should be.
-// Without gate and goal it is there to be seen.
+// pair is two contenders of a row, with targets for the ratio of their CPU times.
+// Without targets the ratio is only shown.
 type pair struct {
 	subject, against string
 	gate, goal       float64
 }
 
-// works are the rows; wide adds those beside the targets.
+// works returns the rows; wide adds rows and pairs without targets.
 func works(wide bool) []*work {
 	all := []*work{
 		{name: "hit 1 KB", way: "hit", object: "1k", connections: 64, pairs: []pair{
@@ -59,7 +59,7 @@ func works(wide bool) []*work {
 	if !wide {
 		return all
 	}
-	see := func(w *work, subject string, others ...string) {
+	addPairs := func(w *work, subject string, others ...string) {
 		for _, other := range others {
 			if !slices.ContainsFunc(w.pairs, func(p pair) bool { return p.subject == subject && p.against == other }) {
 				w.pairs = append(w.pairs, pair{subject: subject, against: other})
@@ -69,33 +69,28 @@ func works(wide bool) []*work {
 	for _, w := range all {
 		switch w.way {
 		case "hit":
-			see(w, ours, floor, nginx, nginxFiles, haproxy, varnish)
+			addPairs(w, ours, floor, nginx, nginxFiles, haproxy, varnish)
 			if w.object == "1k" {
-				see(w, oursToken, floor)
-				see(w, oursLogged, ours)
+				addPairs(w, oursToken, floor)
+				addPairs(w, oursLogged, ours)
 			}
 		case "miss":
-			see(w, ours, direct)
+			addPairs(w, ours, direct)
 		case "tls":
-			see(w, oursTLS, nginxFiles)
+			addPairs(w, oursTLS, nginxFiles)
 		}
 	}
-	for _, object := range []struct {
-		name, object string
-		connections  int
-	}{{"stream 10 KB", "10k", 64}} {
-		all = append(all, &work{name: object.name, way: "miss", object: object.object, connections: object.connections, pairs: []pair{
-			{subject: ours, against: nginx}, {subject: ours, against: haproxy}, {subject: ours, against: direct},
-		}})
-	}
 	return append(all,
+		&work{name: "stream 10 KB", way: "miss", object: "10k", connections: 64, pairs: []pair{
+			{subject: ours, against: nginx}, {subject: ours, against: haproxy}, {subject: ours, against: direct},
+		}},
 		&work{name: "stream 1 MB, HTTPS origin", way: "missTLS", object: "1m", connections: 16, pairs: []pair{{subject: ours, against: nginx}}},
 		&work{name: "hit 10 KB over TLS", way: "tls", object: "10k", connections: 64, pairs: []pair{{subject: oursTLS, against: nginx}}},
 		&work{name: "hit 1 MB over TLS", way: "tls", object: "1m", connections: 16, pairs: []pair{{subject: oursTLS, against: nginx}}},
 	)
 }
 
-// contenders returns those that take part in w, each once.
+// contenders returns the names of the contenders of w, each once.
 func (w *work) contenders() []string {
 	var names []string
 	for _, p := range w.pairs {
@@ -108,7 +103,7 @@ func (w *work) contenders() []string {
 	return names
 }
 
-// figure is what is compared: CPU seconds per request, or per byte.
+// figure returns what w compares: CPU seconds per request, or per byte.
 func (w *work) figure(s sample) float64 {
 	if w.perByte {
 		return s.perByte()
@@ -124,7 +119,7 @@ func (w *work) show(figure float64) string {
 	return fmt.Sprintf("%.1f µs", figure*1e6)
 }
 
-// result is what a row gave: the samples of each contender, a round each.
+// result is the outcome of a row. A contender has one sample per round.
 type result struct {
 	Work    string
 	Samples map[string][]sample
@@ -132,7 +127,7 @@ type result struct {
 }
 
 // ratio compares two contenders round by round, so that a drift of the machine's
-// speed falls out.
+// speed cancels out.
 type ratio struct {
 	Subject, Against string
 	Gate, Goal       float64 `json:",omitzero"`

@@ -37,10 +37,6 @@ func main() {
 func run(dir string, once bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s3Binary, err := process.Find("versitygw")
-	if err != nil {
-		return err
-	}
 	root, err := process.ModuleRoot()
 	if err != nil {
 		return err
@@ -50,8 +46,8 @@ func run(dir string, once bool) error {
 		if dir, err = filepath.EvalSymlinks(dir); err != nil {
 			return fmt.Errorf("cannot serve the folder: %w", err)
 		}
-		// A folder of its own with a link, so that nothing is written to dir, and
-		// of this process, so that several can run.
+		// The server gets a folder with a link, so that nothing is written to dir. The
+		// folder is new, so that several demos can run.
 		own, err := os.MkdirTemp(filepath.Join(root, "bin"), "serve-")
 		if err != nil {
 			return fmt.Errorf("cannot make a folder: %w", err)
@@ -68,7 +64,7 @@ func run(dir string, once bool) error {
 	startCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	s3, err := s3server.Start(startCtx, s3server.Options{
-		Kind: s3server.VersityGW, Binary: s3Binary, Dir: data,
+		Kind: s3server.VersityGW, Dir: data,
 		AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Region: region, Port: 7070,
 	})
 	if err != nil {

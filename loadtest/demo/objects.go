@@ -94,7 +94,7 @@ func seed(ctx context.Context, s3 *s3server.Server, dir string) ([]sample, error
 			}
 		}
 		if o.key == pageKey {
-			continue // tried apart
+			continue // see cacheRequests
 		}
 		s, err := sampleOf(ctx, dir, o.key)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// request is one that the demo prints as a curl line, or sends itself.
+// request is a request that the demo prints as a curl line, or sends itself.
 type request struct {
 	method, path string
 	name, value  string // a header, if name is not empty
@@ -42,14 +42,14 @@ func (r request) line(base string) string {
 	}
 }
 
-// requestsFor returns what to try with samples, of which there is at least one.
-// It asks the gateway for the validators of one of them.
+// requestsFor returns what to try with one or more samples. It asks the gateway for the
+// validators of one.
 func requestsFor(ctx context.Context, base string, samples []sample) ([]request, error) {
 	var list []request
 	first := samples[0]
 	for _, s := range samples {
 		list = append(list, request{method: "GET", path: s.path(), note: fmt.Sprintf("%s: %d bytes, %s", s.key, s.size, s.sum), status: 200, sum: s.sum})
-		if first.size == 0 { // of an empty object there is no part
+		if first.size == 0 { // an empty object has no part
 			first = s
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// The credential under which config.example.yaml reads, unless told otherwise.
+// The credential that config.example.yaml reads with by default.
 const (
 	AccessKey = "demo"
 	SecretKey = "demo-secret-key"
@@ -30,9 +30,9 @@ type Gateway struct {
 	URL string // base URL, without a trailing slash
 }
 
-// Start starts the gateway with a configuration file, config.example.yaml if that
-// is empty, before the S3 server at endpoint, and waits until it is ready. at is a port
-// on 127.0.0.1, another one if it is taken; 0: any.
+// Start starts the gateway before the S3 server at endpoint and waits until it is ready.
+// config is its configuration file; empty: config.example.yaml. at is its port on
+// 127.0.0.1; 0, or a port that is taken: any. out receives what it writes.
 func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, flags ...string) (*Gateway, error) {
 	binary, err := process.Find("yatagarasu")
 	if err != nil {
@@ -56,9 +56,9 @@ func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, 
 			return err
 		}
 		g = &Gateway{Process: p, URL: "http://" + port.Address(at)}
-		if err := g.awaitReady(ctx); err != nil {
+		if err := g.Await(ctx, 20*time.Millisecond, g.ready); err != nil {
 			g.Kill()
-			return fmt.Errorf("%w; it said: %s", err, g.Output())
+			return err
 		}
 		return nil
 	})
@@ -68,26 +68,18 @@ func Start(ctx context.Context, config, endpoint string, at int, out io.Writer, 
 	return g, nil
 }
 
-// awaitReady waits until /ready is 200.
-func (g *Gateway) awaitReady(ctx context.Context) error {
-	for {
-		var body []byte
-		r, err := http.Get(g.URL + "/ready")
-		if err == nil {
-			body, _ = io.ReadAll(r.Body)
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-g.Done():
-			return errors.New("the gateway ended while starting")
-		case <-ctx.Done():
-			return fmt.Errorf("the gateway does not get ready: %s", body)
-		case <-time.After(20 * time.Millisecond):
-		}
+// ready returns nil if /ready answers 200, else an error with its answer.
+func (g *Gateway) ready() error {
+	r, err := http.Get(g.URL + "/ready")
+	if err != nil {
+		return err
 	}
+	defer r.Body.Close()
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	body, _ := io.ReadAll(r.Body)
+	return fmt.Errorf("/ready says %d: %s", r.StatusCode, body)
 }
 
 // Stop ends the gateway; it lets requests under way finish.

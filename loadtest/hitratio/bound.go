@@ -3,10 +3,10 @@ package main
 import (
 	"container/heap"
 	"math"
-	"sort"
+	"slices"
 )
 
-// boundHits returns what no cache of max bytes exceeds.
+// boundHits returns how many hits no cache of max bytes can exceed.
 func boundHits(t *trace, max int64) int {
 	if t.equal {
 		return beladyHits(t, int(max/t.object(0).Size()))
@@ -14,7 +14,7 @@ func boundHits(t *trace, max int64) int {
 	return pfooHits(t, max)
 }
 
-// never is when an object is used next that is not used again.
+// never is the next use of an object that is not used again.
 const never = math.MaxInt32
 
 // nextUses returns for each request the next one for the same object.
@@ -31,12 +31,11 @@ func nextUses(t *trace) []int32 {
 	return next
 }
 
-// beladyHits simulates a cache of a number of objects that evicts the one whose
-// next use is furthest away, be it the new one. With equal sizes nothing does
-// better.
+// beladyHits simulates a cache for capacity objects. It evicts the object whose next use
+// is furthest away, which may be the new one. With equal sizes no cache has more hits.
 func beladyHits(t *trace, capacity int) int {
 	next := nextUses(t)
-	cached := make([]int32, len(t.sizes)) // the next use of what is cached; 0: it is not
+	cached := make([]int32, len(t.sizes)) // the next use of each object; 0: it is not cached
 	var h useHeap
 	hits, held := 0, 0
 	for i, number := range t.ids {
@@ -48,7 +47,7 @@ func beladyHits(t *trace, capacity int) int {
 		cached[number] = next[i]
 		heap.Push(&h, use{next[i], number})
 		for held > capacity {
-			// Uses that have come to pass stay in the heap until they come up.
+			// Past uses stay in the heap until they come up.
 			if u := heap.Pop(&h).(use); cached[u.number] == u.at {
 				cached[u.number] = 0
 				held--
@@ -76,9 +75,9 @@ func (h *useHeap) Pop() any {
 	return last
 }
 
-// pfooHits relaxes the bound of the bytes from every instant to their average:
-// a hit costs its size for the time since the use before, and those that cost
-// least are taken until the whole time is filled.
+// pfooHits bounds the average of the bytes, not those of every instant: a hit costs the
+// size of its object times the time since the last use, and the cheapest hits are taken
+// until the bytes of the whole time are spent.
 func pfooHits(t *trace, max int64) int {
 	var costs []float64
 	for i, next := range nextUses(t) {
@@ -86,7 +85,7 @@ func pfooHits(t *trace, max int64) int {
 			costs = append(costs, float64(t.object(t.ids[i]).Size())*float64(int(next)-i))
 		}
 	}
-	sort.Float64s(costs)
+	slices.Sort(costs)
 	left := float64(max) * float64(len(t.ids))
 	for hits, cost := range costs {
 		if left -= cost; left < 0 {

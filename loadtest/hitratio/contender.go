@@ -20,7 +20,7 @@ var contenders = []struct {
 	{"bound", boundHits},
 }
 
-// block is what all bodies share.
+// block has the bytes of all bodies.
 var block [maxBody]byte
 
 func appendKey(dst []byte, number uint32) []byte {

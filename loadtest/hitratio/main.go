@@ -37,7 +37,8 @@ type row struct {
 
 func run(w io.Writer, requests, objects int) {
 	var rows []*row
-	var work []func()
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
 	for _, sizes := range sizeKinds {
 		for _, kind := range traceKinds {
 			t := newTrace(kind, sizes, requests, objects)
@@ -45,24 +46,15 @@ func run(w io.Writer, requests, objects int) {
 				r := &row{trace: kind.name, sizes: sizes.name, fraction: fraction, ratios: make([]float64, len(contenders))}
 				rows = append(rows, r)
 				for i, c := range contenders {
-					work = append(work, func() { r.ratios[i] = float64(c.hits(t, int64(fraction*float64(t.bytes)))) / float64(len(t.ids)) })
+					turns <- struct{}{}
+					wg.Go(func() {
+						defer func() { <-turns }()
+						r.ratios[i] = float64(c.hits(t, int64(fraction*float64(t.bytes)))) / float64(len(t.ids))
+					})
 				}
 			}
 		}
 	}
-	queue := make(chan func())
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() { // ends with the queue
-			for f := range queue {
-				f()
-			}
-		})
-	}
-	for _, f := range work {
-		queue <- f
-	}
-	close(queue)
 	wg.Wait()
 
 	fmt.Fprintf(w, "Hit ratios in %% of %d requests for %d objects and more.\n\n| trace | sizes | cache |", requests, objects)

@@ -43,7 +43,7 @@ var traceKinds = []traceKind{
 			return z.draw()
 		}
 	}},
-	// What is popular changes at once, eight times.
+	// All popular objects change at once, eight times.
 	{"Zipf 0.9 shifting", func(r *rand.Rand, requests, n int) func(int) uint32 {
 		z := newZipf(r, 0.9, n)
 		return func(i int) uint32 {

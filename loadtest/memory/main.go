@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"yatagarasu/loadtest/gateway"
-	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -31,10 +30,6 @@ func main() {
 func run(large int64, clients int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	binary, err := process.Find("versitygw")
-	if err != nil {
-		return err
-	}
 	root, err := os.MkdirTemp("", "yatagarasu-memory")
 	if err != nil {
 		return err
@@ -54,7 +49,7 @@ func run(large int64, clients int) error {
 		}
 		f.Close()
 	}
-	s3, err := s3server.Start(ctx, s3server.Options{Kind: s3server.VersityGW, Binary: binary, Dir: dir, AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Region: "us-east-1"})
+	s3, err := s3server.Start(ctx, s3server.Options{Kind: s3server.VersityGW, Dir: dir, AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Region: "us-east-1"})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package needs says what a test does without a program or a machine that it needs.
+// Package needs skips tests that lack a program, or a kind of machine.
 package needs
 
 import (
@@ -17,8 +17,8 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// Skip skips t for lack of something. Where everything must be tested, which the
-// variable CI tells, it fails t instead.
+// Skip skips t for lack of something. Where the environment variable CI is set,
+// everything must be tested: it fails t instead.
 func Skip(t testing.TB, lack string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// hold binds a port until the process ends. shared: even if connections that ended have
-// it, or other reservations.
+// hold binds a port until the process ends. With shared it also binds a port of
+// connections that ended or of other reservations.
 func hold(port int, shared bool) error {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

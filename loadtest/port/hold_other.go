@@ -4,8 +4,8 @@ package port
 
 import "net"
 
-// hold only finds out whether the port is free: here a socket that held it would keep
-// its server from it.
+// hold only finds out whether the port is free: on these systems a socket that held it
+// would keep the server out.
 func hold(port int, _ bool) error {
 	ln, err := net.Listen("tcp", Address(port))
 	if err != nil {

@@ -1,20 +1,19 @@
 // Package port reserves TCP ports on 127.0.0.1 for programs that take the number of a
 // port but no listener.
 //
-// A number got by listening on port 0 and closing may be gone before the program binds
+// A number got by listening on port 0 and closing may be taken before the program binds
 // it: the kernel gives ports of that range to every outgoing connection, and there are
 // thousands of those under load. So a reservation is held: it is a socket that is bound
 // and stays so until this process ends. It is bound without SO_REUSEADDR, which fails
-// if any other socket has the port, be it a reservation of a test of another package,
+// if any other socket has the port, a reservation by a test of another package too,
 // and gets the option afterwards. Then a server may bind the same port, since both
 // sockets have the option and neither listens; servers set it, or they could not
 // restart. The kernel gives a bound port to no connection and to no listener on
 // port 0. A lock file would bind only those who know of it; a listener handed down
 // would do, but nginx, HAProxy, Varnish and the S3 servers take none.
 //
-// A reservation is not given back: a server that a test kills and starts again finds
-// its port, until then connections to it are refused, and one descriptor is what it
-// costs.
+// A reservation is not given back. It costs one descriptor. A server that a test kills
+// and starts again finds its port; until then connections to it are refused.
 //
 // The numbers come from outside the range that the kernel hands out, so that no
 // connection in TIME_WAIT has them either, and on systems other than Linux, whose
@@ -33,15 +32,15 @@ import (
 )
 
 // The ports to choose from where the kernel does not say what it hands out: below the
-// ranges of Linux (from 32768) and of BSD and IANA (from 49152), above most of those
-// that programs are known by.
+// ranges of Linux (from 32768) and of BSD and IANA (from 49152), above most well-known
+// ports.
 const (
 	first = 20_000
 	last  = 32_767
 )
 
 // Reserve returns a port that nobody else has, and keeps it until the process ends.
-// It may be called concurrently.
+// Safe for concurrent use.
 func Reserve() (int, error) {
 	text, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range") // absent elsewhere
 	from, to := outside(string(text))
@@ -60,14 +59,14 @@ func Reserve() (int, error) {
 	return 0, fmt.Errorf("cannot reserve a port: all from %d to %d are in use", from, to)
 }
 
-// Prefer reserves a port of the caller's choice if nothing listens on it, else one as
-// Reserve does; 0 is no choice.
+// Prefer reserves port if nothing listens on it. Otherwise, or if port is 0, it reserves
+// any port, as Reserve does.
 func Prefer(port int) (int, error) {
 	if port == 0 {
 		return Reserve()
 	}
-	// Listening is the question, and not binding alone: connections that ended a
-	// moment ago hinder no server.
+	// Listen, since that is what the server will do: connections that ended a moment ago
+	// hinder only those who bind alone.
 	ln, err := net.Listen("tcp", Address(port))
 	if err != nil {
 		return Reserve()
@@ -78,8 +77,7 @@ func Prefer(port int) (int, error) {
 	return port, nil
 }
 
-// Try calls start with a port that it reserves as Prefer does, and again with others as
-// Retry does.
+// Try calls start with a port from Prefer, and with others as often as Retry does.
 func Try(preferred int, start func(port int) error) error {
 	return Retry(func() error {
 		port, err := Prefer(preferred)
@@ -91,8 +89,8 @@ func Try(preferred int, start func(port int) error) error {
 	})
 }
 
-// Retry calls start, and again, up to three times in all, if its error says that an
-// address is in use. start takes other ports each time.
+// Retry calls start up to three times, as long as its error says that an address is in
+// use. start takes other ports each time.
 func Retry(start func() error) error {
 	for try := 1; ; try++ {
 		if err := start(); err == nil || try == 3 || !InUse(err.Error()) {
@@ -110,8 +108,8 @@ func InUse(message string) bool {
 	return strings.Contains(strings.ToLower(message), "already in use")
 }
 
-// outside returns the ports to choose from, given those that the kernel hands out, as
-// "first last".
+// outside returns the range of ports to choose from. handedOut is the range that the
+// kernel hands out, as "first last".
 func outside(handedOut string) (from, to int) {
 	var low, high int
 	if _, err := fmt.Sscan(handedOut, &low, &high); err != nil || low > high {

@@ -2,8 +2,9 @@ package process
 
 import "syscall"
 
-// childAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
-// in order, and end it when the parent dies without doing so.
+// childAttributes give the child a process group of its own: a terminal's Ctrl-C
+// reaches the parent alone, which ends the child in order. If the parent dies before
+// that, the kernel kills the child.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,6 +4,6 @@ package process
 
 import "syscall"
 
-// childAttributes keep a terminal's Ctrl-C from the child, whose parent ends it
-// in order.
+// childAttributes give the child a process group of its own: a terminal's Ctrl-C
+// reaches the parent alone, which ends the child in order.
 func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

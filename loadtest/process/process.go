@@ -3,36 +3,35 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Process is a child process. Its methods may be called at any time and again.
+// Process is a child process. Safe for concurrent use.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	tail tail
 }
 
-// Start starts binary with args, and env beside this process's environment. out
-// receives what it writes; nil: only the end is kept, for Output.
+// Start starts binary with args, in this process's environment and env. out receives
+// what it writes; nil: only the end is kept, for Output.
 func Start(binary string, args, env []string, out io.Writer) (*Process, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), env...)
 	return StartCommand(cmd, out)
 }
 
-// StartCommand is Start for a command that is more than a program and its arguments. A
-// cmd.Stdout stays: out and Output then have what the process writes to stderr alone.
+// StartCommand is Start for a command with other settings. If it has a cmd.Stdout, out
+// and Output have what the process writes to stderr alone.
 func StartCommand(cmd *exec.Cmd, out io.Writer) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	var w io.Writer = &p.tail
@@ -67,7 +66,27 @@ func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 // Output returns the end of what the process wrote.
 func (p *Process) Output() string { return p.tail.String() }
 
-// Stop ends the process: SIGTERM, after grace SIGKILL, which is an error.
+// Await calls ready, with pauses of every, until it returns nil. The error of a process
+// that ended, or of a ctx that did, has what ready and the process said last.
+func (p *Process) Await(ctx context.Context, every time.Duration, ready func() error) error {
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			err = fmt.Errorf("the process ended: %w", err)
+		case <-ctx.Done():
+		case <-time.After(every):
+			continue
+		}
+		return fmt.Errorf("%s does not get ready: %w; it said: %s", filepath.Base(p.cmd.Path), err, p.Output())
+	}
+}
+
+// Stop ends the process with SIGTERM. A process that needs longer than grace is killed,
+// and that is an error.
 func (p *Process) Stop(grace time.Duration) error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -85,29 +104,13 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// KillGroup is Kill for a process that has children of its own: they end with it.
+// KillGroup is Kill for the process and its children.
 func (p *Process) KillGroup() {
 	syscall.Kill(-p.Pid(), syscall.SIGKILL) // it leads a group of its own
 	<-p.done
 }
 
-// PeakMemory returns the largest resident set so far in bytes; Linux only.
-func (p *Process) PeakMemory() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("no VmHWM in /proc")
-}
-
-// Find returns the path of a program that make installed in bin of the module
-// that holds the working directory.
+// Find returns the path of a program that make put into the folder bin of the module.
 func Find(name string) (string, error) {
 	root, err := ModuleRoot()
 	if err != nil {

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,20 +13,72 @@ import (
 	"time"
 )
 
+func awaitOutput(t *testing.T, p *Process, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := p.Await(ctx, time.Millisecond, func() error {
+		if got := p.Output(); got != want {
+			return fmt.Errorf("output %q, want %q", got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAwait(t *testing.T) {
+	p, err := Start("/bin/sh", []string{"-c", "echo said; exec sleep 60"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	awaitOutput(t, p, "said")
+	never := func() error { return errors.New("not yet") }
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	for _, want := range []string{"sh does not get ready: not yet; it said: said", "sh does not get ready: the process ended: not yet; it said: said"} {
+		if err := p.Await(ctx, time.Millisecond, never); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		ctx = t.Context()
+		p.Kill()
+	}
+}
+
 func TestStop(t *testing.T) {
 	p, err := Start("/bin/sh", []string{"-c", "echo $GREETING; exec sleep 60"}, []string{"GREETING=hello"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it says hello", func() bool { return p.Output() == "hello" })
-	if n, err := p.PeakMemory(); err != nil || n <= 0 {
-		t.Errorf("peak memory %d, %v", n, err)
+	awaitOutput(t, p, "hello")
+	if now, err := p.Memory(); err != nil || now <= 0 {
+		t.Errorf("memory %d, %v", now, err)
+	} else if peak, err := p.PeakMemory(); err != nil || peak < now {
+		t.Errorf("memory %d, at its peak %d, %v", now, peak, err)
+	}
+	if stat, err := ReadStat(p.Pid()); err != nil || stat.Parent != os.Getpid() || stat.RSS <= 0 {
+		t.Errorf("%+v, %v", stat, err)
 	}
 	if err := p.Stop(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(p.Pid(), 0); err != syscall.ESRCH {
 		t.Errorf("the process still exists: %v", err)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat("812 (a (b) c) S 1 812 812 0 -1 4194560 1 2 3 4 120 34 5 6 20 0 9 0 100 123456 7 18446744073709551615")
+	want := Stat{Parent: 1, CPU: 1540 * time.Millisecond, RSS: 7 * int64(os.Getpagesize())}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for _, line := range []string{"", "812 (a", "812 (a) S 1 2", "812 (a) S x 1 1 0 -1 0 0 0 0 0 1 1 0 0 0 0 0 0 0 0 1"} {
+		if _, err := parseStat(line); err == nil {
+			t.Errorf("%q was accepted", line)
+		}
 	}
 }
 
@@ -47,7 +101,7 @@ func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is ready", func() bool { return p.Output() == "ready" })
+	awaitOutput(t, p, "ready")
 	if err := p.Stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "did not stop") {
 		t.Errorf("Stop: %v", err)
 	}
@@ -82,17 +136,15 @@ func TestKillGroupEndsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := 0
-	eventually(t, "it has a child", func() bool { child, err = strconv.Atoi(p.Output()); return err == nil })
+	for deadline := time.Now().Add(5 * time.Second); child == 0; time.Sleep(time.Millisecond) {
+		if child, err = strconv.Atoi(p.Output()); err != nil && time.Now().After(deadline) {
+			t.Fatalf("output %q", p.Output())
+		}
+	}
 	p.KillGroup()
-	eventually(t, "the child is gone", func() bool { return gone(child) })
-}
-
-// eventually waits until cond holds: of what processes do, nothing tells the test when it happens.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) { // the only way to look again later
+	for deadline := time.Now().Add(5 * time.Second); !gone(child); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("never:", what)
+			t.Fatal("the child lives on")
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// Script answers the n-th request, from 1, on connection c; head is the request
+// Script answers request n of connection c, counted from 1; head is the request
 // head as it came. The connection is closed when Script returns false.
 type Script func(c net.Conn, n int, head string) bool
 

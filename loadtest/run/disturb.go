@@ -10,9 +10,9 @@ import (
 
 // disturbance is what the runner does while a script makes load.
 type disturbance struct {
-	// run ends with ctx and leaves all in order.
+	// run disturbs until ctx ends, and leaves the servers as they were.
 	run func(ctx context.Context, duration time.Duration) error
-	// verify adds to the result what became of it.
+	// verify adds the outcome to the result.
 	verify func(ctx context.Context, r *result) error
 }
 

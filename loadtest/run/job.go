@@ -20,8 +20,8 @@ type job struct {
 	rate     int // 0: the script's own
 }
 
-// crossed is k6's exit code where thresholds are crossed; what else it may end with is
-// a mistake in the script or in its setup.
+// crossed is k6's exit code for crossed thresholds. Any other code but 0 is a mistake in
+// the script or in its setup.
 const crossed = 99
 
 // run runs a script against a gateway of its own.
@@ -119,7 +119,7 @@ func startK6(dir string, j job, env ...string) (*k6, error) {
 	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.Env = append(os.Environ(), "K6_CSV_TIME_FORMAT=unix_milli", "DURATION="+j.duration.String(),
-		"GOGC=400", "GOMEMLIMIT=4GiB") // k6 collects garbage less often, which is a tenth of its rate
+		"GOGC=400", "GOMEMLIMIT=4GiB") // k6 collects garbage less often, for a tenth more requests
 	if j.rate > 0 {
 		cmd.Env = append(cmd.Env, "RATE="+strconv.Itoa(j.rate))
 	}

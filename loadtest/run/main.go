@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,7 +21,7 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// scripts are those in loadtest/k6, in the order in which they run.
+// scripts are the names of the scripts in loadtest/k6, in the order in which they run.
 var scripts = []string{"hits", "misses", "mixed", "ranges", "jwt", "revalidate", "connections", "large", "reload", "faults", soak}
 
 // soak runs only when asked for by name.
@@ -42,25 +44,16 @@ func chosen(script string, duration time.Duration) ([]string, time.Duration, err
 		return nil, 0, errors.New("-duration starts at 2s")
 	}
 	if script == "" {
-		return scripts[:len(scripts)-1], orElse(duration, 30*time.Second), nil
+		return scripts[:len(scripts)-1], cmp.Or(duration, 30*time.Second), nil
 	}
-	for _, s := range scripts {
-		if s != script {
-			continue
-		}
-		if s == soak {
-			return []string{s}, orElse(duration, 30*time.Minute), nil
-		}
-		return []string{s}, orElse(duration, 30*time.Second), nil
+	if !slices.Contains(scripts, script) {
+		return nil, 0, fmt.Errorf("unknown script %q; use one of: %s", script, strings.Join(scripts, ", "))
 	}
-	return nil, 0, fmt.Errorf("unknown script %q; use one of: %s", script, strings.Join(scripts, ", "))
-}
-
-func orElse(d, preset time.Duration) time.Duration {
-	if d == 0 {
-		return preset
+	preset := 30 * time.Second
+	if script == soak {
+		preset = 30 * time.Minute
 	}
-	return d
+	return []string{script}, cmp.Or(duration, preset), nil
 }
 
 func run(script string, duration time.Duration, rate int) error {

@@ -16,7 +16,7 @@ import (
 
 var columns = []string{"script", "requests", "per second", "failed", "dropped", "p50", "p95", "p99", "max", "CPU", "CPU per request", "peak memory", "hits", "thresholds"}
 
-// cells are the columns of a result.
+// cells returns the columns of a result.
 func (r *result) cells() []string {
 	ms := func(v float64) string { return fmt.Sprintf("%.1f ms", v) }
 	hits := "-"
@@ -36,7 +36,7 @@ func (r *result) cells() []string {
 	}
 }
 
-// count is a number of things with commas.
+// count formats a number of things, with commas.
 func count(n int) string { return chart.Figure(float64(n)) }
 
 // printTable prints the results, and notes below.
@@ -104,19 +104,19 @@ func writePage(folder string) error {
 	return os.WriteFile(filepath.Join(folder, "index.html"), b.Bytes(), 0o644)
 }
 
-// plots are what is drawn of a result over time.
+// plots returns the plots of a result over time, without those that have no data.
 func (r *result) plots() (seen []chart.Plot) {
 	of := func(name string, f func(second) float64) chart.Series {
 		s := chart.Series{Name: name}
 		for _, v := range r.Series {
 			if r.Seconds-float64(v.At) < 0.9 {
-				continue // the last one, of which only a part was measured
+				continue // only a part of the last second was measured
 			}
 			s.X, s.Y = append(s.X, float64(v.At)), append(s.Y, f(v))
 		}
 		return s
 	}
-	// Each value of the process is of two samples, for what is counted.
+	// f has two samples in a row: of a counter the difference is shown.
 	process := func(name string, f func(now, before sample) (float64, bool)) chart.Series {
 		s := chart.Series{Name: name}
 		for i := 1; i < len(r.Samples); i++ {

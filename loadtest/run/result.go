@@ -15,7 +15,7 @@ import (
 // maxRSS bounds the gateway's resident set in every script.
 const maxRSS = 500 * mb
 
-// result is everything that a run of a script gave; it is also the raw data, as JSON.
+// result is the outcome of a script. As JSON it is the raw data.
 type result struct {
 	Script, Date, Commit string
 	Cores                int
@@ -39,7 +39,7 @@ type result struct {
 	Late                 int // samples of k6 that came too late for Series
 }
 
-// threshold is one of a script, and whether it held.
+// threshold is a threshold of a script, and whether it held.
 type threshold struct {
 	Metric, Rule string
 	Held         bool
@@ -122,7 +122,7 @@ func (g *growth) String() string {
 		g.RSSPerHour, g.FirstDescriptors, g.LastDescriptors, g.FirstGoroutines, g.LastGoroutines)
 }
 
-// latencyMetric is that of the scenario's requests, without those of setup.
+// latencyMetric is the latency of the scenario's requests, without those of setup.
 const latencyMetric = "http_req_duration{scenario:main}"
 
 // readSummary takes latencies and thresholds from k6's summary.
@@ -167,7 +167,7 @@ func (r *result) parseSummary(b []byte) error {
 	return nil
 }
 
-// judge adds the problems. crossed is what k6 says of the thresholds.
+// judge adds problems and notes. crossed tells whether k6 reports a crossed threshold.
 func (r *result) judge(crossed bool) {
 	before := len(r.Problems)
 	for _, t := range r.Thresholds {

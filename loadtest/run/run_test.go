@@ -212,18 +212,6 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-func TestParseStat(t *testing.T) {
-	cpu, rss, err := parseStat("812 (a (b) c) S 1 812 812 0 -1 4194560 1 2 3 4 120 34 5 6 20 0 9 0 100 123456 7 18446744073709551615")
-	if err != nil || math.Abs(cpu-1.54) > 1e-9 || rss != 7*int64(os.Getpagesize()) {
-		t.Errorf("got %v, %v, %v", cpu, rss, err)
-	}
-	for _, line := range []string{"", "812 (a", "812 (a) S 1 2"} {
-		if _, _, err := parseStat(line); err == nil {
-			t.Errorf("%q was accepted", line)
-		}
-	}
-}
-
 func TestMetrics(t *testing.T) {
 	m, err := parseMetrics(strings.NewReader("# HELP a b\na{bucket=\"x y\",outcome=\"hit\"} 3\na{bucket=\"x\",outcome=\"miss\"} 4\n\nab 9\ngo_goroutines 1.2e+01\n"))
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"yatagarasu/loadtest/process"
 )
 
 // sample is the state of the gateway's process at one time.
@@ -22,8 +23,8 @@ type sample struct {
 	Descriptors int
 	Goroutines  int
 	Connections int     // of clients
-	Answers     float64 // answers so far that came from the cache or for it
-	Hits        float64 // those of them from memory, without S3
+	Answers     float64 // answers so far through the cache, hits or not
+	Hits        float64 // answers so far from memory, without S3
 }
 
 // sampler samples once a second.
@@ -88,23 +89,16 @@ func (s *sampler) since(start time.Time) []sample {
 // sample takes one sample.
 func (s *sampler) sample(ctx context.Context) (sample, error) {
 	now := sample{At: float64(time.Now().UnixMilli()) / 1e3}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	stat, err := process.ReadStat(s.pid)
 	if err != nil {
 		return now, err
 	}
-	if now.CPU, now.RSS, err = parseStat(string(stat)); err != nil {
-		return now, err
-	}
-	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", s.pid))
+	now.CPU, now.RSS = stat.CPU.Seconds(), stat.RSS
+	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid))
 	if err != nil {
 		return now, err
 	}
-	names, err := dir.Readdirnames(-1)
-	dir.Close()
-	if err != nil {
-		return now, err
-	}
-	now.Descriptors = len(names)
+	now.Descriptors = len(descriptors)
 	values, err := s.scrape(ctx)
 	if err != nil {
 		return now, err
@@ -131,28 +125,6 @@ func (s *sampler) scrape(ctx context.Context) (metrics, error) {
 		return nil, fmt.Errorf("metrics: status %d", answer.StatusCode)
 	}
 	return parseMetrics(answer.Body)
-}
-
-// The units of /proc/PID/stat: USER_HZ, 100 on every architecture that Linux has,
-// see proc(5), and pages.
-const clockTick = 0.01
-
-// parseStat returns CPU time in seconds and resident bytes from a line of
-// /proc/PID/stat.
-func parseStat(line string) (cpu float64, rss int64, err error) {
-	// The name is in parentheses and may hold any character, those too.
-	end := strings.LastIndex(line, ") ")
-	if end < 0 {
-		return 0, 0, errors.New("/proc/PID/stat has no name")
-	}
-	f := strings.Fields(line[end+2:]) // from field 3, the state
-	if len(f) < 22 {
-		return 0, 0, errors.New("/proc/PID/stat has too few fields")
-	}
-	user, e1 := strconv.ParseInt(f[11], 10, 64)
-	system, e2 := strconv.ParseInt(f[12], 10, 64)
-	pages, e3 := strconv.ParseInt(f[21], 10, 64)
-	return float64(user+system) * clockTick, pages * int64(os.Getpagesize()), errors.Join(e1, e2, e3)
 }
 
 // metrics are samples of the Prometheus text format by name and labels as written.

@@ -23,7 +23,7 @@ type second struct {
 }
 
 // series aggregates the samples of k6, which at 10,000 requests a second are 20 MB a
-// second, while they arrive. It may be asked while it reads.
+// second, while they arrive. Safe for concurrent use.
 type series struct {
 	began chan struct{} // closed at the first sample of the scenario
 
@@ -42,7 +42,7 @@ type gathering struct {
 }
 
 // patience is for how many seconds a second is kept open: k6 writes samples once a
-// second, those of requests that ended at the same time not all at once.
+// second, and samples of the same second at different times.
 const patience = 10
 
 func newSeries() *series {
@@ -157,7 +157,7 @@ func (g *gathering) summed() second {
 	return sum
 }
 
-// latest returns the last second that is likely to be complete; ok is false before.
+// latest returns the last second that is likely to be complete; ok is false without one.
 func (s *series) latest() (sum second, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,6 @@ import (
 
 	"yatagarasu/loadtest/gateway"
 	"yatagarasu/loadtest/port"
-	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -27,10 +26,6 @@ type origin struct {
 }
 
 func startOrigin(ctx context.Context) (*origin, error) {
-	binary, err := process.Find("versitygw")
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "yatagarasu-load")
 	if err != nil {
 		return nil, err
@@ -41,7 +36,7 @@ func startOrigin(ctx context.Context) (*origin, error) {
 	data := filepath.Join(dir, "data")
 	if err = os.Mkdir(data, 0o755); err == nil {
 		o.Server, err = s3server.Start(starting, s3server.Options{
-			Kind: s3server.VersityGW, Binary: binary, Dir: data,
+			Kind: s3server.VersityGW, Dir: data,
 			AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Region: "us-east-1",
 		})
 	}

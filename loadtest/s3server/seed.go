@@ -9,7 +9,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// Object is one that Seed stores.
+// Object is what Seed stores under a key.
 type Object struct {
 	Key         string
 	Body        string
@@ -17,7 +17,7 @@ type Object struct {
 	Metadata    map[string]string // as x-amz-meta-*
 }
 
-// Client returns a client of the server under its credential.
+// Client returns a client of the server with its credential.
 func (s *Server) Client() (*minio.Client, error) {
 	c, err := minio.New(strings.TrimPrefix(s.Endpoint(), "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(s.opts.AccessKey, s.opts.SecretKey, ""), Region: s.opts.Region,

@@ -16,19 +16,19 @@ import (
 	"yatagarasu/loadtest/process"
 )
 
-// Kind is a program that speaks S3.
-type Kind uint8
+// Kind is a program that speaks S3, by its name in bin.
+type Kind string
 
 // The kinds of servers.
 const (
-	MinIO     Kind = iota
-	VersityGW      // over a folder whose sub-folders are the buckets
+	MinIO     Kind = "minio"
+	VersityGW Kind = "versitygw" // over a folder whose sub-folders are the buckets
 )
 
 // Options describe one server.
 type Options struct {
 	Kind   Kind
-	Binary string // path of the program, see process.Find
+	Binary string // path of the program; empty: what process.Find says
 	Dir    string // where it keeps its data
 	// Meta is a folder for VersityGW's metadata, so that Dir holds objects alone
 	// and needs no extended attributes; empty: one beside Dir.
@@ -41,7 +41,7 @@ type Options struct {
 	Log io.Writer
 }
 
-// Server is a running S3 server. It is not for concurrent use.
+// Server is a running S3 server. Not safe for concurrent use.
 type Server struct {
 	*process.Process
 	opts Options
@@ -53,8 +53,14 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Meta == "" {
 		o.Meta = filepath.Join(filepath.Dir(o.Dir), "meta-"+filepath.Base(o.Dir))
 	}
+	var err error
+	if o.Binary == "" {
+		if o.Binary, err = process.Find(string(o.Kind)); err != nil {
+			return nil, err
+		}
+	}
 	s := &Server{opts: o}
-	err := port.Try(o.Port, func(at int) error {
+	err = port.Try(o.Port, func(at int) error {
 		s.opts.Port = at
 		return s.Restart(ctx)
 	})
@@ -89,33 +95,22 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	s.Process = p
-	if err := s.await(ctx); err != nil {
-		s.Kill()
-		return fmt.Errorf("%s does not answer on %s: %w; it said: %s", filepath.Base(o.Binary), address, err, s.Output())
-	}
-	return nil
-}
-
-// await polls until the server answers HTTP with anything but a 503, which
-// MinIO sends while it initialises.
-func (s *Server) await(ctx context.Context) error {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for {
+	err = s.Await(ctx, 20*time.Millisecond, func() error {
 		r, err := client.Get(s.Endpoint() + "/")
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode != http.StatusServiceUnavailable {
-				return nil
-			}
+		if err != nil {
+			return err
 		}
-		select {
-		case <-s.Done():
-			return errors.New("the process ended")
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		r.Body.Close()
+		if r.StatusCode == http.StatusServiceUnavailable { // MinIO, while it initialises
+			return errors.New(r.Status)
 		}
+		return nil
+	})
+	if err != nil {
+		s.Kill()
 	}
+	return err
 }
 
 // Endpoint returns the server's base URL.

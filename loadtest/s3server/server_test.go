@@ -12,24 +12,18 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-
-	"yatagarasu/loadtest/process"
 )
 
 func TestServers(t *testing.T) {
-	for name, kind := range map[string]Kind{"minio": MinIO, "versitygw": VersityGW} {
-		t.Run(name, func(t *testing.T) {
-			binary, err := process.Find(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+	for _, kind := range []Kind{MinIO, VersityGW} {
+		t.Run(string(kind), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			dir := filepath.Join(t.TempDir(), "data")
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Start(ctx, Options{Kind: kind, Binary: binary, Dir: dir, AccessKey: "tester", SecretKey: "tester-secret", Region: "us-east-1"})
+			s, err := Start(ctx, Options{Kind: kind, Dir: dir, AccessKey: "tester", SecretKey: "tester-secret", Region: "us-east-1"})
 			if err != nil {
 				t.Fatal(err)
 			}

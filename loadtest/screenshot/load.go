@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// targets are what the load asks the demo for, and how often of all.
+// targets are the requests of the load. One of weight 2 is sent twice as often as one of
+// weight 1.
 var targets = []struct {
-	weight               int
-	method, path, header string
+	weight                  int
+	method, path, byteRange string
 }{
 	{400, "GET", "/demo/crow.png", ""},
 	{250, "GET", "/demo/hello.txt", ""},
@@ -46,7 +47,7 @@ func load(ctx context.Context, base string) {
 				n := rand.IntN(all)
 				for _, t := range targets {
 					if n -= t.weight; n < 0 {
-						send(ctx, client, t.method, base+t.path, t.header)
+						send(ctx, client, t.method, base+t.path, t.byteRange)
 						break
 					}
 				}
@@ -61,14 +62,14 @@ func load(ctx context.Context, base string) {
 	wg.Wait()
 }
 
-// send sends one request; what comes of it is seen on the page.
-func send(ctx context.Context, client *http.Client, method, url, part string) {
+// send sends one request. Its outcome is seen on the page.
+func send(ctx context.Context, client *http.Client, method, url, byteRange string) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		panic("BUG: no request: " + err.Error())
 	}
-	if part != "" {
-		r.Header.Set("Range", part)
+	if byteRange != "" {
+		r.Header.Set("Range", byteRange)
 	}
 	answer, err := client.Do(r)
 	if err != nil {

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -15,23 +14,24 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"yatagarasu/loadtest/browser"
 	"yatagarasu/loadtest/process"
 )
 
 func main() {
-	last := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
+	duration := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
 	page := flag.String("page", "", "`address` of a metrics listener, such as http://127.0.0.1:9090: take pictures of that gateway instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, *last+2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, *duration+2*time.Minute)
 	defer cancel()
-	if err := run(ctx, *last, strings.TrimSuffix(*page, "/")); err != nil {
+	if err := run(ctx, *duration, strings.TrimSuffix(*page, "/")); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshot:", err)
 		os.Exit(1)
 	}
@@ -40,9 +40,8 @@ func main() {
 // ready is true once the page shows buckets, or says why it does not.
 const ready = `document.querySelectorAll('#buckets tbody tr').length > 1 || document.querySelector('#gate:not([hidden])') !== null`
 
-func run(ctx context.Context, last time.Duration, page string) error {
-	deadline, _ := ctx.Deadline()
-	b, err := browser.Start(deadline) // first: it may be missing
+func run(ctx context.Context, duration time.Duration, page string) error {
+	b, err := browser.Start(ctx) // first: it may be missing
 	if err != nil {
 		return err
 	}
@@ -55,19 +54,18 @@ func run(ctx context.Context, last time.Duration, page string) error {
 	if err != nil {
 		return err
 	}
-	said := &words{}
-	demo, err := process.Start(binary, nil, nil, said)
+	demo, err := process.Start(binary, nil, nil, nil)
 	if err != nil {
 		return err
 	}
 	defer demo.Stop(40 * time.Second)
 	var base string
-	base, page, err = addresses(ctx, demo, said)
+	base, page, err = addresses(ctx, demo)
 	if err != nil {
 		return err
 	}
 
-	fmt.Printf("load on %s for %s\n", base, last)
+	fmt.Printf("load on %s for %s\n", base, duration)
 	loadCtx, stopLoad := context.WithCancel(ctx)
 	loaded := make(chan struct{})
 	go func() { // ends with loadCtx
@@ -79,7 +77,7 @@ func run(ctx context.Context, last time.Duration, page string) error {
 		<-loaded
 	}()
 	select {
-	case <-time.After(last):
+	case <-time.After(duration):
 	case <-demo.Done():
 		return fmt.Errorf("the demo ended by itself; it said: %s", demo.Output())
 	case <-ctx.Done():
@@ -119,8 +117,8 @@ func pictures(b *browser.Browser, page string) error {
 		}
 		fmt.Printf("bin/%s.png, %d bytes\n", p.name, len(png))
 	}
-	if len(b.Mistakes) > 0 {
-		return fmt.Errorf("the page complains:\n%s", strings.Join(b.Mistakes, "\n"))
+	if all := b.Complaints(); len(all) > 0 {
+		return fmt.Errorf("the page complains:\n%s", strings.Join(all, "\n"))
 	}
 	return nil
 }
@@ -133,57 +131,30 @@ func picture(b *browser.Browser, page string, w browser.Window) ([]byte, error) 
 	if err := b.Await(ready, 15*time.Second); err != nil {
 		return nil, err
 	}
-	var wide float64
-	if err := b.Evaluate("document.documentElement.scrollWidth", &wide); err != nil {
+	wide, err := chromedp.Run(b.Page, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+	if err != nil {
 		return nil, err
 	}
 	if int(wide) > w.Width {
 		return nil, fmt.Errorf("in a window of %d pixels, the page is %v wide", w.Width, wide)
 	}
-	return b.Picture()
+	return chromedp.Run(b.Page, chromedp.FullScreenshot(100))
 }
 
 var (
-	servingAt = regexp.MustCompile(`Serving .* at (http://[0-9.:]+)/demo/`)
+	servingAt = regexp.MustCompile(`(http://[0-9.:]+)/demo/`) // in each curl line
 	metricsAt = regexp.MustCompile(`Metrics are at (http://[0-9.:]+)/metrics`)
 )
 
 // addresses waits until the demo has said where it serves, and where its metrics are.
-func addresses(ctx context.Context, demo *process.Process, said *words) (base, metrics string, err error) {
-	for {
-		text := said.text()
-		serving, page := servingAt.FindStringSubmatch(text), metricsAt.FindStringSubmatch(text)
-		if serving != nil && page != nil {
-			return serving[1], page[1], nil
+func addresses(ctx context.Context, demo *process.Process) (base, metrics string, err error) {
+	err = demo.Await(ctx, 20*time.Millisecond, func() error {
+		serving, page := servingAt.FindStringSubmatch(demo.Output()), metricsAt.FindStringSubmatch(demo.Output())
+		if serving == nil || page == nil {
+			return errors.New("it does not say where it serves")
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-demo.Done():
-			return "", "", fmt.Errorf("the demo does not start; it said: %s", demo.Output())
-		case <-ctx.Done():
-			return "", "", errors.New("the demo does not start in time")
-		}
-	}
-}
-
-// words keeps the beginning of what a process says.
-type words struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (w *words) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.b.Len() < 64<<10 {
-		w.b.Write(p)
-	}
-	return len(p), nil
-}
-
-func (w *words) text() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
+		base, metrics = serving[1], page[1]
+		return nil
+	})
+	return base, metrics, err
 }

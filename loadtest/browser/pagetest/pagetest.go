@@ -2,42 +2,56 @@
 package pagetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	_ "embed"
 
+	"github.com/chromedp/chromedp"
+
 	"yatagarasu/loadtest/browser"
 	"yatagarasu/loadtest/needs"
 )
 
-// Pictures names the variable that has a folder for pictures of each page, to be looked
-// at by people.
+// Pictures names the environment variable that holds a folder for pictures of each page,
+// for people to look at.
 const Pictures = "PAGE_PICTURES"
 
 //go:embed faults.js
 var faults string
 
-// Check opens a page from a file, as wide as a desktop's and a phone's window, light and
-// dark, and fails t if text lies over text or over what is drawn, is cut off, or is
-// wider than the window, in the page's font or in one that is wider, and if the page
-// fetches or complains of anything.
-func Check(t *testing.T, path string) {
+// Start starts a browser, which ends with t, or skips t where there is none.
+func Start(t *testing.T) *browser.Browser {
 	t.Helper()
-	b, err := browser.Start(time.Now().Add(3 * time.Minute))
-	if errors.Is(err, browser.ErrMissing) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	b, err := browser.Start(ctx)
+	if errors.Is(err, exec.ErrNotFound) {
 		needs.Skip(t, err.Error())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if path, err = filepath.Abs(path); err != nil {
+	return b
+}
+
+// Check opens a page from a file in windows as wide as a desktop and a phone, light and
+// dark, with its own font and a wider one. It fails t if text lies over text or over a
+// drawing, is cut off or wider than the window, and if the page fetches or complains of
+// anything.
+func Check(t *testing.T, path string) {
+	t.Helper()
+	b := Start(t)
+	path, err := filepath.Abs(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	address := (&url.URL{Scheme: "file", Path: path}).String()
@@ -50,50 +64,45 @@ func Check(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		if dir := os.Getenv(Pictures); dir != "" {
-			png, err := b.Picture()
-			if err != nil {
-				t.Fatal(err)
-			}
+			png := run(t, b, chromedp.FullScreenshot(100))
 			if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)+"-"+name+".png"), png, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, f := range list(t, b) {
+		for _, f := range findFaults(t, b) {
 			t.Errorf("%s: %s", name, f)
 		}
-		var fetched []string
-		if err := b.Evaluate(`performance.getEntriesByType('resource').map(e => e.name)`, &fetched); err != nil {
-			t.Fatal(err)
-		}
+		fetched := run(t, b, chromedp.Evaluate[[]string](`performance.getEntriesByType('resource').map(e => e.name)`))
 		if len(fetched) > 0 {
 			t.Errorf("%s: the page is not one file, it fetches %q", name, fetched)
 		}
-		const otherFont = `document.head.append(Object.assign(document.createElement('style'), {textContent: '* { font-family: monospace !important }'})), true`
-		var done bool
-		if err := b.Evaluate(otherFont, &done); err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range list(t, b) {
+		const otherFont = `document.head.append(Object.assign(document.createElement('style'), {textContent: '* { font-family: monospace !important }'}))`
+		run(t, b, chromedp.Evaluate[chromedp.Void](otherFont))
+		for _, f := range findFaults(t, b) {
 			t.Errorf("%s, in another font: %s", name, f)
 		}
-		var dark bool
-		if err := b.Evaluate(`getComputedStyle(document.body).backgroundColor.match(/\d+/g).every(n => n < 64)`, &dark); err != nil {
-			t.Fatal(err)
-		}
+		dark := run(t, b, chromedp.Evaluate[bool](`getComputedStyle(document.body).backgroundColor.match(/\d+/g).every(n => n < 64)`))
 		if dark != (w.Scheme == "dark") {
 			t.Errorf("%s: the page is dark: %t", name, dark)
 		}
 	}
-	for _, m := range b.Mistakes {
-		t.Errorf("the page complains: %s", m)
+	for _, c := range b.Complaints() {
+		t.Errorf("the page complains: %s", c)
 	}
 }
 
-// list returns what is wrong with the layout of the page that b shows.
-func list(t *testing.T, b *browser.Browser) (all []string) {
+// findFaults returns what is wrong with the layout of the page that b shows.
+func findFaults(t *testing.T, b *browser.Browser) []string {
 	t.Helper()
-	if err := b.Evaluate(faults, &all); err != nil {
+	return run(t, b, chromedp.Evaluate[[]string](faults))
+}
+
+// run runs an action on the page that b shows.
+func run[T any](t *testing.T, b *browser.Browser, action chromedp.Action[T]) T {
+	t.Helper()
+	result, err := chromedp.Run(b.Page, action)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return result
 }

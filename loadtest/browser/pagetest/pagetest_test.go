@@ -1,26 +1,18 @@
 package pagetest
 
 import (
-	"errors"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"yatagarasu/loadtest/browser"
-	"yatagarasu/loadtest/needs"
 )
 
 // Each fault is seen, and nothing where there is none.
 func TestFaults(t *testing.T) {
-	b, err := browser.Start(time.Now().Add(3 * time.Minute))
-	if errors.Is(err, browser.ErrMissing) {
-		needs.Skip(t, err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	b := Start(t)
 	for name, c := range map[string]struct{ body, want string }{
 		"nothing wrong":         {`<p>one</p><p>two</p>`, ""},
 		"text over text":        {`<p>one</p><p style="margin-top:-2.2em">two</p>`, `"one" and "two" overlap`},
@@ -35,7 +27,30 @@ func TestFaults(t *testing.T) {
 		if err := b.Open(page, browser.Window{Width: 1280, Scale: 1, Scheme: "light"}); err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(list(t, b), "; ")
+		got := strings.Join(findFaults(t, b), "; ")
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestComplaints(t *testing.T) {
+	b := Start(t)
+	for name, c := range map[string]struct{ body, want string }{
+		"an exception":       {`<script>throw new Error('thrown')</script>`, `Error: thrown`},
+		"a rejected promise": {`<script>Promise.reject(new Error('rejected'))</script>`, `Error: rejected`},
+		"an error":           {`<script>console.error('an error')</script>`, `an error`},
+		"a warning":          {`<script>console.warn('a warning')</script>`, `a warning`},
+		"a missing picture":  {`<img src="http://127.0.0.1:1/x.png">`, `ERR_`},
+		"a policy":           {`<meta http-equiv="Content-Security-Policy" content="img-src 'none'"><img src="http://127.0.0.1/x.png">`, `Content Security Policy`},
+		"just talk":          {`<script>console.log('talk')</script>`, ``},
+	} {
+		page := "data:text/html," + url.PathEscape("<!doctype html><link rel=icon href='data:,'>"+c.body)
+		if err := b.Open(page, browser.Window{Width: 1280, Scale: 1, Scheme: "light"}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, b, chromedp.Evaluate[bool]("true"))
+		got := strings.Join(b.Complaints(), "\n")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
