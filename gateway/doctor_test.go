@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +17,7 @@ import (
 
 // TestDoctor has ways to be broken, and what is said of each.
 func TestDoctor(t *testing.T) {
-	server, client := startS3(t, s3server.MinIO)
+	server, client := startS3(t, s3server.MinIO, "minio")
 	putObject(t, client, "o", 10)
 	good := strings.Split(realBucket(server.Endpoint()), "buckets:\n")[1]
 	as := func(old, new string) string {
@@ -64,65 +63,52 @@ func TestDoctor(t *testing.T) {
 		{"no source", credentialsYAML("http://127.0.0.1:1", "source: shared_file, file: /nonexistent")[len("server: {ready: config}\nbuckets:\n"):], "", 1, []string{`: connect: `}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "c.yaml")
 			timeout := "20s"
 			if c.name == "silent" {
 				timeout = "1s"
 			}
 			yaml := strings.ReplaceAll("buckets:\n"+c.yaml, "      region:", "      timeouts: {dial: "+timeout+", first_byte: "+timeout+"}\n      region:")
-			if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			o := NewOptions()
-			o.ConfigPath = path
-			code, out, errs := doctored(o, c.key)
-			if code != c.code {
-				t.Errorf("code %d, want %d", code, c.code)
-			}
-			for _, text := range c.says {
-				if !regexp.MustCompile(text).MatchString(out.String()) {
-					t.Errorf("it does not say %q:\n%s%s", text, out.String(), errs.String())
-				}
-			}
-			if strings.Contains(out.String()+errs.String(), s3SecretKey) {
-				t.Error("the secret is shown")
-			}
+			doctorSays(t, yaml, c.key, c.code, c.says)
 		})
 	}
 	o := NewOptions()
 	o.ConfigPath = "/nonexistent.yaml"
-	if code, _, errs := doctored(o, ""); code != 1 || errs.Len() == 0 {
-		t.Errorf("no file: %d %s", code, errs.String())
+	if _, err := Inspect(o); err == nil {
+		t.Error("there is no file, and it is looked into")
+	}
+}
+
+// doctorSays expects a code and a report that matches all of want, without the secret.
+func doctorSays(t *testing.T, yaml, key string, code int, want []string) {
+	t.Helper()
+	o := NewOptions()
+	o.ConfigPath = filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(o.ConfigPath, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gen, err := Inspect(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gen.Close()
+	var out, errs bytes.Buffer
+	if got := Doctor(gen, key, &out, &errs); got != code {
+		t.Errorf("code %d, want %d", got, code)
+	}
+	for _, text := range want {
+		if !regexp.MustCompile(text).MatchString(out.String()) {
+			t.Errorf("it does not say %q:\n%s%s", text, out.String(), errs.String())
+		}
+	}
+	if strings.Contains(out.String()+errs.String(), s3SecretKey) {
+		t.Error("the secret is shown")
 	}
 }
 
 // TestDoctorLooksAtEveryReplica has several origins, and credentials that are not there.
 func TestDoctorLooksAtEveryReplica(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "c.yaml")
 	good := startFaulty(t, failing(0, "hello", nil))
 	yaml := replicasYAML([]string{good.endpoint, "http://127.0.0.1:1"}) + strings.Replace(credentialsYAML(good.endpoint, "source: shared_file, file: /nonexistent")[len("server: {ready: config}\nbuckets:\n"):], `"main"`, `"second"`, 1)
-	if err := os.WriteFile(path, []byte(strings.Replace(yaml, `"/pub"`, `"/first"`, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o := NewOptions()
-	o.ConfigPath = path
-	code, out, errs := doctored(o, "o")
-	for _, text := range []string{`main +r0 +ok`, `main +r1 +ok +FAIL`, `second at \S+: credentials: source shared_file`} {
-		if !regexp.MustCompile(text).MatchString(out.String()) || code != 1 {
-			t.Errorf("%d, it does not say %q:\n%s%s", code, text, out.String(), fmt.Sprint(errs.String()))
-		}
-	}
-}
-
-// doctored returns what Doctor writes of the configuration in the file that o names, as the
-// program has it: an exit code and both outputs.
-func doctored(o *Options, key string) (code int, out, errs bytes.Buffer) {
-	gen, err := Inspect(o)
-	if err != nil {
-		fmt.Fprintln(&errs, err)
-		return 1, out, errs
-	}
-	defer gen.Close()
-	code = Doctor(gen, key, &out, &errs)
-	return code, out, errs
+	says := []string{`main +r0 +ok`, `main +r1 +ok +FAIL`, `second at \S+: credentials: source shared_file`}
+	doctorSays(t, strings.Replace(yaml, `"/pub"`, `"/first"`, 1), "o", 1, says)
 }
