@@ -17,7 +17,7 @@ import (
 
 // TestDoctor has ways to be broken, and what is said of each.
 func TestDoctor(t *testing.T) {
-	server, client := startS3(t, s3server.MinIO, "minio")
+	server, client := startS3(t, s3server.MinIO)
 	putObject(t, client, "o", 10)
 	good := strings.Split(realBucket(server.Endpoint()), "buckets:\n")[1]
 	as := func(old, new string) string {
