@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"errors"
 	"math"
 	"time"
+	"yatagarasu/pool"
 
 	"github.com/valyala/fasthttp"
 )
@@ -73,3 +75,44 @@ func (e *fetchError) Error() string { return "cannot fetch the object: " + e.pro
 
 // Unwrap returns what broke.
 func (e *fetchError) Unwrap() error { return e.cause }
+
+// problemOf returns the answer to a failed exchange with an origin.
+func problemOf(err error) *problem {
+	var open *breakerError
+	if errors.As(err, &open) {
+		return open.problem()
+	}
+	switch err {
+	case errNoCredential:
+		return problemCredential
+	case errUnexplained, errMended:
+		return problemHeadError
+	}
+	switch pool.Of(err) {
+	case pool.ReasonTimeout:
+		return problemTimeout
+	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
+		return problemUnreachable
+	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
+		return problemBusy
+	case pool.ReasonProtocol:
+		return problemProtocol
+	default:
+		return problemBroken
+	}
+}
+
+// reasonOf returns the typed reason of a failed exchange, for log and metrics.
+func reasonOf(err error) string {
+	var open *breakerError
+	if errors.As(err, &open) {
+		return problemBreaker.reason
+	}
+	switch err {
+	case errNoCredential:
+		return problemCredential.reason
+	case errUnexplained, errMended:
+		return problemHeadError.reason
+	}
+	return pool.Of(err).String()
+}

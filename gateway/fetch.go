@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -11,39 +10,6 @@ import (
 	"yatagarasu/pool"
 	"yatagarasu/sign"
 )
-
-// shared is what the buckets of all generations share towards their origins. Its fields
-// are set before the first request, and it is safe for concurrent use from then on.
-type shared struct {
-	*observer
-	buffers    *pool.Buffers
-	pace       *pool.Pace
-	background background
-
-	fetches sync.Pool // of *fetch
-}
-
-// background runs what no request waits for. The zero value is not usable: panicked has to
-// be set. Safe for concurrent use.
-type background struct {
-	sync.WaitGroup // of what is under way
-	panicked       func(p any)
-}
-
-// run runs f in a goroutine of its own, where a panic does not end the process.
-func (b *background) run(f func()) {
-	b.Go(func() { // ends with f
-		defer b.recover()
-		f()
-	})
-}
-
-// recover keeps a panic from ending the process. It is for defer alone.
-func (b *background) recover() {
-	if p := recover(); p != nil {
-		b.panicked(p)
-	}
-}
 
 // fetch is one request to a bucket's replicas, with its tries, and the answer to it. It has
 // copies of all that it needs of a client's request, so it may outlive that.

@@ -6,22 +6,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The headers of an object that clients get, in the form in which fasthttp
-// stores them; and x-amz-meta-* and x-amz-checksum-*.
+// Headers of the gateway's own, in the form in which fasthttp stores them.
 var (
-	headerETagSent        = []byte("ETag")
-	headerContentType     = []byte(fasthttp.HeaderContentType)
-	headerAcceptRanges    = []byte("Accept-Ranges")
-	headerBytes           = []byte("bytes")
-	awsChunked            = []byte("aws-chunked")
-	prefixMeta            = []byte("X-Amz-Meta-")
-	prefixChecksum        = []byte("X-Amz-Checksum-")
 	headerRequestID       = []byte("X-Request-ID")
 	headerReferrerPolicy  = []byte("Referrer-Policy")
 	headerRetryAfter      = []byte("Retry-After")
 	referrerPolicyNothing = []byte("no-referrer")
 	headerCacheControl    = []byte("Cache-Control")
-	headerDate            = []byte("Date")
 	cacheControlPrivate   = []byte("private")
 )
 

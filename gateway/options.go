@@ -5,12 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
-	"strings"
 	"time"
 
-	"yatagarasu/gateway/config"
 	"yatagarasu/pool"
 )
 
@@ -118,12 +114,6 @@ func NewOptions() *Options {
 	}
 }
 
-// FlagGroup is a titled part of the flag help.
-type FlagGroup struct {
-	Title string
-	Names []string
-}
-
 // RegisterFlags registers every tunable with fs, one line each, and returns
 // them grouped for PrintFlags.
 func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
@@ -179,47 +169,6 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 	fs.DurationVar(&o.UpgradeTimeout, name("upgrade.timeout"), o.UpgradeTimeout, "After SIGUSR2, how long the new process may take until it is set up; then it is ended, and this one goes on. Raise it where the start fetches key sets from slow hosts")
 	fs.DurationVar(&o.UpgradeDrain, name("upgrade.drain"), o.UpgradeDrain, "After the new process has taken over, how long the old one may go on with requests under way before they are cut. SIGTERM then starts -shutdown.timeout. Raise it for downloads that take longer")
 	return groups
-}
-
-// PrintFlags writes the help of the flags of groups to w.
-func PrintFlags(w io.Writer, fs *flag.FlagSet, groups []FlagGroup) {
-	for _, g := range groups {
-		fmt.Fprintf(w, "\n%s:\n", g.Title)
-		for _, n := range g.Names {
-			f := fs.Lookup(n)
-			kind, usage := flag.UnquoteUsage(f)
-			fmt.Fprintf(w, "  -%s", n)
-			if kind != "" {
-				fmt.Fprintf(w, " %s", kind)
-			}
-			if f.DefValue != "" && f.DefValue != "false" {
-				fmt.Fprintf(w, " (default %s)", f.DefValue)
-			}
-			fmt.Fprintf(w, "\n%s\n", wrap(usage, "        ", 80))
-		}
-	}
-}
-
-// wrap breaks text into lines of at most width columns, each indented.
-func wrap(text, indent string, width int) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(text) {
-		switch {
-		case column == 0:
-			b.WriteString(indent)
-			column = len(indent)
-		case column+1+len(word) > width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }
 
 // validate checks what the flag parser cannot.
@@ -278,44 +227,6 @@ func (o *Options) validate() error {
 func (o *Options) writeTimeout() time.Duration {
 	rate := cmp.Or(o.MinRate, 1<<10)
 	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, maxAtOnce))*time.Second/time.Duration(rate)
-}
-
-// sizeValue is a flag of bytes with an optional unit.
-type sizeValue struct{ set func(int64) error }
-
-func (v sizeValue) String() string { return "" }
-func (v sizeValue) Set(s string) error {
-	size, err := config.ParseSize(s)
-	if err != nil {
-		return err
-	}
-	return v.set(int64(size))
-}
-
-func sizeVar(fs *flag.FlagSet, p *int, name, usage string) {
-	fs.Var(sizeValue{func(n int64) error {
-		if n > math.MaxInt32 {
-			return fmt.Errorf("larger than 2GiB")
-		}
-		*p = int(n)
-		return nil
-	}}, name, usage)
-	fs.Lookup(name).DefValue = formatSize(int64(*p))
-}
-
-func size64Var(fs *flag.FlagSet, p *int64, name, usage string) {
-	fs.Var(sizeValue{func(n int64) error { *p = n; return nil }}, name, usage)
-	fs.Lookup(name).DefValue = formatSize(*p)
-}
-
-func formatSize(n int64) string {
-	if n > 0 && n%(1<<20) == 0 {
-		return strconv.FormatInt(n>>20, 10) + "MiB"
-	}
-	if n > 0 && n%(1<<10) == 0 {
-		return strconv.FormatInt(n>>10, 10) + "KiB"
-	}
-	return strconv.FormatInt(n, 10)
 }
 
 // values returns the flags by their names.

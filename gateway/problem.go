@@ -5,8 +5,6 @@ import (
 	"net"
 
 	"github.com/valyala/fasthttp"
-
-	"yatagarasu/pool"
 )
 
 // problem is an answer that the gateway gives by itself.
@@ -68,61 +66,6 @@ var (
 	problemSlow     = &problem{status: fasthttp.StatusRequestTimeout, code: "request_timeout", message: "the request did not arrive in time", close: true}
 	problemMalform  = &problem{status: fasthttp.StatusBadRequest, code: "bad_request", message: "the request is not valid HTTP", close: true}
 )
-
-// problemOf returns the answer to a failed exchange with an origin.
-func problemOf(err error) *problem {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return open.problem()
-	}
-	switch err {
-	case errNoCredential:
-		return problemCredential
-	case errUnexplained, errMended:
-		return problemHeadError
-	}
-	switch pool.Of(err) {
-	case pool.ReasonTimeout:
-		return problemTimeout
-	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
-		return problemUnreachable
-	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
-		return problemBusy
-	case pool.ReasonProtocol:
-		return problemProtocol
-	default:
-		return problemBroken
-	}
-}
-
-// reasonOf returns the typed reason of a failed exchange, for log and metrics.
-func reasonOf(err error) string {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return problemBreaker.reason
-	}
-	switch err {
-	case errNoCredential:
-		return problemCredential.reason
-	case errUnexplained, errMended:
-		return problemHeadError.reason
-	}
-	return pool.Of(err).String()
-}
-
-// problem returns the answer to a bad request target.
-func (e targetError) problem() *problem {
-	code := "bad_target"
-	if e.status() == fasthttp.StatusRequestURITooLong {
-		code = "target_too_long"
-	}
-	return &problem{status: e.status(), code: code, message: e.text()}
-}
-
-// problem returns the answer to an error of the origin.
-func (o *s3Outcome) problem() *problem {
-	return &problem{status: o.status, code: o.code, message: o.message, reason: o.reason, retryAfter: o.retryAfter}
-}
 
 // parseProblem returns the answer to a request that fasthttp could not parse.
 func parseProblem(err error) *problem {

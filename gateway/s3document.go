@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -64,11 +65,10 @@ func parseS3Error(body []byte) s3ErrorDoc {
 	}
 	e.Region, e.RequestID, e.HostID = word(e.Region, maxS3Code), word(e.RequestID, maxS3ID), word(e.HostID, maxS3ID)
 	e.Message = strings.ToValidUTF8(e.Message[:min(len(e.Message), maxS3Message)], "")
-	size, ok := parseDigits([]byte(strings.TrimSpace(d.Size)))
-	if !ok || size == math.MaxInt64 {
-		size = -1
+	e.ActualObjectSize = -1
+	if size, err := strconv.ParseUint(strings.TrimSpace(d.Size), 10, 63); err == nil && size < math.MaxInt64 {
+		e.ActualObjectSize = int64(size)
 	}
-	e.ActualObjectSize = size
 	return e
 }
 

@@ -259,3 +259,8 @@ func classify(status int, code string) *s3Outcome {
 	}
 	return outcomeNonsense
 }
+
+// problem returns the answer to an error of the origin.
+func (o *s3Outcome) problem() *problem {
+	return &problem{status: o.status, code: o.code, message: o.message, reason: o.reason, retryAfter: o.retryAfter}
+}

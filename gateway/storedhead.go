@@ -9,6 +9,19 @@ import (
 	"yatagarasu/cache"
 )
 
+// The headers of an object that clients get, in the form in which fasthttp stores them; and
+// x-amz-meta-* and x-amz-checksum-*.
+var (
+	headerETagSent     = []byte("ETag")
+	headerContentType  = []byte(fasthttp.HeaderContentType)
+	headerAcceptRanges = []byte("Accept-Ranges")
+	headerBytes        = []byte("bytes")
+	awsChunked         = []byte("aws-chunked")
+	prefixMeta         = []byte("X-Amz-Meta-")
+	prefixChecksum     = []byte("X-Amz-Checksum-")
+	headerDate         = []byte("Date")
+)
+
 // assess tells whether the response at hand may be stored, and for how long it is fresh.
 func (t *task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	var r cache.Response

@@ -469,3 +469,12 @@ func withoutAuthority(raw []byte) []byte {
 	}
 	return []byte("/")
 }
+
+// problem returns the answer to a bad request target.
+func (e targetError) problem() *problem {
+	code := "bad_target"
+	if e.status() == fasthttp.StatusRequestURITooLong {
+		code = "target_too_long"
+	}
+	return &problem{status: e.status(), code: code, message: e.text()}
+}
