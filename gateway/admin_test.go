@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +64,7 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 	gw := startGateway(t, adminYAML("http://127.0.0.1:1"))
 	addr := gw.MetricsAddr().String()
 	var conns []net.Conn
-	for i := range maxOperatorConns + 20 {
+	for i := range boundOperatorConns + 20 {
 		c := dial(t, addr)
 		conns = append(conns, c)
 		if i%2 == 0 {
@@ -88,7 +87,7 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 			t.Fatalf("one of the oldest stays: %.100q, %v", b, err)
 		}
 	}
-	if !polled(10*time.Second, func() bool { return gw.operators.conns.len() <= maxOperatorConns }) {
+	if !polled(10*time.Second, func() bool { return gw.operators.conns.len() <= boundOperatorConns }) {
 		t.Fatalf("%d connections are open", gw.operators.conns.len())
 	}
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
@@ -201,7 +200,7 @@ func TestAdminBodies(t *testing.T) {
 		}
 	}
 	// Refused for its length, before it is read.
-	large := gw.rawAt(gw.MetricsAddr().String(), time.Second, fmt.Sprintf("POST /admin/cache/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", maxAdminBody+1))
+	large := gw.rawAt(gw.MetricsAddr().String(), time.Second, fmt.Sprintf("POST /admin/cache/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", boundAdminBody+1))
 	if statusOf(large) != 413 || !strings.Contains(large, "body_too_large") {
 		t.Errorf("a large body: %.300s", large)
 	}
@@ -359,42 +358,6 @@ func TestCacheEntry(t *testing.T) {
 	} {
 		if status, body := gw.admin("GET", "/admin/cache/entry?"+query, ""); status != want {
 			t.Errorf("%s: %d %s, want %d", query, status, body, want)
-		}
-	}
-}
-
-// TestAdminDocs has the documentation list every call.
-func TestAdminDocs(t *testing.T) {
-	text, err := os.ReadFile("../docs/ADMIN.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range adminCalls {
-		if !strings.Contains(string(text), "| `"+c.method+" "+c.path+"` |") {
-			t.Errorf("docs/ADMIN.md lacks %s %s", c.method, c.path)
-		}
-	}
-}
-
-func TestMatchAdminPath(t *testing.T) {
-	for _, c := range []struct {
-		pattern, path string
-		args          []string
-		ok            bool
-	}{
-		{"/a/b", "/a/b", nil, true},
-		{"/a/b", "/a", nil, false},
-		{"/a", "/a/b", nil, false},
-		{"/a/{x}", "/a/b", []string{"b"}, true},
-		{"/a/{x}", "/a/", nil, false},
-		{"/a/{x}", "/a/b/c", nil, false},
-		{"/a/{x}/{y...}", "/a/b/c/d//e/", []string{"b", "c/d//e/"}, true},
-		{"/a/{x}/{y...}", "/a/b/", nil, false},
-		{"/a/{x}/{y...}", "/a/b", nil, false},
-	} {
-		args, ok := matchAdminPath(c.pattern, c.path)
-		if ok != c.ok || ok && fmt.Sprint(args) != fmt.Sprint(c.args) {
-			t.Errorf("%s, %s: %q, %v", c.pattern, c.path, args, ok)
 		}
 	}
 }

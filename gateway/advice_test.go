@@ -2,89 +2,17 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// TestLogAdvice has an advice for each cause for which a log cannot be opened.
-func TestLogAdvice(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	if err := syscall.Mkfifo(at("pipe"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(at("file"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("unix", at("socket"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	for _, c := range []struct{ name, path, says, fix string }{
-		{"a socket", at("socket"), "it is a socket", "write stdout or stderr"},
-		{"a pipe without a reader", at("pipe"), "nobody reads the pipe", "start its reader first"},
-		{"a folder", dir, "is a directory", "name a file in the folder"},
-		{"in no folder", at("no/log"), "no such file or directory", "make its folder first"},
-		{"in a file", at("file/log"), "not a directory", "one of its folders is a file"},
-	} {
-		_, err := openLog(c.path)
-		for what, err := range map[string]error{"opened": err, "looked at": checkLog(c.path)} {
-			if c.path == at("pipe") && what == "looked at" {
-				continue // its reader may come
-			}
-			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), c.fix) || !strings.Contains(err.Error(), c.path) {
-				t.Errorf("%s, %s: %v", c.name, what, err)
-			}
-		}
-	}
-	for cause, fix := range map[error]string{
-		syscall.EACCES: "let the user", syscall.EPERM: "let the user", syscall.EROFS: "read-only", syscall.ENOSPC: "make room", syscall.EDQUOT: "make room",
-		syscall.EMFILE: "ulimit -n", syscall.ENXIO: "nothing is behind the device", syscall.EIO: "choose another path",
-	} {
-		err := logProblem(at("absent"), &fs.PathError{Op: "open", Path: at("absent"), Err: cause})
-		if !strings.Contains(err.Error(), fix) || !errors.Is(err, cause) || strings.Count(err.Error(), at("absent")) != 1 {
-			t.Errorf("%v, want %s", err, fix)
-		}
-	}
-}
-
-func TestStandardStreams(t *testing.T) {
-	dir := t.TempDir()
-	link := func(name, to string) string {
-		path := filepath.Join(dir, name)
-		if err := os.Symlink(to, path); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for name, want := range map[string]*os.File{
-		"stdout": os.Stdout, "/dev/stdout": os.Stdout, "/dev//stdout": os.Stdout, "/dev/fd/1": os.Stdout, "/proc/self/fd/1": os.Stdout,
-		fmt.Sprintf("/proc/%d/fd/1", os.Getpid()): os.Stdout,
-		"stderr": os.Stderr, "/dev/stderr": os.Stderr, "/dev/fd/2": os.Stderr, "/proc/self/fd/2": os.Stderr,
-		link("access.log", "/dev/stdout"): os.Stdout, // as images of nginx have it
-		link("error.log", "access.log"):   os.Stdout,
-		link("circle", "circle"):          nil,
-		link("a file", "stdout"):          nil,
-		"/dev/null":                       nil, "/dev/stdin": nil, "/dev/fd/11": nil, "stdout.log": nil, "./stdout2": nil, "./stdout": nil, "sub/../stderr": nil, "/proc/1x/fd/1": nil,
-	} {
-		if got := standardStream(name); got != want {
-			t.Errorf("%s is taken for %v", name, got)
-		}
-	}
-}
 
 // logHelper makes the test's binary write a line to the log that it names.
 const logHelper = "YATAGARASU_TEST_LOG_OUTPUT"
@@ -165,44 +93,8 @@ func TestListenAdvice(t *testing.T) {
 	}
 }
 
-// TestDoctorAdvice has an advice for each cause of what the doctor finds under one name.
-func TestDoctorAdvice(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		err  error
-		fix  string
-	}{
-		{"authority", x509.UnknownAuthorityError{}, "set s3.ca_file"},
-		{"name", x509.HostnameError{Host: "h", Certificate: new(x509.Certificate)}, "write the name that is in the origin's certificate"},
-		{"expired", x509.CertificateInvalidError{Reason: x509.Expired, Cert: new(x509.Certificate)}, "have the origin's certificate renewed"},
-		{"plain HTTP", tls.RecordHeaderError{Msg: "no TLS"}, "write http:// into s3.endpoint"},
-		{"refused", tls.AlertError(40), "the origin refuses the handshake"},
-		{"silence", os.ErrDeadlineExceeded, "what is silent at the port"},
-		{"another", errors.New("another"), "set s3.ca_file to the authority of the origin's certificate, or write"},
-	} {
-		if got := tlsFix(fmt.Errorf("handshake: %w", c.err)); !strings.Contains(got, c.fix) {
-			t.Errorf("%s: %s, want %s", c.name, got, c.fix)
-		}
-	}
-	unknown := "buckets:\n  - {name: n, path_prefix: /p, s3: {bucket: b-b, region: us-east-1, credentials: {source: environment}, endpoint: %s}}\n"
-	for _, c := range []struct{ name, yaml, proxy, reason, fix string }{
-		{"key of the file", oneBucket("/p", "http://127.0.0.1:1"), "", "credentials", "check access_key and secret_key"},
-		{"key of another source", fmt.Sprintf(unknown, "http://127.0.0.1:1"), "", "credentials", "check the source in s3.credentials"},
-		{"name of an endpoint", oneBucket("/p", "http://no-such-host.invalid"), "", "dns", "check the host in s3.endpoint"},
-		{"name of AWS", "buckets:\n  - {name: n, path_prefix: /p, s3: {bucket: b-b, region: us-east-9, access_key: a, secret_key: s}}\n", "", "dns", "check s3.region and s3.bucket"},
-		{"name of a proxy", oneBucket("/p", "http://origin.invalid"), "http://127.0.0.1:1", "dns", "check the proxy"},
-		{"port of a proxy", oneBucket("/p", "http://origin.invalid"), "http://127.0.0.1:1", "connect", "check the proxy"},
-		{"port of an endpoint", oneBucket("/p", "http://127.0.0.1:1"), "", "connect", "check the port in s3.endpoint"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Setenv("HTTP_PROXY", c.proxy)
-			d := &diagnosis{replica: configuredGateway(t, c.yaml, "error").generation.Load().buckets[0].origin.replicas[0]}
-			if got := d.fix(finding{reason: c.reason}); !strings.HasPrefix(got, c.fix) {
-				t.Errorf("%s, want %s", got, c.fix)
-			}
-		})
-	}
-	// The real thing: TLS to a port of plain HTTP.
+// TestDoctorOfPlainHTTP has TLS spoken to a port of plain HTTP.
+func TestDoctorOfPlainHTTP(t *testing.T) {
 	plain := startOrigin(t, serveText("x"))
 	gw := configuredGateway(t, oneBucket("/p", strings.Replace(plain.URL, "http:", "https:", 1), "timeouts: {dial: "+(5*time.Second).String()+"}"), "error")
 	var out strings.Builder

@@ -5,139 +5,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
-
-// authorities are hosts with and without ports, and what only looks like one.
-var authorities = []struct {
-	name, raw string
-	want      bool
-}{
-	{"name", "cdn.example.com", true},
-	{"name in upper case with a dot at its end", "CDN.Example.COM.", true},
-	{"every byte of a name", "aZ09-._~!$&()*+;=", true},
-	{"underscore and dash first", "_a.-b", true},
-	{"dots alone", "..", true},
-	{"longer than any name of DNS", strings.Repeat("a", 300), true}, // equals no host of a bucket
-	{"escaped bytes beyond ASCII", "b%C3%BCcher.example", true},
-	{"IPv4", "192.0.2.1", true},
-	{"numbers that are no address", "999.1.1", true}, // a name
-	{"IPv6", "[2001:db8::1]", true},
-	{"IPv6 in upper case", "[2001:DB8::1]", true},
-	{"IPv4 in IPv6", "[::ffff:192.0.2.1]", true},
-	{"port", "a:80", true},
-	{"port of IPv6", "[::1]:80", true},
-	{"empty port", "a:", true},
-	{"empty port of IPv6", "[::1]:", true},
-	{"port 0", "a:0", true}, // nobody looks at the port
-	{"largest port", "a:65535", true},
-	{"port with zeros first", "a:0000000000000000065535", true},
-
-	{"empty", "", false},
-	{"port alone", ":80", false},
-	{"colon alone", ":", false},
-	{"userinfo", "user@a", false},
-	{"userinfo with a password", "user:pass@a:80", false},
-	{"empty userinfo", "@a", false},
-	{"port too large", "a:65536", false},
-	{"port much too large", "a:99999", false},
-	{"port beyond 64 bits", "a:18446744073709551696", false},
-	{"port of IPv6 too large", "[::1]:65536", false},
-	{"signed port", "a:+80", false},
-	{"negative port", "a:-1", false},
-	{"letters for a port", "a:http", false},
-	{"hexadecimal port", "a:0x50", false},
-	{"space before the port", "a: 80", false},
-	{"two ports", "a:80:80", false},
-	{"two colons", "a::80", false},
-	{"IPv6 without brackets", "2001:db8::1", false},
-	{"double quotes", `"a"`, false},
-	{"one double quote", `a"`, false},
-	{"quotes", "'a'", false},
-	{"backquote", "`a`", false},
-	{"list", "a,b", false},
-	{"list with a space", "a, b", false},
-	{"space", "a b", false},
-	{"tab", "a\tb", false},
-	{"URL", "http://a", false},
-	{"path", "a/b", false},
-	{"query", "a?b", false},
-	{"fragment", "a#b", false},
-	{"backslash", `a\b`, false},
-	{"angle brackets", "<a>", false},
-	{"braces", "{a}", false},
-	{"bar", "a|b", false},
-	{"caret", "a^b", false},
-	{"NUL", "a\x00", false},
-	{"DEL", "a\x7f", false},
-	{"bytes beyond ASCII", "b\xc3\xbccher", false},
-	{"bytes of no character", "a\xff", false},
-	{"percent at the end", "a%", false},
-	{"one digit", "a%c", false},
-	{"escape without digits", "%zz", false},
-	{"escaped letter", "%61", false},
-	{"escaped NUL", "a%00", false},
-	{"escaped at sign", "a%40b", false},
-	{"escaped slash", "a%2Fb", false},
-	{"open bracket", "[::1", false},
-	{"bracket at the end", "::1]", false},
-	{"bracket in the middle", "a[b", false},
-	{"bracketed name", "[a]", false},
-	{"bracketed IPv4", "[192.0.2.1]", false},
-	{"empty brackets", "[]", false},
-	{"two pairs of brackets", "[[::1]]", false},
-	{"something behind the bracket", "[::1]a", false},
-	{"a port without a colon", "[::1]80", false},
-	{"IPv6 too long", "[1:2:3:4:5:6:7:8:9]", false},
-	{"IPv6 with a zone", "[fe80::1%eth0]", false},
-	{"IPv6 with an escaped zone", "[fe80::1%25eth0]", false},
-	{"address of the future", "[v1.a:b]", false},
-}
-
-func TestIsAuthority(t *testing.T) {
-	for _, tc := range authorities {
-		t.Run(tc.name, func(t *testing.T) {
-			got := isAuthority([]byte(tc.raw))
-			if got != tc.want {
-				t.Errorf("isAuthority(%q) = %t", tc.raw, got)
-			}
-			if model := naiveAuthority(tc.raw); model != tc.want {
-				t.Errorf("the model says %t of %q", model, tc.raw)
-			}
-			if u, err := url.Parse("http://" + tc.raw + "/"); got && (err != nil || u.User != nil || u.Host != unescaped(tc.raw)) {
-				t.Errorf("net/url says %+v, %v of %q", u, err, tc.raw)
-			}
-		})
-	}
-	for c := range 256 {
-		for _, s := range []string{string([]byte{byte(c)}), string([]byte{'a', byte(c)}), string([]byte{'a', byte(c), 'b'}), "[::1]" + string([]byte{byte(c)}), "a:" + string([]byte{byte(c)})} {
-			if got, want := isAuthority([]byte(s)), naiveAuthority(s); got != want {
-				t.Errorf("isAuthority(%q) = %t, the model says %t", s, got, want)
-			}
-		}
-	}
-}
-
-func FuzzIsAuthority(f *testing.F) {
-	for _, tc := range authorities {
-		f.Add(tc.raw)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		if got, want := isAuthority([]byte(raw)), naiveAuthority(raw); got != want {
-			t.Fatalf("isAuthority(%q) = %t, the model says %t", raw, got, want)
-		}
-	})
-}
 
 // TestHosts sends each authority as Host, and as that of an absolute form: the gateway
 // answers both alike, or with 400.
 func TestHosts(t *testing.T) {
 	origin := startOrigin(t, serveText("hello"))
 	gw := startGateway(t, oneBucket("/pub", origin.URL))
-	for _, tc := range authorities {
+	for _, tc := range authorities(t, "request/testdata/authorities.txt") {
 		t.Run(tc.name, func(t *testing.T) {
 			want := 400
 			if tc.want {
@@ -273,4 +153,31 @@ func TestAbsoluteForm(t *testing.T) {
 	if raw := gw.rawAt(own, 10*time.Second, "GET http://localhost/admin/status HTTP/1.1\r\nHost: mine.test\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
 		t.Errorf("the authority does not stand for Host: %.300q", raw)
 	}
+}
+
+// authority is a row of request/testdata/authorities.txt.
+type authority struct {
+	name, raw string
+	want      bool
+}
+
+// authorities reads the table of hosts at path.
+func authorities(t testing.TB, path string) (rows []authority) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		columns := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		raw, err := strconv.Unquote(columns[1])
+		if err != nil || len(columns) != 3 {
+			t.Fatalf("%s: %q: %v", path, line, err)
+		}
+		rows = append(rows, authority{columns[0], raw, columns[2] == "true"})
+	}
+	return rows
 }

@@ -131,7 +131,7 @@ func TestBodiesOfThoseWhoMayCall(t *testing.T) {
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 	const expect, chunked = "Expect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n"
-	tooMuch := fmt.Sprintf("Content-Length: %d\r\n", maxAdminBody+1)
+	tooMuch := fmt.Sprintf("Content-Length: %d\r\n", boundAdminBody+1)
 	const purge = "POST /admin/cache/purge"
 	for _, c := range []struct {
 		name, call, lines, body string
@@ -157,7 +157,7 @@ func TestBodiesOfThoseWhoMayCall(t *testing.T) {
 		{"another expectation and a body", purge, "Expect: x\r\n" + length, body, 417, false, ""},
 		{"too long", purge, tooMuch, "", 413, false, "body_too_large"},
 		{"too long, expectation", purge, tooMuch + expect, "", 413, false, "body_too_large"},
-		{"chunks too long", purge, chunked, fmt.Sprintf("%x\r\n%s", maxAdminBody+1, strings.Repeat("x", maxAdminBody+1)), 413, false, "body_too_large"},
+		{"chunks too long", purge, chunked, fmt.Sprintf("%x\r\n%s", boundAdminBody+1, strings.Repeat("x", boundAdminBody+1)), 413, false, "body_too_large"},
 		{"chunks that are none", purge, chunked, "x\r\n", 400, false, ""},
 		{"it never comes", purge, length, "", 408, false, ""},
 	} {

@@ -174,7 +174,7 @@ func (a *diffAnswer) status(q *diffRequest, quirks *diffQuirks) []int {
 		return []int{200}
 	case some == 0:
 		return []int{416}
-	case ascending && wanted+len(q.ranges)*partGap < size:
+	case ascending && wanted+len(q.ranges)*boundPartGap < size:
 		return []int{206}
 	}
 	return []int{200, 206}

@@ -215,7 +215,7 @@ func (a *diffAnswer) verifyParts(q *diffRequest, r *diffResponse) error {
 			surplus++
 		}
 	}
-	if surplus > partGap*(len(q.ranges)-1) {
+	if surplus > boundPartGap*(len(q.ranges)-1) {
 		return fmt.Errorf("%d bytes that were not asked for", surplus)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -18,10 +19,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
-	"yatagarasu/cache"
 )
 
 const hexes = "0123456789abcdef"
@@ -139,7 +136,7 @@ func TestPrewarmDuringReload(t *testing.T) {
 		}
 		return s
 	}
-	gw := startGateway(t, yaml("a", "b", "c"), func(o *Options) { o.LogLevel = "error" })
+	gw := startGateway(t, yaml("a", "b", "c")+metricsYAML, func(o *Options) { o.LogLevel = "error" })
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends with stop
@@ -147,8 +144,20 @@ func TestPrewarmDuringReload(t *testing.T) {
 			swapGeneration(t, gw, yaml([][]string{{"a"}, {"a", "b", "c"}}[i%2]...))
 		}
 	})
-	for i := range 500 {
-		(&prewarmJob{a: gw.operators, bucket: "c"}).store(listedKey{key: fmt.Sprint(i), size: 100})
+	keys := make([]string, 500)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%q", fmt.Sprint(i))
+	}
+	for {
+		code, reply := gw.admin("POST", "/admin/cache/prewarm", `{"bucket": "c", "keys": [`+strings.Join(keys, ",")+`], "rate": 10000}`)
+		if code == 200 { // the bucket was there at that moment
+			var s prewarmState
+			if err := json.Unmarshal([]byte(reply), &s); err != nil {
+				t.Fatal(err)
+			}
+			gw.prewarmState(s.ID, "done")
+			break
+		}
 	}
 	stop.Store(true)
 	wg.Wait()
@@ -451,20 +460,6 @@ func TestResetBehindTheHead(t *testing.T) {
 	if r, body := gw.do("GET", "/pub/x"); r.StatusCode != 502 {
 		t.Errorf("%d %s", r.StatusCode, body)
 	}
-}
-
-// TestStoredStatuses keeps what is served from memory to what can be.
-func TestStoredStatuses(t *testing.T) {
-	g := configuredGateway(t, cachedYAML("http://127.0.0.1:1"), "error")
-	x := g.acquire(time.Now())
-	x.bucket = g.generation.Load().buckets[0]
-	defer func() {
-		if recover() == nil {
-			t.Error("a status of neither an object nor its absence is served")
-		}
-	}()
-	ctx := new(fasthttp.RequestCtx)
-	x.answerCached(ctx, &cache.Object{Status: 403}, nil, outcomeHit, time.Now())
 }
 
 // TestKeyFileIsReadAtReload takes a key out of a jwks_file.

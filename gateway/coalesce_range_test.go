@@ -87,7 +87,7 @@ func TestFillsAreFew(t *testing.T) {
 		}
 		io.WriteString(w, body[beginning:])
 	})
-	yaml := bucketYAML("main", "/pub", origin.URL, fmt.Sprintf("max_connections: %d", maxFills+1)) + "    cache: {enabled: true, fill_on_range: true}\n"
+	yaml := bucketYAML("main", "/pub", origin.URL, fmt.Sprintf("max_connections: %d", boundFills+1)) + "    cache: {enabled: true, fill_on_range: true}\n"
 	gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+yaml)
 	wholes := func() (n int) {
 		for _, r := range origin.seen() {
@@ -100,7 +100,7 @@ func TestFillsAreFew(t *testing.T) {
 	for i := range objects {
 		gw.expect(t, fmt.Sprint("/pub/", i), 206, body[:1], "MISS", "Range: bytes=0-0")
 	}
-	if n := wholes(); n > maxFills {
+	if n := wholes(); n > boundFills {
 		t.Errorf("%d whole objects are fetched", n)
 	}
 	close(gate)

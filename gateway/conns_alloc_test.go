@@ -13,20 +13,21 @@ import (
 
 // TestConnStateAllocs guards what the state of connections costs each request.
 func TestConnStateAllocs(t *testing.T) {
-	g := handlerGateway(t, "http://127.0.0.1:1", "warn")
+	var table connTable
+	table.init(0, 0)
 	_, c := tcpPair(t)
-	if !g.conns.add(c, netip.MustParseAddr("192.0.2.1")) {
+	if !table.add(c, netip.MustParseAddr("192.0.2.1")) {
 		t.Fatal("refused")
 	}
 	turn := func() {
-		g.conns.track(c, fasthttp.StateActive)
-		g.conns.track(c, fasthttp.StateIdle)
+		table.track(c, fasthttp.StateActive)
+		table.track(c, fasthttp.StateIdle)
 	}
 	turn()
 	if n := testing.AllocsPerRun(500, turn); n > 0 {
 		t.Errorf("%v allocations per request, want 0", n)
 	}
-	if n := g.conns.active(); n != 0 {
+	if n := table.active(); n != 0 {
 		t.Errorf("%d connections are active, want 0", n)
 	}
 }
@@ -34,11 +35,12 @@ func TestConnStateAllocs(t *testing.T) {
 // BenchmarkConnState is what the states of its connection cost a request, among
 // 10,000 connections.
 func BenchmarkConnState(b *testing.B) {
-	g := handlerGateway(b, "http://127.0.0.1:1", "warn")
+	var table connTable
+	table.init(0, 0)
 	conns := make([]net.Conn, 10_000)
 	for i := range conns {
 		conns[i] = &fakeConn{}
-		if !g.conns.add(conns[i], netip.MustParseAddr("192.0.2.1")) {
+		if !table.add(conns[i], netip.MustParseAddr("192.0.2.1")) {
 			b.Fatal("refused")
 		}
 	}
@@ -46,8 +48,8 @@ func BenchmarkConnState(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := rand.IntN(len(conns)); pb.Next(); i++ {
 			c := conns[i%len(conns)]
-			g.conns.track(c, fasthttp.StateActive)
-			g.conns.track(c, fasthttp.StateIdle)
+			table.track(c, fasthttp.StateActive)
+			table.track(c, fasthttp.StateIdle)
 		}
 	})
 }

@@ -120,6 +120,9 @@ var limitLabels = [numLimits]string{
 	limitGlobalInFlight: "global_in_flight", limitBucketInFlight: "bucket_in_flight", limitSubjectRate: "subject_rate",
 }
 
+// String returns the value of the metrics' label limit.
+func (l limitKind) String() string { return limitLabels[l] }
+
 // maxReasons bounds the reasons of verdicts that metrics tell apart.
 const maxReasons = 32
 

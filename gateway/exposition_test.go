@@ -2,60 +2,15 @@ package gateway
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
-
-var update = flag.Bool("update", false, "write docs/METRICS.md")
-
-// metricsTable is the table of docs/METRICS.md.
-func metricsTable() string {
-	var b strings.Builder
-	b.WriteString("| metric | type | unit | labels | is |\n|---|---|---|---|---|\n")
-	for _, f := range families {
-		unit := "number"
-		for _, u := range []string{"seconds", "bytes"} {
-			if strings.Contains(f.name, "_"+u) {
-				unit = u
-			}
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.name, f.kind, unit, f.labels, f.help)
-	}
-	return b.String()
-}
-
-func TestMetricsDocs(t *testing.T) {
-	const path, begin, end = "../docs/METRICS.md", "<!-- metrics -->\n", "<!-- /metrics -->\n"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no marks around its table", path)
-	}
-	want := before + begin + metricsTable() + end + after
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if want != string(text) {
-		t.Errorf("%s is not what the code says; run: go test ./gateway -run TestMetricsDocs -update", path)
-	}
-	if !slices.IsSortedFunc(families, func(a, b family) int { return strings.Compare(a.name, b.name) }) {
-		t.Error("families are not in the order of their names")
-	}
-}
 
 // TestExposition has a gateway with everything on write metrics that are all
 // described, each family once.
@@ -181,31 +136,4 @@ func TestManyRequestsAreCountedOnce(t *testing.T) {
 		t.Errorf("%d requests, %v counted", total, n)
 	}
 	t.Logf("%d requests, as many counted", total)
-}
-
-func TestHistogram(t *testing.T) {
-	var h histogram
-	for _, d := range []time.Duration{0, 50 * time.Microsecond, 51 * time.Microsecond, time.Second, time.Hour} {
-		h.observe(d)
-	}
-	var c histogramCounts
-	c.add(&h)
-	if c.count() != 5 || c.buckets[0] != 2 || c.buckets[1] != 1 || c.buckets[len(histogramBounds)] != 1 || c.sum != time.Hour+time.Second+101*time.Microsecond {
-		t.Errorf("%+v", c)
-	}
-	for q, want := range map[float64]time.Duration{0.2: 25 * time.Microsecond, 0.4: 50 * time.Microsecond, 0.8: time.Second, 1: time.Minute} {
-		if got := c.quantile(q); got != want {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
-	}
-	before := c
-	h.observe(2 * time.Millisecond)
-	c = histogramCounts{}
-	c.add(&h)
-	if d := c.minus(&before); d.count() != 1 || d.sum != 2*time.Millisecond {
-		t.Errorf("%+v", d)
-	}
-	if got := (&histogramCounts{}).quantile(0.5); got != 0 {
-		t.Errorf("of nothing: %v", got)
-	}
 }

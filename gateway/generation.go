@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -178,6 +179,9 @@ func (gen *generation) start(ctx context.Context, old *generation) error {
 	}
 	return nil
 }
+
+// errStopping is why a generation does not start at the end.
+var errStopping = errors.New("the gateway is stopping")
 
 // verifies tells whether v is one of gen's verifiers.
 func (gen *generation) verifies(v *auth.Verifier) bool {

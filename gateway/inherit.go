@@ -29,6 +29,12 @@ type Inherited struct {
 	from      net.Conn                    // to the process that hands over; nil: none does
 }
 
+// newInherited returns what a process inherits: listeners by name, and a connection to the
+// process that hands over, nil if none does. It owns both.
+func newInherited(from net.Conn, listeners map[string]*net.TCPListener) *Inherited {
+	return &Inherited{listeners: listeners, from: from}
+}
+
 // Inherit takes over the sockets that the environment tells of, and clears the
 // environment of them. Call it before anything else opens descriptors.
 func Inherit() (*Inherited, error) {
@@ -42,7 +48,7 @@ func Inherit() (*Inherited, error) {
 // inherit is Inherit for the process pid, whose parent is ppid, with descriptors from
 // first on.
 func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, error) {
-	in := &Inherited{listeners: make(map[string]*net.TCPListener)}
+	in := newInherited(nil, make(map[string]*net.TCPListener))
 	count := lookup("LISTEN_FDS")
 	if count == "" {
 		return in, nil

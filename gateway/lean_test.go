@@ -7,11 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // TestLean has connections beyond -listen.lean-after answered as those before, one
@@ -69,39 +65,4 @@ func expectPart(t *testing.T, br *bufio.Reader, size int) {
 	if err != nil || r.StatusCode != http.StatusPartialContent || string(body) != strings.Repeat("x", size) {
 		t.Fatalf("status %d, %d bytes, %v", r.StatusCode, len(body), err)
 	}
-}
-
-// TestLeanWorkers has more requests handled at once than workers are kept, each once,
-// and the workers end.
-func TestLeanWorkers(t *testing.T) {
-	const n = 3 * maxIdleWorkers
-	ended := make(chan struct{})
-	var under sync.WaitGroup
-	under.Add(n)
-	w := newLeanWorkers(func(ctx *fasthttp.RequestCtx) {
-		ctx.SetStatusCode(ctx.Response.StatusCode() + 1)
-		under.Done()
-		under.Wait() // all are handled at the same time
-	}, ended)
-	var all sync.WaitGroup
-	before := runtime.NumGoroutine()
-	for range n {
-		all.Go(func() {
-			var ctx fasthttp.RequestCtx
-			w.handle(&ctx)
-			if got := ctx.Response.StatusCode(); got != 201 {
-				t.Errorf("status %d, want 201: handled once", got)
-			}
-		})
-	}
-	all.Wait()
-	atMost := func(limit int) {
-		t.Helper()
-		if !polled(10*time.Second, func() bool { return runtime.NumGoroutine() <= limit }) {
-			t.Fatalf("%d goroutines, want at most %d", runtime.NumGoroutine(), limit)
-		}
-	}
-	atMost(before + maxIdleWorkers)
-	close(ended)
-	atMost(before)
 }

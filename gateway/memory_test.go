@@ -36,7 +36,8 @@ func TestFillsAreBounded(t *testing.T) {
 	gw := startGateway(t, cachedYAML(origin.URL, "max_size: 1MiB", "max_object_size: 400KiB"))
 	b := gw.generation.Load().budgets["main"]
 	o := &cache.Object{Body: make([]byte, 200<<10)}
-	if !b.reserve(o, 200<<10) || b.reserve(new(cache.Object), 100<<10) {
+	const most = 1 << 20 / 4 // of the memory, for bodies that arrive
+	if !b.cache.Reserve(o, 200<<10, most) || b.cache.Reserve(new(cache.Object), 100<<10, most) {
 		t.Fatal("the reservation is wrong")
 	}
 	gw.expect(t, "/pub/x", 200, body, "MISS")

@@ -168,7 +168,7 @@ func (b *bucketMetrics) verdict(number int, a *authEntry) *metrics.Counter {
 
 func (b *bucketMetrics) reject(by limitKind) *metrics.Counter {
 	return cached(&b.rejects[by], func() *metrics.Counter {
-		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.bucket, limitLabels[by]))
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.bucket, by))
 	})
 }
 

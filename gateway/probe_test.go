@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"yatagarasu/pool"
@@ -72,51 +71,6 @@ func TestProbesAreSharedByAccess(t *testing.T) {
 	}
 }
 
-// openBreaker opens a breaker.
-func openBreaker(b *pool.Breaker) {
-	for range 10 {
-		now := time.Now()
-		ticket, _, _ := b.Allow(now)
-		b.Done(ticket, pool.OutcomeSilence, now)
-	}
-}
-
-// TestAwait has two of three breakers wait for probes.
-func TestAwait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &readiness{done: make(chan struct{})}
-		group := make([]*replica, 3)
-		for i := range group {
-			group[i] = &replica{number: i, health: &health{breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
-		}
-		openBreaker(group[0].health.breaker)
-		openBreaker(group[2].health.breaker)
-		begin := time.Now()
-		due := begin.Add(8500 * time.Millisecond)
-		for i, want := range []int{0, 2, 2, 0, 2, -1} {
-			p, ok := r.await(group, i, due)
-			after := min(time.Duration(i+1)*time.Second, due.Sub(begin))
-			switch {
-			case !ok || (p == nil) != (want < 0) || p != nil && p.number != want:
-				t.Fatalf("step %d: %+v, %t; want replica %d", i, p, ok, want)
-			case p == nil:
-				after = due.Sub(begin)
-			case i == 3 || i == 4:
-				p.health.breaker.Probe(true) // it is waited for no longer
-			default:
-				p.health.breaker.Probe(false)
-			}
-			if took := time.Since(begin); took != after {
-				t.Errorf("step %d: after %v, want %v", i, took, after)
-			}
-		}
-		close(r.done)
-		if _, ok := r.await(group, 0, time.Now().Add(time.Minute)); ok {
-			t.Error("it goes on after the end")
-		}
-	})
-}
-
 // TestOpenBreakerLeavesProbesToOthers has the breaker of one of two buckets stay open,
 // for want of requests.
 func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
@@ -138,7 +92,11 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	gw := startGateway(t, strings.Replace(yaml, "ready: config", "ready: any", 1)+second)
 	gw.probed(t)
 	b := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker
-	openBreaker(b)
+	for range 10 {
+		now := time.Now()
+		ticket, _, _ := b.Allow(now)
+		b.Done(ticket, pool.OutcomeSilence, now)
+	}
 	await := func(what string, done func() bool) {
 		if !polled(20*time.Second, done) {
 			t.Fatalf("never: %s; things are probed %d times, others %d", what, things.Load(), others.Load())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"yatagarasu/loadtest/rawserver"
 )
@@ -75,25 +74,4 @@ func BenchmarkProxy(b *testing.B) {
 			ctx.Response.Reset()
 		}
 	})
-}
-
-// BenchmarkHealthy is what a request that nothing goes wrong with pays for replicas,
-// breakers, budgets, credentials that are renewed and clocks that are compared.
-func BenchmarkHealthy(b *testing.B) {
-	g := handlerGateway(b, "http://127.0.0.1:1", "warn")
-	bk := g.generation.Load().buckets[0].origin
-	b.ReportAllocs()
-	for b.Loop() {
-		begin := time.Now()
-		r, t, _ := bk.pick(0, begin)
-		r.health.retries.Count(begin)
-		if r.credentials.Signer(begin) == nil || !r.health.clock(begin).Equal(begin) {
-			b.Fatal("it is not healthy")
-		}
-		end := time.Now()
-		r.health.breaker.Done(t, outcomeOfTry(nil, nil), end)
-		if end.UnixNano()-r.health.dated.Load() < 0 {
-			b.Fatal("the clock runs backwards")
-		}
-	}
 }

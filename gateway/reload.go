@@ -44,9 +44,6 @@ func (g *Gateway) runReloader(ctx context.Context) {
 	}
 }
 
-// errStopping is what a reload gives at the end.
-var errStopping = errors.New("the gateway is stopping")
-
 // requestReload has the configuration file read again and put into effect, and waits
 // for that. A gateway that is stopping refuses.
 func (g *Gateway) requestReload() reloadResult {

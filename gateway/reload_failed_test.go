@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
-
-	"yatagarasu/gateway/config"
 )
 
 // TestReloadThatFails has files that differ from the configuration in effect and fail
@@ -65,7 +63,7 @@ func TestReloadPanicsLate(t *testing.T) {
 	})
 	t.Run("after the swap", func(t *testing.T) {
 		gw, write := fileGateway(t, open)
-		gw.generation.Load().verifiers[new(config.JWT)] = nil // it cannot be closed
+		gw.generation.Load().buckets[0].origin = nil // which cannot be let go of
 		write(strings.ReplaceAll(open, "/pub", "/new"))
 		if r := gw.requestReload(); len(r.Errors) > 0 || r.Result != "reloaded" || r.Generation != 2 || gw.generation.Load().number != 2 {
 			t.Errorf("generation %d is in effect, told is %+v", gw.generation.Load().number, r)

@@ -303,7 +303,7 @@ func TestRefusedResume(t *testing.T) {
 				t.Error("half a body ends well")
 			}
 			if c.status == 412 {
-				alone.log.waitFor(t, errChanged.Error())
+				alone.log.waitFor(t, "the object has changed since its body began")
 			}
 		})
 	}

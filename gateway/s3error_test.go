@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"yatagarasu/pool"
 )
 
 func TestParseS3Error(t *testing.T) {
@@ -296,13 +294,6 @@ func TestS3Faults(t *testing.T) {
 			t.Errorf("%s: fault %d, want %d", o.reason, o.fault, want)
 		}
 	}
-	for status := 300; status < 600; status++ {
-		o := classify(status, "")
-		byRequest := status == 501 || status/100 == 4 && status != 401 && status != 408 && status != 429
-		if counted := outcomeOfTry(nil, o) == pool.OutcomeFailure; counted != (o.fault == faultOrigin) || byRequest && counted {
-			t.Errorf("%d: %s, counted against the origin: %t", status, o.reason, counted)
-		}
-	}
 }
 
 // TestForeignDocuments states what an answer with a body is taken for that is no document
@@ -318,8 +309,5 @@ func TestForeignDocuments(t *testing.T) {
 		if o := doc.outcome(status); o.reason != want {
 			t.Errorf("%d: %s, want %s", status, o.reason, want)
 		}
-	}
-	if outcomeOfTry(nil, outcomeForeign) != pool.OutcomeNone {
-		t.Error("a proxy's answer says something about the origin")
 	}
 }

@@ -130,37 +130,6 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-func TestNotifierEnvironment(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		env      map[string]string
-		address  string
-		watchdog time.Duration
-	}{
-		{"nothing is set", nil, "", 0},
-		{"a watchdog without a socket", map[string]string{"WATCHDOG_USEC": "1000"}, "", 0},
-		{"socket alone", map[string]string{"NOTIFY_SOCKET": "/run/n"}, "/run/n", 0},
-		{"abstract", map[string]string{"NOTIFY_SOCKET": "@n"}, "@n", 0},
-		{"an address of another kind", map[string]string{"NOTIFY_SOCKET": "vsock:2:1"}, "", 0},
-		{"watchdog of any process", map[string]string{"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "30000000"}, "/run/n", 30 * time.Second},
-		{"watchdog of this process", map[string]string{"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, "/run/n", 30 * time.Second},
-		{"watchdog of another process", map[string]string{"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, "/run/n", 0},
-		{"watchdog that is no time", map[string]string{"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "soon"}, "/run/n", 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			g := handlerGateway(t, "http://127.0.0.1:1", "warn")
-			n := newNotifier(func(name string) string { return c.env[name] }, 7, &g.log)
-			address := ""
-			if n.address != nil {
-				address = n.address.Name
-			}
-			if address != c.address || n.watchdog != c.watchdog {
-				t.Errorf("address %q, watchdog %s; want %q, %s", address, n.watchdog, c.address, c.watchdog)
-			}
-		})
-	}
-}
-
 func TestNotifyBarrier(t *testing.T) {
 	g := handlerGateway(t, "http://127.0.0.1:1", "warn")
 	m := startServiceManager(t, filepath.Join(t.TempDir(), "n"))

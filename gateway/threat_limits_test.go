@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func threatLimits(t *testing.T) {
@@ -82,17 +81,15 @@ func threatLimits(t *testing.T) {
 	t.Run("T83_a_flood_of_addresses_gains_nothing", func(t *testing.T) {
 		const clients, burst = 1000, 4
 		g := startGateway(t, limitedYAML("limits: {"+ratePerAddress(burst)+"}", bucket), func(o *Options) { o.LimitClients = clients })
-		gen := g.generation.Load()
 		served := 0
+		ctx := request(t, "GET /a/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		ask := func(a netip.Addr) {
-			x := g.acquire(time.Now())
-			x.start = g.started.Add(time.Second)
-			x.bucket, x.client = gen.buckets[0], a
-			if by, _ := x.admit(gen.limits); by == limitNone {
+			ctx.Request.Header.Set("X-Forwarded-For", a.String())
+			if g.handle(ctx); ctx.Response.StatusCode() != 429 {
 				served++
 			}
-			x.leave()
-			x.release()
+			ctx.ResetUserValues()
+			ctx.Response.Reset()
 		}
 		own := netip.MustParseAddr("192.0.2.1")
 		rnd := rand.New(rand.NewPCG(83, 1))

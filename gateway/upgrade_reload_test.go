@@ -109,10 +109,10 @@ func TestClaimWaitsForReload(t *testing.T) {
 		defer old.Close()
 		go func() {
 			bufio.NewReader(old).ReadString('\n')
-			time.Sleep(3 * upgradeStep) // of the test's own clock
-			io.WriteString(old, saysServe+"\n")
+			time.Sleep(15 * time.Second) // of the test's own clock
+			io.WriteString(old, "SERVE=1\n")
 		}()
-		in := &Inherited{from: next}
+		in := newInherited(next, nil)
 		if err := in.claim(NewOptions().UpgradeTimeout); err != nil {
 			t.Error(err)
 		}

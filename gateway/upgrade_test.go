@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeScript writes an executable script and returns its path.
@@ -82,18 +84,12 @@ func TestUpgradeThatFails(t *testing.T) {
 // stands for the new one where only its number matters.
 func handover(t *testing.T, old *testGateway) (s *successor, in *Inherited) {
 	t.Helper()
-	ours, in := inheritedPair(t)
-	in.listeners = make(map[string]*net.TCPListener)
+	ours, theirs := connPair(t)
+	listeners := make(map[string]*net.TCPListener)
 	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.operators.listener.Load()} {
-		f, err := duplicate(ln)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if in.listeners[name], err = listenerOf(f); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
+		listeners[name] = copyOfListener(t, ln)
 	}
+	in = newInherited(theirs, listeners)
 	s = newSuccessor(exec.Command("sleep", "600"), ours)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -127,7 +123,7 @@ func TestHandOver(t *testing.T) {
 	s, in := handover(t, old)
 	next := make(chan *testGateway, 1)
 	go func() { next <- startGateway(t, config, func(o *Options) { o.Inherited = in }) }()
-	if _, err := s.expect(saysReady); err != nil {
+	if _, err := s.expect("READY=1"); err != nil {
 		t.Fatal(err)
 	}
 	old.succeeded(s, make(chan struct{}))
@@ -192,13 +188,12 @@ func TestHandOverStopped(t *testing.T) {
 			download := beginDownload(t, old, size)
 			defer download.Body.Close()
 			s, in := handover(t, old)
-			defer in.close()
 			go func() {
-				if in.claim(upgradeStep) == nil {
+				if in.claim(5*time.Second) == nil {
 					in.confirm()
 				}
 			}()
-			if _, err := s.expect(saysReady); err != nil {
+			if _, err := s.expect("READY=1"); err != nil {
 				t.Fatal(err)
 			}
 			old.succeeded(s, make(chan struct{}))
@@ -225,15 +220,7 @@ func TestListenAcceptsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	f, err := duplicate(l.TCPListener)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	old, err := listenerOf(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := copyOfListener(t, l.TCPListener)
 	defer old.Close()
 	dial(t, l.Addr().String())
 	old.SetDeadline(time.Now().Add(5 * time.Second))
@@ -244,19 +231,43 @@ func TestListenAcceptsNothing(t *testing.T) {
 	c.Close()
 }
 
-// inheritedPair returns what a new process inherits, and the old one's end of it.
-func inheritedPair(t *testing.T) (ours net.Conn, in *Inherited) {
+// connPair returns both ends of a connection of two processes, here of one.
+func connPair(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
-	ours, theirs, err := socketPair()
+	path := filepath.Join(t.TempDir(), "socket")
+	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in = new(Inherited)
-	if in.from, err = net.FileConn(theirs); err != nil {
+	defer ln.Close()
+	if ours, err = net.Dial("unix", path); err != nil {
 		t.Fatal(err)
 	}
-	theirs.Close()
-	return ours, in
+	if theirs, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
+}
+
+// copyOfListener returns a listener on the same socket. That of ln.File would make the
+// socket itself blocking.
+func copyOfListener(t *testing.T, ln *net.TCPListener) *net.TCPListener {
+	t.Helper()
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	again, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again.(*net.TCPListener)
 }
 
 // TestClaimGivenUp has the old process end, or think better of it.
@@ -265,8 +276,8 @@ func TestClaimGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, "warn")
 			g.address = "127.0.0.1:0"
-			ours, in := inheritedPair(t)
-			g.opts.Inherited = in
+			ours, theirs := connPair(t)
+			g.opts.Inherited = newInherited(theirs, nil)
 			go func() {
 				bufio.NewReader(ours).ReadString('\n')
 				io.WriteString(ours, answer)
@@ -285,34 +296,15 @@ func TestClaimGivenUp(t *testing.T) {
 func TestInheritedStderr(t *testing.T) {
 	var own strings.Builder
 	io.WriteString((*Inherited)(nil).Stderr(&own), "alone,")
-	ours, in := inheritedPair(t)
-	w := in.Stderr(&own)
+	ours, theirs := connPair(t)
+	w := newInherited(theirs, nil).Stderr(&own)
 	io.WriteString(w, "both")
-	in.from.Close()
+	theirs.Close()
 	if n, err := io.WriteString(w, ",alone"); n != 6 || err != nil {
 		t.Errorf("once the other is gone: %d, %v", n, err)
 	}
 	other, _ := io.ReadAll(ours)
 	if own.String() != "alone,both,alone" || string(other) != "both" {
 		t.Errorf("standard error has %q, the other process %q", own.String(), other)
-	}
-}
-
-func TestProgram(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(self, link); err != nil {
-		t.Fatal(err)
-	}
-	given := os.Args[0]
-	defer func() { os.Args[0] = given }()
-	for arg, want := range map[string]string{self: self, link: link, "sh": self, "/no/such/file": self} {
-		os.Args[0] = arg
-		if got, err := Program(); err != nil || got != want {
-			t.Errorf("started as %s: %s, %v; want %s", arg, got, err, want)
-		}
 	}
 }

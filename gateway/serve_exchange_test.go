@@ -4,14 +4,31 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
+	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
+
+	"github.com/valyala/fasthttp"
 )
+
+// TestStoredStatuses keeps what is served from memory to what can be.
+func TestStoredStatuses(t *testing.T) {
+	g := newTestServer(t, "server: {ready: config}\nbuckets:\n"+bucketOf("pub", "/pub", "http://127.0.0.1:1", "cache: {enabled: true}"))
+	x := g.acquire(time.Now())
+	x.bucket = g.generation.Load().buckets[0]
+	defer func() {
+		if recover() == nil {
+			t.Error("a status of neither an object nor its absence is served")
+		}
+	}()
+	ctx := new(fasthttp.RequestCtx)
+	x.answerCached(ctx, &cache.Object{Status: 403}, nil, outcomeHit, time.Now())
+}
 
 // An exchange forgets its client: the next one is not charged for its subject.
 func TestExchangeForgetsItsVerdict(t *testing.T) {
@@ -25,17 +42,17 @@ func TestExchangeForgetsItsVerdict(t *testing.T) {
 // TestPanicAfterHandOver has the handler panic when fasthttp was told to close the exchange:
 // it is finished once, as a 500, whatever kind of body it was handed over with.
 func TestPanicAfterHandOver(t *testing.T) {
-	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		size, _ := strconv.Atoi(path.Base(r.URL.Path))
 		w.Header().Set("ETag", `"e"`)
 		w.Header().Set("Content-Length", fmt.Sprint(size))
 		io.WriteString(w, strings.Repeat("x", size))
-	})
-	gw := startGateway(t, cachedAndNot(origin.URL))
+	}))
+	defer origin.Close()
+	gw := newTestServer(t, "server: {ready: config}\nbuckets:\n"+bucketOf("pub", "/pub", origin.URL, "cache: {enabled: true}")+bucketOf("raw", "/raw", origin.URL))
 	for _, size := range []int{10, 100_000, 500_000} { // what is stored is sent as bytes, with the head, in pieces
-		gw.do("GET", fmt.Sprint("/pub/", size))
+		gw.fetched(t, fmt.Sprint("/pub/", size))
 	}
-	gw.settleFills(t)
 	for _, c := range []struct {
 		name, target, header string
 		handedOver           bool
@@ -50,8 +67,8 @@ func TestPanicAfterHandOver(t *testing.T) {
 		{"an error", "/nowhere", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx := request(t, "GET "+c.target+" HTTP/1.1\r\nHost: g\r\n"+c.header+"\r\n")
-			before := gw.metricValue("yatagarasu_panics_total")
+			ctx := requestOf(t, "GET "+c.target+" HTTP/1.1\r\nHost: g\r\n"+c.header+"\r\n")
+			before := gw.metrics.panics.Get()
 			x := gw.acquire(time.Now())
 			gw.serve(ctx, x)
 			if x.closedByServer != c.handedOver {
@@ -64,12 +81,15 @@ func TestPanicAfterHandOver(t *testing.T) {
 			x.finish()
 			ctx.Response.Reset() // as fasthttp does in the end
 			ctx.ResetUserValues()
-			if after := gw.metricValue("yatagarasu_panics_total"); after != before+1 {
+			if after := gw.metrics.panics.Get(); after != before+1 {
 				t.Errorf("%v panics", after-before)
 			}
 		})
 	}
-	gw.settle(t)
+	gw.origins.background.Wait()
+	if n := gw.origins.buffers.InUse(); n != 0 {
+		t.Errorf("%d buffers are still in use", n)
+	}
 	t.Run("twice", func(t *testing.T) {
 		defer func() {
 			if p := recover(); fmt.Sprint(p) != "BUG: an exchange is finished twice" {
@@ -84,9 +104,10 @@ func TestPanicAfterHandOver(t *testing.T) {
 
 // TestFailAfterHandOver has an error take the place of a body.
 func TestFailAfterHandOver(t *testing.T) {
-	origin := startOrigin(t, serveText(strings.Repeat("x", 500_000)))
-	gw := startGateway(t, oneBucket("/pub", origin.URL))
-	ctx := request(t, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 500_000)) }))
+	defer origin.Close()
+	gw := newTestServer(t, "server: {ready: config}\nbuckets:\n"+bucketOf("pub", "/pub", origin.URL))
+	ctx := requestOf(t, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	x := gw.acquire(time.Now())
 	gw.serve(ctx, x)
 	if !x.closedByServer {
@@ -97,5 +118,7 @@ func TestFailAfterHandOver(t *testing.T) {
 		t.Errorf("ending %t, finished %t, status %d, %q", x.closedByServer, x.finished, ctx.Response.StatusCode(), ctx.Response.Body())
 	}
 	x.finish()
-	gw.settle(t)
+	if n := gw.origins.buffers.InUse(); n != 0 {
+		t.Errorf("%d buffers are still in use", n)
+	}
 }
