@@ -125,7 +125,7 @@ func (p *Policy) holds(e *entry, at int, q *Request) bool {
 		return false
 	}
 	for i, rule := range set.dynamic {
-		if !set.rules[rule].holds(&verdict.claims[i], q) {
+		if !set.rules[rule].holds(verdict.claims[i], q) {
 			return false
 		}
 	}
@@ -198,11 +198,12 @@ func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason,
 	if r != Allowed {
 		return r, r == SignatureInvalid
 	}
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return ClaimsMalformed, true
 	}
-	e.subject, e.subjectID = w.claims.subject()
-	valid, r := v.registered(&w.claims, now)
+	e.subject, e.subjectID = claims.subject()
+	valid, r := v.registered(claims, now)
 	switch r {
 	case Allowed:
 		e.notBefore, e.expires = valid.from, valid.until
@@ -214,27 +215,24 @@ func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason,
 	}
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
-		e.sets[i] = p.sets[i].judge(w)
+		e.sets[i] = p.sets[i].judge(claims)
 	}
 	return Allowed, true
 }
 
 // judge holds claims against the rules of s that do not depend on the request, and
 // keeps the claims for those that do.
-func (s *ruleSet) judge(w *workspace) (v setVerdict) {
+func (s *ruleSet) judge(claims object) (v setVerdict) {
 	if len(s.dynamic) > 0 {
-		v.claims = make([]value, 0, len(s.dynamic))
+		v.claims = make([]any, 0, len(s.dynamic))
 	}
 	for i := range s.rules {
 		r := &s.rules[i]
-		w.claim = value{}
-		if at := w.claims.find(r.Name); at != 0 {
-			w.claim = w.claims.value(at)
-		}
+		claim, _ := claims.find(r.Name)
 		switch {
 		case r.dynamic:
-			v.claims = append(v.claims, w.claim.clone())
-		case !r.holds(&w.claim, &w.none):
+			v.claims = append(v.claims, claim)
+		case !r.holds(claim, nil):
 			return setVerdict{refused: true}
 		}
 	}

@@ -48,8 +48,8 @@ type entry struct {
 
 // setVerdict is what a rule set makes of a token.
 type setVerdict struct {
-	refused bool    // a rule that does not depend on the request fails
-	claims  []value // for each rule that does, the claim; null if there is none
+	refused bool  // a rule that does not depend on the request fails
+	claims  []any // for each rule that does, the claim; nil if there is none
 }
 
 type tokenKey struct {
@@ -125,7 +125,7 @@ func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
 	for _, set := range e.sets {
 		size += 32
 		for _, claim := range set.claims {
-			size += claim.size()
+			size += sizeOf(claim)
 		}
 	}
 	s := c.shard(token)

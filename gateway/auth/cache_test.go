@@ -123,7 +123,7 @@ func TestTokenCacheIsBounded(t *testing.T) {
 			p := newPolicyIn(t, hs256("claims: [{claim: sub, operator: not_equals, value: \"${path.0}\"}]\n"), cache)
 			for i := range 20_000 {
 				tok := []byte(strings.Repeat("t", i%700) + fmt.Sprint(i))
-				cache.put(p.id, tok, &entry{subject: "s", expires: forever, sets: []setVerdict{{claims: []value{{kind: kindString, text: []byte("s")}}}}})
+				cache.put(p.id, tok, &entry{subject: "s", expires: forever, sets: []setVerdict{{claims: []any{"s"}}}})
 				if i%1000 == 0 {
 					var s Stats
 					cache.UpdateStats(&s)
@@ -224,7 +224,7 @@ func TestConcurrentPolicies(t *testing.T) {
 				default:
 				}
 				p := current.Load()
-				wantRole := p.sets[0].rules[0].operands[0].text == "reader"
+				wantRole := p.sets[0].rules[0].operands[0].value == "reader"
 				for i := range q {
 					want := ClaimRefused
 					if wantRole && i%2 == i/2 {

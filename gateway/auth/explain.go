@@ -2,6 +2,8 @@ package auth
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -96,15 +98,16 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 // explainClaims explains the claims of a token whose signature holds.
 func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name, text string)) Reason {
 	v := p.verifier
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return ClaimsMalformed
 	}
 	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
-		if i := w.claims.member(0, name); i != 0 {
-			line(name, w.claims.describe(i))
+		if v, found := claims[name]; found {
+			line(name, describe(name, v))
 		}
 	}
-	if _, r := v.registered(&w.claims, q.Now.UnixNano()); r != Allowed {
+	if _, r := v.registered(claims, q.Now.UnixNano()); r != Allowed {
 		switch r {
 		case IssuerRefused:
 			line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
@@ -113,26 +116,27 @@ func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name,
 		}
 		return r
 	}
-	if !p.sets[0].explain(&w.claims, q, line) {
+	if !p.sets[0].explain(claims, q, line) {
 		return ClaimRefused
 	}
-	if at > 0 && !p.sets[at].explain(&w.claims, q, line) {
+	if at > 0 && !p.sets[at].explain(claims, q, line) {
 		return PathClaimRefused
 	}
 	return Allowed
 }
 
 // explain says for each rule whether it holds, and reports whether all do.
-func (s *ruleSet) explain(d *document, q *Request, line func(name, text string)) bool {
+func (s *ruleSet) explain(claims object, q *Request, line func(name, text string)) bool {
 	all := true
 	for i := range s.rules {
 		r := &s.rules[i]
-		claim, is := value{}, "absent"
-		if at := d.find(r.Name); at != 0 {
-			claim, is = d.value(at), d.describe(at)
+		claim, found := claims.find(r.Name)
+		is := "absent"
+		if found {
+			is = describe(r.Name, claim)
 		}
 		verdict := "holds"
-		if !r.holds(&claim, q) {
+		if !r.holds(claim, q) {
 			verdict, all = "fails", false
 		}
 		line("rule", fmt.Sprintf("%s: %s %s %s; the claim is %s", verdict, r.Name, r.Operator, r.wants(q), is))
@@ -152,40 +156,49 @@ func (r *rule) wants(q *Request) string {
 	for i := range r.operands {
 		o := &r.operands[i]
 		switch {
-		case o.kind != kindString:
-			list = append(list, o.text)
+		case o.template == nil:
+			list = append(list, quote(o.value))
+		case o.fill(q):
+			list = append(list, quote(string(q.scratch)))
 		default:
-			if text, ok := o.appendString(nil, q); ok {
-				list = append(list, fmt.Sprintf("%q", text))
-			} else {
-				list = append(list, "(a segment that the key lacks)")
-			}
+			list = append(list, "(a segment that the key lacks)")
 		}
 	}
 	return strings.Join(list, ", ")
 }
 
-// describe shows the value at i, shortened, a date as one.
-func (d *document) describe(i int) string {
+// quote returns a string in quotes, and a number or bool as written.
+func quote(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case number:
+		return v.text
+	}
+	return fmt.Sprint(v)
+}
+
+// describe shows the value of a claim, shortened, a date as one.
+func describe(name string, v any) string {
 	const most = 80
-	n := &d.nodes[i]
-	switch n.kind {
-	case kindString:
-		return fmt.Sprintf("%.*q", most, n.text)
-	case kindArray:
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return fmt.Sprintf("%.*q", most, v)
+	case []any:
 		var items []string
-		for j := i + 1; j < n.end && len(items) < 10; j = d.nodes[j].end {
-			items = append(items, d.describe(j))
+		for _, item := range v[:min(len(v), 10)] {
+			items = append(items, describe("", item))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
-	case kindObject:
+	case object:
 		return "an object"
-	}
-	switch string(n.name) {
-	case "exp", "nbf", "iat":
-		if t, _, ok := d.date(string(n.name), false); ok && n.kind == kindNumber {
-			return fmt.Sprintf("%s (%s)", n.text, time.Unix(0, t).UTC().Format(time.RFC3339))
+	case number:
+		if t, _, ok := (object{name: v}).date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
+			return fmt.Sprintf("%s (%s)", v.text, time.Unix(0, t).UTC().Format(time.RFC3339))
 		}
+		return fmt.Sprintf("%.*s", most, v.text)
 	}
-	return fmt.Sprintf("%.*s", most, n.text)
+	return fmt.Sprint(v)
 }

@@ -186,11 +186,11 @@ func (s *keySet) run(err error) {
 }
 
 // mayHave reports whether a key of the set could be for alg.
-func (s *keySet) mayHave(alg []byte) bool {
+func (s *keySet) mayHave(alg string) bool {
 	if s.algorithm != "" {
-		return config.CanonicalAlgorithm(string(alg)) == s.algorithm
+		return config.CanonicalAlgorithm(alg) == s.algorithm
 	}
-	return config.IsPublicKeyAlgorithm(string(alg))
+	return config.IsPublicKeyAlgorithm(alg)
 }
 
 // newer asks for another copy than the one in use, and waits for it until

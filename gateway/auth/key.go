@@ -99,16 +99,16 @@ type keyring struct {
 // candidates appends to dst the keys that a token may have been signed with: those
 // that its kid names, known then, else those without an id; without a kid, all. Of
 // these, the ones for its algorithm. why tells why there are none.
-func (r *keyring) candidates(dst []*key, alg, kid []byte) (keys []*key, known bool, why Reason) {
+func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bool, why Reason) {
 	if len(kid) > 0 {
 		for i := range r.keys {
-			known = known || r.keys[i].id == string(kid)
+			known = known || r.keys[i].id == kid
 		}
 	}
-	any, wanted := false, config.CanonicalAlgorithm(string(alg))
+	any, wanted := false, config.CanonicalAlgorithm(alg)
 	for i := range r.keys {
 		k := &r.keys[i]
-		if known && k.id != string(kid) || !known && len(kid) > 0 && k.id != "" {
+		if known && k.id != kid || !known && len(kid) > 0 && k.id != "" {
 			continue
 		}
 		any = true

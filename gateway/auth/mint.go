@@ -67,10 +67,11 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	if r := w.token.parse(raw); r != Allowed {
 		return []string{"the gateway will refuse it: " + reasons[r].text}
 	}
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
 	}
-	if _, r := p.verifier.registered(&w.claims, now.UnixNano()); r != Allowed {
+	if _, r := p.verifier.registered(claims, now.UnixNano()); r != Allowed {
 		notes = append(notes, "the gateway will refuse it: "+reasons[r].text)
 	}
 	for i := range p.sets {
@@ -81,14 +82,11 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 		}
 		for j := range set.rules {
 			r := &set.rules[j]
-			claim := value{}
-			if at := w.claims.find(r.Name); at != 0 {
-				claim = w.claims.value(at)
-			}
+			claim, _ := claims.find(r.Name)
 			switch {
-			case r.dynamic && claim.kind == kindNull:
+			case r.dynamic && claim == nil:
 				notes = append(notes, fmt.Sprintf("a claim rule%s compares %s with the request; add -claim %s=VALUE", below, r.Name, r.Name))
-			case !r.dynamic && !r.holds(&claim, new(Request)):
+			case !r.dynamic && !r.holds(claim, nil):
 				notes = append(notes, fmt.Sprintf("a claim rule%s will refuse it: %s %s %s; add -claim %s=VALUE", below, r.Name, r.Operator, r.wants(new(Request)), r.Name))
 			}
 		}

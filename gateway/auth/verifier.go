@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,10 +85,7 @@ type Verifier struct {
 // workspace is what verifying one token takes.
 type workspace struct {
 	token      token
-	claims     document
 	candidates []*key
-	claim      value
-	none       Request // for rules that do not depend on one
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
@@ -202,12 +201,12 @@ type period struct{ from, until int64 }
 
 const forever = int64(1<<63 - 1)
 
-// registered checks the registered claims of d (RFC 7519, 4.1), whose signature
+// registered checks the registered claims (RFC 7519, 4.1) of a token whose signature
 // holds.
-func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
+func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
 	p.until = forever
-	exp, found, ok := d.date("exp", false)
+	exp, found, ok := claims.date("exp", false)
 	switch {
 	case !ok:
 		return p, DateInvalid
@@ -216,14 +215,14 @@ func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
 	case found:
 		p.until = addClamped(exp, leeway)
 	}
-	nbf, found, ok := d.date("nbf", true)
+	nbf, found, ok := claims.date("nbf", true)
 	if !ok {
 		return p, DateInvalid
 	}
 	if found {
 		p.from = nbf - leeway
 	}
-	iat, found, ok := d.date("iat", true)
+	iat, found, ok := claims.date("iat", true)
 	if !ok {
 		return p, DateInvalid
 	}
@@ -239,9 +238,9 @@ func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
 		return p, NotYetValid
 	case future:
 		return p, IssuedInFuture
-	case !d.issuedBy(v.config.Issuer):
+	case !claims.issuedBy(v.config.Issuer):
 		return p, IssuerRefused
-	case !d.meantFor(v.config.Audience):
+	case !claims.meantFor(v.config.Audience):
 		return p, AudienceRefused
 	}
 	return p, Allowed
@@ -250,17 +249,11 @@ func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
 // date returns a claim that is a date of RFC 7519 section 2, in Unix nanoseconds,
 // fractions of a second rounded up or down. Dates that nanoseconds cannot hold
 // are the last one that they can.
-func (d *document) date(name string, up bool) (t int64, found, ok bool) {
-	i := d.member(0, name)
-	if i == 0 {
-		return 0, false, true
-	}
-	if d.nodes[i].kind != kindNumber {
-		return 0, true, false
-	}
-	n, ok := parseNumber(d.nodes[i].text)
-	if !ok {
-		return 0, true, false
+func (o object) date(name string, up bool) (t int64, found, ok bool) {
+	v, found := o[name]
+	n, _ := v.(number)
+	if !n.exact {
+		return 0, found, !found
 	}
 	s, fraction, ok := n.seconds()
 	if fraction && up {
@@ -280,69 +273,42 @@ func addClamped(a, b int64) int64 {
 }
 
 // issuedBy reports whether "iss" is one of the accepted; any is, if none are named.
-func (d *document) issuedBy(accepted []string) bool {
-	if len(accepted) == 0 {
-		return true
-	}
-	i := d.member(0, "iss")
-	return i != 0 && d.oneOf(i, accepted)
+func (o object) issuedBy(accepted []string) bool {
+	issuer, ok := o["iss"].(string)
+	return len(accepted) == 0 || ok && slices.Contains(accepted, issuer)
 }
 
 // meantFor reports whether "aud", a string or an array of them, has one of the
 // accepted; any will do, if none are named.
-func (d *document) meantFor(accepted []string) bool {
+func (o object) meantFor(accepted []string) bool {
 	if len(accepted) == 0 {
 		return true
 	}
-	i := d.member(0, "aud")
-	if i == 0 {
-		return false
-	}
-	if d.nodes[i].kind != kindArray {
-		return d.oneOf(i, accepted)
+	list, ok := o["aud"].([]any)
+	if !ok {
+		list = []any{o["aud"]}
 	}
 	found := false
-	for j := i + 1; j < d.nodes[i].end; j = d.nodes[j].end {
-		if d.nodes[j].kind != kindString {
+	for _, v := range list {
+		audience, ok := v.(string)
+		if !ok {
 			return false
 		}
-		found = found || d.oneOf(j, accepted)
+		found = found || slices.Contains(accepted, audience)
 	}
 	return found
 }
 
-// oneOf reports whether the value at i is a string among accepted.
-func (d *document) oneOf(i int, accepted []string) bool {
-	if d.nodes[i].kind != kindString {
-		return false
-	}
-	for _, a := range accepted {
-		if string(d.nodes[i].text) == a {
-			return true
-		}
-	}
-	return false
-}
-
 // subject returns "sub" if it is a string, shortened for the log, and
 // Verdict.SubjectID.
-func (d *document) subject() (sub string, id uint64) {
+func (o object) subject() (sub string, id uint64) {
 	const most = 256
-	text := d.stringOf("sub")
-	if len(text) == 0 {
+	text, _ := o["sub"].(string)
+	if text == "" {
 		return "", 0
 	}
-	issuer := d.stringOf("iss")
+	issuer, _ := o["iss"].(string)
 	both := binary.AppendUvarint(nil, uint64(len(issuer)))
 	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a subject that is taken for another
-	return string(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
-}
-
-// stringOf returns a claim that is a string, else nothing.
-func (d *document) stringOf(name string) []byte {
-	i := d.member(0, name)
-	if i == 0 || d.nodes[i].kind != kindString {
-		return nil
-	}
-	return d.nodes[i].text
+	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
 }
