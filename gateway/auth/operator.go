@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"bytes"
 	"strings"
+	"unsafe"
 )
 
 // operator is a comparison of claim rules.
@@ -105,7 +105,8 @@ func contains(r *rule, claim any, q *Request) bool {
 		}
 	case string:
 		if o.template != nil {
-			return o.fill(q) && bytes.Contains([]byte(claim), q.scratch)
+			// The string is valid for the call: nothing writes to q.scratch meanwhile.
+			return o.fill(q) && strings.Contains(claim, unsafe.String(unsafe.SliceData(q.scratch), len(q.scratch)))
 		}
 		text, ok := o.value.(string)
 		return ok && strings.Contains(claim, text)
