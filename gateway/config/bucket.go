@@ -13,13 +13,7 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 		return Bucket{}, false
 	}
 	o.need("name", "give the bucket a unique name")
-	if name, _, ok := d.text(o.get("name")); ok {
-		if isName(name, 128) {
-			b.Name = name
-		} else {
-			d.fail(o.get("name"), "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first")
-		}
-	}
+	b.Name = o.checked("name", "", unless(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
 	b.Hosts = d.hosts(o)
 	b.PathPrefix = d.pathPrefix(o)
 	if s3 := o.need("s3", "say where the objects are"); s3 != nil {
@@ -91,27 +85,20 @@ func canonicalHost(s string) (host, problem, fix string) {
 
 // pathPrefix returns the bucket's prefix, "" if that is wrong.
 func (d *decoder) pathPrefix(o object) string {
-	n := o.get("path_prefix")
-	if n == nil && o.has("hosts") {
+	if !o.has("path_prefix") && o.has("hosts") {
 		return "/"
 	}
 	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
-	text, _, ok := d.text(n)
-	if !ok {
-		return ""
-	}
-	prefix, problem, fix := canonicalPath(text)
-	if problem != "" {
-		d.fail(n, problem, fix)
-		return ""
-	}
-	first, _, _ := strings.Cut(prefix[1:], "/")
-	switch first {
-	case "health", "ready", "metrics", "admin":
-		d.fail(n, "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
-		return ""
-	}
-	return prefix
+	return o.checked("path_prefix", "", func(text string) (prefix, problem, fix string) {
+		if prefix, problem, fix = canonicalPath(text); problem != "" {
+			return "", problem, fix
+		}
+		switch first, _, _ := strings.Cut(prefix[1:], "/"); first {
+		case "health", "ready", "metrics", "admin":
+			return "", "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment"
+		}
+		return prefix, "", ""
+	})
 }
 
 // canonicalPath checks a decoded path and returns it without trailing slash,
@@ -122,7 +109,7 @@ func canonicalPath(s string) (path, problem, fix string) {
 	}
 	for _, r := range s {
 		switch {
-		case r < ' ' || r == 0x7f:
+		case isControl(r):
 			return "", "contains a control character", "remove it"
 		case r == '?' || r == '#':
 			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"

@@ -81,12 +81,12 @@ func (d *decoder) claimValue(o object, want operand) any {
 		}
 		return values
 	case operandNumber:
-		const fix = "write a decimal number without quotes"
-		text, ok := d.scalar(n, kindNumber, fix)
-		if ok && !isNumber(text) {
-			d.fail(n, "is no decimal number", fix)
-		}
-		return json.Number(text)
+		return parsed(o, "value", "", scalar(kindNumber), "write a decimal number without quotes", func(text string) (json.Number, error) {
+			if !isNumber(text) {
+				return "", errors.New("is no decimal number")
+			}
+			return json.Number(text), nil
+		})
 	case operandPattern:
 		return d.pattern(n)
 	}

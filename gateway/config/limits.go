@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"math"
 	"net/netip"
 	"strconv"
@@ -122,26 +123,17 @@ func (o object) rate(suffix string) Rate {
 
 // perSecond returns the rate of key, 0 without one.
 func (o object) perSecond(key string) float64 {
-	n := o.get(key)
-	if n == nil {
-		return 0
-	}
 	const fix = "write a number from 0.001 to 1000000 with at most 3 decimals, such as 100 or 0.5, or 0 for no limit"
-	text, ok := o.d.scalar(n, kindNumber, fix)
-	if !ok {
-		return 0
-	}
-	_, decimals, _ := strings.Cut(text, ".")
-	if !isDecimal(text) || len(decimals) > 3 {
-		o.d.fail(n, "is no number in decimal notation with at most 3 decimals", fix)
-		return 0
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || v > maxRate {
-		o.d.fail(n, "is out of range", fix)
-		return 0
-	}
-	return v
+	return parsed(o, key, 0, scalar(kindNumber), fix, func(text string) (float64, error) {
+		if _, decimals, _ := strings.Cut(text, "."); !isDecimal(text) || len(decimals) > 3 {
+			return 0, errors.New("is no number in decimal notation with at most 3 decimals")
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || v > maxRate {
+			return 0, errors.New("is out of range")
+		}
+		return v, nil
+	})
 }
 
 // addresses decodes the lists of client addresses of a block.

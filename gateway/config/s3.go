@@ -106,7 +106,7 @@ func (d *decoder) needReplicas(o object, s *S3, why, fix string) {
 // replica, over what s has already.
 func (d *decoder) origin(o object, s *S3) {
 	if o.has("endpoint") {
-		s.Endpoint = d.endpoint(o, true)
+		s.Endpoint = o.endpoint(true)
 	}
 	if o.has("secret_key") {
 		s.SecretKey = o.secret("secret_key")
@@ -114,27 +114,14 @@ func (d *decoder) origin(o object, s *S3) {
 	if o.has("session_token") {
 		s.SessionToken = o.secret("session_token")
 	}
-	if text, _, ok := d.text(o.get("bucket")); ok {
-		if problem, fix := bucketNameProblem(text); problem == "" {
-			s.Bucket = text
-		} else {
-			d.fail(o.get("bucket"), problem, fix)
-		}
-	}
-	if text, _, ok := d.text(o.get("region")); ok {
-		if isName(text, 64) && !strings.Contains(text, ".") {
-			s.Region = text
-		} else {
-			d.fail(o.get("region"), "is no region", "use letters, digits, '-' and '_' only, such as us-east-1")
-		}
-	}
-	if text, _, ok := d.text(o.get("access_key")); ok {
-		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ',' || r == '=' }) {
-			d.fail(o.get("access_key"), "has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='")
-		} else {
-			s.AccessKey = text
-		}
-	}
+	s.Bucket = o.checked("bucket", s.Bucket, func(text string) (_, problem, fix string) {
+		problem, fix = bucketNameProblem(text)
+		return text, problem, fix
+	})
+	s.Region = o.checked("region", s.Region, unless(func(text string) bool { return isName(text, 64) && !strings.Contains(text, ".") },
+		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"))
+	s.AccessKey = o.checked("access_key", s.AccessKey, unless(func(text string) bool { return isVisible(text) && !strings.ContainsAny(text, "/,=") },
+		"has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='"))
 	if o.has("session_token") && strings.ContainsFunc(s.SessionToken.value, func(r rune) bool { return r > '~' }) {
 		d.fail(o.get("session_token"), "has characters that a header cannot carry", "copy the token again")
 	}
@@ -186,16 +173,16 @@ func (d *decoder) replicas(list *node, o object, base *S3) (replicas []Replica) 
 		if strings.HasPrefix(s.Endpoint, "http:") {
 			replica.CAFile = ""
 		}
-		if name, _, ok := d.text(r.get("name")); ok {
+		replica.Name = r.checked("name", "", func(name string) (_, problem, fix string) {
 			switch {
 			case !isName(name, 64):
-				d.fail(r.get("name"), "is no name", "use letters, digits, '.', '_' and '-', at most 64, a letter or digit first")
+				return "", "is no name", "use letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
 			case names[name] != nil:
-				d.fail(r.get("name"), "is the name of "+names[name].path+" too", "give each replica its own name")
-			default:
-				replica.Name, names[name] = name, item
+				return "", "is the name of " + names[name].path + " too", "give each replica its own name"
 			}
-		}
+			names[name] = item
+			return name, "", ""
+		})
 		replicas = append(replicas, replica)
 	}
 	return replicas
@@ -293,7 +280,7 @@ func (d *decoder) credentials(s3 object) Credentials {
 		return c
 	}
 	if o.has("endpoint") {
-		c.Endpoint = d.endpoint(o, false)
+		c.Endpoint = o.endpoint(false)
 	}
 	for _, key := range schema["buckets[].s3.credentials"][1:] {
 		if o.has(key) && !slices.Contains(sourceKeys[c.Source], key) {

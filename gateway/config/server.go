@@ -17,17 +17,10 @@ const maxCount = math.MaxInt32
 func (d *decoder) server(n *node) Server {
 	o := d.object(n, "server")
 	s := Server{
-		Address: "0.0.0.0:8080",
+		Address: o.checked("address", "0.0.0.0:8080", unless(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")),
 		HTTPS:   d.https(o.get("https")),
 		Ready:   o.oneOf("ready", "any", "any", "all", "config"),
 		Limits:  d.limits(o.get("limits")),
-	}
-	if text, _, ok := d.text(o.get("address")); ok {
-		if isListenAddress(text) {
-			s.Address = text
-		} else {
-			d.fail(o.get("address"), "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")
-		}
 	}
 	s.TrustedProxies = o.networks("trusted_proxies", func(netip.Prefix) string { return "" })
 	s.ForwardedHeader = o.oneOf("forwarded_header", "x-forwarded-for", "x-forwarded-for", "forwarded")
@@ -168,13 +161,10 @@ func (d *decoder) metrics(n *node) Metrics {
 	o := d.object(n, "metrics")
 	m := Metrics{
 		Enabled: o.boolean("enabled", false),
-		Address: o.str("address", ""),
+		Address: o.checked("address", "", unless(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")),
 		Port:    o.integer("port", 9090, 0, math.MaxUint16),
 	}
 	d.needEnabled(o)
-	if m.Address != "" && !isHost(m.Address) {
-		d.fail(o.get("address"), "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")
-	}
 	return m
 }
 
