@@ -29,18 +29,6 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	return b, true
 }
 
-// isName reports whether s is letters, digits, '.', '_' and '-', a letter or
-// digit first.
-func isName(s string, most int) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && (i == 0 || c != '.' && c != '_' && c != '-') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= most
-}
-
 func (d *decoder) hosts(o object) []string {
 	var hosts []string
 	seen := make(map[string]bool)

@@ -104,7 +104,7 @@ func (d *decoder) claimScalar(n *node) any {
 		}
 		return json.Number(n.text)
 	case kindString:
-		value, _, _ := d.resolveTemplate(n)
+		value, _ := d.resolveTemplate(n)
 		return value
 	}
 	d.fail(n, "must be a string, a number or true or false, not "+n.kind.String(), "write one value; lists go with the operators in and not_in")
@@ -117,7 +117,7 @@ func (d *decoder) pattern(n *node) any {
 		d.fail(n, "must be a string, not "+n.kind.String(), "put the expression in quotes")
 		return nil
 	}
-	value, _, ok := d.resolveTemplate(n)
+	value, ok := d.resolveTemplate(n)
 	if !ok {
 		return nil
 	}

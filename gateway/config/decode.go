@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,14 +27,8 @@ func (d *decoder) fail(n *node, problem, fix string) {
 
 // word returns " \"value\"" for a value that may be shown, else "".
 func word(text string, fromEnv bool) string {
-	if fromEnv || text == "" || len(text) > 16 {
+	if fromEnv || !wordForm.MatchString(text) {
 		return ""
-	}
-	for i := range len(text) {
-		c := text[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return ""
-		}
 	}
 	return " " + strconv.Quote(text)
 }
@@ -227,8 +220,6 @@ func (o object) secret(key string) Secret {
 	}, "begins or ends with white space or contains a line break", "remove it, often a line break at the end of a file or variable"))}
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
-
 func (o object) oneOf(key, otherwise string, options ...string) string {
 	n := o.get(key)
 	text, fromEnv, ok := o.d.text(n)
@@ -370,22 +361,4 @@ func (o object) stringOrList(key string, use func(n *node, text string, fromEnv 
 	if text, fromEnv, ok := o.d.text(n); ok {
 		use(n, text, fromEnv)
 	}
-}
-
-// isNumber reports whether s is a number of JSON (RFC 8259, 6) that is short
-// enough to compare exactly.
-func isNumber(s string) bool {
-	digits := strings.TrimPrefix(s, "-")
-	mantissa, exponent, scientific := strings.Cut(strings.ToLower(digits), "e")
-	if !isDecimal(mantissa) || len(mantissa) > 1 && mantissa[0] == '0' && mantissa[1] != '.' {
-		return false
-	}
-	if scientific {
-		exponent = strings.TrimLeft(exponent, "+-")
-		if !isDigits(exponent) || len(exponent) > 3 {
-			return false
-		}
-	}
-	_, ok := new(big.Rat).SetString(s)
-	return ok
 }

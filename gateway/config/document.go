@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Document is a configuration for people to read: in the words of the file,
@@ -216,13 +216,8 @@ func (t Template) String() string {
 // keyOf returns a field's name in the style of the file: MaxObjectSize is
 // max_object_size.
 func keyOf(name string) string {
-	var b strings.Builder
-	letters := []rune(name)
-	for i, c := range letters {
-		if i > 0 && unicode.IsUpper(c) && (!unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(c))
-	}
-	return b.String()
+	return strings.ToLower(wordStart.ReplaceAllString(name, "${1}${3}_${2}${4}"))
 }
+
+// wordStart matches where a word begins in the name of a field: URLPath has two words.
+var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)

@@ -25,22 +25,16 @@ type Error struct {
 	Problem, Fix string
 }
 
-// Error returns "file:line:column: path: problem; fix".
+// Error returns "file:line:column: path: problem; fix" without what is unknown.
 func (e *Error) Error() string {
-	return place(e.File, e.Line, e.Column, e.Path) + e.Problem + "; " + e.Fix
-}
-
-// place returns "file:line:column: path: " without what is unknown.
-func place(file string, line, column int, path string) string {
-	s := file
-	if line > 0 {
-		s += ":" + strconv.Itoa(line) + ":" + strconv.Itoa(column)
+	s := e.File
+	if e.Line > 0 {
+		s += ":" + strconv.Itoa(e.Line) + ":" + strconv.Itoa(e.Column)
 	}
-	s += ": "
-	if path != "" {
-		s += path + ": "
+	if e.Path != "" {
+		s += ": " + e.Path
 	}
-	return s
+	return s + ": " + e.Problem + "; " + e.Fix
 }
 
 // Errors are all mistakes of one file, sorted by position; never empty when

@@ -138,12 +138,7 @@ func (d *decoder) jwt(o object, inUse bool) *JWT {
 		d.fail(n, "has no effect without jwks_url", "remove it")
 	}
 
-	var found []string
-	for _, key := range []string{"secret", "public_key_file", "jwks_url", "jwks_file"} {
-		if o.has(key) {
-			found = append(found, key)
-		}
-	}
+	found := slices.DeleteFunc([]string{"secret", "public_key_file", "jwks_url", "jwks_file"}, func(key string) bool { return !o.has(key) })
 	switch {
 	case len(found) > 1:
 		d.fail(o.get(found[1]), "is there beside "+found[0], "keep one of them; further keys go into the keys list")
@@ -349,14 +344,12 @@ func (d *decoder) checkSourceName(n *node, s *TokenSource) {
 // isReserved reports whether a header, in lower case, means something else to the
 // gateway: it would pass a token on, log it or answer with it.
 func isReserved(name string) bool {
-	switch name {
-	case "accept", "cache-control", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+	return slices.Contains([]string{
+		"accept", "cache-control", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
 		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma", "range",
 		"sec-fetch-site", "traceparent", "tracestate", "trailer", "transfer-encoding", "user-agent",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-forwarded-server", "x-request-id":
-		return true
-	}
-	return false
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-forwarded-server", "x-request-id",
+	}, name)
 }
 
 // sourceKey is equal for sources that find the same token.
@@ -368,14 +361,4 @@ func sourceKey(s TokenSource) TokenSource {
 		s.Name, s.Prefix = strings.ToLower(s.Name), strings.ToLower(s.Prefix)
 	}
 	return s
-}
-
-// isToken reports whether s is a token of HTTP (RFC 9110, 5.6.2).
-func isToken(s string) bool {
-	return s != "" && isVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
-}
-
-// isVisible reports whether s is visible ASCII without spaces.
-func isVisible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

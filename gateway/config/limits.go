@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -84,10 +85,8 @@ func (d *decoder) checkSubjects(c *Config, server object) {
 	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
 		return
 	}
-	for i := range c.Buckets {
-		if c.Buckets[i].Auth.Enabled {
-			return
-		}
+	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {
+		return
 	}
 	o := object{d: d, n: server.get("limits")}
 	d.fail(o.get("requests_per_second_per_subject"), "has no effect: no bucket asks for a token", "set auth.enabled: true on the private buckets, or remove it")
@@ -139,13 +138,9 @@ func (o object) perSecond(key string) float64 {
 // addresses decodes the lists of client addresses of a block.
 func (o object) addresses() (allow, deny []netip.Prefix) {
 	deny = o.networks("deny", func(netip.Prefix) string { return "" })
-	denied := make(map[netip.Prefix]bool)
-	for _, p := range deny {
-		denied[p] = true
-	}
 	allow = o.networks("allow", func(p netip.Prefix) string {
 		for bits := range p.Bits() + 1 {
-			if whole, err := p.Addr().Prefix(bits); err == nil && denied[whole] {
+			if whole, err := p.Addr().Prefix(bits); err == nil && slices.Contains(deny, whole) {
 				return "has no effect: deny refuses all of it"
 			}
 		}

@@ -34,19 +34,10 @@ var schema = map[string][]string{
 // printable returns key for use in a message: a mistyped key is worth showing,
 // but a line out of place can make a key of a secret.
 func printable(key string) string {
-	if key == "s3" || key == "failover_on_404" {
+	if keyForm.MatchString(key) {
 		return key
 	}
-	for i := range len(key) {
-		c := key[i] | 0x20
-		if (c < 'a' || c > 'z') && key[i] != '_' && key[i] != '-' {
-			return "?"
-		}
-	}
-	if key == "" || len(key) > len("requests_per_second_per_address") {
-		return "?"
-	}
-	return key
+	return "?"
 }
 
 // closest returns the known key that key is most likely a misspelling of, "" if

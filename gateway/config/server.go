@@ -56,26 +56,6 @@ func isHost(s string) bool {
 	return isHostName(s)
 }
 
-// isHostName reports whether s is a DNS name (RFC 1123, 2.1), underscores
-// allowed. All digits and dots is a mistyped address.
-func isHostName(s string) bool {
-	if s == "" || len(s) > 253 || strings.Trim(s, "0123456789.") == "" {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := range len(label) {
-			c := label[i]
-			if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func (d *decoder) https(n *node) HTTPS {
 	o := d.object(n, "server.https")
 	h := HTTPS{

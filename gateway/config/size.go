@@ -55,22 +55,6 @@ func ParseSize(s string) (Size, error) {
 	return Size(r.Num().Int64()), nil
 }
 
-// isDecimal reports whether s is digits with at most one point between them, and
-// short enough to calculate with.
-func isDecimal(s string) bool {
-	whole, fraction, point := strings.Cut(s, ".")
-	return len(s) <= 40 && isDigits(whole) && (!point || isDigits(fraction))
-}
-
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // String returns the size with the largest unit that divides it.
 func (s Size) String() string {
 	best := sizeUnits[len(sizeUnits)-1]

@@ -44,18 +44,7 @@ func splitReferences(s string, literal func(string), refer func(inner string) (p
 // parseReference reads what is between the braces.
 func parseReference(inner string) (r reference, ok bool) {
 	r.name, r.defaultValue, r.hasDefault = strings.Cut(inner, ":-")
-	return r, isVariable(r.name)
-}
-
-// isVariable reports whether s is [A-Za-z_][A-Za-z0-9_]*.
-func isVariable(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return s != ""
+	return r, variableForm.MatchString(r.name)
 }
 
 // expand returns the value of a reference's inner text. As in a shell, the
@@ -83,61 +72,57 @@ func (d *decoder) resolve(n *node) (text string, fromEnv, ok bool) {
 	if n.kind != kindString || !strings.Contains(n.text, "${") {
 		return n.text, false, true
 	}
-	var b strings.Builder
-	problem, fix := splitReferences(n.text,
-		func(s string) { b.WriteString(s) },
-		func(inner string) (problem, fix string) {
-			value, problem, fix := d.expand(inner)
-			b.WriteString(value)
-			fromEnv = true
-			return problem, fix
-		})
-	if problem != "" {
-		d.fail(n, problem, fix)
-		return "", true, false
-	}
-	return b.String(), fromEnv, true
+	parts, fromEnv, ok := d.substitute(n, false)
+	text, _ = parts.constant()
+	return text, fromEnv, ok
 }
 
 // resolveTemplate is resolve for the value of a claim rule: ${path.N}, ${bucket}
 // and ${method} stay for the request. It returns a string or a Template.
-func (d *decoder) resolveTemplate(n *node) (value any, fromEnv, ok bool) {
-	var (
-		parts   Template
-		literal strings.Builder
-		dynamic bool
-	)
-	flush := func() {
-		if literal.Len() > 0 {
-			parts = append(parts, TemplatePart{Literal: literal.String()})
-			literal.Reset()
+func (d *decoder) resolveTemplate(n *node) (value any, ok bool) {
+	parts, _, ok := d.substitute(n, true)
+	if text, constant := parts.constant(); ok && constant {
+		return text, true
+	}
+	return parts, ok
+}
+
+// substitute returns the parts of a string with variables substituted, with values of
+// the request only where dynamic.
+func (d *decoder) substitute(n *node, dynamic bool) (parts Template, fromEnv, ok bool) {
+	literal := func(s string) {
+		if last := len(parts) - 1; last >= 0 && parts[last].Var == "" {
+			parts[last].Literal += s
+		} else if s != "" {
+			parts = append(parts, TemplatePart{Literal: s})
 		}
 	}
-	problem, fix := splitReferences(n.text,
-		func(s string) { literal.WriteString(s) },
-		func(inner string) (problem, fix string) {
-			if part, ok := requestValue(inner); ok {
-				flush()
-				parts, dynamic = append(parts, part), true
-				return "", ""
-			}
-			if strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
-				return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
-			}
-			value, problem, fix := d.expand(inner)
-			literal.WriteString(value)
-			fromEnv = true
-			return problem, fix
-		})
+	problem, fix := splitReferences(n.text, literal, func(inner string) (problem, fix string) {
+		if part, ok := requestValue(inner); ok && dynamic {
+			parts = append(parts, part)
+			return "", ""
+		}
+		if dynamic && strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
+			return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
+		}
+		value, problem, fix := d.expand(inner)
+		literal(value)
+		fromEnv = true
+		return problem, fix
+	})
 	if problem != "" {
 		d.fail(n, problem, fix)
 		return nil, true, false
 	}
-	if !dynamic {
-		return literal.String(), fromEnv, true
-	}
-	flush()
 	return parts, fromEnv, true
+}
+
+// constant returns the text of a template without values of the request.
+func (t Template) constant() (text string, ok bool) {
+	if len(t) == 0 {
+		return "", true
+	}
+	return t[0].Literal, len(t) == 1 && t[0].Var == ""
 }
 
 // requestValue reads what is between the braces of a request value.
@@ -145,10 +130,10 @@ func requestValue(inner string) (TemplatePart, bool) {
 	if inner == "bucket" || inner == "method" {
 		return TemplatePart{Var: inner}, true
 	}
-	digits, ok := strings.CutPrefix(inner, "path.")
-	if !ok || !isDigits(digits) || len(digits) > 3 || len(digits) > 1 && digits[0] == '0' {
+	segment := segmentForm.FindStringSubmatch(inner)
+	if segment == nil {
 		return TemplatePart{}, false
 	}
-	index, err := strconv.Atoi(digits)
+	index, err := strconv.Atoi(segment[1])
 	return TemplatePart{Var: "path", Index: index}, err == nil
 }
