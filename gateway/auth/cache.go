@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"container/list"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -24,8 +25,8 @@ type TokenCache struct {
 const refusedFor = 5 * time.Second
 
 // entryOverhead is what an entry takes besides its token and claims: itself, and
-// its share of a map, in bytes.
-const entryOverhead = 304
+// its share of a list and a map, in bytes.
+const entryOverhead = 336
 
 // entry is what became of one token under one policy.
 type entry struct {
@@ -42,8 +43,8 @@ type entry struct {
 	sets      []setVerdict // by rule set of the policy; empty if refused
 
 	// Guarded by the shard's mu.
-	prev, next *entry
-	list       *tokenList
+	list *tokenList
+	at   *list.Element // in list
 }
 
 // setVerdict is what a rule set makes of a token.
@@ -65,12 +66,10 @@ type tokenShard struct {
 	refused tokenList
 }
 
-// tokenList is a ring of entries, the one used last behind root.
+// tokenList has entries, the one used last in front.
 type tokenList struct {
-	root       entry
-	len, bytes int
-	maxLen     int
-	maxBytes   int
+	list.List
+	bytes, maxLen, maxBytes int
 }
 
 // NewTokenCache returns a cache of at most tokens entries and bytes of memory,
@@ -85,8 +84,8 @@ func NewTokenCache(tokens int, bytes int64) *TokenCache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.entries = make(map[tokenKey]*entry)
-		s.refused.init(perLen/16, perBytes/16)
-		s.good.init(perLen-perLen/16, perBytes-perBytes/16)
+		s.refused.maxLen, s.refused.maxBytes = perLen/16, perBytes/16
+		s.good.maxLen, s.good.maxBytes = perLen-perLen/16, perBytes-perBytes/16
 	}
 	return c
 }
@@ -115,7 +114,7 @@ func (c *TokenCache) get(policy uint64, token []byte, now int64, keys uint64) *e
 		s.remove(e)
 		return nil
 	}
-	e.list.toFront(e)
+	e.list.MoveToFront(e.at)
 	return e
 }
 
@@ -142,17 +141,19 @@ func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
 	if old := s.entries[e.key]; old != nil {
 		s.remove(old)
 	}
-	for list.len >= list.maxLen || list.bytes+size > list.maxBytes {
-		s.remove(list.root.prev)
+	for list.Len() >= list.maxLen || list.bytes+size > list.maxBytes {
+		s.remove(list.Back().Value.(*entry))
 	}
 	s.entries[e.key] = e
-	list.push(e)
+	e.at = list.PushFront(e)
+	list.bytes += size
 }
 
 // remove drops e. The shard's mu is held.
 func (s *tokenShard) remove(e *entry) {
 	delete(s.entries, e.key)
-	e.list.remove(e)
+	e.list.Remove(e.at)
+	e.list.bytes -= e.size
 }
 
 // Stats are counts of a TokenCache.
@@ -167,40 +168,9 @@ func (c *TokenCache) UpdateStats(s *Stats) {
 	for i := range c.shards {
 		shard := &c.shards[i]
 		shard.mu.Lock()
-		s.Tokens += shard.good.len + shard.refused.len
-		s.Refused += shard.refused.len
+		s.Tokens += shard.good.Len() + shard.refused.Len()
+		s.Refused += shard.refused.Len()
 		s.Bytes += shard.good.bytes + shard.refused.bytes
 		shard.mu.Unlock()
 	}
-}
-
-func (l *tokenList) init(maxLen, maxBytes int) {
-	l.root.prev, l.root.next = &l.root, &l.root
-	l.maxLen, l.maxBytes = maxLen, maxBytes
-}
-
-func (l *tokenList) push(e *entry) {
-	l.len++
-	l.bytes += e.size
-	l.link(e)
-}
-
-func (l *tokenList) link(e *entry) {
-	e.prev, e.next = &l.root, l.root.next
-	e.prev.next, e.next.prev = e, e
-}
-
-func (l *tokenList) remove(e *entry) {
-	l.len--
-	l.bytes -= e.size
-	e.prev.next, e.next.prev = e.next, e.prev
-	e.prev, e.next = nil, nil
-}
-
-func (l *tokenList) toFront(e *entry) {
-	if l.root.next == e {
-		return
-	}
-	e.prev.next, e.next.prev = e.next, e.prev
-	l.link(e)
 }
