@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -84,10 +85,7 @@ func parseKey(raw []byte, algorithm string, i int) (key, error) {
 	if err := k.UnmarshalJSON(raw); err != nil {
 		return key{}, errors.New("it is no JWK of a supported type")
 	}
-	verifies := len(more.Operations) == 0
-	for _, operation := range more.Operations {
-		verifies = verifies || operation == "verify"
-	}
+	verifies := len(more.Operations) == 0 || slices.Contains(more.Operations, "verify")
 	switch {
 	case k.Use != "" && k.Use != "sig", !verifies:
 		return key{}, errOtherUse

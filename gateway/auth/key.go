@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
 	"strings"
@@ -141,18 +140,10 @@ func (r *keyring) crowded() string {
 // soleAlgorithm returns the one algorithm that a public key can be for; empty if
 // there are several.
 func soleAlgorithm(public crypto.PublicKey) string {
-	switch public := public.(type) {
-	case *ecdsa.PublicKey:
-		switch public.Curve {
-		case elliptic.P256():
-			return "ES256"
-		case elliptic.P384():
-			return "ES384"
-		case elliptic.P521():
-			return "ES512"
+	for _, algorithm := range [...]string{"ES256", "ES384", "ES512", "EdDSA"} {
+		if config.KeyProblem(public, algorithm) == "" {
+			return algorithm
 		}
-	case ed25519.PublicKey:
-		return "EdDSA"
 	}
 	return ""
 }

@@ -54,11 +54,8 @@ func newSource(c config.TokenSource) source {
 		s.Name, s.Prefix = fasthttp.HeaderAuthorization, "Bearer "
 	}
 	s.single = strings.EqualFold(s.Name, fasthttp.HeaderAuthorization)
-	s.scheme = s.Prefix
-	for len(s.scheme) > 0 && s.scheme[len(s.scheme)-1] == ' ' {
-		s.scheme = s.scheme[:len(s.scheme)-1]
-		s.spaces++
-	}
+	s.scheme = strings.TrimRight(s.Prefix, " ")
+	s.spaces = len(s.Prefix) - len(s.scheme)
 	return s
 }
 
@@ -101,12 +98,11 @@ func fromHeader(s *source, q *Request) ([]byte, presence) {
 	case len(v) <= s.spaces:
 		return nil, malformed
 	}
-	for _, c := range v[:s.spaces] {
-		if c != ' ' {
-			return nil, malformed
-		}
+	v, ok := bytes.CutPrefix(v, []byte(s.Prefix[len(s.scheme):]))
+	if !ok {
+		return nil, malformed
 	}
-	return v[s.spaces:], present
+	return v, present
 }
 
 // isTokenByte reports whether c may be in a scheme (RFC 9110, 5.6.2).
@@ -115,52 +111,44 @@ func isTokenByte(c byte) bool {
 }
 
 // fromQuery finds a token in the raw query. Neither name nor value is decoded:
-// nothing in a token needs to be escaped. An empty one counts, as in fromHeader.
-func fromQuery(s *source, q *Request) (found []byte, p presence) {
-	seen := false
-	for rest := q.Query; len(rest) > 0; {
-		var param []byte
-		param, rest, _ = bytes.Cut(rest, []byte("&"))
-		name, value, _ := bytes.Cut(param, []byte("="))
-		if string(name) != s.Name {
-			continue
-		}
-		if seen {
-			return nil, twice
-		}
-		seen = true
-		if len(value) > 0 {
-			found, p = value, present
-		}
-	}
-	return found, p
+// nothing in a token needs to be escaped.
+func fromQuery(s *source, q *Request) ([]byte, presence) {
+	return s.fromPairs([][]byte{q.Query}, "&", "")
 }
 
-// fromCookie finds a token in the Cookie header (RFC 6265, 4.2). An empty one counts, as
-// in fromHeader.
-func fromCookie(s *source, q *Request) (found []byte, p presence) {
-	seen := false
-	for _, rest := range q.Header.PeekAll(fasthttp.HeaderCookie) {
+// fromCookie finds a token in the Cookie header (RFC 6265, 4.2).
+func fromCookie(s *source, q *Request) ([]byte, presence) {
+	value, p := s.fromPairs(q.Header.PeekAll(fasthttp.HeaderCookie), ";", " \t")
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		value = value[1 : n-1]
+	}
+	if len(value) == 0 && p == present {
+		p = absent
+	}
+	return value, p
+}
+
+// fromPairs finds a token in pairs of name and value, after separator and among bytes
+// of around. An empty one counts, as in fromHeader.
+func (s *source) fromPairs(texts [][]byte, separator, around string) (value []byte, p presence) {
+	for _, rest := range texts {
 		for len(rest) > 0 {
 			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte(";"))
-			name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
-			if string(name) != s.Name {
-				continue
-			}
-			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			if seen {
+			pair, rest, _ = bytes.Cut(rest, []byte(separator))
+			name, v, _ := bytes.Cut(bytes.Trim(pair, around), []byte("="))
+			switch {
+			case string(name) != s.Name:
+			case p != absent:
 				return nil, twice
-			}
-			seen = true
-			if len(value) > 0 {
-				found, p = value, present
+			default:
+				value, p = v, present
 			}
 		}
 	}
-	return found, p
+	if len(value) == 0 {
+		return nil, absent
+	}
+	return value, p
 }
 
 // findToken returns the token of the first source that carries one, and which

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -46,17 +47,12 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	for _, d := range []struct {
-		p *time.Duration
-		d time.Duration
-	}{{&o.RefreshEvery, 5 * time.Minute}, {&o.RetryAfter, 5 * time.Second}, {&o.EarlyEvery, 10 * time.Second}, {&o.FetchTimeout, 5 * time.Second}, {&o.WaitAtMost, time.Second}} {
-		if *d.p <= 0 {
-			*d.p = d.d
-		}
-	}
-	if o.EarlyBurst <= 0 {
-		o.EarlyBurst = 3
-	}
+	o.RefreshEvery = cmp.Or(max(o.RefreshEvery, 0), 5*time.Minute)
+	o.RetryAfter = cmp.Or(max(o.RetryAfter, 0), 5*time.Second)
+	o.EarlyEvery = cmp.Or(max(o.EarlyEvery, 0), 10*time.Second)
+	o.EarlyBurst = cmp.Or(max(o.EarlyBurst, 0), 3)
+	o.FetchTimeout = cmp.Or(max(o.FetchTimeout, 0), 5*time.Second)
+	o.WaitAtMost = cmp.Or(max(o.WaitAtMost, 0), time.Second)
 	if o.OnFetch == nil {
 		o.OnFetch = func(string, error) {}
 	}
