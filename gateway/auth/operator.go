@@ -19,22 +19,7 @@ type operator struct {
 // A claim of another type than the value fails all of them, the negative ones
 // too: nothing is converted, and what is unclear is refused.
 var operators = [...]operator{
-	{"equals", func(r *rule, claim any, q *Request) bool {
-		equal, ok := r.operands[0].equal(claim, q)
-		return ok && equal
-	}},
-	{"not_equals", func(r *rule, claim any, q *Request) bool {
-		equal, ok := r.operands[0].equal(claim, q)
-		return ok && !equal
-	}},
-	{"in", func(r *rule, claim any, q *Request) bool {
-		found, _ := r.among(claim, q)
-		return found
-	}},
-	{"not_in", func(r *rule, claim any, q *Request) bool {
-		found, ok := r.among(claim, q)
-		return ok && !found
-	}},
+	{"equals", in}, {"not_equals", notIn}, {"in", in}, {"not_in", notIn},
 	{"contains", contains},
 	{"gt", ordered(func(order int) bool { return order > 0 })},
 	{"lt", ordered(func(order int) bool { return order < 0 })},
@@ -75,9 +60,19 @@ func (o *operand) equal(claim any, q *Request) (equal, ok bool) {
 	return false, false
 }
 
-// among looks for a claim in the rule's list. It is ok if the claim could be
-// compared with one of it at least. Neither holds unless all that depends on the
-// request is there, of whatever type the claim is.
+func in(r *rule, claim any, q *Request) bool {
+	found, _ := r.among(claim, q)
+	return found
+}
+
+func notIn(r *rule, claim any, q *Request) bool {
+	found, ok := r.among(claim, q)
+	return ok && !found
+}
+
+// among looks for a claim in the rule's list, which has one value for equals. It is ok
+// if the claim could be compared with one of it at least. Neither holds unless all that
+// depends on the request is there, of whatever type the claim is.
 func (r *rule) among(claim any, q *Request) (found, ok bool) {
 	for i := range r.operands {
 		o := &r.operands[i]

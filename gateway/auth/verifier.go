@@ -201,38 +201,27 @@ const forever = int64(1<<63 - 1)
 // holds.
 func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
-	p.until = forever
-	exp, found, ok := claims.date("exp", false)
+	exp, expires, expOK := claims.date("exp", false)
+	nbf, _, nbfOK := claims.date("nbf", true)
+	iat, _, iatOK := claims.date("iat", true)
 	switch {
-	case !ok:
+	case !expOK:
 		return p, DateInvalid
-	case !found && v.config.RequireExp:
+	case !expires && v.config.RequireExp:
 		return p, ExpiryMissing
-	case found:
-		p.until = addClamped(exp, leeway)
-	}
-	nbf, found, ok := claims.date("nbf", true)
-	if !ok {
+	case !nbfOK, !iatOK:
 		return p, DateInvalid
 	}
-	if found {
-		p.from = nbf - leeway
-	}
-	iat, found, ok := claims.date("iat", true)
-	if !ok {
-		return p, DateInvalid
-	}
-	future := found && now < iat-leeway
-	early := now < p.from
-	if found {
-		p.from = max(p.from, iat-leeway)
+	p = period{from: max(nbf, iat) - leeway, until: forever}
+	if expires {
+		p.until = min(exp, forever-leeway) + leeway
 	}
 	switch {
 	case now >= p.until:
 		return p, Expired
-	case early:
+	case now < nbf-leeway:
 		return p, NotYetValid
-	case future:
+	case now < iat-leeway:
 		return p, IssuedInFuture
 	case !claims.issuedBy(v.config.Issuer):
 		return p, IssuerRefused
@@ -259,13 +248,6 @@ func (o object) date(name string, up bool) (t int64, found, ok bool) {
 		return forever, true, ok
 	}
 	return s * int64(time.Second), true, ok
-}
-
-func addClamped(a, b int64) int64 {
-	if a > forever-b {
-		return forever
-	}
-	return a + b
 }
 
 // issuedBy reports whether "iss" is one of the accepted; any is, if none are named.
