@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,16 +32,14 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 
 func (d *decoder) hosts(o object) []string {
 	var hosts []string
-	seen := make(map[string]bool)
 	o.strings("hosts", func(n *node, text string, _ bool) {
 		host, problem, fix := canonicalHost(text)
 		switch {
 		case problem != "":
 			d.fail(n, problem, fix)
-		case seen[host]:
+		case slices.Contains(hosts, host):
 			d.fail(n, "is in the list twice", "remove one of them")
 		default:
-			seen[host] = true
 			hosts = append(hosts, host)
 		}
 	})

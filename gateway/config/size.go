@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -41,11 +40,7 @@ func ParseSize(s string) (Size, error) {
 	if !isDecimal(number) {
 		return 0, errSizeSyntax
 	}
-	r, ok := new(big.Rat).SetString(number)
-	if !ok {
-		return 0, errSizeSyntax
-	}
-	r.Mul(r, new(big.Rat).SetInt64(unit))
+	r := scaled(number, unit)
 	if !r.IsInt() {
 		return 0, errSizeWhole
 	}
