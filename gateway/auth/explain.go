@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Explain says step by step what Authorize makes of q. With a token it is taken
-// as what the first source carries, whatever q carries. line is given a word and
-// what there is to say; neither has the token or a key in it.
+// Explain describes step by step how Authorize decides on q. A token that is not
+// empty takes the place of the one in q, as if the first source carried it. line is
+// called with a heading and a text for each step; neither contains the token or a key.
 //
-// No network is used: with a jwks_url a signature that one of its keys may bear out
-// stays unchecked, and Allowed then holds for a token that anybody may have made.
+// Explain does not use the network. Where only a key of a jwks_url could verify the
+// signature, it reports unchecked: r is Allowed then for a token that anybody may have
+// made.
 func (p *Policy) Explain(q *Request, token string, line func(name, text string)) (r Reason, unchecked bool) {
 	at := p.setFor(q.Key)
 	if at > 0 {
@@ -56,7 +57,7 @@ func (p *Policy) explained(r Reason, line func(name, text string)) Reason {
 	return r
 }
 
-// explainToken explains a token; unchecked tells that its signature was not looked at.
+// explainToken explains a token; unchecked reports that its signature was not verified.
 func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, text string)) (r Reason, unchecked bool) {
 	w := new(workspace)
 	if r := w.token.parse(raw); r != Allowed {
@@ -69,8 +70,8 @@ func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, te
 	return p.explainClaims(w, at, q, line), unchecked
 }
 
-// explain says which key bears out the signature of w.token, or why none does. That
-// is unchecked where only a key that is not fetched could.
+// explain names the key that verifies the signature of w.token, or says why none does.
+// The signature is unchecked where only a key that is not fetched could verify it.
 func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason, unchecked bool) {
 	ring := v.ring.Load()
 	k, r, known := ring.verify(w)
@@ -125,7 +126,7 @@ func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name,
 	return Allowed
 }
 
-// explain says for each rule whether it holds, and reports whether all do.
+// explain shows for each rule whether it holds, and reports whether all do.
 func (s *ruleSet) explain(claims object, q *Request, line func(name, text string)) bool {
 	all := true
 	for i := range s.rules {
@@ -144,7 +145,7 @@ func (s *ruleSet) explain(claims object, q *Request, line func(name, text string
 	return all
 }
 
-// wants describes what r compares with, values of the request filled in.
+// wants describes the value that r compares a claim with, values of the request filled in.
 func (r *rule) wants(q *Request) string {
 	switch {
 	case r.pattern != nil:

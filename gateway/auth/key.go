@@ -13,13 +13,13 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// key verifies signatures of one algorithm. Configuration fixes the algorithm,
-// never a token.
+// key verifies signatures of one algorithm, which comes from the configuration and never
+// from a token. It never changes.
 type key struct {
 	id        string // "kid"; empty: the key is for tokens whose kid names no other
 	algorithm string
 	verifier  jwt.Verifier
-	name      string // where it comes from, for people
+	name      string // its place in the configuration or the set, for people
 }
 
 // newKey returns the key for a secret or a public key that fits algorithm.
@@ -49,8 +49,8 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 	return k, nil
 }
 
-// edVerifier verifies what its key has signed, under both names that has (RFC 8037, 3.1;
-// RFC 9864, 2.2). The library knows one of them.
+// edVerifier verifies Ed25519 signatures under both names of the algorithm (RFC 8037,
+// 3.1; RFC 9864, 2.2). The library knows one of them.
 type edVerifier ed25519.PublicKey
 
 // Algorithm implements jwt.Verifier.
@@ -67,7 +67,7 @@ func (v edVerifier) Verify(t *jwt.Token) error {
 	return nil
 }
 
-// configuredKeys returns the keys that the configuration holds itself.
+// configuredKeys returns the keys in the configuration itself.
 func configuredKeys(c *config.JWT) ([]key, error) {
 	var keys []key
 	for i := range c.Keys {
@@ -88,16 +88,16 @@ func configuredKeys(c *config.JWT) ([]key, error) {
 	return keys, nil
 }
 
-// keyring is the keys of a verifier at one time. It never changes.
+// keyring has the keys of a verifier at one time. It never changes.
 type keyring struct {
 	keys    []key
-	version uint64 // differs between keyrings with different keys
-	fetched bool   // the key set, if there is one, is among them
+	version uint64 // another one for each set of keys
+	fetched bool   // the keys of the key set are among them
 }
 
-// candidates appends to dst the keys that a token may have been signed with: those
-// that its kid names, known then, else those without an id; without a kid, all. Of
-// these, the ones for its algorithm. why tells why there are none.
+// candidates appends the keys to dst that may verify a token: those with its kid, known
+// then, else those without an id; all for a token without a kid. Of these it takes the
+// keys for the token's algorithm. why is the reason where there are none.
 func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bool, why Reason) {
 	if len(kid) > 0 {
 		for i := range r.keys {

@@ -60,8 +60,8 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 	return signed.String(), append(notes, p.shortcomings(signed.Bytes(), now)...), nil
 }
 
-// shortcomings says what of the policy a token will not pass, as far as that does
-// not depend on the request.
+// shortcomings describes the checks that a token will not pass, as far as they do not
+// depend on the request.
 func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	w := new(workspace)
 	if r := w.token.parse(raw); r != Allowed {

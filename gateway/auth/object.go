@@ -68,7 +68,7 @@ func decodeValue(d *jsontext.Decoder) (any, error) {
 			if err != nil || len(o) == maxMembers {
 				return nil, errJSON
 			}
-			key := name.String() // before the next token takes its place
+			key := name.String() // the next token invalidates name
 			if o[key], err = decodeValue(d); err != nil {
 				return nil, err
 			}

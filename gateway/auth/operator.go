@@ -8,16 +8,15 @@ import (
 // operator is a comparison of claim rules.
 type operator struct {
 	name string
-	// holds compares a claim, which is there and not null, with the rule's value.
-	// It must not keep claim or q.
+	// holds compares a claim that is not nil with the rule's value. It must not keep q.
 	holds func(r *rule, claim any, q *Request) bool
 }
 
-// operators are the comparisons. A new one is a row here, and its name with what
-// it compares with in the configuration.
+// operators are the comparisons. A new operator is a row here, and its name and the
+// type of its value in the configuration.
 //
-// A claim of another type than the value fails all of them, the negative ones
-// too: nothing is converted, and what is unclear is refused.
+// A claim of another type than the value fails all of them, the negative ones too:
+// nothing is converted, and in doubt a claim fails.
 var operators = [...]operator{
 	{"equals", in}, {"not_equals", notIn}, {"in", in}, {"not_in", notIn},
 	{"contains", contains},

@@ -10,7 +10,7 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// sizeOf estimates the memory that a claim takes, in bytes. It aliases nothing.
+// sizeOf estimates the memory of a claim, in bytes.
 func sizeOf(claim any) int {
 	const header = 16 // of an interface, and of a string
 	switch claim := claim.(type) {
@@ -45,8 +45,8 @@ type rule struct {
 	config.Claim
 	op       *operator
 	operands []operand
-	pattern  *regexp.Regexp // for matches
-	dynamic  bool           // depends on the request
+	pattern  *regexp.Regexp // of matches
+	dynamic  bool           // the rule depends on the request
 }
 
 // newRule compiles c for a bucket.
@@ -107,7 +107,7 @@ func newOperand(v any, bucket string) operand {
 	panic(fmt.Sprintf("BUG: value of a claim rule was not validated: %T", v))
 }
 
-// fill puts o's template, with the values of q, into q.scratch. It is not ok where a
+// fill writes o's template, with the values of q, to q.scratch. It is not ok where a
 // value is missing or empty.
 func (o *operand) fill(q *Request) (ok bool) {
 	q.scratch = q.scratch[:0]

@@ -9,14 +9,14 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// presence is what a source carries.
+// presence says what a request has where a source looks.
 type presence uint8
 
 const (
 	absent presence = iota
 	present
-	malformed // something that stands for a token, but is none
-	twice
+	malformed // a text in the place of a token
+	twice     // more than one token
 )
 
 // source is one place of a request that may carry the token.
@@ -24,8 +24,8 @@ type source struct {
 	config.TokenSource
 	find   func(s *source, q *Request) ([]byte, presence)
 	scheme string // Prefix without the spaces at its end
-	spaces int    // how many those are
-	single bool   // a second such header was refused with the request's head
+	spaces int    // number of those spaces
+	single bool   // the request's head was refused with a second such header
 }
 
 // sourceTypes has the function of each type of source. A new type is a row here
@@ -70,12 +70,12 @@ func (s *source) String() string {
 	return s.Type + " (" + s.Name + "=TOKEN)"
 }
 
-// fromHeader finds a token in a header. A scheme that does not match, in whatever
-// case, is absent: the header is somebody else's. One that matches without the
-// token following it in the one right form is malformed. An empty header is
-// absent, as is an empty parameter or cookie.
+// fromHeader finds a token in a header. With another scheme, in whatever case, the
+// token is absent: the header has another purpose. With the right scheme and no token
+// in the right form behind it, the token is malformed. In an empty header it is absent,
+// as in an empty parameter or cookie.
 func fromHeader(s *source, q *Request) ([]byte, presence) {
-	// An empty one counts as one of several: what sees the last one sees another.
+	// An empty one counts: another server may look at the last one of several.
 	if !s.single && len(q.Header.PeekAll(s.Name)) > 1 {
 		return nil, twice
 	}

@@ -10,22 +10,22 @@ import (
 // MaxTokenLen is the length in bytes up to which a token is looked at.
 const MaxTokenLen = 8 << 10
 
-// token is a JWS in compact serialisation (RFC 7515, 7.1), taken apart: its
-// signature is not verified. The zero value is ready for parse; reused, it keeps
-// its buffers.
+// token is a JWS in compact serialisation (RFC 7515, 7.1), parsed, its signature not
+// verified. The zero value is ready for parse; reused, it keeps its buffers. Not safe for
+// concurrent use.
 type token struct {
 	parsed *jwt.Token // aliases what parse was given
 	alg    string
 	kid    string // empty if there is none
 	claims []byte // decoded, JSON or not
 
-	head    []byte // the header's part of the token that was read last, encoded
-	decoded []byte // a part, for the check of its form
+	head    []byte // the last header, encoded
+	decoded []byte // buffer for a part that is checked
 }
 
-// parse takes raw apart. Of the header, "alg" and "kid" are used; "crit" is
-// refused, whatever it names (RFC 7515, 4.1.11); what brings or locates a key
-// ("jwk", "jku", "x5u", "x5c") is ignored.
+// parse parses raw. It uses "alg" and "kid" of the header, refuses "crit", whatever that
+// names (RFC 7515, 4.1.11), and ignores members with or about keys ("jwk", "jku", "x5u",
+// "x5c").
 func (t *token) parse(raw []byte) Reason {
 	t.parsed, t.claims = nil, nil
 	if len(raw) > MaxTokenLen {
@@ -57,11 +57,10 @@ func (t *token) parse(raw []byte) Reason {
 	return Allowed
 }
 
-// strict refuses bits that mean nothing at the end of a part: there is one way to
-// write a token.
+// strict refuses stray bits at the end of a part: there is one way to write a token.
 var strict = base64.RawURLEncoding.Strict()
 
-// readHeader takes out of a header what is used.
+// readHeader sets alg and kid from a header.
 func (t *token) readHeader(part []byte) Reason {
 	data, err := strict.DecodeString(string(part))
 	if err != nil {

@@ -15,34 +15,33 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// Options tune what the configuration does not say. The zero value has the
-// defaults.
+// Options are the settings that the configuration file does not have. The zero value
+// has the defaults.
 type Options struct {
-	// RefreshEvery is how often a key set is fetched. Default 5 minutes.
+	// RefreshEvery is the interval between fetches of a key set. Default 5 minutes.
 	RefreshEvery time.Duration
-	// RetryAfter is how soon it is fetched again after a failure; twice as long
-	// after each further one, up to RefreshEvery. Default 5 s.
+	// RetryAfter is the interval after a failed fetch. It doubles with each further
+	// failure, up to RefreshEvery. Default 5 s.
 	RetryAfter time.Duration
-	// EarlyEvery and EarlyBurst bound the fetches that unknown keys cause: as many
-	// at once as EarlyBurst, and one more in each EarlyEvery. Default 3, 10 s.
+	// EarlyEvery and EarlyBurst bound the fetches that unknown keys cause: EarlyBurst
+	// at once, and one more in each EarlyEvery. Default 10 s, 3.
 	EarlyEvery time.Duration
 	EarlyBurst int
 	// FetchTimeout bounds one fetch. Default 5 s.
 	FetchTimeout time.Duration
 	// WaitAtMost is how long a token with an unknown key waits for a fetch. Default 1 s.
 	WaitAtMost time.Duration
-	// RootCAs are the authorities trusted for a jwks_url; nil: the system's.
+	// RootCAs are the authorities trusted for a jwks_url. Nil: the system's.
 	RootCAs *x509.CertPool
-	// OnFetch is told of each fetch of the key set of this name, and what went
-	// wrong. It is called by the goroutine that fetches. Default: nobody is told.
+	// OnFetch is called after each fetch of the key set of this name, by the goroutine
+	// that fetches; err is nil after a success. Default: no call.
 	OnFetch func(name string, err error)
-	// OnCrowd is told, likewise, that with a new key set of this name there are more
-	// keys for an algorithm than are tried with a token that does not name one.
-	// Default: nobody is told.
+	// OnCrowd is called, likewise, where a new key set of this name brings more keys for
+	// an algorithm than are tried with a token that names none. Default: no call.
 	OnCrowd func(name, algorithm string)
-	// OnLeftOut is told, likewise, of a key of the set of this name that verifies
-	// nothing, and why: once of each. key is for people. usual tells that there is
-	// nothing wrong with it: it is for something else. Default: nobody is told.
+	// OnLeftOut is called, likewise, once for each key of the set of this name that
+	// verifies nothing. key is its kid, for people; usual reports that the key is right,
+	// but for another use. Default: no call.
 	OnLeftOut func(name, key string, why error, usual bool)
 }
 
@@ -64,21 +63,21 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Verifier verifies tokens by the keys and the registered claims that one jwt
-// block of the configuration wants. Buckets that rely on the same block share
-// one.
+// Verifier checks signatures and registered claims as one jwt block of the
+// configuration demands. Buckets with the same block share one.
 //
-// It is safe for concurrent use. Start it before use, where it has a key set, and
-// close it after.
+// Create it with NewVerifier, call Start before use and Close after. It is safe for
+// concurrent use.
 type Verifier struct {
 	config *config.JWT
 	keys   []key
 	ring   atomic.Pointer[keyring]
-	set    *keySet   // nil: all keys are configured ones
+	set    *keySet   // nil: there are configured keys alone
 	work   sync.Pool // of *workspace
 }
 
-// workspace is what verifying one token takes.
+// workspace has the buffers for verifying one token. The zero value is ready for use. Not
+// safe for concurrent use.
 type workspace struct {
 	token      token
 	candidates []*key
@@ -106,8 +105,8 @@ func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// setKeys puts fetched keys beside the configured ones. Only the fetching
-// goroutine calls it, and Inherit before there is one.
+// setKeys uses fetched keys beside the configured ones. Only the fetching goroutine
+// calls it, and Inherit before there is one.
 func (v *Verifier) setKeys(fetched []key) {
 	ring := &keyring{version: v.ring.Load().version + 1, fetched: true}
 	ring.keys = append(append(ring.keys, v.keys...), fetched...)
@@ -117,8 +116,8 @@ func (v *Verifier) setKeys(fetched []key) {
 	}
 }
 
-// Inherit takes over old's copy of the key set, if v is for the same one and has
-// none yet. It comes before Start.
+// Inherit takes over old's copy of the key set, if v has the same set and no copy yet.
+// Call it before Start.
 func (v *Verifier) Inherit(old *Verifier) {
 	ring, c, o := old.ring.Load(), v.config, old.config
 	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.fetched && !v.ring.Load().fetched {
@@ -126,8 +125,8 @@ func (v *Verifier) Inherit(old *Verifier) {
 	}
 }
 
-// Start fetches the key set, if there is one, and keeps it fresh until Close. It
-// fails without any copy, unless that is optional.
+// Start fetches the key set, if there is one, and keeps it fresh until Close. It fails
+// where there is no copy and the configuration does not allow that.
 func (v *Verifier) Start() error {
 	if v.set == nil {
 		return nil
@@ -139,25 +138,25 @@ func (v *Verifier) Start() error {
 	return nil
 }
 
-// Refresh asks for a newer copy of the key set, if there is one, and waits for it.
-// It does nothing when that was asked for too often lately.
+// Refresh fetches the key set, if there is one, and waits for that. It does nothing
+// where there were too many fetches lately.
 func (v *Verifier) Refresh() {
 	if v.set != nil {
-		v.set.renew()
+		v.set.refetch()
 	}
 }
 
-// Close ends what Start has started. Verifying goes on with the keys at hand.
+// Close ends the goroutine that Start has started. Verifying goes on with the keys at hand.
 func (v *Verifier) Close() {
 	if v.set != nil {
 		v.set.close()
 	}
 }
 
-// verifySignature finds the key that bears out the signature of w.token, and the
-// version of the keys that were looked at. It waits for a newer copy of the key
-// set, at a limited rate and not for long, where the token names no key that is
-// there, but could have been signed with one of the set's.
+// verifySignature returns the key that verifies the signature of w.token, and the
+// version of the keys that it tried. Where the token names no key at hand, but the set
+// could have one for it, it waits for a newer copy of the set: not for long, and at a
+// limited rate.
 func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint64) {
 	var deadline time.Time
 	for tries := 0; ; tries++ {
@@ -169,7 +168,7 @@ func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint
 		if tries == 0 {
 			deadline = time.Now().Add(v.set.o.WaitAtMost)
 		}
-		if tries == 2 || !v.set.newer(deadline, func() bool { return v.ring.Load().version != ring.version }) {
+		if tries == 2 || !v.set.waitForNewer(deadline, func() bool { return v.ring.Load().version != ring.version }) {
 			if !ring.fetched {
 				r = KeysUnavailable
 			}
@@ -178,7 +177,7 @@ func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint
 	}
 }
 
-// verify tries the keys for w.token; known tells that its kid names one of them.
+// verify tries the keys for w.token; known reports that its kid names one of them.
 func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
 	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.alg, w.token.kid)
 	if r != Allowed {
@@ -192,7 +191,7 @@ func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
 	return nil, SignatureInvalid, known
 }
 
-// period is when a token is valid, in Unix nanoseconds, leeway included.
+// period is the time in which a token is valid, in Unix nanoseconds, leeway included.
 type period struct{ from, until int64 }
 
 const forever = int64(1<<63 - 1)
@@ -287,6 +286,6 @@ func (o object) subject() (sub string, id uint64) {
 	}
 	issuer, _ := o["iss"].(string)
 	both := binary.AppendUvarint(nil, uint64(len(issuer)))
-	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a subject that is taken for another
+	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
 	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
 }
