@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// bucket decodes one item of buckets; ok is false if it is no mapping at all.
+// bucket decodes one item of buckets. It is not ok for an item that is no mapping.
 func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
 	o := d.object(n, "buckets[]")
 	if o.n == nil {
@@ -70,7 +70,7 @@ func canonicalHost(s string) (host, problem, fix string) {
 	return host, "", ""
 }
 
-// pathPrefix returns the bucket's prefix, "" if that is wrong.
+// pathPrefix returns the bucket's prefix, "" after a mistake.
 func (d *decoder) pathPrefix(o object) string {
 	if !o.has("path_prefix") && o.has("hosts") {
 		return "/"
@@ -88,8 +88,8 @@ func (d *decoder) pathPrefix(o object) string {
 	})
 }
 
-// canonicalPath checks a decoded path and returns it without trailing slash,
-// the root as "/".
+// canonicalPath checks a decoded path and returns it without a trailing slash, the root
+// as "/".
 func canonicalPath(s string) (path, problem, fix string) {
 	if !strings.HasPrefix(s, "/") {
 		return "", "does not begin with \"/\"", "put a \"/\" before it"
@@ -122,14 +122,15 @@ func canonicalPath(s string) (path, problem, fix string) {
 	return path, "", ""
 }
 
-// scope finds buckets that cannot be told apart.
-type scope struct {
+// uniqueness finds buckets with the name or the route of an earlier one. The zero value
+// is ready for use.
+type uniqueness struct {
 	names  map[string]*node
 	routes map[[2]string]*node // host, prefix
 }
 
-// add reports a name or a route of b, at item, that an earlier bucket has.
-func (s *scope) add(d *decoder, item *node, b *Bucket) {
+// add adds b, which is item, and reports a name or route that an earlier bucket has.
+func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
 	if s.names == nil {
 		s.names, s.routes = map[string]*node{}, map[[2]string]*node{}
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// operand is what an operator compares a claim with.
+// operand is the type of value that an operator takes.
 type operand uint8
 
 const (
@@ -93,7 +93,7 @@ func (d *decoder) claimValue(o object, want operand) any {
 	return d.claimScalar(n)
 }
 
-// claimScalar decodes a value that is compared as it is, type included.
+// claimScalar decodes a value that is compared with its type.
 func (d *decoder) claimScalar(n *node) any {
 	switch n.kind {
 	case kindBool:
@@ -139,11 +139,12 @@ func (d *decoder) pattern(n *node) any {
 
 // CompilePattern compiles an RE2 expression that must match a whole text.
 func CompilePattern(text string) (*regexp.Regexp, error) {
-	// On its own first: what is only valid within the anchors would break out of them.
+	// On its own first: an expression that is valid only within the anchors would break
+	// out of them.
 	if _, err := regexp.Compile(text); err != nil {
 		return nil, err
 	}
-	// Within them, not all that is valid on its own is: \Q takes them literally, and
-	// they nest one level deeper.
+	// Within the anchors, an expression may be invalid that is valid on its own: \Q takes
+	// them literally, and they nest one level deeper.
 	return regexp.Compile(`\A(?:` + text + `)\z`)
 }

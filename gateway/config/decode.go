@@ -25,15 +25,15 @@ func (d *decoder) fail(n *node, problem, fix string) {
 	d.errs = append(d.errs, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
 }
 
-// word returns " \"value\"" for a value that may be shown, else "".
-func word(text string, fromEnv bool) string {
+// quotedWord returns " \"text\"" for a value that may be shown, else "".
+func quotedWord(text string, fromEnv bool) string {
 	if fromEnv || !wordForm.MatchString(text) {
 		return ""
 	}
 	return " " + strconv.Quote(text)
 }
 
-// object is one mapping of the file; all its methods do without one.
+// object is one mapping of the file. All methods may be called on an absent one.
 type object struct {
 	d *decoder
 	n *node // nil: absent
@@ -87,8 +87,8 @@ func (o object) has(keys ...string) bool {
 // misspells reports whether key is there in another spelling, which was reported.
 func (o object) misspells(key string) bool { return slices.Contains(o.misspelt, key) }
 
-// need returns the value of key and reports its absence, unless that was
-// reported as a misspelling.
+// need returns the value of key. It reports an absent key, unless a misspelling of it was
+// reported.
 func (o object) need(key, fix string) *node {
 	n := o.get(key)
 	if n == nil && o.n != nil && !o.misspells(key) {
@@ -97,7 +97,7 @@ func (o object) need(key, fix string) *node {
 	return n
 }
 
-// text returns the string of n: not nil, not empty.
+// text returns the string of n. It is not ok for nil and an empty string.
 func (d *decoder) text(n *node) (text string, fromEnv, ok bool) {
 	if n == nil {
 		return "", false, false
@@ -227,7 +227,7 @@ func (o object) oneOf(key, otherwise string, options ...string) string {
 		return otherwise
 	}
 	if !slices.Contains(options, text) {
-		o.d.fail(n, "unknown "+key+word(text, fromEnv), "use one of: "+strings.Join(options, ", "))
+		o.d.fail(n, "unknown "+key+quotedWord(text, fromEnv), "use one of: "+strings.Join(options, ", "))
 		return otherwise
 	}
 	return text

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// endpoint returns the endpoint in its canonical form; "" is AWS. Only where a path has
-// an effect, it may have one.
+// endpoint returns the endpoint in its canonical form; "" is AWS. It may have a path only
+// where path is set.
 func (o object) endpoint(path bool) string {
 	return o.checked("endpoint", "", func(text string) (string, string, string) { return canonicalEndpoint(text, path) })
 }
@@ -46,8 +46,7 @@ func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	return u.Scheme + "://" + strings.ToLower(u.Host) + base, "", ""
 }
 
-// canonicalBase returns the path that comes before the bucket's, encoded. A slash that
-// is encoded stays so.
+// canonicalBase returns the path before the bucket's, encoded. An encoded slash stays so.
 func canonicalBase(path string) (base, problem, fix string) {
 	if path == "" {
 		return "", "", ""

@@ -13,15 +13,14 @@ type Error struct {
 	// File is the name given to Load or Parse.
 	File string
 
-	// Line and Column are where the mistake is, from 1, the column in
-	// characters. Both are 0 when the file as a whole is meant.
+	// Line and Column are the place of the mistake, from 1, the column in characters.
+	// Both are 0 for the file as a whole.
 	Line, Column int
 
-	// Path is the key in question, such as "buckets[2].auth"; empty when the
-	// file as a whole is meant.
+	// Path is the key, such as "buckets[2].auth"; empty for the file as a whole.
 	Path string
 
-	// Problem says what is wrong and Fix what to do about it.
+	// Problem is the mistake, and Fix the remedy.
 	Problem, Fix string
 }
 

@@ -56,7 +56,7 @@ func TestFileAdvice(t *testing.T) {
 		if got := fileFix(&fs.PathError{Op: "open", Path: "x", Err: cause}); !strings.HasPrefix(got, strings.Split(want, "ulimit")[0]) || !strings.Contains(got, want) {
 			t.Errorf("%v: %s", cause, got)
 		}
-		if got := unread("x", &fs.PathError{Op: "open", Path: "x", Err: cause}).Error(); !strings.Contains(got, want) {
+		if got := readError("x", &fs.PathError{Op: "open", Path: "x", Err: cause}).Error(); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", cause, got)
 		}
 	}

@@ -9,47 +9,47 @@ import (
 	"strings"
 )
 
-// Limits bound what clients may use of the gateway as a whole.
+// Limits bound the use of the gateway as a whole.
 type Limits struct {
-	// MaxConnections is how many client connections may be open. Default 65536.
+	// MaxConnections bounds the open client connections. Default 65536.
 	MaxConnections int
 
-	// MaxConnectionsPerAddress is how many of them one client address, or one /64 of
-	// IPv6, may have. Default 0: no limit.
+	// MaxConnectionsPerAddress bounds the connections of one client address, or one /64
+	// of IPv6. Default 0: no limit.
 	MaxConnectionsPerAddress int
 
-	// MaxInFlight is how many requests may be under way, counted until their
-	// bodies are sent. Default 0: no limit.
+	// MaxInFlight bounds the requests under way, counted until their bodies are sent.
+	// Default 0: no limit.
 	MaxInFlight int
 
 	// Rates bound the requests to all buckets together.
 	Rates Rates
 }
 
-// BucketLimits bound what clients may use of one bucket.
+// BucketLimits bound the use of one bucket.
 type BucketLimits struct {
-	// MaxInFlight is how many requests may be under way, counted until their
-	// bodies are sent. Default 0: no limit.
+	// MaxInFlight bounds the requests under way, counted until their bodies are sent.
+	// Default 0: no limit.
 	MaxInFlight int
 
 	// Rates bound the requests to the bucket.
 	Rates Rates
 }
 
-// Rates bound how often clients may ask.
+// Rates bound the requests of clients.
 type Rates struct {
 	// All is for all clients together, PerAddress for each client address (each
 	// /64 of IPv6), PerSubject for each subject of a valid token.
 	All, PerAddress, PerSubject Rate
 }
 
-// Rate is how often clients may ask. The zero value: no limit.
+// Rate is a rate of requests. The zero value is no limit.
 type Rate struct {
-	// PerSecond is how often in the long run, from 0.001 to 1,000,000, to three
+	// PerSecond is the rate in the long run, from 0.001 to 1,000,000, to three
 	// decimals.
 	PerSecond float64
 
-	// Burst is how often at once after a pause. Default: as often as in a second,
+	// Burst is the number of requests at once after a pause. Default: PerSecond,
 	// rounded up.
 	Burst int
 }
@@ -149,8 +149,8 @@ func (o object) addresses() (allow, deny []netip.Prefix) {
 	return allow, deny
 }
 
-// networks decodes a list of distinct addresses and networks. check returns what
-// else is wrong with one.
+// networks decodes a list of distinct addresses and networks. check returns a further
+// problem of one.
 func (o object) networks(key string, check func(netip.Prefix) (problem string)) []netip.Prefix {
 	var list []netip.Prefix
 	seen := make(map[netip.Prefix]bool)

@@ -40,8 +40,7 @@ func printable(key string) string {
 	return "?"
 }
 
-// closest returns the known key that key is most likely a misspelling of, "" if
-// it is none.
+// closest returns the known key of which key is most likely a misspelling, "" if of none.
 func closest(key string, known []string) string {
 	best, distance := "", 1+len(key)/4
 	for _, k := range known {

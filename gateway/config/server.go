@@ -80,8 +80,8 @@ func (d *decoder) https(n *node) HTTPS {
 	return h
 }
 
-// pair reports a certificate and a key that do not go together, in the files that the
-// nodes name.
+// pair reports a certificate and a key that do not go together. The nodes have their
+// paths.
 func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	_, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err == nil {
@@ -111,8 +111,8 @@ func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	}
 }
 
-// needEnabled reports a block whose keys would do nothing because it leaves out
-// "enabled". An explicit false is a decision and no mistake.
+// needEnabled reports a block without "enabled", whose keys have no effect. An explicit
+// false is a decision and no mistake.
 func (d *decoder) needEnabled(o object) {
 	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
 		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
@@ -148,7 +148,7 @@ func (d *decoder) metrics(n *node) Metrics {
 	return m
 }
 
-// minAdminToken is the length in bytes below which a token can be guessed.
+// minAdminToken is the least length of a token, in bytes: shorter ones can be guessed.
 const minAdminToken = 16
 
 func (d *decoder) admin(n *node) Admin {

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// A reference is one ${...} of a value.
+// reference is one ${...} of a value.
 type reference struct {
 	name         string // of the variable
 	hasDefault   bool
 	defaultValue string
 }
 
-// splitReferences cuts s into literals and references, calling literal and refer
-// for them in order; "$${" is the literal "${". It reports a problem and its fix
-// for a reference that has no end or is no reference. Nothing is looked at twice,
-// so a variable's own value is never a reference.
+// splitReferences cuts s into literals and references and calls literal and refer for
+// them in order; "$${" is the literal "${". It returns a problem and its fix for a
+// reference without an end, or those that refer returns. It reads s once, so a
+// variable's own value is never a reference.
 func splitReferences(s string, literal func(string), refer func(inner string) (problem, fix string)) (problem, fix string) {
 	for s != "" {
 		i := strings.Index(s, "${")
@@ -47,7 +47,7 @@ func parseReference(inner string) (r reference, ok bool) {
 	return r, variableForm.MatchString(r.name)
 }
 
-// expand returns the value of a reference's inner text. As in a shell, the
+// expand returns the value of the reference between the braces. As in a shell, the
 // default also stands in for an empty variable.
 func (d *decoder) expand(inner string) (value, problem, fix string) {
 	r, ok := parseReference(inner)
