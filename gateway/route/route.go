@@ -1,5 +1,5 @@
-// Package route finds the route of a request: the declared prefix that is the
-// longest one of its host and path.
+// Package route finds the route of a request: the longest declared prefix of its path, on
+// its host.
 package route
 
 import (
@@ -49,8 +49,8 @@ func (b *Builder[T]) Add(host, prefix string, value *T) error {
 	return nil
 }
 
-// canonicalPrefix refuses prefixes that no path accepted by the gateway can
-// match, so that none is dead without a word. The root prefix becomes "".
+// canonicalPrefix refuses prefixes that match no path accepted by the gateway, so that no
+// route is dead in silence. The root prefix becomes "".
 func canonicalPrefix(prefix string) (string, error) {
 	if !strings.HasPrefix(prefix, "/") {
 		return "", fmt.Errorf("prefix %q does not begin with '/'", prefix)
@@ -98,7 +98,7 @@ type Table[T any] struct {
 // prefixes are the routes of one host.
 type prefixes[T any] struct {
 	values map[string]*T // by prefix without trailing slash
-	depth  int           // segments of the prefix with the most
+	depth  int           // the most segments of a prefix
 }
 
 // Lookup returns the value of the longest prefix of path and that prefix's
@@ -126,8 +126,8 @@ func (t *Table[T]) Lookup(host, path []byte) (v *T, prefixLen int) {
 	return t.anyHost.lookup(path)
 }
 
-// lookup tries the beginnings of path up to each slash, as many as p.depth: an
-// attacker's slashes cost nothing.
+// lookup tries the beginnings of path that end at a slash or the end, up to p.depth
+// segments: further slashes, such as an attacker's, cost nothing.
 func (p *prefixes[T]) lookup(path []byte) (v *T, prefixLen int) {
 	for end, depth := 0, 0; depth <= p.depth; depth++ {
 		if found := p.values[string(path[:end])]; found != nil {
