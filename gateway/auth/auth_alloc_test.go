@@ -25,8 +25,8 @@ func TestAuthorizeAllocs(t *testing.T) {
 	}
 }
 
-// TestRuleAllocs guards the rules that a request is compared with, by texts that are
-// too long for a buffer on the stack.
+// TestRuleAllocs guards rules that depend on the request, with texts too long for a
+// buffer on the stack.
 func TestRuleAllocs(t *testing.T) {
 	long := strings.Repeat("segment", 20)
 	for _, c := range []struct{ rule, claim string }{

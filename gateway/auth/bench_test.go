@@ -41,7 +41,7 @@ func BenchmarkAuthorize(b *testing.B) {
 	})
 }
 
-// BenchmarkLibrary is the twin of cold: what parsing and verifying cost alone.
+// BenchmarkLibrary is the twin of cold: the library's parsing and verifying.
 func BenchmarkLibrary(b *testing.B) {
 	_, q := repeated(b, "bearer")
 	raw := string(q.Header.Peek("Authorization")[len("Bearer "):])

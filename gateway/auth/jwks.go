@@ -45,7 +45,7 @@ type keySet struct {
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the goroutine has ended
-	wake   chan struct{} // tells it to fetch early
+	wake   chan struct{} // makes the goroutine fetch early
 
 	mu      sync.Mutex // guards the following fields
 	started bool       // the goroutine was started
@@ -80,7 +80,7 @@ func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
 		roots = x509.NewCertPool()
 		roots.AppendCertsFromPEM(c.CA)
 	}
-	s.name, _, _ = strings.Cut(c.JWKSURL, "?") // the rest may be a secret
+	s.name, _, _ = strings.Cut(c.JWKSURL, "?") // the query may be a secret
 	client := &http.Client{
 		Timeout: o.FetchTimeout,
 		Transport: &http.Transport{

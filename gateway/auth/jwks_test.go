@@ -67,8 +67,8 @@ func (s *keyServer) count() int {
 	return s.fetches
 }
 
-// eventually polls for what only another goroutine, with a socket that synctest cannot
-// see, brings about.
+// eventually polls until ok. The goroutines that it waits for use sockets, which synctest
+// cannot see.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -117,8 +117,7 @@ func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
-// remotePolicy is one with the keys of a URL, started; what was fetched is
-// reported to the test's log.
+// remotePolicy returns a started policy with the keys of a URL.
 func remotePolicy(t *testing.T, url string, o Options, more ...string) *Policy {
 	t.Helper()
 	p, err := tryRemotePolicy(t, url, o, more...)
@@ -160,7 +159,7 @@ func TestKeySetRotation(t *testing.T) {
 	if v := p.Authorize(first); v.Reason != Allowed {
 		t.Errorf("the old key beside the new one: %q", v.Reason)
 	}
-	// A withdrawn key: verdicts remembered under it are gone with it.
+	// A withdrawn key: its cached results are gone, too.
 	s.set(text(keySetOf(t, map[string]crypto.Signer{"two": two})))
 	third := request(signedBy(t, "ES256", ecKey(t), "three"), "x")
 	if v := p.Authorize(third); v.Reason != KeyUnknown {
@@ -262,8 +261,8 @@ func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
 	}
 }
 
-// Tokens wait for a fetch only where that can help, and never for long: a test that
-// waits in vain here hangs.
+// Tokens wait for a fetch only where that can help, and never for long: otherwise this
+// test hangs.
 func TestWaitingForAKeySet(t *testing.T) {
 	k := ecKey(t)
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
@@ -433,7 +432,7 @@ func TestKeySetFile(t *testing.T) {
 	if r := p.Authorize(request(signedBy(t, "ES256", one, "one"), "x")).Reason; r != Allowed {
 		t.Errorf("before start: %q", r)
 	}
-	// Not started, nothing waits for a fetch that nobody makes.
+	// Before start, no token waits for a fetch: there is no goroutine for it.
 	if r := p.Authorize(request(signedBy(t, "ES256", two, "two"), "x")).Reason; r != KeyUnknown {
 		t.Errorf("before start: %q", r)
 	}
@@ -547,28 +546,28 @@ func TestLeftOut(t *testing.T) {
 	}
 	s := startKeyServer(t, text(`{"keys":[`+strings.Join(keys, ",")+`]}`))
 	var mu sync.Mutex
-	told := make(map[string]string)
+	reported := make(map[string]string)
 	p := remotePolicy(t, s.URL, Options{OnLeftOut: func(name, key string, why error, usual bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if _, again := told[key]; again || name != s.URL {
+		if _, again := reported[key]; again || name != s.URL {
 			t.Errorf("%s: %q is named again", name, key)
 		}
-		told[key] = why.Error()
+		reported[key] = why.Error()
 		if usual {
-			told[key] += " (usual)"
+			reported[key] += " (usual)"
 		}
 	}})
 	expect := func(want map[string]string) {
 		t.Helper()
 		mu.Lock()
 		defer mu.Unlock()
-		if !maps.Equal(told, want) {
-			t.Errorf("named are %q\nwant %q", told, want)
+		if !maps.Equal(reported, want) {
+			t.Errorf("named are %q\nwant %q", reported, want)
 		}
 	}
 	expect(want)
-	// In another order, with a key more, and without any that is good.
+	// In another order, with one key more, and without any good key.
 	for _, next := range []struct{ keys, also string }{
 		{keys[2] + "," + keys[1] + "," + goodJWK, ""},
 		{goodJWK + `,{"kty":"XYZ","kid":"later"}`, "later"},
@@ -653,17 +652,18 @@ func TestKeySetAuthority(t *testing.T) {
 	}
 }
 
-// More keys than are tried are told of; those that a token names work all the same.
+// A set with more keys than are tried is reported; a key that a token names works all the
+// same.
 func TestCrowdedKeySet(t *testing.T) {
 	keys := make(map[string]crypto.Signer)
 	for i := range config.MaxKeysTried + 1 {
 		keys[fmt.Sprint("k", i)] = ecKey(t)
 	}
 	s := startKeyServer(t, text(keySetOf(t, keys)))
-	var told []string
-	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { told = append(told, name+" "+algorithm) }})
-	if len(told) != 1 || told[0] != s.URL+" ES256" {
-		t.Errorf("told %q", told)
+	var reported []string
+	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { reported = append(reported, name+" "+algorithm) }})
+	if len(reported) != 1 || reported[0] != s.URL+" ES256" {
+		t.Errorf("reported %q", reported)
 	}
 	for kid, k := range keys {
 		if r := p.Authorize(request(signedBy(t, "ES256", k.(*ecdsa.PrivateKey), kid), "x")).Reason; r != Allowed {
@@ -672,7 +672,7 @@ func TestCrowdedKeySet(t *testing.T) {
 	}
 }
 
-// Starting and closing leaves no goroutine, and lets go of those who wait.
+// Starting and closing leaves no goroutine, and ends all waiting.
 func TestKeySetClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	k := ecKey(t)

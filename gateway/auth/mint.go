@@ -16,7 +16,7 @@ import (
 // by name, over "sub": "dev". Where the policy wants an issuer or an audience,
 // the first one is filled in.
 //
-// notes tell what was filled in and which claim rules the token will not pass.
+// notes describe the claims filled in and the claim rules that the token will not pass.
 // Without a secret there is an error: private keys do not belong on a gateway.
 func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime time.Duration) (token string, notes []string, err error) {
 	c := p.verifier.config

@@ -10,7 +10,7 @@ import (
 // value compares as 0.
 type number struct {
 	text     string // as written
-	exact    bool   // the following fields say what text does
+	exact    bool   // the following fields have the value of text
 	sign     int    // -1, 0 or 1
 	digits   string // without zeros at either side
 	exponent int64
@@ -56,7 +56,7 @@ func (a number) compare(b number) int {
 // lastSecond is the last one of the year 9999.
 const lastSecond = 253402300799
 
-// seconds returns n as a date of RFC 7519 section 2, rounded down; fraction tells
+// seconds returns n as a date of RFC 7519 section 2, rounded down; fraction reports
 // that it was. It is not ok for a negative number or one beyond the year 9999.
 func (n number) seconds() (s int64, fraction, ok bool) {
 	const zeros = "000000000000"

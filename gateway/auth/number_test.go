@@ -42,7 +42,7 @@ func TestParseNumberRefuses(t *testing.T) {
 	}
 }
 
-// TestCompareMatchesBig holds compare against math/big.
+// TestCompareMatchesBig compares compare with math/big.
 func TestCompareMatchesBig(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	random := func() string {

@@ -13,8 +13,8 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// TestOperators names claims and rules, and whether the rule lets a token with
-// these claims read teams/acme/x.
+// TestOperators has claims and rules, and whether the rule lets a token with these claims
+// read teams/acme/x.
 func TestOperators(t *testing.T) {
 	for _, c := range []struct {
 		name, claims, rule string
@@ -121,7 +121,7 @@ func TestOperators(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPolicy(t, hs256("claims: [{claim: c, operator: "+c.rule+"}]\n"))
 			q := request(valid(c.claims), "teams/acme/x")
-			for _, again := range []string{"", " again"} { // the second time, from memory
+			for _, again := range []string{"", " again"} { // the second time, from the cache
 				want := Allowed
 				if !c.want {
 					want = ClaimRefused
@@ -188,8 +188,8 @@ func TestSegment(t *testing.T) {
 	}
 }
 
-// naive applies an operator to what encoding/json makes of a claim, in the plainest
-// way. It is the model of the differential fuzz test.
+// naive applies an operator to a claim decoded by encoding/json, in the plainest way. It is
+// the model of the differential fuzz test.
 func naive(operator string, claim, want any, key, method string) bool {
 	fill := func(v any) (any, bool) {
 		s, isString := v.(string)
@@ -291,8 +291,7 @@ func naive(operator string, claim, want any, key, method string) bool {
 	return found
 }
 
-// FuzzRules holds the rules, as they are compiled and kept with a token, against
-// the naive model.
+// FuzzRules compares compiled rules with the naive model.
 func FuzzRules(f *testing.F) {
 	values := []any{"a", "acme", "${path.0}", "${path.1}-${method}", "x${bucket}", json.Number("3"), json.Number("9007199254740993"), json.Number("-1.5"), true, false, "[a-z]+", "${path.5}"}
 	patterns := []string{"[a-z]+", "a|acme", "acme|a", "a+?", "(?i)ACME", "(?m)^[a-z ]*$", ".*e", "(?U)a.*", "", `\Qacme\E`, "x(files)?", "[^/]{4}"}

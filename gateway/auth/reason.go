@@ -22,8 +22,8 @@ const (
 	Expired                 // past "exp"
 	NotYetValid             // before "nbf"
 	IssuedInFuture          // before "iat"
-	IssuerRefused           // "iss" is not one that is configured
-	AudienceRefused         // "aud" has none that is configured
+	IssuerRefused           // "iss" is no configured issuer
+	AudienceRefused         // "aud" has no configured audience
 	ClaimRefused            // a claim rule of the verifier does not hold
 	PathClaimRefused        // a claim rule of the sub-path does not hold
 	NumReasons       = iota // how many there are

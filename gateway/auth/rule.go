@@ -15,7 +15,7 @@ func sizeOf(claim any) int {
 	const header = 16 // of an interface, and of a string
 	switch claim := claim.(type) {
 	case string:
-		return 2*header + 8 + len(claim) // 8: what the allocator rounds up
+		return 2*header + 8 + len(claim) // 8: rounding by the allocator
 	case number:
 		return header + 64 + 8 + 2*len(claim.text) // digits may be a copy
 	case []any:

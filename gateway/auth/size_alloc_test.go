@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Claims that are arrays take no more than is counted.
+// Claims that are arrays take no more memory than is counted.
 func TestSizeOfArrays(t *testing.T) {
 	for _, item := range []string{`1`, `"a"`, `[1]`, `"a string of some length"`} {
 		claims := []byte(`{"c":[` + strings.TrimSuffix(strings.Repeat(item+",", 600), ",") + `]}`)

@@ -9,7 +9,7 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// presence says what a request has where a source looks.
+// presence is the result of looking for a token in a source.
 type presence uint8
 
 const (
@@ -151,8 +151,8 @@ func (s *source) fromPairs(texts [][]byte, separator, around string) (value []by
 	return value, p
 }
 
-// findToken returns the token of the first source that carries one, and which
-// source that is; -1 if none does.
+// findToken returns the token of the first source with one, and the index of that source;
+// -1 if there is none.
 func findToken(sources []source, q *Request) (token []byte, r Reason, at int) {
 	for i := range sources {
 		token, p := sources[i].find(&sources[i], q)

@@ -19,7 +19,7 @@ type Auth struct {
 	Rules []AuthRule
 }
 
-// AuthRule is what one sub-path of a bucket demands.
+// AuthRule is the rule for one sub-path of a bucket.
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
 	// form of Bucket.PathPrefix.
@@ -62,7 +62,7 @@ type JWT struct {
 	// Issuer are the "iss" values accepted. Empty: any.
 	Issuer []string
 
-	// Audience are the "aud" values of which a token must have one. Empty: any.
+	// Audience are the "aud" values accepted; a token must have one of them. Empty: any.
 	Audience []string
 
 	// Leeway is the tolerated difference between clocks. Default 30 s.

@@ -14,7 +14,7 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 		return Bucket{}, false
 	}
 	o.need("name", "give the bucket a unique name")
-	b.Name = o.checked("name", "", unless(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
+	b.Name = o.checked("name", "", mustBe(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
 	b.Hosts = d.hosts(o)
 	b.PathPrefix = d.pathPrefix(o)
 	if s3 := o.need("s3", "say where the objects are"); s3 != nil {

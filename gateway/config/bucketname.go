@@ -83,8 +83,8 @@ var otherEndpoints = [...]struct{ label, problem, fix string }{
 	{"s3tables", "is one of S3 Tables and has no objects", "remove it; s3.region leads to the bucket"},
 }
 
-// awsNames refuses what AWS keeps for other endpoints or signatures. Other servers may
-// call their buckets what they like. The keys are those of o, or else of base.
+// awsNames reports names and endpoints that AWS reserves for other uses; other servers
+// may have buckets with such names. The keys are in o, or else in base.
 func (d *decoder) awsNames(o, base object, s *S3) {
 	at := func(key string) *node {
 		if n := o.get(key); n != nil {

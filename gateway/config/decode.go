@@ -130,7 +130,7 @@ func variables(s string) string {
 	return strings.Join(names, ", ")
 }
 
-// form says what is wrong with a value of another type than wanted; empty if nothing is.
+// form returns the problem of a value of a wrong type; empty if the type is right.
 type form func(n *node, text string, fromEnv bool) (problem string)
 
 // scalar is the form of values of kind want, and of strings that came from a variable,
@@ -158,7 +158,7 @@ func measure(what string) form {
 	}
 }
 
-// parsed returns what parse makes of the text of key; otherwise, where key is absent or
+// parsed returns the text of key as parse reads it, or otherwise, where key is absent or
 // wrong. fix goes with every problem.
 func parsed[T any](o object, key string, otherwise T, is form, fix string, parse func(text string) (T, error)) T {
 	n := o.get(key)
@@ -188,8 +188,8 @@ func (o object) str(key, otherwise string) string {
 	return otherwise
 }
 
-// checked returns the text of key in the form that check gives it; otherwise, where key
-// is absent or wrong.
+// checked returns the text of key in the form that check gives it, or otherwise, where
+// key is absent or wrong.
 func (o object) checked(key, otherwise string, check func(text string) (form, problem, fix string)) string {
 	n := o.get(key)
 	text, _, ok := o.d.text(n)
@@ -204,8 +204,8 @@ func (o object) checked(key, otherwise string, check func(text string) (form, pr
 	return form
 }
 
-// unless is a check of a text that is right as it is, unless problem.
-func unless(isRight func(text string) bool, problem, fix string) func(text string) (string, string, string) {
+// mustBe returns a check that leaves a right text as it is and reports any other.
+func mustBe(isRight func(text string) bool, problem, fix string) func(text string) (string, string, string) {
 	return func(text string) (string, string, string) {
 		if isRight(text) {
 			return text, "", ""
@@ -215,7 +215,7 @@ func unless(isRight func(text string) bool, problem, fix string) func(text strin
 }
 
 func (o object) secret(key string) Secret {
-	return Secret{o.checked(key, "", unless(func(text string) bool {
+	return Secret{o.checked(key, "", mustBe(func(text string) bool {
 		return !strings.ContainsFunc(text, isControl) && strings.TrimSpace(text) == text
 	}, "begins or ends with white space or contains a line break", "remove it, often a line break at the end of a file or variable"))}
 }
@@ -270,7 +270,7 @@ func (o object) percent(key string, otherwise, least Percent) Percent {
 		return otherwise
 	}
 	v := otherwise
-	o.checked(key, "", unless(func(text string) bool {
+	o.checked(key, "", mustBe(func(text string) bool {
 		digits, ok := strings.CutSuffix(text, "%")
 		n, err := strconv.Atoi(digits)
 		if ok = ok && err == nil && isDigits(digits) && n >= int(least) && n <= 100; ok {

@@ -24,7 +24,7 @@ type Error struct {
 	Problem, Fix string
 }
 
-// Error returns "file:line:column: path: problem; fix" without what is unknown.
+// Error returns "file:line:column: path: problem; fix" without the unknown parts.
 func (e *Error) Error() string {
 	s := e.File
 	if e.Line > 0 {

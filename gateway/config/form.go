@@ -21,7 +21,7 @@ var (
 // labelForm is a label of a DNS name (RFC 1123, 2.1), underscores allowed.
 const labelForm = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// maxDigits is the length of a number that is calculated with.
+// maxDigits bounds the length of numbers for exact arithmetic.
 const maxDigits = 40
 
 // isName reports whether s is letters, digits, '.', '_' and '-', a letter or
@@ -34,11 +34,10 @@ func isHostName(s string) bool {
 }
 
 // isDecimal reports whether s is digits with at most one point between them, and
-// short enough to calculate with.
+// short enough for exact arithmetic.
 func isDecimal(s string) bool { return len(s) <= maxDigits && decimalForm.MatchString(s) }
 
-// isNumber reports whether s is a number of JSON that is short enough to compare
-// exactly.
+// isNumber reports whether s is a number of JSON, short enough to compare exactly.
 func isNumber(s string) bool {
 	parts := numberForm.FindStringSubmatch(s)
 	return parts != nil && len(parts[1]) <= maxDigits

@@ -47,7 +47,7 @@ func (d *decoder) globalJWT(n *node) globalJWT {
 	}
 	o := d.object(n, "jwt")
 	if o.n == nil {
-		return globalJWT{jwt: new(JWT), used: true} // reported; it is there all the same
+		return globalJWT{jwt: new(JWT), used: true} // reported; the block is there all the same
 	}
 	if !o.boolean("enabled", true) {
 		d.jwt(o, false)

@@ -95,10 +95,10 @@ func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 	return key
 }
 
-// rsaCommand makes a key that is large enough.
+// rsaCommand makes an RSA key of a sufficient size.
 const rsaCommand = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072"
 
-// parsePublicKey returns the one public key in data, or what is wrong and what to do.
+// parsePublicKey returns the one public key in data, or a problem and its fix.
 func parsePublicKey(data []byte) (key crypto.PublicKey, problem, fix string) {
 	const form = "name a PEM file with one public key or certificate"
 	block, rest := pem.Decode(data)

@@ -43,7 +43,7 @@ func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
 		return whole("the file is empty", "begin with config.example.yaml")
 	}
 
-	// The parser may panic on what it did not foresee; a reload must survive that.
+	// The parser may panic on odd input; a reload must survive that.
 	defer func() {
 		if recover() != nil {
 			body, errs = whole("the file is no valid YAML", "check it with a YAML linter")

@@ -118,9 +118,9 @@ func (d *decoder) origin(o object, s *S3) {
 		problem, fix = bucketNameProblem(text)
 		return text, problem, fix
 	})
-	s.Region = o.checked("region", s.Region, unless(func(text string) bool { return isName(text, 64) && !strings.Contains(text, ".") },
+	s.Region = o.checked("region", s.Region, mustBe(func(text string) bool { return isName(text, 64) && !strings.Contains(text, ".") },
 		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"))
-	s.AccessKey = o.checked("access_key", s.AccessKey, unless(func(text string) bool { return isVisible(text) && !strings.ContainsAny(text, "/,=") },
+	s.AccessKey = o.checked("access_key", s.AccessKey, mustBe(func(text string) bool { return isVisible(text) && !strings.ContainsAny(text, "/,=") },
 		"has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='"))
 	if o.has("session_token") && strings.ContainsFunc(s.SessionToken.value, func(r rune) bool { return r > '~' }) {
 		d.fail(o.get("session_token"), "has characters that a header cannot carry", "copy the token again")

@@ -2,7 +2,7 @@ package config
 
 import "fmt"
 
-// masked is what a Secret prints as.
+// masked is the text in place of a Secret.
 const masked = "***"
 
 // Secret is a string that no formatter, logger or encoder prints: all of them

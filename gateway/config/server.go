@@ -17,7 +17,7 @@ const maxCount = math.MaxInt32
 func (d *decoder) server(n *node) Server {
 	o := d.object(n, "server")
 	s := Server{
-		Address: o.checked("address", "0.0.0.0:8080", unless(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")),
+		Address: o.checked("address", "0.0.0.0:8080", mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")),
 		HTTPS:   d.https(o.get("https")),
 		Ready:   o.oneOf("ready", "any", "any", "all", "config"),
 		Limits:  d.limits(o.get("limits")),
@@ -141,7 +141,7 @@ func (d *decoder) metrics(n *node) Metrics {
 	o := d.object(n, "metrics")
 	m := Metrics{
 		Enabled: o.boolean("enabled", false),
-		Address: o.checked("address", "", unless(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")),
+		Address: o.checked("address", "", mustBe(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")),
 		Port:    o.integer("port", 9090, 0, math.MaxUint16),
 	}
 	d.needEnabled(o)

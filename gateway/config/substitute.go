@@ -41,7 +41,7 @@ func splitReferences(s string, literal func(string), refer func(inner string) (p
 	return "", ""
 }
 
-// parseReference reads what is between the braces.
+// parseReference parses the text between the braces.
 func parseReference(inner string) (r reference, ok bool) {
 	r.name, r.defaultValue, r.hasDefault = strings.Cut(inner, ":-")
 	return r, variableForm.MatchString(r.name)
@@ -125,7 +125,7 @@ func (t Template) constant() (text string, ok bool) {
 	return t[0].Literal, len(t) == 1 && t[0].Var == ""
 }
 
-// requestValue reads what is between the braces of a request value.
+// requestValue parses the text between the braces of a request value.
 func requestValue(inner string) (TemplatePart, bool) {
 	if inner == "bucket" || inner == "method" {
 		return TemplatePart{Var: inner}, true
