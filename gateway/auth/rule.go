@@ -26,8 +26,11 @@ func sizeOf(claim any) int {
 		return n
 	case object:
 		n := 64
+		if len(claim) > 0 {
+			n += 288 // a group of eight slots
+		}
 		for name, v := range claim {
-			n += 64 + len(name) + sizeOf(v)
+			n += 80 + 8 + len(name) + sizeOf(v) // 80: a slot in a map that has just grown
 		}
 		return n
 	}

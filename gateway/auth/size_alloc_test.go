@@ -10,7 +10,7 @@ import (
 
 // Claims that are arrays take no more memory than is counted.
 func TestSizeOfArrays(t *testing.T) {
-	for _, item := range []string{`1`, `"a"`, `[1]`, `"a string of some length"`} {
+	for _, item := range []string{`1`, `-1.25`, `"a"`, `[1]`, `null`, `"a string of some length"`, `{}`, `{"a":1}`, `{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9}`} {
 		claims := []byte(`{"c":[` + strings.TrimSuffix(strings.Repeat(item+",", 600), ",") + `]}`)
 		heap := func() int {
 			runtime.GC()
