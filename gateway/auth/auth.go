@@ -1,11 +1,13 @@
 // Package auth decides by JSON Web Tokens (RFC 7519) who may read: it finds the
-// token of a request, verifies it by keys that the configuration fixes, and holds
-// its claims against the configured rules. What it cannot decide it refuses.
+// token of a request, verifies it with the configured keys, and checks its claims
+// against the configured rules. In doubt it refuses.
 package auth
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -13,8 +15,8 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// Request is what of a request decides on access. The slices stay the caller's;
-// nothing of them is kept.
+// Request has the parts of a request that access depends on. The slices stay the
+// caller's; no method keeps them. Not safe for concurrent use.
 type Request struct {
 	Header *fasthttp.RequestHeader
 	Query  []byte // raw, without '?'
@@ -22,47 +24,46 @@ type Request struct {
 	Method string // GET or HEAD
 	Now    time.Time
 
-	scratch []byte // for values of the request
+	scratch []byte // buffer for the texts of templates
 }
 
 // Reset clears r for the next request; it keeps its memory.
 func (r *Request) Reset() { *r = Request{scratch: r.scratch[:0]} }
 
-// Verdict is what became of a request.
+// Verdict is the decision on a request.
 type Verdict struct {
 	// Reason says whether the request may read, and why not.
 	Reason Reason
-	// Public tells that no token was asked for.
+	// Public reports that the request needs no token.
 	Public bool
-	// Subject is the token's "sub", if its signature holds and that is a string;
-	// at most 256 bytes.
+	// Subject is the first 256 bytes of the token's "sub". Empty where the signature
+	// does not hold or "sub" is no string.
 	Subject string
-	// SubjectID tells the subjects of verified tokens apart, those of different
-	// issuers too. It stays the same in other policies and processes. 0: there is
-	// no "sub", or it is no string or empty.
+	// SubjectID is a hash of issuer and subject of a verified token, the same in all
+	// policies and processes. 0: "sub" is absent, empty or no string.
 	SubjectID uint64
 }
 
-// Policy is what a bucket demands of its readers. It never changes and is safe
-// for concurrent use. What it remembers of tokens is for itself alone.
+// Policy decides who may read a bucket. Create it with NewPolicy. It never changes
+// and is safe for concurrent use. Its entries in the TokenCache are for it alone.
 type Policy struct {
 	id       uint64
 	verifier *Verifier
 	sources  []source
-	sets     []ruleSet // the first is the verifier's own; then by path, the longest first
+	sets     []ruleSet // the verifier's own, then those of paths, the longest first
 	cache    *TokenCache
 }
 
-// ruleSet is what must hold of a token below a path.
+// ruleSet has the rules for tokens below a path.
 type ruleSet struct {
 	path    string // as config.AuthRule.Path; empty for the verifier's own
 	public  bool
 	rules   []rule
-	dynamic []int // the rules that depend on the request
+	dynamic []int // indexes of the rules that depend on the request
 }
 
-// NewPolicy compiles what c, which must be enabled, demands of readers of the
-// bucket of this name. v verifies for c.JWT.
+// NewPolicy compiles c for the bucket of this name. c must be enabled, and v be the
+// verifier for c.JWT.
 func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache) *Policy {
 	p := &Policy{id: cache.policies.Add(1), verifier: v, cache: cache}
 	for _, s := range c.JWT.Sources {
@@ -89,8 +90,7 @@ func newRuleSet(path string, public bool, claims []config.Claim, bucket string) 
 
 // Authorize decides on q. It may wait for a key set that is being fetched.
 //
-// Hot path: zero allocations for a token that it remembers, guarded by
-// TestAuthorizeAllocs.
+// Hot path: zero allocations for a cached token, guarded by TestAuthorizeAllocs.
 func (p *Policy) Authorize(q *Request) Verdict {
 	at := p.setFor(q.Key)
 	if p.sets[at].public {
@@ -118,21 +118,21 @@ func (p *Policy) Authorize(q *Request) Verdict {
 	return v
 }
 
-// holds reports whether all rules of a set hold for a token.
+// holds reports whether all rules of the set at this index hold for a token.
 func (p *Policy) holds(e *entry, at int, q *Request) bool {
 	set, verdict := &p.sets[at], &e.sets[at]
 	if verdict.refused {
 		return false
 	}
 	for i, rule := range set.dynamic {
-		if !set.rules[rule].holds(&verdict.claims[i], q) {
+		if !set.rules[rule].holds(verdict.claims[i], q) {
 			return false
 		}
 	}
 	return true
 }
 
-// setFor returns the rule set for a key, the one with the longest path.
+// setFor returns the index of the rule set for a key, the one with the longest path.
 func (p *Policy) setFor(key []byte) int {
 	for i := 1; i < len(p.sets); i++ {
 		if below, exactly := matchPath(p.sets[i].path, key); below && (exactly || !p.sets[i].public) {
@@ -143,35 +143,26 @@ func (p *Policy) setFor(key []byte) int {
 }
 
 // matchPath reports whether key is below path, by whole segments. Empty segments
-// of the key do not count, since some origins drop them: a path that demands more
-// must cover those spellings. exactly tells that there were none up to there; a
-// path that demands less is for those alone.
+// of the key do not count, since some origins drop them: a rule that demands more
+// must cover those spellings. exactly reports that there were none; a rule that
+// demands less applies only then.
 func matchPath(path string, key []byte) (below, exactly bool) {
 	exactly = true
 	if path == "/" {
 		return true, true
 	}
-	for rest := path; rest != ""; {
-		for len(key) > 0 && key[0] == '/' {
-			key, exactly = key[1:], false
-		}
-		rest = rest[1:] // the slash
-		n := 0
-		for n < len(rest) && rest[n] != '/' {
-			n++
-		}
-		if len(key) < n || string(key[:n]) != rest[:n] || len(key) > n && key[n] != '/' {
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		trimmed := bytes.TrimLeft(key, "/")
+		exactly = exactly && len(trimmed) == len(key)
+		var first []byte
+		if first, key, _ = bytes.Cut(trimmed, []byte("/")); string(first) != segment {
 			return false, false
-		}
-		rest = rest[n:]
-		if key = key[n:]; len(key) > 0 {
-			key = key[1:]
 		}
 	}
 	return true, exactly
 }
 
-// verify verifies a token and remembers what became of it.
+// verify verifies a token and caches the result.
 func (p *Policy) verify(raw []byte, now int64) *entry {
 	v := p.verifier
 	w := v.work.Get().(*workspace)
@@ -179,15 +170,15 @@ func (p *Policy) verify(raw []byte, now int64) *entry {
 	e := &entry{notBefore: now - 1, expires: now + refusedFor.Nanoseconds()}
 	keep := false
 	e.reason, keep = p.judge(w, raw, now, e)
-	w.token.parsed, w.token.claims = nil, nil
+	w.token.payload = ""
 	if keep {
 		p.cache.put(p.id, raw, e)
 	}
 	return e
 }
 
-// judge fills e for a token. keep tells whether it is worth remembering: what was
-// refused before its signature was looked at costs little.
+// judge fills e for a token. keep reports whether e is worth caching: a refusal
+// before the signature is verified costs little.
 func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason, keep bool) {
 	v := p.verifier
 	e.keys = v.ring.Load().version
@@ -198,11 +189,12 @@ func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason,
 	if r != Allowed {
 		return r, r == SignatureInvalid
 	}
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return ClaimsMalformed, true
 	}
-	e.subject, e.subjectID = w.claims.subject()
-	valid, r := v.registered(&w.claims, now)
+	e.subject, e.subjectID = claims.subject()
+	valid, r := v.registered(claims, now)
 	switch r {
 	case Allowed:
 		e.notBefore, e.expires = valid.from, valid.until
@@ -214,27 +206,24 @@ func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason,
 	}
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
-		e.sets[i] = p.sets[i].judge(w)
+		e.sets[i] = p.sets[i].judge(claims)
 	}
 	return Allowed, true
 }
 
-// judge holds claims against the rules of s that do not depend on the request, and
-// keeps the claims for those that do.
-func (s *ruleSet) judge(w *workspace) (v setVerdict) {
+// judge checks claims against the rules of s that do not depend on the request, and
+// keeps the claims for the rules that do.
+func (s *ruleSet) judge(claims object) (v setVerdict) {
 	if len(s.dynamic) > 0 {
-		v.claims = make([]value, 0, len(s.dynamic))
+		v.claims = make([]any, 0, len(s.dynamic))
 	}
 	for i := range s.rules {
 		r := &s.rules[i]
-		w.claim = value{}
-		if at := w.claims.find(r.Name); at != 0 {
-			w.claim = w.claims.value(at)
-		}
+		claim, _ := claims.find(r.Name)
 		switch {
 		case r.dynamic:
-			v.claims = append(v.claims, w.claim.clone())
-		case !r.holds(&w.claim, &w.none):
+			v.claims = append(v.claims, claim)
+		case !r.holds(claim, nil):
 			return setVerdict{refused: true}
 		}
 	}

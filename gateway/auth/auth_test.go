@@ -15,7 +15,7 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// now is the time of all tests with a clock of their own.
+// now is the injected time of all tests.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const secret = "0123456789abcdef0123456789abcdef"
@@ -23,7 +23,7 @@ const secret = "0123456789abcdef0123456789abcdef"
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
 // handmade returns a token with this header and these claims, byte for byte,
-// signed with HS256. It shares no code with what is tested.
+// signed with HS256. It shares no code with the package.
 func handmade(header, claims string) string {
 	payload := b64(header) + "." + b64(claims)
 	h := hmac.New(sha256.New, []byte(secret))
@@ -33,7 +33,7 @@ func handmade(header, claims string) string {
 
 const plainHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// claimsAt are claims that are valid at now, and further members.
+// claimsAt returns claims that are valid at now, with further members.
 func claimsAt(more string) string {
 	s := fmt.Sprintf(`{"sub":"alice","exp":%d`, now.Add(time.Hour).Unix())
 	if more != "" {
@@ -42,7 +42,7 @@ func claimsAt(more string) string {
 	return s + "}"
 }
 
-// valid is a token that is valid at now, with further claims.
+// valid returns a token that is valid at now, with further claims.
 func valid(more string) string { return handmade(plainHeader, claimsAt(more)) }
 
 // loadAuth returns the auth block of a bucket "files" with the lines in block, at
@@ -92,7 +92,7 @@ func newPolicyIn(t testing.TB, block string, cache *TokenCache) *Policy {
 	return NewPolicy(a, "files", v, cache)
 }
 
-// request is one for key with the token as a bearer.
+// request returns a request for key with a bearer token.
 func request(token, key string) *Request {
 	if token == "" {
 		return requestWith(key)
@@ -100,7 +100,7 @@ func request(token, key string) *Request {
 	return requestWith(key, "Authorization: Bearer "+token)
 }
 
-// requestWith is one for key with these header lines, parsed like a client's.
+// requestWith returns a request for key with these header lines, parsed like a client's.
 func requestWith(key string, lines ...string) *Request {
 	h := new(fasthttp.RequestHeader)
 	head := "GET / HTTP/1.1\r\nHost: gateway.test\r\n"

@@ -1,55 +1,56 @@
 package auth
 
 import (
+	"container/list"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// TokenCache remembers what became of tokens, so that a repeated one costs a
-// look-up. It is bounded by entries and by bytes, and drops what was used longest
-// ago. Tokens that were refused are kept apart: a sixteenth of the room, and for
-// a short time.
+// TokenCache caches the results of verified tokens, so that a repeated token costs a
+// look-up. It is bounded by entries and by bytes, and evicts the least recently used
+// token. Refused tokens have lists of their own: a sixteenth of the room, and a short
+// time.
 //
-// The policies of a generation share one and see none of each other's entries.
-// It is safe for concurrent use; create it with NewTokenCache.
+// Create it with NewTokenCache. It is safe for concurrent use. The policies of a
+// generation share one cache and see none of each other's entries.
 type TokenCache struct {
 	seed     maphash.Seed
 	shards   []tokenShard
-	policies atomic.Uint64 // how many share it: each has its own id
+	policies atomic.Uint64 // the last id of a policy
 }
 
-// refusedFor is how long a refused token is remembered.
+// refusedFor is how long a refused token is cached.
 const refusedFor = 5 * time.Second
 
-// entryOverhead is what an entry takes besides its token and claims: itself, and
-// its share of a map, in bytes.
-const entryOverhead = 304
+// entryOverhead is the memory of an entry besides its token and claims, in bytes: the
+// entry itself, and its share of a list and a map.
+const entryOverhead = 336
 
-// entry is what became of one token under one policy.
+// entry is the result of one token under one policy.
 type entry struct {
 	key  tokenKey
 	size int
 
-	// What became of it, not changed after insertion.
+	// The result, not changed after insertion.
 	reason    Reason
 	subject   string
 	subjectID uint64
-	keys      uint64 // version of the keyring
-	notBefore int64  // Unix nanoseconds from and until when this holds
-	expires   int64
+	keys      uint64       // version of the keyring
+	notBefore int64        // when the result begins to hold, in Unix nanoseconds
+	expires   int64        // when it ends to hold
 	sets      []setVerdict // by rule set of the policy; empty if refused
 
 	// Guarded by the shard's mu.
-	prev, next *entry
-	list       *tokenList
+	list *tokenList
+	at   *list.Element // in list
 }
 
-// setVerdict is what a rule set makes of a token.
+// setVerdict is the result of a rule set for a token.
 type setVerdict struct {
-	refused bool    // a rule that does not depend on the request fails
-	claims  []value // for each rule that does, the claim; null if there is none
+	refused bool  // a rule that does not depend on the request fails
+	claims  []any // for each rule that does, the claim; nil if there is none
 }
 
 type tokenKey struct {
@@ -57,7 +58,7 @@ type tokenKey struct {
 	token  string
 }
 
-// tokenShard is a part of the cache with a lock of its own.
+// tokenShard is a part of a TokenCache with a lock of its own.
 type tokenShard struct {
 	mu      sync.Mutex // guards the following fields and the entries' links
 	entries map[tokenKey]*entry
@@ -65,16 +66,14 @@ type tokenShard struct {
 	refused tokenList
 }
 
-// tokenList is a ring of entries, the one used last behind root.
+// tokenList is a list of entries, the most recently used in front, and its bounds.
 type tokenList struct {
-	root       entry
-	len, bytes int
-	maxLen     int
-	maxBytes   int
+	list.List
+	bytes, maxLen, maxBytes int
 }
 
-// NewTokenCache returns a cache of at most tokens entries and bytes of memory,
-// either of which may be 0: nothing is kept then.
+// NewTokenCache returns a cache of at most tokens entries and bytes of memory. Where
+// one of them is 0, it caches nothing.
 func NewTokenCache(tokens int, bytes int64) *TokenCache {
 	n := 1
 	for n < 64 && tokens/(2*n) >= 256 && bytes/int64(2*n) >= 64<<10 {
@@ -85,8 +84,8 @@ func NewTokenCache(tokens int, bytes int64) *TokenCache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.entries = make(map[tokenKey]*entry)
-		s.refused.init(perLen/16, perBytes/16)
-		s.good.init(perLen-perLen/16, perBytes-perBytes/16)
+		s.refused.maxLen, s.refused.maxBytes = perLen/16, perBytes/16
+		s.good.maxLen, s.good.maxBytes = perLen-perLen/16, perBytes-perBytes/16
 	}
 	return c
 }
@@ -99,8 +98,8 @@ func (c *TokenCache) shard(token []byte) *tokenShard {
 	return &c.shards[maphash.Bytes(c.seed, token)&uint64(len(c.shards)-1)]
 }
 
-// get returns the entry of a token that holds at now with the keys of this
-// version; nil if there is none. The caller must not change it.
+// get returns the entry of a token; nil if there is none that holds at now and was
+// made with the keys of this version. The caller must not change it.
 //
 // Hot path: zero allocations, guarded by TestAuthorizeAllocs.
 func (c *TokenCache) get(policy uint64, token []byte, now int64, keys uint64) *entry {
@@ -115,17 +114,17 @@ func (c *TokenCache) get(policy uint64, token []byte, now int64, keys uint64) *e
 		s.remove(e)
 		return nil
 	}
-	e.list.toFront(e)
+	e.list.MoveToFront(e.at)
 	return e
 }
 
-// put keeps e, whose token is copied, unless there is no room for it at all.
+// put caches e for a copy of token, unless e is larger than the cache.
 func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
 	size := entryOverhead + len(token) + len(e.subject)
 	for _, set := range e.sets {
 		size += 32
 		for _, claim := range set.claims {
-			size += claim.size()
+			size += sizeOf(claim)
 		}
 	}
 	s := c.shard(token)
@@ -142,24 +141,26 @@ func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
 	if old := s.entries[e.key]; old != nil {
 		s.remove(old)
 	}
-	for list.len >= list.maxLen || list.bytes+size > list.maxBytes {
-		s.remove(list.root.prev)
+	for list.Len() >= list.maxLen || list.bytes+size > list.maxBytes {
+		s.remove(list.Back().Value.(*entry))
 	}
 	s.entries[e.key] = e
-	list.push(e)
+	e.at = list.PushFront(e)
+	list.bytes += size
 }
 
 // remove drops e. The shard's mu is held.
 func (s *tokenShard) remove(e *entry) {
 	delete(s.entries, e.key)
-	e.list.remove(e)
+	e.list.Remove(e.at)
+	e.list.bytes -= e.size
 }
 
 // Stats are counts of a TokenCache.
 type Stats struct {
 	Tokens  int // entries, refused ones among them
 	Refused int // entries of refused tokens
-	Bytes   int // what all entries take, as counted against the bound
+	Bytes   int // memory of all entries, as counted against the bound
 }
 
 // UpdateStats adds the counts of c to s.
@@ -167,40 +168,9 @@ func (c *TokenCache) UpdateStats(s *Stats) {
 	for i := range c.shards {
 		shard := &c.shards[i]
 		shard.mu.Lock()
-		s.Tokens += shard.good.len + shard.refused.len
-		s.Refused += shard.refused.len
+		s.Tokens += shard.good.Len() + shard.refused.Len()
+		s.Refused += shard.refused.Len()
 		s.Bytes += shard.good.bytes + shard.refused.bytes
 		shard.mu.Unlock()
 	}
-}
-
-func (l *tokenList) init(maxLen, maxBytes int) {
-	l.root.prev, l.root.next = &l.root, &l.root
-	l.maxLen, l.maxBytes = maxLen, maxBytes
-}
-
-func (l *tokenList) push(e *entry) {
-	l.len++
-	l.bytes += e.size
-	l.link(e)
-}
-
-func (l *tokenList) link(e *entry) {
-	e.prev, e.next = &l.root, l.root.next
-	e.prev.next, e.next.prev = e, e
-}
-
-func (l *tokenList) remove(e *entry) {
-	l.len--
-	l.bytes -= e.size
-	e.prev.next, e.next.prev = e.next, e.prev
-	e.prev, e.next = nil, nil
-}
-
-func (l *tokenList) toFront(e *entry) {
-	if l.root.next == e {
-		return
-	}
-	e.prev.next, e.next.prev = e.next, e.prev
-	l.link(e)
 }

@@ -30,7 +30,7 @@ func TestTokenCacheHoldsForItsTime(t *testing.T) {
 	}
 }
 
-// A token that is not valid yet is let in as soon as it is.
+// A token is let in as soon as it is valid.
 func TestRefusalsAreShort(t *testing.T) {
 	p := newPolicy(t, hs256("leeway: 0\n"))
 	q := request(handmade(plainHeader, fmt.Sprintf(`{"nbf":%d,"exp":%d}`, now.Unix()+2, now.Unix()+100)), "x")
@@ -43,7 +43,7 @@ func TestRefusalsAreShort(t *testing.T) {
 	if q.Now = now.Add(2 * time.Second); p.Authorize(q).Reason != Allowed {
 		t.Error("still refused when it is valid")
 	}
-	// What is remembered of refused tokens goes after seconds, and is little.
+	// Refused tokens are few in the cache, and go after seconds.
 	cache := NewTokenCache(160, 1<<20)
 	p = newPolicyIn(t, hs256(""), cache)
 	for i := range 1000 {
@@ -72,8 +72,8 @@ func sign(sub, secret string) string {
 	return tok
 }
 
-// TestSwappedPolicyLeavesNoVerdict is T78: what one policy remembers is nothing to
-// another, even for the same token in the same cache.
+// TestSwappedPolicyLeavesNoVerdict is T78: no policy uses the results of another, even for
+// the same token in the same cache.
 func TestSwappedPolicyLeavesNoVerdict(t *testing.T) {
 	cache := NewTokenCache(1000, 1<<20)
 	q := request(valid(`"role":"reader"`), "x")
@@ -95,7 +95,7 @@ func TestSwappedPolicyLeavesNoVerdict(t *testing.T) {
 	}
 }
 
-// T49 in small: a remembered token is worth nothing to a request without it.
+// T49 in small: a cached token does nothing for a request without it.
 func TestNoTokenAfterGoodToken(t *testing.T) {
 	p := newPolicy(t, hs256(""))
 	if r := p.Authorize(request(valid(""), "x")).Reason; r != Allowed {
@@ -123,7 +123,7 @@ func TestTokenCacheIsBounded(t *testing.T) {
 			p := newPolicyIn(t, hs256("claims: [{claim: sub, operator: not_equals, value: \"${path.0}\"}]\n"), cache)
 			for i := range 20_000 {
 				tok := []byte(strings.Repeat("t", i%700) + fmt.Sprint(i))
-				cache.put(p.id, tok, &entry{subject: "s", expires: forever, sets: []setVerdict{{claims: []value{{kind: kindString, text: []byte("s")}}}}})
+				cache.put(p.id, tok, &entry{subject: "s", expires: forever, sets: []setVerdict{{claims: []any{"s"}}}})
 				if i%1000 == 0 {
 					var s Stats
 					cache.UpdateStats(&s)
@@ -141,7 +141,7 @@ func TestTokenCacheIsBounded(t *testing.T) {
 	}
 }
 
-// The token used last stays, the one used longest ago goes.
+// The least recently used token goes, others stay.
 func TestTokenCacheEvictsLeastRecentlyUsed(t *testing.T) {
 	cache := NewTokenCache(3, 1<<20) // few enough for one shard
 	put := func(name string) { cache.put(1, []byte(name), &entry{expires: forever}) }
@@ -166,7 +166,7 @@ func TestTokenCacheEvictsLeastRecentlyUsed(t *testing.T) {
 	}
 }
 
-// TestHundredThousandTokens shows what the default bound costs.
+// TestHundredThousandTokens measures the memory under the default bound.
 func TestHundredThousandTokens(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it takes seconds")
@@ -224,7 +224,7 @@ func TestConcurrentPolicies(t *testing.T) {
 				default:
 				}
 				p := current.Load()
-				wantRole := p.sets[0].rules[0].operands[0].text == "reader"
+				wantRole := p.sets[0].rules[0].operands[0].value == "reader"
 				for i := range q {
 					want := ClaimRefused
 					if wantRole && i%2 == i/2 {

@@ -2,16 +2,19 @@ package auth
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Explain says step by step what Authorize makes of q. With a token it is taken
-// as what the first source carries, whatever q carries. line is given a word and
-// what there is to say; neither has the token or a key in it.
+// Explain describes step by step how Authorize decides on q. A token that is not
+// empty takes the place of the one in q, as if the first source carried it. line is
+// called with a heading and a text for each step; neither contains the token or a key.
 //
-// No network is used: with a jwks_url a signature that one of its keys may bear out
-// stays unchecked, and Allowed then holds for a token that anybody may have made.
+// Explain does not use the network. Where only a key of a jwks_url could verify the
+// signature, it reports unchecked: r is Allowed then for a token that anybody may have
+// made.
 func (p *Policy) Explain(q *Request, token string, line func(name, text string)) (r Reason, unchecked bool) {
 	at := p.setFor(q.Key)
 	if at > 0 {
@@ -54,7 +57,7 @@ func (p *Policy) explained(r Reason, line func(name, text string)) Reason {
 	return r
 }
 
-// explainToken explains a token; unchecked tells that its signature was not looked at.
+// explainToken explains a token; unchecked reports that its signature was not verified.
 func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, text string)) (r Reason, unchecked bool) {
 	w := new(workspace)
 	if r := w.token.parse(raw); r != Allowed {
@@ -67,8 +70,8 @@ func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, te
 	return p.explainClaims(w, at, q, line), unchecked
 }
 
-// explain says which key bears out the signature of w.token, or why none does. That
-// is unchecked where only a key that is not fetched could.
+// explain names the key that verifies the signature of w.token, or says why none does.
+// The signature is unchecked where only a key that is not fetched could verify it.
 func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason, unchecked bool) {
 	ring := v.ring.Load()
 	k, r, known := ring.verify(w)
@@ -96,15 +99,16 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 // explainClaims explains the claims of a token whose signature holds.
 func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name, text string)) Reason {
 	v := p.verifier
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return ClaimsMalformed
 	}
 	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
-		if i := w.claims.member(0, name); i != 0 {
-			line(name, w.claims.describe(i))
+		if v, found := claims[name]; found {
+			line(name, describe(name, v))
 		}
 	}
-	if _, r := v.registered(&w.claims, q.Now.UnixNano()); r != Allowed {
+	if _, r := v.registered(claims, q.Now.UnixNano()); r != Allowed {
 		switch r {
 		case IssuerRefused:
 			line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
@@ -113,26 +117,27 @@ func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name,
 		}
 		return r
 	}
-	if !p.sets[0].explain(&w.claims, q, line) {
+	if !p.sets[0].explain(claims, q, line) {
 		return ClaimRefused
 	}
-	if at > 0 && !p.sets[at].explain(&w.claims, q, line) {
+	if at > 0 && !p.sets[at].explain(claims, q, line) {
 		return PathClaimRefused
 	}
 	return Allowed
 }
 
-// explain says for each rule whether it holds, and reports whether all do.
-func (s *ruleSet) explain(d *document, q *Request, line func(name, text string)) bool {
+// explain shows for each rule whether it holds, and reports whether all do.
+func (s *ruleSet) explain(claims object, q *Request, line func(name, text string)) bool {
 	all := true
 	for i := range s.rules {
 		r := &s.rules[i]
-		claim, is := value{}, "absent"
-		if at := d.find(r.Name); at != 0 {
-			claim, is = d.value(at), d.describe(at)
+		claim, found := claims.find(r.Name)
+		is := "absent"
+		if found {
+			is = describe(r.Name, claim)
 		}
 		verdict := "holds"
-		if !r.holds(&claim, q) {
+		if !r.holds(claim, q) {
 			verdict, all = "fails", false
 		}
 		line("rule", fmt.Sprintf("%s: %s %s %s; the claim is %s", verdict, r.Name, r.Operator, r.wants(q), is))
@@ -140,7 +145,7 @@ func (s *ruleSet) explain(d *document, q *Request, line func(name, text string))
 	return all
 }
 
-// wants describes what r compares with, values of the request filled in.
+// wants describes the value that r compares a claim with, values of the request filled in.
 func (r *rule) wants(q *Request) string {
 	switch {
 	case r.pattern != nil:
@@ -152,40 +157,49 @@ func (r *rule) wants(q *Request) string {
 	for i := range r.operands {
 		o := &r.operands[i]
 		switch {
-		case o.kind != kindString:
-			list = append(list, o.text)
+		case o.template == nil:
+			list = append(list, quote(o.value))
+		case o.fill(q):
+			list = append(list, quote(string(q.scratch)))
 		default:
-			if text, ok := o.appendString(nil, q); ok {
-				list = append(list, fmt.Sprintf("%q", text))
-			} else {
-				list = append(list, "(a segment that the key lacks)")
-			}
+			list = append(list, "(a segment that the key lacks)")
 		}
 	}
 	return strings.Join(list, ", ")
 }
 
-// describe shows the value at i, shortened, a date as one.
-func (d *document) describe(i int) string {
+// quote returns a string in quotes, and a number or bool as written.
+func quote(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case number:
+		return v.text
+	}
+	return fmt.Sprint(v)
+}
+
+// describe shows the value of a claim, shortened, a date as one.
+func describe(name string, v any) string {
 	const most = 80
-	n := &d.nodes[i]
-	switch n.kind {
-	case kindString:
-		return fmt.Sprintf("%.*q", most, n.text)
-	case kindArray:
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return fmt.Sprintf("%.*q", most, v)
+	case []any:
 		var items []string
-		for j := i + 1; j < n.end && len(items) < 10; j = d.nodes[j].end {
-			items = append(items, d.describe(j))
+		for _, item := range v[:min(len(v), 10)] {
+			items = append(items, describe("", item))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
-	case kindObject:
+	case object:
 		return "an object"
-	}
-	switch string(n.name) {
-	case "exp", "nbf", "iat":
-		if t, _, ok := d.date(string(n.name), false); ok && n.kind == kindNumber {
-			return fmt.Sprintf("%s (%s)", n.text, time.Unix(0, t).UTC().Format(time.RFC3339))
+	case number:
+		if t, _, ok := (object{name: v}).date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
+			return fmt.Sprintf("%s (%s)", v.text, time.Unix(0, t).UTC().Format(time.RFC3339))
 		}
+		return fmt.Sprintf("%.*s", most, v.text)
 	}
-	return fmt.Sprintf("%.*s", most, n.text)
+	return fmt.Sprint(v)
 }

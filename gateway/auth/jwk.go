@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -13,18 +14,18 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// leftOut is a key of a set that verifies nothing. Values are equal for what is the same
-// key and the same reason.
+// leftOut is a key of a set that verifies nothing. Two values are equal for the same key
+// and the same reason.
 type leftOut struct {
-	key   string // for people
+	key   string // its kid, for people
 	sum   [sha256.Size]byte
 	why   string
 	usual bool
 }
 
-// parseKeySet returns the keys of a JWK set that can verify signatures. Others are
-// left out, as RFC 7517 section 5 wants; a set without any is an error, which says
-// what is wrong with the last one.
+// parseKeySet returns the keys of a JWK set that can verify signatures, and the keys
+// left out, as RFC 7517 section 5 wants. A set without any usable key is an error, which
+// says what is wrong with its last key.
 func parseKeySet(data []byte, algorithm string) (keys []key, left []leftOut, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -68,11 +69,11 @@ func kidOf(raw []byte) string {
 	}, id[:min(len(id), 128)])
 }
 
-// errOtherUse is why keys are left out that identity providers have beside those for
-// signatures.
+// errOtherUse is the reason for leaving out keys that identity providers publish beside
+// those for signatures.
 var errOtherUse = errors.New("it is not for signatures")
 
-// parseKey takes one JWK for the algorithm, or the key's own if that is empty.
+// parseKey parses one JWK, for algorithm or, where that is empty, for the key's own.
 func parseKey(raw []byte, algorithm string, i int) (key, error) {
 	var more struct {
 		Operations []string `json:"key_ops"`
@@ -84,10 +85,7 @@ func parseKey(raw []byte, algorithm string, i int) (key, error) {
 	if err := k.UnmarshalJSON(raw); err != nil {
 		return key{}, errors.New("it is no JWK of a supported type")
 	}
-	verifies := len(more.Operations) == 0
-	for _, operation := range more.Operations {
-		verifies = verifies || operation == "verify"
-	}
+	verifies := len(more.Operations) == 0 || slices.Contains(more.Operations, "verify")
 	switch {
 	case k.Use != "" && k.Use != "sig", !verifies:
 		return key{}, errOtherUse

@@ -21,7 +21,7 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// Bounds of a key set. They hold for a file, too.
+// The bounds of a key set, from a URL or a file.
 const (
 	maxKeySetSize = 1 << 20 // bytes
 	maxKeySetKeys = 200
@@ -29,35 +29,35 @@ const (
 
 // keySet keeps the keys of a JWK set (RFC 7517, 5) fresh.
 //
-// One goroutine, started by start and ended by close, fetches: at intervals, and
-// earlier when a request names a key that is not there. A failed fetch changes
-// nothing.
+// One goroutine, started by start and ended by close, fetches the set: at intervals,
+// and earlier when a request names an unknown key. A failed fetch changes nothing. All
+// methods but refresh are safe for concurrent use.
 type keySet struct {
 	name      string // URL or path
 	fetch     func(ctx context.Context) ([]byte, error)
-	algorithm string // of all keys; empty: as each key says
+	algorithm string // of all keys; empty: the one that each key names
 	update    func(keys []key)
 	o         Options
 	limiter   *rate.Limiter    // of early fetches
 	last      []byte           // the copy in use; the fetching goroutine's own
-	told      map[leftOut]bool // keys that OnLeftOut was told of; the fetching goroutine's own
+	reported  map[leftOut]bool // keys that OnLeftOut has reported; the fetching goroutine's own
 
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the goroutine has ended
-	wake   chan struct{} // tells it to fetch early
+	wake   chan struct{} // makes the goroutine fetch early
 
 	mu      sync.Mutex // guards the following fields
-	started bool       // the goroutine runs
-	pending *keyFetch  // the fetch under way or asked for; nil: none is
-	failed  bool       // the last one did
+	started bool       // the goroutine was started
+	pending *keyFetch  // the fetch under way or requested; nil: there is none
+	failed  bool       // the last fetch failed
 }
 
 // keyFetch is one fetch of a key set.
 type keyFetch struct {
-	done  chan struct{} // closed at its end
-	began time.Time
-	again bool // the one before failed
+	done         chan struct{} // closed at its end
+	began        time.Time
+	afterFailure bool // the fetch before failed
 }
 
 func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
@@ -80,7 +80,7 @@ func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
 		roots = x509.NewCertPool()
 		roots.AppendCertsFromPEM(c.CA)
 	}
-	s.name, _, _ = strings.Cut(c.JWKSURL, "?") // the rest may be a secret
+	s.name, _, _ = strings.Cut(c.JWKSURL, "?") // the query may be a secret
 	client := &http.Client{
 		Timeout: o.FetchTimeout,
 		Transport: &http.Transport{
@@ -138,8 +138,8 @@ func readKeySet(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// start fetches for the first time and starts the goroutine, whether or not that
-// worked; the error is the first fetch's.
+// start fetches for the first time and starts the goroutine, whether or not the fetch
+// fails. The error is that of the fetch.
 func (s *keySet) start() error {
 	err := s.refresh()
 	s.mu.Lock()
@@ -149,7 +149,7 @@ func (s *keySet) start() error {
 	return err
 }
 
-// close ends the goroutine and lets go of whoever waits.
+// close ends the goroutine, and the waiting in waitForNewer and refetch.
 func (s *keySet) close() {
 	s.cancel()
 	s.mu.Lock()
@@ -185,31 +185,30 @@ func (s *keySet) run(err error) {
 	}
 }
 
-// mayHave reports whether a key of the set could be for alg.
-func (s *keySet) mayHave(alg []byte) bool {
+// mayHave reports whether the set could have a key for alg.
+func (s *keySet) mayHave(alg string) bool {
 	if s.algorithm != "" {
-		return config.CanonicalAlgorithm(string(alg)) == s.algorithm
+		return config.CanonicalAlgorithm(alg) == s.algorithm
 	}
-	return config.IsPublicKeyAlgorithm(string(alg))
+	return config.IsPublicKeyAlgorithm(alg)
 }
 
-// newer asks for another copy than the one in use, and waits for it until
-// deadline. It reports at once that there is none if too many were asked for
-// lately. changed tells whether the keys in use are others than those the caller
-// has seen.
+// waitForNewer requests a fetch and waits until deadline for keys other than those that
+// the caller has seen, which changed reports. It returns false at once where there were
+// too many fetches lately.
 //
-// Whoever waits holds a slot of the requests in flight, and anybody can write a
-// token with a new kid: nobody waits for a fetch that has taken WaitAtMost, or that
+// A waiting request holds a slot of the requests in flight, and anybody can write a
+// token with a new kid: no request waits for a fetch that has taken WaitAtMost, or that
 // follows a failed one.
-func (s *keySet) newer(deadline time.Time, changed func() bool) bool {
+func (s *keySet) waitForNewer(deadline time.Time, changed func() bool) bool {
 	// A fetch that was under way may have begun before the keys changed: where it
-	// brings nothing new, another one is asked for.
+	// brings nothing new, another one is requested.
 	for range 3 {
 		if changed() {
 			return true
 		}
-		f, own := s.ask()
-		if f == nil || f.again {
+		f, own := s.requestFetch()
+		if f == nil || f.afterFailure {
 			return false
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, min(time.Until(deadline), time.Until(f.began.Add(s.o.WaitAtMost))))
@@ -226,11 +225,10 @@ func (s *keySet) newer(deadline time.Time, changed func() bool) bool {
 	return changed()
 }
 
-// renew has the set fetched once more and waits for that, unless too many fetches
-// were asked for lately.
-func (s *keySet) renew() {
+// refetch requests a fetch and waits for it, unless there were too many lately.
+func (s *keySet) refetch() {
 	for range 3 {
-		f, own := s.ask()
+		f, own := s.requestFetch()
 		if f == nil {
 			return
 		}
@@ -245,9 +243,9 @@ func (s *keySet) renew() {
 	}
 }
 
-// ask returns the fetch under way, else one of its own, which the goroutine begins;
-// nil if too many were asked for lately.
-func (s *keySet) ask() (f *keyFetch, own bool) {
+// requestFetch returns the fetch under way, else a new one, its own, which the goroutine
+// begins. It returns nil where there were too many fetches lately.
+func (s *keySet) requestFetch() (f *keyFetch, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pending != nil {
@@ -259,16 +257,16 @@ func (s *keySet) ask() (f *keyFetch, own bool) {
 	s.beginLocked()
 	select {
 	case s.wake <- struct{}{}:
-	default: // already told
+	default: // already woken
 	}
 	return s.pending, true
 }
 
 func (s *keySet) beginLocked() {
-	s.pending = &keyFetch{done: make(chan struct{}), began: time.Now(), again: s.failed}
+	s.pending = &keyFetch{done: make(chan struct{}), began: time.Now(), afterFailure: s.failed}
 }
 
-// refresh fetches once.
+// refresh fetches once. Only the fetching goroutine calls it, and start before there is one.
 func (s *keySet) refresh() (err error) {
 	s.mu.Lock()
 	if s.pending == nil {
@@ -288,7 +286,7 @@ func (s *keySet) refresh() (err error) {
 	if err == nil {
 		var left []leftOut
 		keys, left, err = parseKeySet(data, s.algorithm)
-		s.tell(left)
+		s.reportLeftOut(left)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot use the key set %s: %w", s.name, err)
@@ -296,29 +294,29 @@ func (s *keySet) refresh() (err error) {
 		s.last = data
 		s.update(keys)
 	}
-	if s.ctx.Err() == nil { // else it was given up, and says nothing about the set
+	if s.ctx.Err() == nil { // else close has cancelled the fetch
 		s.o.OnFetch(s.name, err)
 	}
 	return err
 }
 
-// maxTold bounds what is remembered of keys that were left out.
-const maxTold = 10 * maxKeySetKeys
+// maxReported bounds the keys in keySet.reported.
+const maxReported = 10 * maxKeySetKeys
 
-// tell names the keys that were left out, those alone that have not been named.
-func (s *keySet) tell(left []leftOut) {
-	if s.told == nil || len(s.told) > maxTold {
-		s.told = make(map[leftOut]bool)
+// reportLeftOut reports the keys that were left out, each of them once.
+func (s *keySet) reportLeftOut(left []leftOut) {
+	if s.reported == nil || len(s.reported) > maxReported {
+		s.reported = make(map[leftOut]bool)
 	}
 	for _, l := range left {
-		if !s.told[l] {
-			s.told[l] = true
+		if !s.reported[l] {
+			s.reported[l] = true
 			s.o.OnLeftOut(s.name, l.key, errors.New(l.why), l.usual)
 		}
 	}
 }
 
-// finish notes how the fetch under way ended, and lets go of those who wait for it.
+// finish ends the fetch under way, and the waiting for it.
 func (s *keySet) finish(failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,73 +2,45 @@ package auth
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"fmt"
 	"strings"
 
-	"github.com/cristalhq/jwt/v5"
+	"github.com/golang-jwt/jwt/v5"
 
 	"yatagarasu/gateway/config"
 )
 
-// key verifies signatures of one algorithm. Configuration fixes the algorithm,
-// never a token.
+// key verifies signatures of one algorithm, which comes from the configuration and never
+// from a token. It never changes.
 type key struct {
 	id        string // "kid"; empty: the key is for tokens whose kid names no other
 	algorithm string
-	verifier  jwt.Verifier
-	name      string // where it comes from, for people
+	method    jwt.SigningMethod
+	material  any    // the secret or public key
+	name      string // its place in the configuration or the set, for people
 }
 
 // newKey returns the key for a secret or a public key that fits algorithm.
 func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) (key, error) {
-	k := key{id: id, algorithm: algorithm, name: name}
-	var err error
-	alg := jwt.Algorithm(algorithm)
-	switch public := public.(type) {
-	case nil:
-		k.verifier, err = jwt.NewVerifierHS(alg, secret)
-	case *rsa.PublicKey:
-		if strings.HasPrefix(algorithm, "PS") {
-			k.verifier, err = jwt.NewVerifierPS(alg, public)
-		} else {
-			k.verifier, err = jwt.NewVerifierRS(alg, public)
-		}
-	case *ecdsa.PublicKey:
-		k.verifier, err = jwt.NewVerifierES(alg, public)
-	case ed25519.PublicKey:
-		k.verifier = edVerifier(public)
-	default:
-		err = fmt.Errorf("keys of type %T are not supported", public)
+	k := key{id: id, algorithm: algorithm, method: jwt.GetSigningMethod(algorithm), material: public, name: name}
+	fits := false
+	if strings.HasPrefix(algorithm, "HS") {
+		k.material, fits = secret, len(secret) > 0
+	} else {
+		fits = config.KeyProblem(public, algorithm) == ""
 	}
-	if err != nil {
-		return key{}, fmt.Errorf("cannot use %s for %s: %w", name, algorithm, err)
+	if !fits || k.method == nil {
+		return key{}, fmt.Errorf("cannot use %s: %s is not supported for keys of type %T", name, algorithm, public)
 	}
 	return k, nil
 }
 
-// edVerifier verifies what its key has signed, under both names that has (RFC 8037, 3.1;
-// RFC 9864, 2.2). The library knows one of them.
-type edVerifier ed25519.PublicKey
-
-// Algorithm implements jwt.Verifier.
-func (edVerifier) Algorithm() jwt.Algorithm { return jwt.EdDSA }
-
-// Verify implements jwt.Verifier.
-func (v edVerifier) Verify(t *jwt.Token) error {
-	switch {
-	case config.CanonicalAlgorithm(string(t.Header().Algorithm)) != string(jwt.EdDSA):
-		return jwt.ErrAlgorithmMismatch
-	case !ed25519.Verify(ed25519.PublicKey(v), t.PayloadPart(), t.Signature()):
-		return jwt.ErrInvalidSignature
-	}
-	return nil
+// verifies reports whether the signature of t holds under k.
+func (k *key) verifies(t *token) bool {
+	return k.method.Verify(t.payload, t.signature, k.material) == nil
 }
 
-// configuredKeys returns the keys that the configuration holds itself.
+// configuredKeys returns the keys in the configuration itself.
 func configuredKeys(c *config.JWT) ([]key, error) {
 	var keys []key
 	for i := range c.Keys {
@@ -89,26 +61,26 @@ func configuredKeys(c *config.JWT) ([]key, error) {
 	return keys, nil
 }
 
-// keyring is the keys of a verifier at one time. It never changes.
+// keyring has the keys of a verifier at one time. It never changes.
 type keyring struct {
 	keys    []key
-	version uint64 // differs between keyrings with different keys
-	fetched bool   // the key set, if there is one, is among them
+	version uint64 // another one for each set of keys
+	fetched bool   // the keys of the key set are among them
 }
 
-// candidates appends to dst the keys that a token may have been signed with: those
-// that its kid names, known then, else those without an id; without a kid, all. Of
-// these, the ones for its algorithm. why tells why there are none.
-func (r *keyring) candidates(dst []*key, alg, kid []byte) (keys []*key, known bool, why Reason) {
+// candidates appends the keys to dst that may verify a token: those with its kid, known
+// then, else those without an id; all for a token without a kid. Of these it takes the
+// keys for the token's algorithm. why is the reason where there are none.
+func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bool, why Reason) {
 	if len(kid) > 0 {
 		for i := range r.keys {
-			known = known || r.keys[i].id == string(kid)
+			known = known || r.keys[i].id == kid
 		}
 	}
-	any, wanted := false, config.CanonicalAlgorithm(string(alg))
+	any, wanted := false, config.CanonicalAlgorithm(alg)
 	for i := range r.keys {
 		k := &r.keys[i]
-		if known && k.id != string(kid) || !known && len(kid) > 0 && k.id != "" {
+		if known && k.id != kid || !known && len(kid) > 0 && k.id != "" {
 			continue
 		}
 		any = true
@@ -141,18 +113,10 @@ func (r *keyring) crowded() string {
 // soleAlgorithm returns the one algorithm that a public key can be for; empty if
 // there are several.
 func soleAlgorithm(public crypto.PublicKey) string {
-	switch public := public.(type) {
-	case *ecdsa.PublicKey:
-		switch public.Curve {
-		case elliptic.P256():
-			return "ES256"
-		case elliptic.P384():
-			return "ES384"
-		case elliptic.P521():
-			return "ES512"
+	for _, algorithm := range [...]string{"ES256", "ES384", "ES512", "EdDSA"} {
+		if config.KeyProblem(public, algorithm) == "" {
+			return algorithm
 		}
-	case ed25519.PublicKey:
-		return "EdDSA"
 	}
 	return ""
 }

@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/cristalhq/jwt/v5"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Mint returns a token for development: signed with the first secret that the
@@ -17,7 +16,7 @@ import (
 // by name, over "sub": "dev". Where the policy wants an issuer or an audience,
 // the first one is filled in.
 //
-// notes tell what was filled in and which claim rules the token will not pass.
+// notes describe the claims filled in and the claim rules that the token will not pass.
 // Without a secret there is an error: private keys do not belong on a gateway.
 func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime time.Duration) (token string, notes []string, err error) {
 	c := p.verifier.config
@@ -26,51 +25,40 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 		return "", nil, errors.New("no key of the bucket is a secret (HS256, HS384 or HS512); ask the issuer of its tokens for one")
 	}
 	k := &p.verifier.keys[secret]
-	all := map[string]json.RawMessage{
-		"sub": json.RawMessage(`"dev"`),
-		"iat": fmt.Append(nil, now.Unix()),
-		"exp": fmt.Append(nil, now.Add(lifetime).Unix()),
-	}
+	all := jwt.MapClaims{"sub": "dev", "iat": now.Unix(), "exp": now.Add(lifetime).Unix()}
 	fill := func(name string, accepted []string) {
 		if _, ok := claims[name]; !ok && len(accepted) > 0 {
-			text, _ := json.Marshal(accepted[0]) // a string can always be encoded
-			all[name] = text
-			notes = append(notes, fmt.Sprintf("%s is %s, which the configuration wants", name, text))
+			all[name] = accepted[0]
+			notes = append(notes, fmt.Sprintf("%s is %q, which the configuration wants", name, accepted[0]))
 		}
 	}
 	fill("iss", c.Issuer)
 	fill("aud", c.Audience)
-	maps.Copy(all, claims)
-	body, err := json.Marshal(all)
-	if err != nil {
-		return "", nil, fmt.Errorf("cannot encode the claims: %w", err)
+	for name, value := range claims {
+		all[name] = value
 	}
-	signer, err := jwt.NewSignerHS(jwt.Algorithm(k.algorithm), []byte(c.Keys[secret].Secret.Reveal()))
-	if err != nil {
-		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
-	}
-	var options []jwt.BuilderOption
+	signer := jwt.NewWithClaims(k.method, all)
 	if k.id != "" {
-		options = append(options, jwt.WithKeyID(k.id))
+		signer.Header["kid"] = k.id
 	}
-	signed, err := jwt.NewBuilder(signer, options...).Build(body)
-	if err != nil {
+	if token, err = signer.SignedString(k.material); err != nil {
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
 	}
-	return signed.String(), append(notes, p.shortcomings(signed.Bytes(), now)...), nil
+	return token, append(notes, p.shortcomings([]byte(token), now)...), nil
 }
 
-// shortcomings says what of the policy a token will not pass, as far as that does
-// not depend on the request.
+// shortcomings describes the checks that a token will not pass, as far as they do not
+// depend on the request.
 func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	w := new(workspace)
 	if r := w.token.parse(raw); r != Allowed {
 		return []string{"the gateway will refuse it: " + reasons[r].text}
 	}
-	if w.claims.decode(w.token.claims) != nil {
+	claims, err := decodeObject(w.token.claims)
+	if err != nil {
 		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
 	}
-	if _, r := p.verifier.registered(&w.claims, now.UnixNano()); r != Allowed {
+	if _, r := p.verifier.registered(claims, now.UnixNano()); r != Allowed {
 		notes = append(notes, "the gateway will refuse it: "+reasons[r].text)
 	}
 	for i := range p.sets {
@@ -81,14 +69,11 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 		}
 		for j := range set.rules {
 			r := &set.rules[j]
-			claim := value{}
-			if at := w.claims.find(r.Name); at != 0 {
-				claim = w.claims.value(at)
-			}
+			claim, _ := claims.find(r.Name)
 			switch {
-			case r.dynamic && claim.kind == kindNull:
+			case r.dynamic && claim == nil:
 				notes = append(notes, fmt.Sprintf("a claim rule%s compares %s with the request; add -claim %s=VALUE", below, r.Name, r.Name))
-			case !r.dynamic && !r.holds(&claim, new(Request)):
+			case !r.dynamic && !r.holds(claim, nil):
 				notes = append(notes, fmt.Sprintf("a claim rule%s will refuse it: %s %s %s; add -claim %s=VALUE", below, r.Name, r.Operator, r.wants(new(Request)), r.Name))
 			}
 		}

@@ -1,7 +1,7 @@
 package auth
 
-// Reason says why a request may or may not read; the zero value is Allowed. It
-// is the typed reason of log and metrics.
+// Reason is why a request may or may not read, for log and metrics. The zero value is
+// Allowed.
 type Reason uint8
 
 // The reasons.
@@ -15,15 +15,15 @@ const (
 	AlgorithmRefused        // no configured key has the token's "alg"
 	KeyUnknown              // no configured key has the token's "kid"
 	KeysUnavailable         // the keys were never fetched
-	SignatureInvalid        // no key bears the signature out
+	SignatureInvalid        // no key verifies the signature
 	ClaimsMalformed         // the claims are no strict JSON object
 	ExpiryMissing           // "exp" is not there
 	DateInvalid             // "exp", "nbf" or "iat" is no date
 	Expired                 // past "exp"
 	NotYetValid             // before "nbf"
 	IssuedInFuture          // before "iat"
-	IssuerRefused           // "iss" is not one that is configured
-	AudienceRefused         // "aud" has none that is configured
+	IssuerRefused           // "iss" is no configured issuer
+	AudienceRefused         // "aud" has no configured audience
 	ClaimRefused            // a claim rule of the verifier does not hold
 	PathClaimRefused        // a claim rule of the sub-path does not hold
 	NumReasons       = iota // how many there are
@@ -41,8 +41,7 @@ const (
 	Unavailable              // 503: nobody can be let in now
 )
 
-// reasons has the name and the answer of each Reason, and what is said of it on
-// the command line.
+// reasons has the name, the answer and the text for the command line of each Reason.
 var reasons = [NumReasons]struct {
 	name   string
 	answer Answer

@@ -10,61 +10,37 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// value is the value of a claim.
-type value struct {
-	kind  kind
-	text  []byte  // a string decoded; a number or boolean as written
-	items []value // of an array
-}
-
-// value returns the value at i, which aliases d. The parts of objects are left
-// out: no operator compares them.
-func (d *document) value(i int) value {
-	n := &d.nodes[i]
-	v := value{kind: n.kind, text: n.text}
-	if n.kind == kindArray {
-		count := 0
-		for j := i + 1; j < n.end; j = d.nodes[j].end {
-			count++
+// sizeOf estimates the memory of a claim, in bytes.
+func sizeOf(claim any) int {
+	const header = 16 // of an interface, and of a string
+	switch claim := claim.(type) {
+	case string:
+		return 2*header + 8 + len(claim) // 8: rounding by the allocator
+	case number:
+		return header + 64 + 8 + 2*len(claim.text) // digits may be a copy
+	case []any:
+		n := 2*header + 8 + header*(cap(claim)-len(claim))
+		for _, item := range claim {
+			n += sizeOf(item)
 		}
-		v.items = make([]value, 0, count)
-		for j := i + 1; j < n.end; j = d.nodes[j].end {
-			v.items = append(v.items, d.value(j))
+		return n
+	case object:
+		n := 64
+		if len(claim) > 0 {
+			n += 288 // a group of eight slots
 		}
+		for name, v := range claim {
+			n += 80 + 8 + len(name) + sizeOf(v) // 80: a slot in a map that has just grown
+		}
+		return n
 	}
-	return v
-}
-
-// clone returns v without references to a document.
-func (v value) clone() value {
-	c := value{kind: v.kind, text: bytes.Clone(v.text)}
-	if len(v.items) > 0 {
-		c.items = make([]value, 0, len(v.items)) // as many as size counts
-	}
-	for _, item := range v.items {
-		c.items = append(c.items, item.clone())
-	}
-	return c
-}
-
-// size estimates the memory that v takes, in bytes.
-func (v value) size() int {
-	n := 64 + len(v.text)
-	if len(v.text) > 0 {
-		n += 8 // what the allocator rounds up
-	}
-	for _, item := range v.items {
-		n += item.size()
-	}
-	return n
+	return header
 }
 
 // operand is a configured value that a claim is compared with.
 type operand struct {
-	kind     kind // a string, number or boolean
-	text     string
-	number   number
-	template config.Template // of a string that depends on the request
+	value    any             // a string, number or bool
+	template config.Template // in place of value: a string that depends on the request
 }
 
 // rule is a claim rule, compiled.
@@ -72,8 +48,8 @@ type rule struct {
 	config.Claim
 	op       *operator
 	operands []operand
-	pattern  *regexp.Regexp // for matches
-	dynamic  bool           // depends on the request
+	pattern  *regexp.Regexp // of matches
+	dynamic  bool           // the rule depends on the request
 }
 
 // newRule compiles c for a bucket.
@@ -108,18 +84,16 @@ func newRule(c config.Claim, bucket string) rule {
 
 func newOperand(v any, bucket string) operand {
 	switch v := v.(type) {
-	case string:
-		return operand{kind: kindString, text: v}
-	case bool:
-		return operand{kind: kindBool, text: fmt.Sprint(v)}
+	case string, bool:
+		return operand{value: v}
 	case json.Number:
-		n, ok := parseNumber([]byte(v))
+		n, ok := parseNumber(string(v))
 		if !ok {
 			panic("BUG: number of a claim rule was not validated: " + v)
 		}
-		return operand{kind: kindNumber, text: string(v), number: n}
+		return operand{value: n}
 	case config.Template:
-		o := operand{kind: kindString}
+		var o operand
 		for _, part := range v {
 			if part.Var == "bucket" { // known by now
 				part = config.TemplatePart{Literal: bucket}
@@ -129,37 +103,36 @@ func newOperand(v any, bucket string) operand {
 		if slices.ContainsFunc(o.template, func(p config.TemplatePart) bool { return p.Var != "" }) {
 			return o
 		}
-		text, _ := o.appendString(nil, nil)
-		return operand{kind: kindString, text: string(text)}
+		var q Request
+		o.fill(&q)
+		return operand{value: string(q.scratch)}
 	}
 	panic(fmt.Sprintf("BUG: value of a claim rule was not validated: %T", v))
 }
 
-// appendString appends o, a string, to dst. It is not ok where a value of the
-// request is missing or empty.
-func (o *operand) appendString(dst []byte, q *Request) (_ []byte, ok bool) {
-	if o.template == nil {
-		return append(dst, o.text...), true
-	}
+// fill writes o's template, with the values of q, to q.scratch. It is not ok where a
+// value is missing or empty.
+func (o *operand) fill(q *Request) (ok bool) {
+	q.scratch = q.scratch[:0]
 	for i := range o.template {
 		p := &o.template[i]
-		before := len(dst)
+		before := len(q.scratch)
 		switch p.Var {
 		case "":
-			dst = append(dst, p.Literal...)
+			q.scratch = append(q.scratch, p.Literal...)
 			continue
 		case "method":
-			dst = append(dst, q.Method...)
+			q.scratch = append(q.scratch, q.Method...)
 		case "path":
-			dst = append(dst, segment(q.Key, p.Index)...)
+			q.scratch = append(q.scratch, segment(q.Key, p.Index)...)
 		default:
 			panic("BUG: request value was not validated: " + p.Var)
 		}
-		if len(dst) == before {
-			return dst, false
+		if len(q.scratch) == before {
+			return false
 		}
 	}
-	return dst, true
+	return true
 }
 
 // segment returns the n-th segment of key, from 0; empty if there is none. It is

@@ -9,14 +9,14 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// presence is what a source carries.
+// presence is the result of looking for a token in a source.
 type presence uint8
 
 const (
 	absent presence = iota
 	present
-	malformed // something that stands for a token, but is none
-	twice
+	malformed // a text in the place of a token
+	twice     // more than one token
 )
 
 // source is one place of a request that may carry the token.
@@ -24,8 +24,8 @@ type source struct {
 	config.TokenSource
 	find   func(s *source, q *Request) ([]byte, presence)
 	scheme string // Prefix without the spaces at its end
-	spaces int    // how many those are
-	single bool   // a second such header was refused with the request's head
+	spaces int    // number of those spaces
+	single bool   // the request's head was refused with a second such header
 }
 
 // sourceTypes has the function of each type of source. A new type is a row here
@@ -54,11 +54,8 @@ func newSource(c config.TokenSource) source {
 		s.Name, s.Prefix = fasthttp.HeaderAuthorization, "Bearer "
 	}
 	s.single = strings.EqualFold(s.Name, fasthttp.HeaderAuthorization)
-	s.scheme = s.Prefix
-	for len(s.scheme) > 0 && s.scheme[len(s.scheme)-1] == ' ' {
-		s.scheme = s.scheme[:len(s.scheme)-1]
-		s.spaces++
-	}
+	s.scheme = strings.TrimRight(s.Prefix, " ")
+	s.spaces = len(s.Prefix) - len(s.scheme)
 	return s
 }
 
@@ -73,12 +70,12 @@ func (s *source) String() string {
 	return s.Type + " (" + s.Name + "=TOKEN)"
 }
 
-// fromHeader finds a token in a header. A scheme that does not match, in whatever
-// case, is absent: the header is somebody else's. One that matches without the
-// token following it in the one right form is malformed. An empty header is
-// absent, as is an empty parameter or cookie.
+// fromHeader finds a token in a header. With another scheme, in whatever case, the
+// token is absent: the header has another purpose. With the right scheme and no token
+// in the right form behind it, the token is malformed. In an empty header it is absent,
+// as in an empty parameter or cookie.
 func fromHeader(s *source, q *Request) ([]byte, presence) {
-	// An empty one counts as one of several: what sees the last one sees another.
+	// An empty one counts: another server may look at the last one of several.
 	if !s.single && len(q.Header.PeekAll(s.Name)) > 1 {
 		return nil, twice
 	}
@@ -101,12 +98,11 @@ func fromHeader(s *source, q *Request) ([]byte, presence) {
 	case len(v) <= s.spaces:
 		return nil, malformed
 	}
-	for _, c := range v[:s.spaces] {
-		if c != ' ' {
-			return nil, malformed
-		}
+	v, ok := bytes.CutPrefix(v, []byte(s.Prefix[len(s.scheme):]))
+	if !ok {
+		return nil, malformed
 	}
-	return v[s.spaces:], present
+	return v, present
 }
 
 // isTokenByte reports whether c may be in a scheme (RFC 9110, 5.6.2).
@@ -115,56 +111,48 @@ func isTokenByte(c byte) bool {
 }
 
 // fromQuery finds a token in the raw query. Neither name nor value is decoded:
-// nothing in a token needs to be escaped. An empty one counts, as in fromHeader.
-func fromQuery(s *source, q *Request) (found []byte, p presence) {
-	seen := false
-	for rest := q.Query; len(rest) > 0; {
-		var param []byte
-		param, rest, _ = bytes.Cut(rest, []byte("&"))
-		name, value, _ := bytes.Cut(param, []byte("="))
-		if string(name) != s.Name {
-			continue
-		}
-		if seen {
-			return nil, twice
-		}
-		seen = true
-		if len(value) > 0 {
-			found, p = value, present
-		}
-	}
-	return found, p
+// nothing in a token needs to be escaped.
+func fromQuery(s *source, q *Request) ([]byte, presence) {
+	return s.fromPairs([][]byte{q.Query}, "&", "")
 }
 
-// fromCookie finds a token in the Cookie header (RFC 6265, 4.2). An empty one counts, as
-// in fromHeader.
-func fromCookie(s *source, q *Request) (found []byte, p presence) {
-	seen := false
-	for _, rest := range q.Header.PeekAll(fasthttp.HeaderCookie) {
+// fromCookie finds a token in the Cookie header (RFC 6265, 4.2).
+func fromCookie(s *source, q *Request) ([]byte, presence) {
+	value, p := s.fromPairs(q.Header.PeekAll(fasthttp.HeaderCookie), ";", " \t")
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		value = value[1 : n-1]
+	}
+	if len(value) == 0 && p == present {
+		p = absent
+	}
+	return value, p
+}
+
+// fromPairs finds a token in pairs of name and value, after separator and among bytes
+// of around. An empty one counts, as in fromHeader.
+func (s *source) fromPairs(texts [][]byte, separator, around string) (value []byte, p presence) {
+	for _, rest := range texts {
 		for len(rest) > 0 {
 			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte(";"))
-			name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
-			if string(name) != s.Name {
-				continue
-			}
-			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			if seen {
+			pair, rest, _ = bytes.Cut(rest, []byte(separator))
+			name, v, _ := bytes.Cut(bytes.Trim(pair, around), []byte("="))
+			switch {
+			case string(name) != s.Name:
+			case p != absent:
 				return nil, twice
-			}
-			seen = true
-			if len(value) > 0 {
-				found, p = value, present
+			default:
+				value, p = v, present
 			}
 		}
 	}
-	return found, p
+	if len(value) == 0 {
+		return nil, absent
+	}
+	return value, p
 }
 
-// findToken returns the token of the first source that carries one, and which
-// source that is; -1 if none does.
+// findToken returns the token of the first source with one, and the index of that source;
+// -1 if there is none.
 func findToken(sources []source, q *Request) (token []byte, r Reason, at int) {
 	for i := range sources {
 		token, p := sources[i].find(&sources[i], q)

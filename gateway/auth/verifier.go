@@ -2,9 +2,12 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,49 +15,43 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// Options tune what the configuration does not say. The zero value has the
-// defaults.
+// Options are the settings that the configuration file does not have. The zero value
+// has the defaults.
 type Options struct {
-	// RefreshEvery is how often a key set is fetched. Default 5 minutes.
+	// RefreshEvery is the interval between fetches of a key set. Default 5 minutes.
 	RefreshEvery time.Duration
-	// RetryAfter is how soon it is fetched again after a failure; twice as long
-	// after each further one, up to RefreshEvery. Default 5 s.
+	// RetryAfter is the interval after a failed fetch. It doubles with each further
+	// failure, up to RefreshEvery. Default 5 s.
 	RetryAfter time.Duration
-	// EarlyEvery and EarlyBurst bound the fetches that unknown keys cause: as many
-	// at once as EarlyBurst, and one more in each EarlyEvery. Default 3, 10 s.
+	// EarlyEvery and EarlyBurst bound the fetches that unknown keys cause: EarlyBurst
+	// at once, and one more in each EarlyEvery. Default 10 s, 3.
 	EarlyEvery time.Duration
 	EarlyBurst int
 	// FetchTimeout bounds one fetch. Default 5 s.
 	FetchTimeout time.Duration
 	// WaitAtMost is how long a token with an unknown key waits for a fetch. Default 1 s.
 	WaitAtMost time.Duration
-	// RootCAs are the authorities trusted for a jwks_url; nil: the system's.
+	// RootCAs are the authorities trusted for a jwks_url. Nil: the system's.
 	RootCAs *x509.CertPool
-	// OnFetch is told of each fetch of the key set of this name, and what went
-	// wrong. It is called by the goroutine that fetches. Default: nobody is told.
+	// OnFetch is called after each fetch of the key set of this name, by the goroutine
+	// that fetches; err is nil after a success. Default: no call.
 	OnFetch func(name string, err error)
-	// OnCrowd is told, likewise, that with a new key set of this name there are more
-	// keys for an algorithm than are tried with a token that does not name one.
-	// Default: nobody is told.
+	// OnCrowd is called, likewise, where a new key set of this name brings more keys for
+	// an algorithm than are tried with a token that names none. Default: no call.
 	OnCrowd func(name, algorithm string)
-	// OnLeftOut is told, likewise, of a key of the set of this name that verifies
-	// nothing, and why: once of each. key is for people. usual tells that there is
-	// nothing wrong with it: it is for something else. Default: nobody is told.
+	// OnLeftOut is called, likewise, once for each key of the set of this name that
+	// verifies nothing. key is its kid, for people; usual reports that the key is right,
+	// but for another use. Default: no call.
 	OnLeftOut func(name, key string, why error, usual bool)
 }
 
 func (o *Options) setDefaults() {
-	for _, d := range []struct {
-		p *time.Duration
-		d time.Duration
-	}{{&o.RefreshEvery, 5 * time.Minute}, {&o.RetryAfter, 5 * time.Second}, {&o.EarlyEvery, 10 * time.Second}, {&o.FetchTimeout, 5 * time.Second}, {&o.WaitAtMost, time.Second}} {
-		if *d.p <= 0 {
-			*d.p = d.d
-		}
-	}
-	if o.EarlyBurst <= 0 {
-		o.EarlyBurst = 3
-	}
+	o.RefreshEvery = cmp.Or(max(o.RefreshEvery, 0), 5*time.Minute)
+	o.RetryAfter = cmp.Or(max(o.RetryAfter, 0), 5*time.Second)
+	o.EarlyEvery = cmp.Or(max(o.EarlyEvery, 0), 10*time.Second)
+	o.EarlyBurst = cmp.Or(max(o.EarlyBurst, 0), 3)
+	o.FetchTimeout = cmp.Or(max(o.FetchTimeout, 0), 5*time.Second)
+	o.WaitAtMost = cmp.Or(max(o.WaitAtMost, 0), time.Second)
 	if o.OnFetch == nil {
 		o.OnFetch = func(string, error) {}
 	}
@@ -66,27 +63,24 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Verifier verifies tokens by the keys and the registered claims that one jwt
-// block of the configuration wants. Buckets that rely on the same block share
-// one.
+// Verifier checks signatures and registered claims as one jwt block of the
+// configuration demands. Buckets with the same block share one.
 //
-// It is safe for concurrent use. Start it before use, where it has a key set, and
-// close it after.
+// Create it with NewVerifier, call Start before use and Close after. It is safe for
+// concurrent use.
 type Verifier struct {
 	config *config.JWT
 	keys   []key
 	ring   atomic.Pointer[keyring]
-	set    *keySet   // nil: all keys are configured ones
+	set    *keySet   // nil: there are configured keys alone
 	work   sync.Pool // of *workspace
 }
 
-// workspace is what verifying one token takes.
+// workspace has the buffers for verifying one token. The zero value is ready for use. Not
+// safe for concurrent use.
 type workspace struct {
 	token      token
-	claims     document
 	candidates []*key
-	claim      value
-	none       Request // for rules that do not depend on one
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
@@ -111,8 +105,8 @@ func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// setKeys puts fetched keys beside the configured ones. Only the fetching
-// goroutine calls it, and Inherit before there is one.
+// setKeys uses fetched keys beside the configured ones. Only the fetching goroutine
+// calls it, and Inherit before there is one.
 func (v *Verifier) setKeys(fetched []key) {
 	ring := &keyring{version: v.ring.Load().version + 1, fetched: true}
 	ring.keys = append(append(ring.keys, v.keys...), fetched...)
@@ -122,8 +116,8 @@ func (v *Verifier) setKeys(fetched []key) {
 	}
 }
 
-// Inherit takes over old's copy of the key set, if v is for the same one and has
-// none yet. It comes before Start.
+// Inherit takes over old's copy of the key set, if v has the same set and no copy yet.
+// Call it before Start.
 func (v *Verifier) Inherit(old *Verifier) {
 	ring, c, o := old.ring.Load(), v.config, old.config
 	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.fetched && !v.ring.Load().fetched {
@@ -131,8 +125,8 @@ func (v *Verifier) Inherit(old *Verifier) {
 	}
 }
 
-// Start fetches the key set, if there is one, and keeps it fresh until Close. It
-// fails without any copy, unless that is optional.
+// Start fetches the key set, if there is one, and keeps it fresh until Close. It fails
+// where there is no copy and the configuration does not allow that.
 func (v *Verifier) Start() error {
 	if v.set == nil {
 		return nil
@@ -144,25 +138,25 @@ func (v *Verifier) Start() error {
 	return nil
 }
 
-// Refresh asks for a newer copy of the key set, if there is one, and waits for it.
-// It does nothing when that was asked for too often lately.
+// Refresh fetches the key set, if there is one, and waits for that. It does nothing
+// where there were too many fetches lately.
 func (v *Verifier) Refresh() {
 	if v.set != nil {
-		v.set.renew()
+		v.set.refetch()
 	}
 }
 
-// Close ends what Start has started. Verifying goes on with the keys at hand.
+// Close ends the goroutine that Start has started. Verifying goes on with the keys at hand.
 func (v *Verifier) Close() {
 	if v.set != nil {
 		v.set.close()
 	}
 }
 
-// verifySignature finds the key that bears out the signature of w.token, and the
-// version of the keys that were looked at. It waits for a newer copy of the key
-// set, at a limited rate and not for long, where the token names no key that is
-// there, but could have been signed with one of the set's.
+// verifySignature returns the key that verifies the signature of w.token, and the
+// version of the keys that it tried. Where the token names no key at hand, but the set
+// could have one for it, it waits for a newer copy of the set: not for long, and at a
+// limited rate.
 func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint64) {
 	var deadline time.Time
 	for tries := 0; ; tries++ {
@@ -174,7 +168,7 @@ func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint
 		if tries == 0 {
 			deadline = time.Now().Add(v.set.o.WaitAtMost)
 		}
-		if tries == 2 || !v.set.newer(deadline, func() bool { return v.ring.Load().version != ring.version }) {
+		if tries == 2 || !v.set.waitForNewer(deadline, func() bool { return v.ring.Load().version != ring.version }) {
 			if !ring.fetched {
 				r = KeysUnavailable
 			}
@@ -183,65 +177,54 @@ func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint
 	}
 }
 
-// verify tries the keys for w.token; known tells that its kid names one of them.
+// verify tries the keys for w.token; known reports that its kid names one of them.
 func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
 	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.alg, w.token.kid)
 	if r != Allowed {
 		return nil, r, known
 	}
 	for _, k := range w.candidates {
-		if k.verifier.Verify(w.token.parsed) == nil {
+		if k.verifies(&w.token) {
 			return k, Allowed, known
 		}
 	}
 	return nil, SignatureInvalid, known
 }
 
-// period is when a token is valid, in Unix nanoseconds, leeway included.
+// period is the time in which a token is valid, in Unix nanoseconds, leeway included.
 type period struct{ from, until int64 }
 
 const forever = int64(1<<63 - 1)
 
-// registered checks the registered claims of d (RFC 7519, 4.1), whose signature
+// registered checks the registered claims (RFC 7519, 4.1) of a token whose signature
 // holds.
-func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
+func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
-	p.until = forever
-	exp, found, ok := d.date("exp", false)
+	exp, expires, expOK := claims.date("exp", false)
+	nbf, _, nbfOK := claims.date("nbf", true)
+	iat, _, iatOK := claims.date("iat", true)
 	switch {
-	case !ok:
+	case !expOK:
 		return p, DateInvalid
-	case !found && v.config.RequireExp:
+	case !expires && v.config.RequireExp:
 		return p, ExpiryMissing
-	case found:
-		p.until = addClamped(exp, leeway)
-	}
-	nbf, found, ok := d.date("nbf", true)
-	if !ok {
+	case !nbfOK, !iatOK:
 		return p, DateInvalid
 	}
-	if found {
-		p.from = nbf - leeway
-	}
-	iat, found, ok := d.date("iat", true)
-	if !ok {
-		return p, DateInvalid
-	}
-	future := found && now < iat-leeway
-	early := now < p.from
-	if found {
-		p.from = max(p.from, iat-leeway)
+	p = period{from: max(nbf, iat) - leeway, until: forever}
+	if expires {
+		p.until = min(exp, forever-leeway) + leeway
 	}
 	switch {
 	case now >= p.until:
 		return p, Expired
-	case early:
+	case now < nbf-leeway:
 		return p, NotYetValid
-	case future:
+	case now < iat-leeway:
 		return p, IssuedInFuture
-	case !d.issuedBy(v.config.Issuer):
+	case !claims.issuedBy(v.config.Issuer):
 		return p, IssuerRefused
-	case !d.meantFor(v.config.Audience):
+	case !claims.meantFor(v.config.Audience):
 		return p, AudienceRefused
 	}
 	return p, Allowed
@@ -250,17 +233,11 @@ func (v *Verifier) registered(d *document, now int64) (p period, r Reason) {
 // date returns a claim that is a date of RFC 7519 section 2, in Unix nanoseconds,
 // fractions of a second rounded up or down. Dates that nanoseconds cannot hold
 // are the last one that they can.
-func (d *document) date(name string, up bool) (t int64, found, ok bool) {
-	i := d.member(0, name)
-	if i == 0 {
-		return 0, false, true
-	}
-	if d.nodes[i].kind != kindNumber {
-		return 0, true, false
-	}
-	n, ok := parseNumber(d.nodes[i].text)
-	if !ok {
-		return 0, true, false
+func (o object) date(name string, up bool) (t int64, found, ok bool) {
+	v, found := o[name]
+	n, _ := v.(number)
+	if !n.exact {
+		return 0, found, !found
 	}
 	s, fraction, ok := n.seconds()
 	if fraction && up {
@@ -272,77 +249,43 @@ func (d *document) date(name string, up bool) (t int64, found, ok bool) {
 	return s * int64(time.Second), true, ok
 }
 
-func addClamped(a, b int64) int64 {
-	if a > forever-b {
-		return forever
-	}
-	return a + b
-}
-
 // issuedBy reports whether "iss" is one of the accepted; any is, if none are named.
-func (d *document) issuedBy(accepted []string) bool {
-	if len(accepted) == 0 {
-		return true
-	}
-	i := d.member(0, "iss")
-	return i != 0 && d.oneOf(i, accepted)
+func (o object) issuedBy(accepted []string) bool {
+	issuer, ok := o["iss"].(string)
+	return len(accepted) == 0 || ok && slices.Contains(accepted, issuer)
 }
 
 // meantFor reports whether "aud", a string or an array of them, has one of the
 // accepted; any will do, if none are named.
-func (d *document) meantFor(accepted []string) bool {
+func (o object) meantFor(accepted []string) bool {
 	if len(accepted) == 0 {
 		return true
 	}
-	i := d.member(0, "aud")
-	if i == 0 {
-		return false
-	}
-	if d.nodes[i].kind != kindArray {
-		return d.oneOf(i, accepted)
+	list, ok := o["aud"].([]any)
+	if !ok {
+		list = []any{o["aud"]}
 	}
 	found := false
-	for j := i + 1; j < d.nodes[i].end; j = d.nodes[j].end {
-		if d.nodes[j].kind != kindString {
+	for _, v := range list {
+		audience, ok := v.(string)
+		if !ok {
 			return false
 		}
-		found = found || d.oneOf(j, accepted)
+		found = found || slices.Contains(accepted, audience)
 	}
 	return found
 }
 
-// oneOf reports whether the value at i is a string among accepted.
-func (d *document) oneOf(i int, accepted []string) bool {
-	if d.nodes[i].kind != kindString {
-		return false
-	}
-	for _, a := range accepted {
-		if string(d.nodes[i].text) == a {
-			return true
-		}
-	}
-	return false
-}
-
 // subject returns "sub" if it is a string, shortened for the log, and
 // Verdict.SubjectID.
-func (d *document) subject() (sub string, id uint64) {
+func (o object) subject() (sub string, id uint64) {
 	const most = 256
-	text := d.stringOf("sub")
-	if len(text) == 0 {
+	text, _ := o["sub"].(string)
+	if text == "" {
 		return "", 0
 	}
-	issuer := d.stringOf("iss")
+	issuer, _ := o["iss"].(string)
 	both := binary.AppendUvarint(nil, uint64(len(issuer)))
-	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a subject that is taken for another
-	return string(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
-}
-
-// stringOf returns a claim that is a string, else nothing.
-func (d *document) stringOf(name string) []byte {
-	i := d.member(0, name)
-	if i == 0 || d.nodes[i].kind != kindString {
-		return nil
-	}
-	return d.nodes[i].text
+	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
+	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
 }

@@ -19,7 +19,7 @@ type Auth struct {
 	Rules []AuthRule
 }
 
-// AuthRule is what one sub-path of a bucket demands.
+// AuthRule is the rule for one sub-path of a bucket.
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
 	// form of Bucket.PathPrefix.
@@ -28,8 +28,7 @@ type AuthRule struct {
 	// Enabled demands a valid token under Path. Default true.
 	Enabled bool
 
-	// Claims must hold under Path too, all of them, beside JWT.Claims. Empty: no
-	// more is demanded.
+	// Claims are the rules that must all hold under Path, beside JWT.Claims. Empty: none.
 	Claims []Claim
 }
 
@@ -39,40 +38,40 @@ type JWT struct {
 	// present decides. Default: SourceBearer alone.
 	Sources []TokenSource
 
-	// Keys are the configured keys, those of the block itself (secret,
-	// public_key_file) before those of its keys list. Empty only with a JWKS.
+	// Keys are the configured keys: first those of the block itself (secret,
+	// public_key_file), then those of its keys list. Empty only with a JWKS.
 	Keys []Key
 
-	// JWKSURL or JWKSFile is where further keys come from, at most one of them.
-	// The URL is https, or http to a loopback host. Empty: none.
+	// JWKSURL or JWKSFile is the source of further keys, at most one of them. The URL
+	// is https, or http to a loopback host. Empty: none.
 	JWKSURL, JWKSFile string
 
-	// JWKSAlgorithm is the one algorithm accepted with keys of the JWKS. Empty:
-	// the one that each key's own "alg" names.
+	// JWKSAlgorithm is the one algorithm accepted with keys of the JWKS. Empty: each
+	// key's own "alg".
 	JWKSAlgorithm string
 
 	// JWKSOptional lets the gateway start without a first copy of JWKSURL.
 	// Default false.
 	JWKSOptional bool
 
-	// CAFile is a PEM bundle of the authorities trusted for JWKSURL in place of the
-	// system's, CA its content where the block is in use. Empty: the system's.
+	// CAFile is a PEM bundle of the authorities trusted for JWKSURL, CA its content,
+	// read only where the block is in use. Empty: the system's authorities.
 	CAFile string
 	CA     []byte
 
 	// Issuer are the "iss" values accepted. Empty: any.
 	Issuer []string
 
-	// Audience are the "aud" values of which a token must have one. Empty: any.
+	// Audience are the "aud" values accepted; a token must have one of them. Empty: any.
 	Audience []string
 
-	// Leeway is how far clocks may differ. Default 30 s.
+	// Leeway is the tolerated difference between clocks. Default 30 s.
 	Leeway time.Duration
 
 	// RequireExp refuses tokens without "exp". Default true.
 	RequireExp bool
 
-	// Claims must all hold. Empty: any valid token will do.
+	// Claims are the rules that must all hold. Empty: any valid token will do.
 	Claims []Claim
 }
 
@@ -114,8 +113,8 @@ type Key struct {
 	// other algorithm.
 	PublicKeyFile string
 
-	// Public is the key of PublicKeyFile, which was read once, and fits
-	// Algorithm; nil with a Secret, and where no bucket uses the key.
+	// Public is the key of PublicKeyFile, which fits Algorithm. Nil with a Secret, and
+	// where no bucket uses the key.
 	Public crypto.PublicKey `json:"-"`
 }
 
@@ -128,10 +127,9 @@ type Claim struct {
 	// lte, exists and matches.
 	Operator string
 
-	// Value is what the claim is compared with: a string, bool, json.Number
-	// (the exact decimal text) or Template, []any of these for in and not_in,
-	// nil for exists. For matches it is the string as written, an RE2 expression
-	// that compiles on its own and must match the whole claim.
+	// Value is compared with the claim: a string, bool, json.Number (the exact decimal
+	// text) or Template; []any of these for in and not_in; nil for exists. For matches
+	// it is a valid RE2 expression, which must match the whole claim.
 	Value any
 }
 
@@ -146,7 +144,7 @@ type TemplatePart struct {
 	// Var is "path", "bucket" or "method"; empty for a literal.
 	Var string
 
-	// Index is the segment that "path" means, from 0: the decoded segments of the
-	// object key after the prefix.
+	// Index is the segment of "path", from 0, among the decoded segments of the object
+	// key after the prefix.
 	Index int
 }

@@ -2,24 +2,19 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// bucket decodes one item of buckets; ok is false if it is no mapping at all.
+// bucket decodes one item of buckets. It is not ok for an item that is no mapping.
 func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
 	o := d.object(n, "buckets[]")
 	if o.n == nil {
 		return Bucket{}, false
 	}
 	o.need("name", "give the bucket a unique name")
-	if name, _, ok := d.text(o.get("name")); ok {
-		if isName(name, 128) {
-			b.Name = name
-		} else {
-			d.fail(o.get("name"), "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first")
-		}
-	}
+	b.Name = o.checked("name", "", mustBe(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
 	b.Hosts = d.hosts(o)
 	b.PathPrefix = d.pathPrefix(o)
 	if s3 := o.need("s3", "say where the objects are"); s3 != nil {
@@ -35,30 +30,16 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	return b, true
 }
 
-// isName reports whether s is letters, digits, '.', '_' and '-', a letter or
-// digit first.
-func isName(s string, most int) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && (i == 0 || c != '.' && c != '_' && c != '-') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= most
-}
-
 func (d *decoder) hosts(o object) []string {
 	var hosts []string
-	seen := make(map[string]bool)
 	o.strings("hosts", func(n *node, text string, _ bool) {
 		host, problem, fix := canonicalHost(text)
 		switch {
 		case problem != "":
 			d.fail(n, problem, fix)
-		case seen[host]:
+		case slices.Contains(hosts, host):
 			d.fail(n, "is in the list twice", "remove one of them")
 		default:
-			seen[host] = true
 			hosts = append(hosts, host)
 		}
 	})
@@ -89,40 +70,33 @@ func canonicalHost(s string) (host, problem, fix string) {
 	return host, "", ""
 }
 
-// pathPrefix returns the bucket's prefix, "" if that is wrong.
+// pathPrefix returns the bucket's prefix, "" after a mistake.
 func (d *decoder) pathPrefix(o object) string {
-	n := o.get("path_prefix")
-	if n == nil && o.has("hosts") {
+	if !o.has("path_prefix") && o.has("hosts") {
 		return "/"
 	}
 	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
-	text, _, ok := d.text(n)
-	if !ok {
-		return ""
-	}
-	prefix, problem, fix := canonicalPath(text)
-	if problem != "" {
-		d.fail(n, problem, fix)
-		return ""
-	}
-	first, _, _ := strings.Cut(prefix[1:], "/")
-	switch first {
-	case "health", "ready", "metrics", "admin":
-		d.fail(n, "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
-		return ""
-	}
-	return prefix
+	return o.checked("path_prefix", "", func(text string) (prefix, problem, fix string) {
+		if prefix, problem, fix = canonicalPath(text); problem != "" {
+			return "", problem, fix
+		}
+		switch first, _, _ := strings.Cut(prefix[1:], "/"); first {
+		case "health", "ready", "metrics", "admin":
+			return "", "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment"
+		}
+		return prefix, "", ""
+	})
 }
 
-// canonicalPath checks a decoded path and returns it without trailing slash,
-// the root as "/".
+// canonicalPath checks a decoded path and returns it without a trailing slash, the root
+// as "/".
 func canonicalPath(s string) (path, problem, fix string) {
 	if !strings.HasPrefix(s, "/") {
 		return "", "does not begin with \"/\"", "put a \"/\" before it"
 	}
 	for _, r := range s {
 		switch {
-		case r < ' ' || r == 0x7f:
+		case isControl(r):
 			return "", "contains a control character", "remove it"
 		case r == '?' || r == '#':
 			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"
@@ -148,14 +122,15 @@ func canonicalPath(s string) (path, problem, fix string) {
 	return path, "", ""
 }
 
-// scope finds buckets that cannot be told apart.
-type scope struct {
+// uniqueness finds buckets with the name or the route of an earlier one. The zero value
+// is ready for use.
+type uniqueness struct {
 	names  map[string]*node
 	routes map[[2]string]*node // host, prefix
 }
 
-// add reports a name or a route of b, at item, that an earlier bucket has.
-func (s *scope) add(d *decoder, item *node, b *Bucket) {
+// add adds b, which is item, and reports a name or route that an earlier bucket has.
+func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
 	if s.names == nil {
 		s.names, s.routes = map[string]*node{}, map[[2]string]*node{}
 	}

@@ -11,10 +11,10 @@ const (
 	nameRegional = "name the bucket in one region, or that of each region as one of s3.replicas"
 )
 
-// reservedSuffixes end names at AWS that are no buckets, or that another endpoint or
-// signature serves. An access point's alias, -s3alias, is none of them: it works like a
-// bucket's name. The source is "General purpose bucket naming rules" in the Amazon S3
-// User Guide and the endpoint rules of AWS's SDKs.
+// reservedSuffixes are the ends of names at AWS that need another endpoint or signature.
+// An access point's alias, with -s3alias, works like a bucket's name. The sources are
+// "General purpose bucket naming rules" in the Amazon S3 User Guide and the endpoint
+// rules of AWS's SDKs.
 var reservedSuffixes = [...]struct{ suffix, problem, fix string }{
 	{"--x-s3", "is a directory bucket, which S3 Express serves at endpoints and with sessions of its own", nameBucket},
 	{"--xa-s3", "is an access point of a directory bucket, which S3 Express serves at endpoints and with sessions of its own", nameBucket},
@@ -24,7 +24,7 @@ var reservedSuffixes = [...]struct{ suffix, problem, fix string }{
 	{".mrap", "is a Multi-Region Access Point, which takes signatures of version 4A alone", nameRegional},
 }
 
-// arnServices say what to do about the ARNs of services other than s3.
+// arnServices have a fix for the ARNs of services other than s3.
 var arnServices = map[string]struct{ problem, fix string }{
 	"s3express":        {"is the ARN of a directory bucket or its access point, which S3 Express serves at endpoints and with sessions of its own", nameBucket},
 	"s3-outposts":      {"is the ARN of S3 on Outposts, which has endpoints and signatures of its own", nameBucket},
@@ -32,8 +32,7 @@ var arnServices = map[string]struct{ problem, fix string }{
 	"s3tables":         {"is the ARN of a table bucket, which S3 Tables serves", nameBucket},
 }
 
-// bucketNameProblem says what is wrong with what is no bucket's name anywhere, empty if
-// nothing is.
+// bucketNameProblem says why text can be no bucket's name at any server; empty if it can.
 func bucketNameProblem(text string) (problem, fix string) {
 	switch {
 	case isName(text, 255) && !strings.Contains(text, ".."):
@@ -48,7 +47,7 @@ func bucketNameProblem(text string) (problem, fix string) {
 	return "is no bucket name", "use letters, digits, '.', '_' and '-', a letter or digit first"
 }
 
-// arnProblem says what to write in place of an ARN
+// arnProblem says what an ARN names, and what to write in its place
 // (arn:partition:service:region:account:resource).
 func arnProblem(arn string) (problem, fix string) {
 	part := strings.SplitN(arn, ":", 6)
@@ -72,8 +71,8 @@ func arnProblem(arn string) (problem, fix string) {
 	return "is the ARN of a bucket", "write the bucket's name alone, which follows the last colon"
 }
 
-// otherEndpoints are those of AWS that are not for the objects of buckets, or not with
-// these signatures, by how their label begins.
+// otherEndpoints are the endpoints of AWS that have no objects of buckets or need other
+// signatures, by the beginning of their label.
 var otherEndpoints = [...]struct{ label, problem, fix string }{
 	{"s3express", "is one of S3 Express, which takes other signatures", "remove it, and name a general purpose bucket"},
 	{"s3-global", "is that of a Multi-Region Access Point, which takes signatures of version 4A alone", "remove it, and " + nameRegional},
@@ -84,8 +83,8 @@ var otherEndpoints = [...]struct{ label, problem, fix string }{
 	{"s3tables", "is one of S3 Tables and has no objects", "remove it; s3.region leads to the bucket"},
 }
 
-// awsNames refuses what AWS keeps for other endpoints or signatures. Other servers may
-// call their buckets what they like. The keys are those of o, or else of base.
+// awsNames reports names and endpoints that AWS reserves for other uses; other servers
+// may have buckets with such names. The keys are in o, or else in base.
 func (d *decoder) awsNames(o, base object, s *S3) {
 	at := func(key string) *node {
 		if n := o.get(key); n != nil {

@@ -8,54 +8,51 @@ type Cache struct {
 	// Enabled stores and serves objects from memory. Default false.
 	Enabled bool
 
-	// TTL is how long an object is fresh that does not say so itself. Default
-	// 3600 s.
+	// TTL is the freshness of objects that do not state their own. Default 3600 s.
 	TTL time.Duration
 
-	// MaxSize bounds the memory that objects take, bookkeeping included. Default
-	// 256 MB.
+	// MaxSize bounds the memory of objects, bookkeeping included. Default 256 MB.
 	MaxSize Size
 
-	// OwnBudget says that MaxSize is the bucket's own, for it alone; otherwise
-	// it is shared by all buckets without one.
+	// OwnBudget reserves MaxSize for the bucket alone; all buckets without it share
+	// one budget.
 	OwnBudget bool
 
 	// MaxObjectSize is the largest object that is stored, at most half of
 	// MaxSize. Default 10 MB, or half of MaxSize where that is less.
 	MaxObjectSize Size
 
-	// StaleWhileRevalidate is how long past its freshness an object is still
-	// served while a new copy is fetched. Default 0: not at all.
+	// StaleWhileRevalidate is the time past its freshness in which an object is served
+	// while a new copy is fetched. Default 0: none.
 	StaleWhileRevalidate time.Duration
 
-	// StaleIfError is how long past its freshness an object is still served when
-	// the origin fails. Default 0: not at all.
+	// StaleIfError is the time past its freshness in which an object is served when the
+	// origin fails. Default 0: none.
 	StaleIfError time.Duration
 
-	// NegativeTTL is how long a 404 is remembered. Default 0: not at all.
+	// NegativeTTL is the freshness of a 404. Default 0: none is stored.
 	NegativeTTL time.Duration
 
-	// Policy says what makes room for new objects: "lru" or "tinylfu". It belongs
-	// to a budget: to the global block, and to buckets with a MaxSize of their own.
-	// Default "tinylfu".
+	// Policy is the eviction policy: "lru" or "tinylfu". It belongs to a budget: to the
+	// global block, and to buckets with a MaxSize of their own. Default "tinylfu".
 	Policy string
 
-	// ClientDirectives heeds the Cache-Control of requests. Default false: it is a
-	// way to hammer the origin.
+	// ClientDirectives obeys the Cache-Control of requests. Default false: clients could
+	// hammer the origin with it.
 	ClientDirectives bool
 
-	// FillOnRange fetches the whole object in the background where a request asks
-	// for a part of one that is not stored. Default false.
+	// FillOnRange fetches the whole object in the background after a range request for
+	// an object that is not stored. Default false.
 	FillOnRange bool
 }
 
-// cacheBlock is a cache block with what its defaults and heirs need to know.
+// cacheBlock is a cache block, and how it was written.
 type cacheBlock struct {
 	Cache
-	set      bool // there, or inherited from one
-	explicit bool // enabled is written here or in the global block
-	used     bool // of the global block: a bucket's cache is enabled
-	at       *node
+	set      bool  // the block or the global one is there
+	explicit bool  // enabled is written here or in the global block
+	used     bool  // for the global block: a bucket's cache is enabled
+	at       *node // nil: the block is not there
 }
 
 const (

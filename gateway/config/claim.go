@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// operand is what an operator compares a claim with.
+// operand is the type of value that an operator takes.
 type operand uint8
 
 const (
@@ -81,19 +81,19 @@ func (d *decoder) claimValue(o object, want operand) any {
 		}
 		return values
 	case operandNumber:
-		const fix = "write a decimal number without quotes"
-		text, ok := d.scalar(n, kindNumber, fix)
-		if ok && !isNumber(text) {
-			d.fail(n, "is no decimal number", fix)
-		}
-		return json.Number(text)
+		return parsed(o, "value", "", scalar(kindNumber), "write a decimal number without quotes", func(text string) (json.Number, error) {
+			if !isNumber(text) {
+				return "", errors.New("is no decimal number")
+			}
+			return json.Number(text), nil
+		})
 	case operandPattern:
 		return d.pattern(n)
 	}
 	return d.claimScalar(n)
 }
 
-// claimScalar decodes a value that is compared as it is, type included.
+// claimScalar decodes a value that is compared with its type.
 func (d *decoder) claimScalar(n *node) any {
 	switch n.kind {
 	case kindBool:
@@ -104,7 +104,7 @@ func (d *decoder) claimScalar(n *node) any {
 		}
 		return json.Number(n.text)
 	case kindString:
-		value, _, _ := d.resolveTemplate(n)
+		value, _ := d.resolveTemplate(n)
 		return value
 	}
 	d.fail(n, "must be a string, a number or true or false, not "+n.kind.String(), "write one value; lists go with the operators in and not_in")
@@ -117,7 +117,7 @@ func (d *decoder) pattern(n *node) any {
 		d.fail(n, "must be a string, not "+n.kind.String(), "put the expression in quotes")
 		return nil
 	}
-	value, _, ok := d.resolveTemplate(n)
+	value, ok := d.resolveTemplate(n)
 	if !ok {
 		return nil
 	}
@@ -139,11 +139,12 @@ func (d *decoder) pattern(n *node) any {
 
 // CompilePattern compiles an RE2 expression that must match a whole text.
 func CompilePattern(text string) (*regexp.Regexp, error) {
-	// On its own first: what is only valid within the anchors would break out of them.
+	// On its own first: an expression that is valid only within the anchors would break
+	// out of them.
 	if _, err := regexp.Compile(text); err != nil {
 		return nil, err
 	}
-	// Within them, not all that is valid on its own is: \Q takes them literally, and
-	// they nest one level deeper.
+	// Within the anchors, an expression may be invalid that is valid on its own: \Q takes
+	// them literally, and they nest one level deeper.
 	return regexp.Compile(`\A(?:` + text + `)\z`)
 }

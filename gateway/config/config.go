@@ -19,13 +19,13 @@ type Config struct {
 	// Buckets are the routes, in the order of the file; there is at least one.
 	Buckets []Bucket
 
-	// JWT is the verifier of the buckets that bring none of their own. Nil when
-	// the file has no jwt block or one with enabled: false. What applies to a
-	// bucket is in its Auth.JWT.
+	// JWT is the verifier of the buckets without one of their own. Nil when the file
+	// has no jwt block or one with enabled: false. The verifier in effect for a bucket
+	// is its Auth.JWT.
 	JWT *JWT
 
-	// Cache is the policy that buckets start from, nil without a cache block.
-	// What applies to a bucket is in its Cache.
+	// Cache has the defaults of the buckets' caches, nil without a cache block. The
+	// policy in effect for a bucket is its Cache.
 	Cache *Cache
 
 	// Logging is how the process logs.
@@ -48,29 +48,29 @@ type Server struct {
 	HTTPS HTTPS
 
 	// TrustedProxies are the peers whose ForwardedHeader and X-Request-ID are
-	// believed. A single address is a prefix of full length; an
-	// IPv4 address is never in its IPv6-mapped form. Default: none.
+	// believed. A single address is a prefix of full length; an IPv4 address is never
+	// in its IPv6-mapped form. Default: none.
 	TrustedProxies []netip.Prefix
 
-	// ForwardedHeader is where TrustedProxies name their clients:
-	// "x-forwarded-for", the default, or "forwarded" (RFC 7239). The other one is
-	// not looked at: a proxy that does not write it passes it on from anybody.
+	// ForwardedHeader is the header in which TrustedProxies name their clients:
+	// "x-forwarded-for", the default, or "forwarded" (RFC 7239). The other header is
+	// ignored: a proxy that does not write it passes it on from any client.
 	ForwardedHeader string
 
-	// ProxyProtocol says that connections of TrustedProxies begin with a header of
-	// the PROXY protocol, version 1 or 2, which names the client. Default: false.
+	// ProxyProtocol expects a header of the PROXY protocol, version 1 or 2, with the
+	// client's address on each connection of TrustedProxies. Default false.
 	ProxyProtocol bool
 
-	// Ready says when /ready answers 200: "any" bucket reachable, "all" of them,
-	// or "config" for a loaded configuration alone. Default "any".
+	// Ready is the condition for a 200 from /ready: "any" bucket reachable, "all" of
+	// them, or "config" for a loaded configuration alone. Default "any".
 	Ready string
 
-	// Limits bound what clients may use.
+	// Limits bound the use by clients.
 	Limits Limits
 
-	// Allow and Deny are client addresses, in the form of TrustedProxies, for all
-	// buckets: those in Deny are refused, and where Allow is not empty, those that
-	// are not in it. Default: everyone may come.
+	// Allow and Deny are client addresses for all buckets, in the form of
+	// TrustedProxies. Clients in Deny are refused and, where Allow is not empty,
+	// clients outside of it. Default: everyone may come.
 	Allow, Deny []netip.Prefix
 }
 
@@ -84,7 +84,7 @@ type HTTPS struct {
 	CertPath, KeyPath string
 }
 
-// Bucket is one route: a URL prefix, the S3 bucket behind it and who may read.
+// Bucket is one route: a URL prefix, the S3 bucket behind it and its readers.
 type Bucket struct {
 	// Name identifies the route in logs, metrics and administrative calls.
 	// Unique; letters, digits, '.', '_' and '-'.
@@ -99,7 +99,7 @@ type Bucket struct {
 	// trailing dot, or addresses without brackets. Empty: every host.
 	Hosts []string
 
-	// S3 is where the objects are.
+	// S3 is the origin of the objects.
 	S3 S3
 
 	// Auth says who may read them. The zero value: everyone.
@@ -109,7 +109,7 @@ type Bucket struct {
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache
 
-	// Limits bound what clients may use of the bucket, beside Server.Limits.
+	// Limits bound the use of the bucket, beside Server.Limits.
 	Limits BucketLimits
 
 	// Allow and Deny are as in Server. A client must pass both.
@@ -138,8 +138,7 @@ type S3 struct {
 	// SessionToken accompanies temporary credentials. Empty: none.
 	SessionToken Secret
 
-	// Credentials say where the credential comes from, if it is not AccessKey and
-	// SecretKey.
+	// Credentials are the source of the credential, in place of AccessKey and SecretKey.
 	Credentials Credentials
 
 	// Addressing is "path" (https://host/bucket/key) or "virtual"
@@ -164,8 +163,8 @@ type S3 struct {
 	// "versionId" and "partNumber". Default: none.
 	AllowQuery []string
 
-	// RequestPayer is "requester" where the reader pays for requests, not the bucket's
-	// owner, and says so to S3. Empty: the owner pays.
+	// RequestPayer is "requester" for a bucket whose reader pays for requests. Empty: the
+	// owner pays.
 	RequestPayer string
 
 	// ForwardTraceparent passes the header traceparent of trusted proxies on to the
@@ -177,24 +176,24 @@ type S3 struct {
 	// tell a missing object. Default 403.
 	AccessDenied int
 
-	// Retry says how often failed requests are repeated.
+	// Retry bounds the repetitions of failed requests.
 	Retry Retry
 
-	// Breaker says when an origin is given up for a while.
+	// Breaker gives a failing origin up for a while.
 	Breaker Breaker
 
-	// ProbeInterval is how often each origin is asked whether it is there. 0: never.
-	// Default 10 s.
+	// ProbeInterval is the time between probes of each origin. 0: no probes. Default
+	// 10 s.
 	ProbeInterval time.Duration
 
-	// Replicas are copies of the bucket. What s3 says itself is then not an origin,
-	// but the default of their keys. Empty: s3 itself is the origin.
+	// Replicas are copies of the bucket. The keys of s3 are their defaults then, and no
+	// origin. Empty: s3 itself is the origin.
 	Replicas []Replica
 
-	// FailoverOn404 asks the next replica for an object that one does not have.
+	// FailoverOn404 asks the next replica after a 404.
 	FailoverOn404 bool
 
-	// Hedge asks a second replica where the first takes long.
+	// Hedge asks a second replica where the first is slow.
 	Hedge Hedge
 }
 
@@ -216,7 +215,7 @@ type Replica struct {
 	Timeout time.Duration
 }
 
-// Credentials say where a credential comes from.
+// Credentials are the source of a credential.
 type Credentials struct {
 	// Source is "static" for AccessKey and SecretKey, "environment", "shared_file",
 	// "instance", "web_identity" or "assume_role"; "anonymous" is for buckets that
@@ -227,7 +226,7 @@ type Credentials struct {
 	// command line has them.
 	File, Profile string
 
-	// RoleARN is the role that is taken on. Empty, for web_identity: AWS_ROLE_ARN.
+	// RoleARN is the role to assume. Empty, for web_identity: AWS_ROLE_ARN.
 	RoleARN string
 
 	// SessionName and ExternalID go with the role.
@@ -240,48 +239,48 @@ type Credentials struct {
 	// Endpoint is the service that issues the credential. Empty: that of AWS.
 	Endpoint string
 
-	// Duration is how long credentials of a role live. 0: as the service likes.
+	// Duration is the lifetime of a role's credentials. 0: the service's default.
 	Duration time.Duration
 }
 
-// Retry says how often failed requests are repeated.
+// Retry bounds the repetitions of failed requests.
 type Retry struct {
-	// Tries is how many more follow the first, at any replica. Default 2.
+	// Tries is the number of requests after the first, at any replica. Default 2.
 	Tries int
 
-	// Resumes is how often in a row a body that broke off is continued in vain before
-	// it is given up. 0: bodies are not continued. Default 5.
+	// Resumes is the number of attempts in a row to resume a broken body without a byte
+	// of progress. 0: bodies are not resumed. Default 5.
 	Resumes int
 
-	// Budget is how many requests to an origin may be repetitions, in percent of the
-	// others. Default 20.
+	// Budget bounds the repetitions at an origin, in percent of the other requests.
+	// Default 20.
 	Budget Percent
 }
 
-// Breaker says when an origin is given up for a while.
+// Breaker gives a failing origin up for a while.
 type Breaker struct {
 	// Enabled: default true.
 	Enabled bool
 
-	// FailureRate is how many of at least 20 requests in 10 s must fail, in percent.
-	// Default 50.
+	// FailureRate is the share of at least 20 requests in 10 s that must fail. Default
+	// 50 %.
 	FailureRate Percent
 
-	// Consecutive is how many in a row must fail to connect or to bring a first byte.
-	// Default 10.
+	// Consecutive is the number of requests in a row that must fail to connect or to
+	// bring a first byte. Default 10.
 	Consecutive int
 
-	// Cooldown is how long it is given up for at first; longer while that does not
-	// help. Default 1 s.
+	// Cooldown is the first pause, which grows while the origin keeps failing. Default
+	// 1 s.
 	Cooldown time.Duration
 }
 
-// Hedge asks a second replica where the first takes long.
+// Hedge asks a second replica where the first is slow.
 type Hedge struct {
 	// Enabled: default false.
 	Enabled bool
 
-	// After is how long the first may take; 0: as long as 95 % of the latest.
+	// After is the wait for the first. 0: the 95th percentile of the latest requests.
 	After time.Duration
 
 	// Max bounds the second requests, in percent of the first. Default 5.
@@ -313,25 +312,25 @@ type Logging struct {
 	// opened anew on SIGUSR1.
 	Output string
 
-	// Slow is how long a request may take before its line is a warning that says
-	// where the time went. Default 0: none is.
+	// Slow is the duration from which a request's line is a warning with the time of
+	// each phase. Default 0: no such warnings.
 	Slow time.Duration
 
-	// Sample is the part of the other successful requests that is logged, from 0 to
-	// 1. Default 1.
+	// Sample is the share of the other successful requests to log, from 0 to 1. Default
+	// 1.
 	Sample float64
 
-	// Audit is the log of who was let in and who was not.
+	// Audit is the log of granted and refused access.
 	Audit Audit
 }
 
-// Audit is a stream of its own of the requests that a token was asked for, or that
-// were refused: in JSON, whatever the level.
+// Audit is a separate log, in JSON and at any level, of refused requests and of requests
+// that needed a token.
 type Audit struct {
-	// Enabled switches it on. Default false.
+	// Enabled switches the log on. Default false.
 	Enabled bool
 
-	// Output is as Logging.Output. Needed.
+	// Output is as Logging.Output, without a default.
 	Output string
 }
 
@@ -349,7 +348,7 @@ type Metrics struct {
 
 // Admin guards the administrative calls.
 type Admin struct {
-	// Token is the bearer token they need, 16 bytes or more. Empty: they answer
-	// on loopback only.
+	// Token is the bearer token for the calls, 16 bytes or more. Empty: they answer on
+	// loopback only.
 	Token Secret
 }

@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// testEnv are the variables of the tests. What secretParts lists must show up
-// in no message.
+// testEnv are the variables of the tests. No message may contain one of secretParts.
 var testEnv = map[string]string{
 	"EMPTY": "", "WORD": "hunter2", "PADDED": "hunter2\n", "FRACTION": "1.5",
 	"LONG": "99999h99999h99999h99999h", "KEY_DIR": "/nonexistent-hunter2",

@@ -1,8 +1,8 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,21 +25,15 @@ func (d *decoder) fail(n *node, problem, fix string) {
 	d.errs = append(d.errs, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
 }
 
-// word returns " \"value\"" for a value that may be shown, else "".
-func word(text string, fromEnv bool) string {
-	if fromEnv || text == "" || len(text) > 16 {
+// quotedWord returns " \"text\"" for a value that may be shown, else "".
+func quotedWord(text string, fromEnv bool) string {
+	if fromEnv || !wordForm.MatchString(text) {
 		return ""
-	}
-	for i := range len(text) {
-		c := text[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return ""
-		}
 	}
 	return " " + strconv.Quote(text)
 }
 
-// object is one mapping of the file; all its methods do without one.
+// object is one mapping of the file. All methods may be called on an absent one.
 type object struct {
 	d *decoder
 	n *node // nil: absent
@@ -93,8 +87,8 @@ func (o object) has(keys ...string) bool {
 // misspells reports whether key is there in another spelling, which was reported.
 func (o object) misspells(key string) bool { return slices.Contains(o.misspelt, key) }
 
-// need returns the value of key and reports its absence, unless that was
-// reported as a misspelling.
+// need returns the value of key. It reports an absent key, unless a misspelling of it was
+// reported.
 func (o object) need(key, fix string) *node {
 	n := o.get(key)
 	if n == nil && o.n != nil && !o.misspells(key) {
@@ -103,7 +97,7 @@ func (o object) need(key, fix string) *node {
 	return n
 }
 
-// text returns the string of n: not nil, not empty.
+// text returns the string of n. It is not ok for nil and an empty string.
 func (d *decoder) text(n *node) (text string, fromEnv, ok bool) {
 	if n == nil {
 		return "", false, false
@@ -136,18 +130,55 @@ func variables(s string) string {
 	return strings.Join(names, ", ")
 }
 
-// scalar returns the text of n where n is of kind want, or a string that came
-// from a variable, whose type the environment cannot express.
-func (d *decoder) scalar(n *node, want kind, fix string) (string, bool) {
-	text, fromEnv, ok := d.resolve(n)
+// form returns the problem of a value of a wrong type; empty if the type is right.
+type form func(n *node, text string, fromEnv bool) (problem string)
+
+// scalar is the form of values of kind want, and of strings that came from a variable,
+// whose type the environment cannot express.
+func scalar(want kind) form {
+	return func(n *node, _ string, fromEnv bool) string {
+		if n.kind == want || n.kind == kindString && fromEnv {
+			return ""
+		}
+		return "must be " + want.String() + ", not " + n.kind.String()
+	}
+}
+
+// measure is the form of numbers with or without unit. A quoted bare number is refused
+// like any other quoted number.
+func measure(what string) form {
+	return func(n *node, text string, fromEnv bool) string {
+		switch {
+		case n.kind == kindString && !fromEnv && isDecimal(text):
+			return "is a number in quotes"
+		case n.kind != kindString && n.kind != kindNumber:
+			return "must be " + what + ", not " + n.kind.String()
+		}
+		return ""
+	}
+}
+
+// parsed returns the text of key as parse reads it, or otherwise, where key is absent or
+// wrong. fix goes with every problem.
+func parsed[T any](o object, key string, otherwise T, is form, fix string, parse func(text string) (T, error)) T {
+	n := o.get(key)
+	if n == nil {
+		return otherwise
+	}
+	text, fromEnv, ok := o.d.resolve(n)
 	if !ok {
-		return "", false
+		return otherwise
 	}
-	if n.kind == want || n.kind == kindString && fromEnv {
-		return text, true
+	if problem := is(n, text, fromEnv); problem != "" {
+		o.d.fail(n, problem, fix)
+		return otherwise
 	}
-	d.fail(n, "must be "+want.String()+", not "+n.kind.String(), fix)
-	return "", false
+	v, err := parse(text)
+	if err != nil {
+		o.d.fail(n, err.Error(), fix)
+		return otherwise
+	}
+	return v
 }
 
 func (o object) str(key, otherwise string) string {
@@ -157,17 +188,36 @@ func (o object) str(key, otherwise string) string {
 	return otherwise
 }
 
-func (o object) secret(key string) Secret {
+// checked returns the text of key in the form that check gives it, or otherwise, where
+// key is absent or wrong.
+func (o object) checked(key, otherwise string, check func(text string) (form, problem, fix string)) string {
 	n := o.get(key)
 	text, _, ok := o.d.text(n)
 	if !ok {
-		return Secret{}
+		return otherwise
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || strings.TrimSpace(text) != text {
-		o.d.fail(n, "begins or ends with white space or contains a line break", "remove it, often a line break at the end of a file or variable")
-		return Secret{}
+	form, problem, fix := check(text)
+	if problem != "" {
+		o.d.fail(n, problem, fix)
+		return otherwise
 	}
-	return Secret{text}
+	return form
+}
+
+// mustBe returns a check that leaves a right text as it is and reports any other.
+func mustBe(isRight func(text string) bool, problem, fix string) func(text string) (string, string, string) {
+	return func(text string) (string, string, string) {
+		if isRight(text) {
+			return text, "", ""
+		}
+		return "", problem, fix
+	}
+}
+
+func (o object) secret(key string) Secret {
+	return Secret{o.checked(key, "", mustBe(func(text string) bool {
+		return !strings.ContainsFunc(text, isControl) && strings.TrimSpace(text) == text
+	}, "begins or ends with white space or contains a line break", "remove it, often a line break at the end of a file or variable"))}
 }
 
 func (o object) oneOf(key, otherwise string, options ...string) string {
@@ -177,50 +227,34 @@ func (o object) oneOf(key, otherwise string, options ...string) string {
 		return otherwise
 	}
 	if !slices.Contains(options, text) {
-		o.d.fail(n, "unknown "+key+word(text, fromEnv), "use one of: "+strings.Join(options, ", "))
+		o.d.fail(n, "unknown "+key+quotedWord(text, fromEnv), "use one of: "+strings.Join(options, ", "))
 		return otherwise
 	}
 	return text
 }
 
 func (o object) boolean(key string, otherwise bool) bool {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
-	const fix = "write true or false, without quotes"
-	text, ok := o.d.scalar(n, kindBool, fix)
-	if !ok {
-		return otherwise
-	}
-	if text != "true" && text != "false" {
-		o.d.fail(n, "must be true or false", fix)
-		return otherwise
-	}
-	return text == "true"
+	return parsed(o, key, otherwise, scalar(kindBool), "write true or false, without quotes", func(text string) (bool, error) {
+		if text != "true" && text != "false" {
+			return false, errors.New("must be true or false")
+		}
+		return text == "true", nil
+	})
 }
 
 func (o object) integer(key string, otherwise, least, most int) int {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
 	fix := fmt.Sprintf("write a whole number from %d to %d", least, most)
-	text, ok := o.d.scalar(n, kindNumber, fix)
-	if !ok {
-		return otherwise
-	}
-	digits := strings.TrimPrefix(text, "-")
-	if !isDigits(digits) || len(digits) > 1 && digits[0] == '0' {
-		o.d.fail(n, "is no whole number in decimal notation", fix)
-		return otherwise
-	}
-	v, err := strconv.Atoi(text)
-	if err != nil || v < least || v > most {
-		o.d.fail(n, "is out of range", fix)
-		return otherwise
-	}
-	return v
+	return parsed(o, key, otherwise, scalar(kindNumber), fix, func(text string) (int, error) {
+		digits := strings.TrimPrefix(text, "-")
+		if !isDigits(digits) || len(digits) > 1 && digits[0] == '0' {
+			return 0, errors.New("is no whole number in decimal notation")
+		}
+		v, err := strconv.Atoi(text)
+		if err != nil || v < least || v > most {
+			return 0, errors.New("is out of range")
+		}
+		return v, nil
+	})
 }
 
 // Percent is a share in percent, from 0 to 100.
@@ -230,63 +264,33 @@ type Percent int
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
 func (o object) percent(key string, otherwise, least Percent) Percent {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
-	fix := "write a whole number of percent from " + strconv.Itoa(int(least)) + "% to 100%"
-	if n.kind == kindNumber {
+	fix := "write a whole number of percent from " + least.String() + " to 100%"
+	if n := o.get(key); n != nil && n.kind == kindNumber {
 		o.d.fail(n, "has no unit", fix)
 		return otherwise
 	}
-	text, _, ok := o.d.text(n)
-	if !ok {
-		return otherwise
-	}
-	digits, ok := strings.CutSuffix(text, "%")
-	v, err := strconv.Atoi(digits)
-	if !ok || err != nil || !isDigits(digits) || v < int(least) || v > 100 {
-		o.d.fail(n, "is no percentage", fix)
-		return otherwise
-	}
-	return Percent(v)
-}
-
-// measure returns the text of a number with or without unit. A quoted bare
-// number is refused like any other quoted number.
-func (d *decoder) measure(n *node, what, fix string) (string, bool) {
-	text, fromEnv, ok := d.resolve(n)
-	if !ok {
-		return "", false
-	}
-	if n.kind != kindNumber && n.kind != kindString || n.kind == kindString && !fromEnv && isDecimal(text) {
-		problem := "must be " + what + ", not " + n.kind.String()
-		if n.kind == kindString {
-			problem = "is a number in quotes"
+	v := otherwise
+	o.checked(key, "", mustBe(func(text string) bool {
+		digits, ok := strings.CutSuffix(text, "%")
+		n, err := strconv.Atoi(digits)
+		if ok = ok && err == nil && isDigits(digits) && n >= int(least) && n <= 100; ok {
+			v = Percent(n)
 		}
-		d.fail(n, problem, fix)
-		return "", false
-	}
-	return text, true
+		return ok
+	}, "is no percentage", fix))
+	return v
 }
 
 func (o object) duration(key string, otherwise, least time.Duration) time.Duration {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
 	const fix = "write seconds as a number, such as 30, or units, such as 1h30m or 250ms"
-	text, ok := o.d.measure(n, "a duration", fix)
-	if !ok {
-		return otherwise
-	}
-	v, err := ParseDuration(text)
-	if err != nil {
-		o.d.fail(n, err.Error(), fix)
-		return otherwise
-	}
-	if v < least {
-		o.d.fail(n, "is too short", "write at least "+least.String())
+	short := false
+	v := parsed(o, key, otherwise, measure("a duration"), fix, func(text string) (time.Duration, error) {
+		v, err := ParseDuration(text)
+		short = err == nil && v < least
+		return v, err
+	})
+	if short {
+		o.d.fail(o.get(key), "is too short", "write at least "+least.String())
 		return otherwise
 	}
 	return v
@@ -294,42 +298,24 @@ func (o object) duration(key string, otherwise, least time.Duration) time.Durati
 
 // share returns a number from 0 to 1.
 func (o object) share(key string, otherwise float64) float64 {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
-	const fix = "write a number from 0 to 1, such as 0.1"
-	text, ok := o.d.scalar(n, kindNumber, fix)
-	if !ok {
-		return otherwise
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !isDecimal(text) || v > 1 {
-		o.d.fail(n, "is no number from 0 to 1 in decimal notation", fix)
-		return otherwise
-	}
-	return v
+	return parsed(o, key, otherwise, scalar(kindNumber), "write a number from 0 to 1, such as 0.1", func(text string) (float64, error) {
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || !isDecimal(text) || v > 1 {
+			return 0, errors.New("is no number from 0 to 1 in decimal notation")
+		}
+		return v, nil
+	})
 }
 
 func (o object) size(key string, otherwise Size) Size {
-	n := o.get(key)
-	if n == nil {
-		return otherwise
-	}
 	const fix = "write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB"
-	text, ok := o.d.measure(n, "a size", fix)
-	if !ok {
-		return otherwise
-	}
-	v, err := ParseSize(text)
-	if err == nil && v == 0 {
-		err = errSizeZero
-	}
-	if err != nil {
-		o.d.fail(n, err.Error(), fix)
-		return otherwise
-	}
-	return v
+	return parsed(o, key, otherwise, measure("a size"), fix, func(text string) (Size, error) {
+		v, err := ParseSize(text)
+		if err == nil && v == 0 {
+			err = errSizeZero
+		}
+		return v, err
+	})
 }
 
 // list returns the items of key, one or more of them.
@@ -375,22 +361,4 @@ func (o object) stringOrList(key string, use func(n *node, text string, fromEnv 
 	if text, fromEnv, ok := o.d.text(n); ok {
 		use(n, text, fromEnv)
 	}
-}
-
-// isNumber reports whether s is a number of JSON (RFC 8259, 6) that is short
-// enough to compare exactly.
-func isNumber(s string) bool {
-	digits := strings.TrimPrefix(s, "-")
-	mantissa, exponent, scientific := strings.Cut(strings.ToLower(digits), "e")
-	if !isDecimal(mantissa) || len(mantissa) > 1 && mantissa[0] == '0' && mantissa[1] != '.' {
-		return false
-	}
-	if scientific {
-		exponent = strings.TrimLeft(exponent, "+-")
-		if !isDigits(exponent) || len(exponent) > 3 {
-			return false
-		}
-	}
-	_, ok := new(big.Rat).SetString(s)
-	return ok
 }

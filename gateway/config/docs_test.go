@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// supply is an environment with a plausible value for each variable that needs
-// one.
+// supply is an environment with a plausible value for each variable without a default.
 func supply(name string) (string, bool) {
 	if strings.HasSuffix(name, "_ADDRESS") || strings.HasSuffix(name, "_ENDPOINT") {
 		return "", false
@@ -112,7 +111,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 		c.Server.Limits.Rates.PerSubject.Burst != 100 || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
-	// What the comments call a default is one.
+	// The defaults in the comments are the defaults.
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
@@ -144,7 +143,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	// And nothing is documented that is no key.
+	// All documented keys exist.
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_.\\[\\]]+)` \\|").FindAllStringSubmatch(reference, -1) {
 		i := strings.LastIndexByte(m[1], '.')
 		if i < 0 {

@@ -4,20 +4,20 @@ import (
 	"encoding/json"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
-// Document is a configuration for people to read: in the words of the file,
-// defaults included, durations and sizes with units, and *** in the place of each
-// secret. It encodes as a JSON object with its keys in order.
+// Document is a configuration for people to read, in the words of the file: defaults
+// included, durations and sizes with units, *** in the place of each secret. It encodes
+// as a JSON object with its keys in order.
 type Document []member
 
 type member struct {
 	key   string
-	value any // what encodes as JSON
+	value any // of a type that encodes as JSON
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -37,15 +37,14 @@ func (d Document) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// Document returns what c says. The gateway would read it as it reads the file,
-// were it not for the secrets.
+// Document returns c for people to read. With the secrets filled in, Parse would return
+// c again.
 func (c *Config) Document() Document {
 	return documenter{c}.object(reflect.ValueOf(c).Elem())
 }
 
-// documentKeys has the keys of those fields that the file calls otherwise than by
-// the field's name in lower case; empty: it does not have them. A field that is not
-// here needs nothing done.
+// documentKeys has the key of each field whose key is not its name in the style of the
+// file; empty for fields that the file does not have.
 var documentKeys = map[string]string{
 	"JWT.Sources": "token_sources", "JWT.JWKSURL": "jwks_url", "JWT.JWKSFile": "jwks_file", "JWT.JWKSAlgorithm": "algorithm", "JWT.JWKSOptional": "jwks_optional",
 	"JWT.CA": "", "Key.ID": "kid", "Key.Public": "", "Claim.Name": "claim", "Cache.OwnBudget": "",
@@ -86,7 +85,7 @@ func (d documenter) object(v reflect.Value) Document {
 	return doc
 }
 
-// implied tells whether a field, named with its struct, says nothing where it is.
+// implied reports whether a field, named with its struct, is left out of the document.
 func (d documenter) implied(v reflect.Value, name string) bool {
 	switch name {
 	case "Auth.JWT": // the bucket has none of its own
@@ -109,7 +108,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	return false
 }
 
-// partlyMasked returns what is shown of a text that is no secret, but may hold one.
+// partlyMasked masks the part of a text that may be secret.
 func partlyMasked(name, text string) string {
 	switch name {
 	case "S3.AccessKey", "Replica.AccessKey": // its end tells which one it is
@@ -125,7 +124,7 @@ func partlyMasked(name, text string) string {
 	return text
 }
 
-// value returns what stands for v; nil: nothing, for what is empty.
+// value returns the form of v in the document; nil for an empty value.
 func (d documenter) value(v reflect.Value) any {
 	switch value := v.Interface().(type) {
 	case Secret:
@@ -157,7 +156,7 @@ func (d documenter) value(v reflect.Value) any {
 			return nil
 		}
 		if text := v.Elem(); v.Kind() == reflect.Interface && text.Kind() == reflect.String && text.Len() == 0 {
-			return "" // what a claim must be is not left out
+			return "" // the value of a claim rule is not left out
 		}
 		return d.value(v.Elem())
 	case reflect.Slice:
@@ -180,11 +179,10 @@ func (d documenter) value(v reflect.Value) any {
 	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
 }
 
-// literal returns s as the file has to have it.
+// literal returns s with its references to variables escaped.
 func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
 
-// members returns the keys of a block of limits for r, without those that limit
-// nothing.
+// members returns the keys of a block of limits for r, without rates that are no limit.
 func (r Rates) members() (list Document) {
 	for _, one := range []struct {
 		suffix string
@@ -216,13 +214,8 @@ func (t Template) String() string {
 // keyOf returns a field's name in the style of the file: MaxObjectSize is
 // max_object_size.
 func keyOf(name string) string {
-	var b strings.Builder
-	letters := []rune(name)
-	for i, c := range letters {
-		if i > 0 && unicode.IsUpper(c) && (!unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(c))
-	}
-	return b.String()
+	return strings.ToLower(wordStart.ReplaceAllString(name, "${1}${3}_${2}${4}"))
 }
+
+// wordStart matches where a word begins in the name of a field: URLPath has two words.
+var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)

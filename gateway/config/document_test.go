@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDocumentReadsBack puts the secrets back into the document of a file with all
-// there is, and has it read: it says the same.
+// TestDocumentReadsBack puts the secrets back into the document of a file with all keys
+// and parses it: the configuration is the same.
 func TestDocumentReadsBack(t *testing.T) {
 	for file, secrets := range map[string][]string{
 		"testdata/minimal.good.yml": {"id", "secret"},
@@ -48,8 +48,7 @@ func TestDocumentReadsBack(t *testing.T) {
 	}
 }
 
-// TestDocumentHidesSecrets has a value of its own in every field that is a secret or
-// may hold one.
+// TestDocumentHidesSecrets has a distinctive value in every field that may hold a secret.
 func TestDocumentHidesSecrets(t *testing.T) {
 	const mark = "distinctive"
 	c := &Config{}
@@ -93,8 +92,8 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	}
 }
 
-// TestSecretsHaveTheirType finds texts of the configuration whose names say that they
-// are secrets, but whose type does not.
+// TestSecretsHaveTheirType finds fields with the name of a secret and another type than
+// Secret.
 func TestSecretsHaveTheirType(t *testing.T) {
 	suspicious := regexp.MustCompile(`(?i)secret|token|password|passphrase|credential|key$`)
 	harmless := map[string]bool{"S3.AccessKey": true, "Replica.AccessKey": true, "Credentials.TokenFile": true}

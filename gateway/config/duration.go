@@ -22,7 +22,12 @@ func ParseDuration(s string) (time.Duration, error) {
 		return 0, errDurationNegative
 	}
 	if isDecimal(s) {
-		return secondsToDuration(s)
+		r := scaled(s, int64(time.Second))
+		ns := new(big.Int).Quo(r.Num(), r.Denom())
+		if !ns.IsInt64() || ns.Int64() > math.MaxInt64/2 {
+			return 0, errDurationRange
+		}
+		return time.Duration(ns.Int64()), nil
 	}
 	if s == "" || s[0] < '0' || s[0] > '9' {
 		return 0, errDurationSyntax
@@ -34,16 +39,11 @@ func ParseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// secondsToDuration converts a decimal number of seconds, to the nanosecond.
-func secondsToDuration(s string) (time.Duration, error) {
+// scaled returns the decimal number s times unit.
+func scaled(s string, unit int64) *big.Rat {
 	r, ok := new(big.Rat).SetString(s)
 	if !ok {
-		return 0, errDurationSyntax
+		panic("BUG: scaled is for decimal numbers")
 	}
-	r.Mul(r, new(big.Rat).SetInt64(int64(time.Second)))
-	ns := new(big.Int).Quo(r.Num(), r.Denom())
-	if !ns.IsInt64() || ns.Int64() > math.MaxInt64/2 {
-		return 0, errDurationRange
-	}
-	return time.Duration(ns.Int64()), nil
+	return r.Mul(r, new(big.Rat).SetInt64(unit))
 }

@@ -7,20 +7,10 @@ import (
 	"strings"
 )
 
-// endpoint returns the endpoint in its canonical form; "" is AWS. Only where a path has
-// an effect, it may have one.
-func (d *decoder) endpoint(o object, path bool) string {
-	n := o.get("endpoint")
-	text, _, ok := d.text(n)
-	if !ok {
-		return ""
-	}
-	endpoint, problem, fix := canonicalEndpoint(text, path)
-	if problem != "" {
-		d.fail(n, problem, fix)
-		return ""
-	}
-	return endpoint
+// endpoint returns the endpoint in its canonical form; "" is AWS. It may have a path only
+// where path is set.
+func (o object) endpoint(path bool) string {
+	return o.checked("endpoint", "", func(text string) (string, string, string) { return canonicalEndpoint(text, path) })
 }
 
 // canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case.
@@ -56,8 +46,7 @@ func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	return u.Scheme + "://" + strings.ToLower(u.Host) + base, "", ""
 }
 
-// canonicalBase returns the path that comes before the bucket's, encoded. A slash that
-// is encoded stays so.
+// canonicalBase returns the path before the bucket's, encoded. An encoded slash stays so.
 func canonicalBase(path string) (base, problem, fix string) {
 	if path == "" {
 		return "", "", ""
@@ -65,7 +54,7 @@ func canonicalBase(path string) (base, problem, fix string) {
 	for segment := range strings.SplitSeq(path[1:], "/") {
 		decoded, err := url.PathUnescape(segment)
 		switch {
-		case err != nil || strings.ContainsFunc(decoded, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		case err != nil || strings.ContainsFunc(decoded, isControl):
 			return path, "has a path with a control character", "write the path without it"
 		case decoded == "":
 			return path, "has a path with \"//\"", "write single slashes"

@@ -13,34 +13,27 @@ type Error struct {
 	// File is the name given to Load or Parse.
 	File string
 
-	// Line and Column are where the mistake is, from 1, the column in
-	// characters. Both are 0 when the file as a whole is meant.
+	// Line and Column are the place of the mistake, from 1, the column in characters.
+	// Both are 0 for the file as a whole.
 	Line, Column int
 
-	// Path is the key in question, such as "buckets[2].auth"; empty when the
-	// file as a whole is meant.
+	// Path is the key, such as "buckets[2].auth"; empty for the file as a whole.
 	Path string
 
-	// Problem says what is wrong and Fix what to do about it.
+	// Problem is the mistake, and Fix the remedy.
 	Problem, Fix string
 }
 
-// Error returns "file:line:column: path: problem; fix".
+// Error returns "file:line:column: path: problem; fix" without the unknown parts.
 func (e *Error) Error() string {
-	return place(e.File, e.Line, e.Column, e.Path) + e.Problem + "; " + e.Fix
-}
-
-// place returns "file:line:column: path: " without what is unknown.
-func place(file string, line, column int, path string) string {
-	s := file
-	if line > 0 {
-		s += ":" + strconv.Itoa(line) + ":" + strconv.Itoa(column)
+	s := e.File
+	if e.Line > 0 {
+		s += ":" + strconv.Itoa(e.Line) + ":" + strconv.Itoa(e.Column)
 	}
-	s += ": "
-	if path != "" {
-		s += path + ": "
+	if e.Path != "" {
+		s += ": " + e.Path
 	}
-	return s
+	return s + ": " + e.Problem + "; " + e.Fix
 }
 
 // Errors are all mistakes of one file, sorted by position; never empty when

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// fileFix says what to do about err, by which a file could not be opened or read.
+// fileFix says how to fix err, from opening or reading a file.
 func fileFix(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -27,9 +27,9 @@ func fileFix(err error) string {
 	return "see to the disk or file system that it is on"
 }
 
-// unfit says what is wrong with a file of this mode in the place of one with keys; empty
-// if nothing is. Opening a pipe could block for ever, and a reload with it.
-func unfit(mode fs.FileMode) (problem, fix string) {
+// modeProblem says why no file of this mode may hold keys; empty if it may. Opening a
+// pipe could block for ever, and a reload with it.
+func modeProblem(mode fs.FileMode) (problem, fix string) {
 	switch {
 	case mode.IsRegular():
 		return "", ""

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// TestFileAdvice has an advice for each cause for which a file of the configuration
-// cannot be read.
+// TestFileAdvice has the advice for each cause of an unreadable file.
 func TestFileAdvice(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -56,13 +55,13 @@ func TestFileAdvice(t *testing.T) {
 		if got := fileFix(&fs.PathError{Op: "open", Path: "x", Err: cause}); !strings.HasPrefix(got, strings.Split(want, "ulimit")[0]) || !strings.Contains(got, want) {
 			t.Errorf("%v: %s", cause, got)
 		}
-		if got := unread("x", &fs.PathError{Op: "open", Path: "x", Err: cause}).Error(); !strings.Contains(got, want) {
+		if got := readError("x", &fs.PathError{Op: "open", Path: "x", Err: cause}).Error(); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", cause, got)
 		}
 	}
 }
 
-// TestPairAdvice has an advice for each cause for which a certificate and a key do not go
+// TestPairAdvice has the advice for each cause of a certificate and a key that do not go
 // together.
 func TestPairAdvice(t *testing.T) {
 	cert, key := certificate(t)

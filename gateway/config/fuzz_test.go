@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// planted is the secret that no message may contain, in the file or out of the
-// environment.
+// planted is a secret in the file and the environment, which no message may contain.
 const planted = "pL4nt3d/+s3cr3t=K7MDENG"
 
 // FuzzParse looks for files that panic, or whose messages show a secret.

@@ -19,8 +19,8 @@ var algorithms = [...]string{
 // more for one algorithm; a key set may, for tokens that name theirs.
 const MaxKeysTried = 16
 
-// CanonicalAlgorithm returns the name that keys go by: EdDSA for Ed25519, which RFC 9864
-// gives to what is signed with such a key alone. No other key is used for EdDSA here.
+// CanonicalAlgorithm returns the name of an algorithm in Key: EdDSA for Ed25519, the name
+// in RFC 9864. Keys for EdDSA are Ed25519 keys here.
 func CanonicalAlgorithm(name string) string {
 	if name == "Ed25519" {
 		return "EdDSA"
@@ -34,11 +34,11 @@ func IsPublicKeyAlgorithm(name string) bool {
 	return slices.Contains(algorithms[:], name) && !strings.HasPrefix(name, "HS")
 }
 
-// globalJWT is the global block and whether a bucket relies on it.
+// globalJWT is the global jwt block, and its use by buckets.
 type globalJWT struct {
 	jwt  *JWT // nil: absent or disabled
 	off  bool // there, but disabled
-	used bool
+	used bool // a bucket relies on the block
 }
 
 func (d *decoder) globalJWT(n *node) globalJWT {
@@ -47,7 +47,7 @@ func (d *decoder) globalJWT(n *node) globalJWT {
 	}
 	o := d.object(n, "jwt")
 	if o.n == nil {
-		return globalJWT{jwt: new(JWT), used: true} // reported; it is there all the same
+		return globalJWT{jwt: new(JWT), used: true} // reported; the block is there all the same
 	}
 	if !o.boolean("enabled", true) {
 		d.jwt(o, false)
@@ -138,12 +138,7 @@ func (d *decoder) jwt(o object, inUse bool) *JWT {
 		d.fail(n, "has no effect without jwks_url", "remove it")
 	}
 
-	var found []string
-	for _, key := range []string{"secret", "public_key_file", "jwks_url", "jwks_file"} {
-		if o.has(key) {
-			found = append(found, key)
-		}
-	}
+	found := slices.DeleteFunc([]string{"secret", "public_key_file", "jwks_url", "jwks_file"}, func(key string) bool { return !o.has(key) })
 	switch {
 	case len(found) > 1:
 		d.fail(o.get(found[1]), "is there beside "+found[0], "keep one of them; further keys go into the keys list")
@@ -197,8 +192,8 @@ func (d *decoder) mainKey(o object, j *JWT, key string, inUse bool) {
 	}
 }
 
-// algorithm decodes the algorithm of o and checks that it goes with key. Only
-// with a JWKS it may be left out.
+// algorithm decodes the algorithm of o and checks that it goes with key. It may be
+// absent only with a JWKS.
 func (d *decoder) algorithm(o object, key string) (name string, ok bool) {
 	if !strings.HasPrefix(key, "jwks") {
 		o.need("algorithm", "name the one algorithm of the key, such as HS256 for a secret")
@@ -263,7 +258,7 @@ func (d *decoder) keys(o object, inUse bool) []Key {
 	return keys
 }
 
-// jwksURL checks a URL whose answers are trusted like the configuration itself.
+// jwksURL checks a URL. Its answers are trusted like the configuration itself.
 func (d *decoder) jwksURL(n *node) string {
 	text, _, ok := d.text(n)
 	if !ok {
@@ -346,20 +341,18 @@ func (d *decoder) checkSourceName(n *node, s *TokenSource) {
 	}
 }
 
-// isReserved reports whether a header, in lower case, means something else to the
-// gateway: it would pass a token on, log it or answer with it.
+// isReserved reports whether a header, in lower case, has another meaning for the gateway,
+// which would pass a token on, log it or answer with it.
 func isReserved(name string) bool {
-	switch name {
-	case "accept", "cache-control", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+	return slices.Contains([]string{
+		"accept", "cache-control", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
 		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma", "range",
 		"sec-fetch-site", "traceparent", "tracestate", "trailer", "transfer-encoding", "user-agent",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-forwarded-server", "x-request-id":
-		return true
-	}
-	return false
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-forwarded-server", "x-request-id",
+	}, name)
 }
 
-// sourceKey is equal for sources that find the same token.
+// sourceKey returns the same key for sources that find the same token.
 func sourceKey(s TokenSource) TokenSource {
 	if s.Type == SourceBearer {
 		return TokenSource{Type: SourceHeader, Name: "authorization", Prefix: "bearer "}
@@ -368,14 +361,4 @@ func sourceKey(s TokenSource) TokenSource {
 		s.Name, s.Prefix = strings.ToLower(s.Name), strings.ToLower(s.Prefix)
 	}
 	return s
-}
-
-// isToken reports whether s is a token of HTTP (RFC 9110, 5.6.2).
-func isToken(s string) bool {
-	return s != "" && isVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
-}
-
-// isVisible reports whether s is visible ASCII without spaces.
-func isVisible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

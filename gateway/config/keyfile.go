@@ -20,7 +20,7 @@ const maxKeyFile = 1 << 20
 // readFile returns the content of the file that n names, which is at path.
 func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
 	if info, err := os.Stat(path); err == nil {
-		if problem, fix := unfit(info.Mode()); problem != "" {
+		if problem, fix := modeProblem(info.Mode()); problem != "" {
 			d.fail(n, d.showPath(n)+" "+problem, fix)
 			return nil, false
 		}
@@ -43,8 +43,8 @@ func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
 	return data, true
 }
 
-// showPath quotes the path in n as it is written, variables not substituted. A
-// key pasted in place of its path is not shown.
+// showPath quotes the path in n as written, variables not substituted. It does not show
+// a key pasted in place of its path.
 func (d *decoder) showPath(n *node) string {
 	if len(n.text) > 256 || strings.Contains(n.text, "-----") || strings.ContainsAny(n.text, "\n\t") {
 		return "the file"
@@ -52,8 +52,8 @@ func (d *decoder) showPath(n *node) string {
 	return strconv.Quote(n.text)
 }
 
-// authorities returns the path in n of a PEM bundle and its content, which is only read
-// if it is in use. It is for the server at url, the value of key.
+// authorities returns the path in n of a PEM bundle, and its content where it is in use.
+// The bundle is for the server at url, the value of key.
 func (d *decoder) authorities(n *node, key, url string, inUse bool) (path string, bundle []byte) {
 	path, _, ok := d.text(n)
 	switch {
@@ -72,8 +72,8 @@ func (d *decoder) authorities(n *node, key, url string, inUse bool) (path string
 	return path, bundle
 }
 
-// publicKey returns the one public key in the file at path, which must fit the
-// algorithm; algorithm "" fits all. It is nil after a mistake.
+// publicKey returns the one public key in the file at path, nil after a mistake. It must
+// fit algorithm, if that is not empty.
 func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 	data, ok := d.readFile(n, path)
 	if !ok {
@@ -95,10 +95,10 @@ func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 	return key
 }
 
-// rsaCommand makes a key that is large enough.
+// rsaCommand makes an RSA key of a sufficient size.
 const rsaCommand = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072"
 
-// parsePublicKey returns the one public key in data, or what is wrong and what to do.
+// parsePublicKey returns the one public key in data, or a problem and its fix.
 func parsePublicKey(data []byte) (key crypto.PublicKey, problem, fix string) {
 	const form = "name a PEM file with one public key or certificate"
 	block, rest := pem.Decode(data)
@@ -160,8 +160,8 @@ func KeyProblem(key crypto.PublicKey, algorithm string) string {
 	return ""
 }
 
-// jwksFile checks that the file at path is a JSON object with keys. What the
-// keys are is checked when they are loaded.
+// jwksFile checks that the file at path is a JSON object with keys. The verifier checks
+// the keys themselves.
 func (d *decoder) jwksFile(n *node, path string) {
 	data, ok := d.readFile(n, path)
 	if !ok {

@@ -1,53 +1,55 @@
 package config
 
 import (
+	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Limits bound what clients may use of the gateway as a whole.
+// Limits bound the use of the gateway as a whole.
 type Limits struct {
-	// MaxConnections is how many client connections may be open. Default 65536.
+	// MaxConnections bounds the open client connections. Default 65536.
 	MaxConnections int
 
-	// MaxConnectionsPerAddress is how many of them one client address, or one /64 of
-	// IPv6, may have. Default 0: no limit.
+	// MaxConnectionsPerAddress bounds the connections of one client address, or one /64
+	// of IPv6. Default 0: no limit.
 	MaxConnectionsPerAddress int
 
-	// MaxInFlight is how many requests may be under way, counted until their
-	// bodies are sent. Default 0: no limit.
+	// MaxInFlight bounds the requests under way, counted until their bodies are sent.
+	// Default 0: no limit.
 	MaxInFlight int
 
 	// Rates bound the requests to all buckets together.
 	Rates Rates
 }
 
-// BucketLimits bound what clients may use of one bucket.
+// BucketLimits bound the use of one bucket.
 type BucketLimits struct {
-	// MaxInFlight is how many requests may be under way, counted until their
-	// bodies are sent. Default 0: no limit.
+	// MaxInFlight bounds the requests under way, counted until their bodies are sent.
+	// Default 0: no limit.
 	MaxInFlight int
 
 	// Rates bound the requests to the bucket.
 	Rates Rates
 }
 
-// Rates bound how often clients may ask.
+// Rates bound the requests of clients.
 type Rates struct {
 	// All is for all clients together, PerAddress for each client address (each
 	// /64 of IPv6), PerSubject for each subject of a valid token.
 	All, PerAddress, PerSubject Rate
 }
 
-// Rate is how often clients may ask. The zero value: no limit.
+// Rate is a rate of requests. The zero value is no limit.
 type Rate struct {
-	// PerSecond is how often in the long run, from 0.001 to 1,000,000, to three
+	// PerSecond is the rate in the long run, from 0.001 to 1,000,000, to three
 	// decimals.
 	PerSecond float64
 
-	// Burst is how often at once after a pause. Default: as often as in a second,
+	// Burst is the number of requests at once after a pause. Default: PerSecond,
 	// rounded up.
 	Burst int
 }
@@ -83,10 +85,8 @@ func (d *decoder) checkSubjects(c *Config, server object) {
 	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
 		return
 	}
-	for i := range c.Buckets {
-		if c.Buckets[i].Auth.Enabled {
-			return
-		}
+	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {
+		return
 	}
 	o := object{d: d, n: server.get("limits")}
 	d.fail(o.get("requests_per_second_per_subject"), "has no effect: no bucket asks for a token", "set auth.enabled: true on the private buckets, or remove it")
@@ -122,38 +122,25 @@ func (o object) rate(suffix string) Rate {
 
 // perSecond returns the rate of key, 0 without one.
 func (o object) perSecond(key string) float64 {
-	n := o.get(key)
-	if n == nil {
-		return 0
-	}
 	const fix = "write a number from 0.001 to 1000000 with at most 3 decimals, such as 100 or 0.5, or 0 for no limit"
-	text, ok := o.d.scalar(n, kindNumber, fix)
-	if !ok {
-		return 0
-	}
-	_, decimals, _ := strings.Cut(text, ".")
-	if !isDecimal(text) || len(decimals) > 3 {
-		o.d.fail(n, "is no number in decimal notation with at most 3 decimals", fix)
-		return 0
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || v > maxRate {
-		o.d.fail(n, "is out of range", fix)
-		return 0
-	}
-	return v
+	return parsed(o, key, 0, scalar(kindNumber), fix, func(text string) (float64, error) {
+		if _, decimals, _ := strings.Cut(text, "."); !isDecimal(text) || len(decimals) > 3 {
+			return 0, errors.New("is no number in decimal notation with at most 3 decimals")
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || v > maxRate {
+			return 0, errors.New("is out of range")
+		}
+		return v, nil
+	})
 }
 
 // addresses decodes the lists of client addresses of a block.
 func (o object) addresses() (allow, deny []netip.Prefix) {
 	deny = o.networks("deny", func(netip.Prefix) string { return "" })
-	denied := make(map[netip.Prefix]bool)
-	for _, p := range deny {
-		denied[p] = true
-	}
 	allow = o.networks("allow", func(p netip.Prefix) string {
 		for bits := range p.Bits() + 1 {
-			if whole, err := p.Addr().Prefix(bits); err == nil && denied[whole] {
+			if whole, err := p.Addr().Prefix(bits); err == nil && slices.Contains(deny, whole) {
 				return "has no effect: deny refuses all of it"
 			}
 		}
@@ -162,8 +149,8 @@ func (o object) addresses() (allow, deny []netip.Prefix) {
 	return allow, deny
 }
 
-// networks decodes a list of distinct addresses and networks. check returns what
-// else is wrong with one.
+// networks decodes a list of distinct addresses and networks. check returns a further
+// problem of one.
 func (o object) networks(key string, check func(netip.Prefix) (problem string)) []netip.Prefix {
 	var list []netip.Prefix
 	seen := make(map[netip.Prefix]bool)

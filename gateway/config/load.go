@@ -14,18 +14,18 @@ import (
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, unread(path, err)
+		return nil, readError(path, err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
-		return nil, unread(path, err)
+		return nil, readError(path, err)
 	}
 	return Parse(path, data, env)
 }
 
-// unread says why the configuration file could not be read.
-func unread(path string, err error) Errors {
+// readError returns the mistake of a configuration file that cannot be read.
+func readError(path string, err error) Errors {
 	fix := fileFix(err)
 	if errors.Is(err, fs.ErrNotExist) {
 		fix = "check -config; a path is seen from the working directory"
@@ -33,7 +33,7 @@ func unread(path string, err error) Errors {
 	return Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: fix}}
 }
 
-// reason is err without the path, which is shown by other means if at all.
+// reason returns err's message without the path, which may be secret.
 func reason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -71,8 +71,8 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	return c, nil
 }
 
-// sorted returns the mistakes in the order of the file. One in a part that is
-// used in several places counts once for each.
+// sorted returns the mistakes in the order of the file, each once: a part with aliases
+// is decoded several times.
 func (d *decoder) sorted() Errors {
 	d.errs.sort()
 	return slices.CompactFunc(d.errs, func(a, b *Error) bool { return *a == *b })
@@ -97,7 +97,7 @@ func (d *decoder) config(n *node, c *Config) {
 		c.Cache = &defaults.Cache
 	}
 	o.need("buckets", "add a list of one or more buckets")
-	var used scope
+	var used uniqueness
 	for _, item := range o.list("buckets") {
 		if b, ok := d.bucket(item, &global, &defaults); ok {
 			used.add(d, item, &b)

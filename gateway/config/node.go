@@ -9,7 +9,7 @@ import (
 // maxNodes bounds the tree after aliases were expanded.
 const maxNodes = 200_000
 
-// kind is what a node is in YAML's terms.
+// kind is the type of a node in YAML.
 type kind uint8
 
 const (
@@ -48,12 +48,11 @@ type tree struct {
 	d       *decoder
 	anchors map[string]ast.Node
 	open    map[string]bool // anchors being expanded
-	left    int             // nodes that may still be made
+	left    int             // number of nodes that may still be made
 	depth   int             // of the node being made
 }
 
-// convert returns the node for n at path. It is nil when the bound is reached,
-// which was reported then.
+// convert returns the node for n at path. It returns nil after a mistake.
 func (t *tree) convert(n ast.Node, path string) *node {
 	if t.left == 0 {
 		return nil

@@ -43,7 +43,7 @@ func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
 		return whole("the file is empty", "begin with config.example.yaml")
 	}
 
-	// The parser may panic on what it did not foresee; a reload must survive that.
+	// The parser may panic on odd input; a reload must survive that.
 	defer func() {
 		if recover() != nil {
 			body, errs = whole("the file is no valid YAML", "check it with a YAML linter")
@@ -71,7 +71,7 @@ func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
 	return docs[0].Body, nil
 }
 
-// checkText refuses bytes that no YAML file may contain.
+// checkText reports the first byte that no YAML file may contain.
 func checkText(file string, data []byte) *Error {
 	line, column := 1, 1
 	for len(data) > 0 {
@@ -91,7 +91,7 @@ func checkText(file string, data []byte) *Error {
 	return nil
 }
 
-// checkTokens refuses what would make the parser recurse deeply or take
+// checkTokens reports structure that would make the parser recurse deeply or take
 // quadratic time, and tags, which no key needs.
 func checkTokens(file string, tokens token.Tokens) *Error {
 	var (
@@ -135,7 +135,7 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 	return nil
 }
 
-// syntaxError keeps the position and those messages that quote nothing.
+// syntaxError returns err with its position, and with its message if that quotes nothing.
 func syntaxError(file string, err error) *Error {
 	e := &Error{File: file, Problem: "the file is no valid YAML", Fix: "check it with a YAML linter"}
 	var y yaml.Error

@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// partitions are those of AWS: how the names of their regions begin, and how host
-// names end there, of IPv4 alone and of IPv6 too. The regions of the last one are all
-// others. The source is partitions.json of botocore.
+// partitions are the partitions of AWS: the beginning of their regions' names, and the
+// ends of their host names, for IPv4 alone and for IPv6 too. The last one has all other
+// regions. The source is partitions.json of botocore.
 var partitions = [...]struct{ region, suffix, dualStack string }{
 	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
 	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},

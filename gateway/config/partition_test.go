@@ -59,7 +59,7 @@ func TestAWSS3Label(t *testing.T) {
 	}
 }
 
-// TestOneTableOfPartitions keeps host names of AWS from being put together elsewhere.
+// TestOneTableOfPartitions finds host names of AWS outside of the table.
 func TestOneTableOfPartitions(t *testing.T) {
 	found := 0
 	for _, dir := range []string{"..", "../../sign", "../../pool", "../../loadtest"} {

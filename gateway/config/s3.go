@@ -13,8 +13,8 @@ const (
 	defaultIdle      = 30 * time.Second
 )
 
-// The defaults of what is done about faults of an origin; docs/RESILIENCE.md has
-// the reason for each.
+// The defaults of retries, breakers, hedges and probes; docs/RESILIENCE.md has the
+// reason for each.
 const (
 	defaultTries         = 2
 	defaultResumes       = 5
@@ -29,7 +29,7 @@ const (
 // PayerRequester is the value of s3.request_payer.
 const PayerRequester = "requester"
 
-// p95 is the value of hedge.after for as long as 95 % of the latest requests took.
+// p95 is the value of hedge.after for the 95th percentile of the latest requests.
 const p95 = "p95"
 
 // maxReplicas bounds the replicas of a bucket.
@@ -53,7 +53,7 @@ func (d *decoder) s3(n *node) S3 {
 	}
 	o.strings("allow_query", func(n *node, text string, fromEnv bool) {
 		if text != "versionId" && text != "partNumber" {
-			d.fail(n, "unknown parameter"+word(text, fromEnv), "use one of: versionId, partNumber")
+			d.fail(n, "unknown parameter"+quotedWord(text, fromEnv), "use one of: versionId, partNumber")
 			return
 		}
 		s.AllowQuery = append(s.AllowQuery, text)
@@ -64,7 +64,7 @@ func (d *decoder) s3(n *node) S3 {
 		d.origin(o, &s)
 		s.Addressing = mode
 		s.Replicas = d.replicas(replicas, o, &s)
-		d.payer(o, &s)
+		d.checkPayer(o, &s)
 		if len(replicas.items) == 1 {
 			d.needReplicas(o, &s, "there is only one replica", "remove it, or add another to s3.replicas")
 		}
@@ -79,20 +79,20 @@ func (d *decoder) s3(n *node) S3 {
 	d.origin(o, &s)
 	s.Addressing = d.addressing(mode, o.get("addressing"), &s)
 	d.awsNames(o, o, &s)
-	d.payer(o, &s)
+	d.checkPayer(o, &s)
 	d.needReplicas(o, &s, "there are no replicas", "remove it, or add s3.replicas")
 	return s
 }
 
-// payer refuses unsigned requests that somebody is to pay for.
-func (d *decoder) payer(o object, s *S3) {
+// checkPayer reports a request_payer with anonymous requests.
+func (d *decoder) checkPayer(o object, s *S3) {
 	anonymous := func(origin S3) bool { return origin.Credentials.Source == SourceAnonymous }
 	if s.RequestPayer != "" && slices.ContainsFunc(s.Origins(), anonymous) {
 		d.fail(o.get("request_payer"), "cannot go with anonymous requests: nobody would pay", "remove it, or add a credential")
 	}
 }
 
-// needReplicas refuses what has an effect only with several replicas.
+// needReplicas reports keys that have an effect only with several replicas.
 func (d *decoder) needReplicas(o object, s *S3, why, fix string) {
 	if s.FailoverOn404 {
 		d.fail(o.get("failover_on_404"), "has no effect: "+why, fix)
@@ -102,11 +102,11 @@ func (d *decoder) needReplicas(o object, s *S3, why, fix string) {
 	}
 }
 
-// origin reads the keys that an origin and its credential have, in s3 and in each
-// replica, over what s has already.
+// origin decodes the keys of an origin and its credential, in s3 and in each replica,
+// over the defaults in s.
 func (d *decoder) origin(o object, s *S3) {
 	if o.has("endpoint") {
-		s.Endpoint = d.endpoint(o, true)
+		s.Endpoint = o.endpoint(true)
 	}
 	if o.has("secret_key") {
 		s.SecretKey = o.secret("secret_key")
@@ -114,27 +114,14 @@ func (d *decoder) origin(o object, s *S3) {
 	if o.has("session_token") {
 		s.SessionToken = o.secret("session_token")
 	}
-	if text, _, ok := d.text(o.get("bucket")); ok {
-		if problem, fix := bucketNameProblem(text); problem == "" {
-			s.Bucket = text
-		} else {
-			d.fail(o.get("bucket"), problem, fix)
-		}
-	}
-	if text, _, ok := d.text(o.get("region")); ok {
-		if isName(text, 64) && !strings.Contains(text, ".") {
-			s.Region = text
-		} else {
-			d.fail(o.get("region"), "is no region", "use letters, digits, '-' and '_' only, such as us-east-1")
-		}
-	}
-	if text, _, ok := d.text(o.get("access_key")); ok {
-		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ',' || r == '=' }) {
-			d.fail(o.get("access_key"), "has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='")
-		} else {
-			s.AccessKey = text
-		}
-	}
+	s.Bucket = o.checked("bucket", s.Bucket, func(text string) (_, problem, fix string) {
+		problem, fix = bucketNameProblem(text)
+		return text, problem, fix
+	})
+	s.Region = o.checked("region", s.Region, mustBe(func(text string) bool { return isName(text, 64) && !strings.Contains(text, ".") },
+		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"))
+	s.AccessKey = o.checked("access_key", s.AccessKey, mustBe(func(text string) bool { return isVisible(text) && !strings.ContainsAny(text, "/,=") },
+		"has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='"))
 	if o.has("session_token") && strings.ContainsFunc(s.SessionToken.value, func(r rune) bool { return r > '~' }) {
 		d.fail(o.get("session_token"), "has characters that a header cannot carry", "copy the token again")
 	}
@@ -143,7 +130,7 @@ func (d *decoder) origin(o object, s *S3) {
 	}
 }
 
-// replicas reads the list; base has what s3 itself says, which o is.
+// replicas decodes the list. base has the defaults from s3, the block o.
 func (d *decoder) replicas(list *node, o object, base *S3) (replicas []Replica) {
 	if list.kind != kindList || len(list.items) == 0 || len(list.items) > maxReplicas {
 		d.fail(list, "must be a list of 1 to 16 replicas", "write one mapping for each copy of the bucket, or remove the key")
@@ -186,23 +173,23 @@ func (d *decoder) replicas(list *node, o object, base *S3) (replicas []Replica) 
 		if strings.HasPrefix(s.Endpoint, "http:") {
 			replica.CAFile = ""
 		}
-		if name, _, ok := d.text(r.get("name")); ok {
+		replica.Name = r.checked("name", "", func(name string) (_, problem, fix string) {
 			switch {
 			case !isName(name, 64):
-				d.fail(r.get("name"), "is no name", "use letters, digits, '.', '_' and '-', at most 64, a letter or digit first")
+				return "", "is no name", "use letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
 			case names[name] != nil:
-				d.fail(r.get("name"), "is the name of "+names[name].path+" too", "give each replica its own name")
-			default:
-				replica.Name, names[name] = name, item
+				return "", "is the name of " + names[name].path + " too", "give each replica its own name"
 			}
-		}
+			names[name] = item
+			return name, "", ""
+		})
 		replicas = append(replicas, replica)
 	}
 	return replicas
 }
 
-// Origins returns where the objects are, each as if it were the only one: the
-// replicas, or s itself if it has none.
+// Origins returns the replicas, each in the form of an S3 without any, or s alone if it
+// has none.
 func (s *S3) Origins() []S3 {
 	if len(s.Replicas) == 0 {
 		return []S3{*s}
@@ -268,7 +255,7 @@ const (
 	SourceAnonymous   = "anonymous"
 )
 
-// sourceKeys has the keys that each source of credentials heeds.
+// sourceKeys has the keys of each source of credentials.
 var sourceKeys = map[string][]string{
 	SourceStatic:      {},
 	SourceEnvironment: {},
@@ -279,7 +266,7 @@ var sourceKeys = map[string][]string{
 	SourceAnonymous:   {},
 }
 
-// needsKeys tells whether access_key and secret_key are needed with c.
+// needsKeys reports whether c needs access_key and secret_key.
 func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
 func (d *decoder) credentials(s3 object) Credentials {
@@ -293,7 +280,7 @@ func (d *decoder) credentials(s3 object) Credentials {
 		return c
 	}
 	if o.has("endpoint") {
-		c.Endpoint = d.endpoint(o, false)
+		c.Endpoint = o.endpoint(false)
 	}
 	for _, key := range schema["buckets[].s3.credentials"][1:] {
 		if o.has(key) && !slices.Contains(sourceKeys[c.Source], key) {

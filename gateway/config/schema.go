@@ -34,23 +34,13 @@ var schema = map[string][]string{
 // printable returns key for use in a message: a mistyped key is worth showing,
 // but a line out of place can make a key of a secret.
 func printable(key string) string {
-	if key == "s3" || key == "failover_on_404" {
+	if keyForm.MatchString(key) {
 		return key
 	}
-	for i := range len(key) {
-		c := key[i] | 0x20
-		if (c < 'a' || c > 'z') && key[i] != '_' && key[i] != '-' {
-			return "?"
-		}
-	}
-	if key == "" || len(key) > len("requests_per_second_per_address") {
-		return "?"
-	}
-	return key
+	return "?"
 }
 
-// closest returns the known key that key is most likely a misspelling of, "" if
-// it is none.
+// closest returns the known key of which key is most likely a misspelling, "" if of none.
 func closest(key string, known []string) string {
 	best, distance := "", 1+len(key)/4
 	for _, k := range known {

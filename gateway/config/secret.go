@@ -2,7 +2,7 @@ package config
 
 import "fmt"
 
-// masked is what a Secret prints as.
+// masked is the text in place of a Secret.
 const masked = "***"
 
 // Secret is a string that no formatter, logger or encoder prints: all of them
@@ -31,9 +31,3 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(masked)) }
 
 // MarshalText returns "***".
 func (s Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
-
-// MarshalJSON returns "***" in quotes.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + masked + `"`), nil }
-
-// MarshalYAML returns "***".
-func (s Secret) MarshalYAML() (any, error) { return masked, nil }

@@ -17,17 +17,10 @@ const maxCount = math.MaxInt32
 func (d *decoder) server(n *node) Server {
 	o := d.object(n, "server")
 	s := Server{
-		Address: "0.0.0.0:8080",
+		Address: o.checked("address", "0.0.0.0:8080", mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")),
 		HTTPS:   d.https(o.get("https")),
 		Ready:   o.oneOf("ready", "any", "any", "all", "config"),
 		Limits:  d.limits(o.get("limits")),
-	}
-	if text, _, ok := d.text(o.get("address")); ok {
-		if isListenAddress(text) {
-			s.Address = text
-		} else {
-			d.fail(o.get("address"), "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")
-		}
 	}
 	s.TrustedProxies = o.networks("trusted_proxies", func(netip.Prefix) string { return "" })
 	s.ForwardedHeader = o.oneOf("forwarded_header", "x-forwarded-for", "x-forwarded-for", "forwarded")
@@ -63,26 +56,6 @@ func isHost(s string) bool {
 	return isHostName(s)
 }
 
-// isHostName reports whether s is a DNS name (RFC 1123, 2.1), underscores
-// allowed. All digits and dots is a mistyped address.
-func isHostName(s string) bool {
-	if s == "" || len(s) > 253 || strings.Trim(s, "0123456789.") == "" {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := range len(label) {
-			c := label[i]
-			if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func (d *decoder) https(n *node) HTTPS {
 	o := d.object(n, "server.https")
 	h := HTTPS{
@@ -107,8 +80,8 @@ func (d *decoder) https(n *node) HTTPS {
 	return h
 }
 
-// pair reports a certificate and a key that do not go together, in the files that the
-// nodes name.
+// pair reports a certificate and a key that do not go together. The nodes have their
+// paths.
 func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	_, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err == nil {
@@ -138,8 +111,8 @@ func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	}
 }
 
-// needEnabled reports a block whose keys would do nothing because it leaves out
-// "enabled". An explicit false is a decision and no mistake.
+// needEnabled reports a block without "enabled", whose keys have no effect. An explicit
+// false is a decision and no mistake.
 func (d *decoder) needEnabled(o object) {
 	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
 		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
@@ -168,17 +141,14 @@ func (d *decoder) metrics(n *node) Metrics {
 	o := d.object(n, "metrics")
 	m := Metrics{
 		Enabled: o.boolean("enabled", false),
-		Address: o.str("address", ""),
+		Address: o.checked("address", "", mustBe(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")),
 		Port:    o.integer("port", 9090, 0, math.MaxUint16),
 	}
 	d.needEnabled(o)
-	if m.Address != "" && !isHost(m.Address) {
-		d.fail(o.get("address"), "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")
-	}
 	return m
 }
 
-// minAdminToken is the length in bytes below which a token can be guessed.
+// minAdminToken is the least length of a token, in bytes: shorter ones can be guessed.
 const minAdminToken = 16
 
 func (d *decoder) admin(n *node) Admin {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -41,11 +40,7 @@ func ParseSize(s string) (Size, error) {
 	if !isDecimal(number) {
 		return 0, errSizeSyntax
 	}
-	r, ok := new(big.Rat).SetString(number)
-	if !ok {
-		return 0, errSizeSyntax
-	}
-	r.Mul(r, new(big.Rat).SetInt64(unit))
+	r := scaled(number, unit)
 	if !r.IsInt() {
 		return 0, errSizeWhole
 	}
@@ -53,22 +48,6 @@ func ParseSize(s string) (Size, error) {
 		return 0, errSizeRange
 	}
 	return Size(r.Num().Int64()), nil
-}
-
-// isDecimal reports whether s is digits with at most one point between them, and
-// short enough to calculate with.
-func isDecimal(s string) bool {
-	whole, fraction, point := strings.Cut(s, ".")
-	return len(s) <= 40 && isDigits(whole) && (!point || isDigits(fraction))
-}
-
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // String returns the size with the largest unit that divides it.

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// A reference is one ${...} of a value.
+// reference is one ${...} of a value.
 type reference struct {
 	name         string // of the variable
 	hasDefault   bool
 	defaultValue string
 }
 
-// splitReferences cuts s into literals and references, calling literal and refer
-// for them in order; "$${" is the literal "${". It reports a problem and its fix
-// for a reference that has no end or is no reference. Nothing is looked at twice,
-// so a variable's own value is never a reference.
+// splitReferences cuts s into literals and references and calls literal and refer for
+// them in order; "$${" is the literal "${". It returns a problem and its fix for a
+// reference without an end, or those that refer returns. It reads s once, so a
+// variable's own value is never a reference.
 func splitReferences(s string, literal func(string), refer func(inner string) (problem, fix string)) (problem, fix string) {
 	for s != "" {
 		i := strings.Index(s, "${")
@@ -41,24 +41,13 @@ func splitReferences(s string, literal func(string), refer func(inner string) (p
 	return "", ""
 }
 
-// parseReference reads what is between the braces.
+// parseReference parses the text between the braces.
 func parseReference(inner string) (r reference, ok bool) {
 	r.name, r.defaultValue, r.hasDefault = strings.Cut(inner, ":-")
-	return r, isVariable(r.name)
+	return r, variableForm.MatchString(r.name)
 }
 
-// isVariable reports whether s is [A-Za-z_][A-Za-z0-9_]*.
-func isVariable(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// expand returns the value of a reference's inner text. As in a shell, the
+// expand returns the value of the reference between the braces. As in a shell, the
 // default also stands in for an empty variable.
 func (d *decoder) expand(inner string) (value, problem, fix string) {
 	r, ok := parseReference(inner)
@@ -83,72 +72,68 @@ func (d *decoder) resolve(n *node) (text string, fromEnv, ok bool) {
 	if n.kind != kindString || !strings.Contains(n.text, "${") {
 		return n.text, false, true
 	}
-	var b strings.Builder
-	problem, fix := splitReferences(n.text,
-		func(s string) { b.WriteString(s) },
-		func(inner string) (problem, fix string) {
-			value, problem, fix := d.expand(inner)
-			b.WriteString(value)
-			fromEnv = true
-			return problem, fix
-		})
-	if problem != "" {
-		d.fail(n, problem, fix)
-		return "", true, false
-	}
-	return b.String(), fromEnv, true
+	parts, fromEnv, ok := d.substitute(n, false)
+	text, _ = parts.constant()
+	return text, fromEnv, ok
 }
 
 // resolveTemplate is resolve for the value of a claim rule: ${path.N}, ${bucket}
 // and ${method} stay for the request. It returns a string or a Template.
-func (d *decoder) resolveTemplate(n *node) (value any, fromEnv, ok bool) {
-	var (
-		parts   Template
-		literal strings.Builder
-		dynamic bool
-	)
-	flush := func() {
-		if literal.Len() > 0 {
-			parts = append(parts, TemplatePart{Literal: literal.String()})
-			literal.Reset()
+func (d *decoder) resolveTemplate(n *node) (value any, ok bool) {
+	parts, _, ok := d.substitute(n, true)
+	if text, constant := parts.constant(); ok && constant {
+		return text, true
+	}
+	return parts, ok
+}
+
+// substitute returns the parts of a string with variables substituted, with values of
+// the request only where dynamic.
+func (d *decoder) substitute(n *node, dynamic bool) (parts Template, fromEnv, ok bool) {
+	literal := func(s string) {
+		if last := len(parts) - 1; last >= 0 && parts[last].Var == "" {
+			parts[last].Literal += s
+		} else if s != "" {
+			parts = append(parts, TemplatePart{Literal: s})
 		}
 	}
-	problem, fix := splitReferences(n.text,
-		func(s string) { literal.WriteString(s) },
-		func(inner string) (problem, fix string) {
-			if part, ok := requestValue(inner); ok {
-				flush()
-				parts, dynamic = append(parts, part), true
-				return "", ""
-			}
-			if strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
-				return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
-			}
-			value, problem, fix := d.expand(inner)
-			literal.WriteString(value)
-			fromEnv = true
-			return problem, fix
-		})
+	problem, fix := splitReferences(n.text, literal, func(inner string) (problem, fix string) {
+		if part, ok := requestValue(inner); ok && dynamic {
+			parts = append(parts, part)
+			return "", ""
+		}
+		if dynamic && strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
+			return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
+		}
+		value, problem, fix := d.expand(inner)
+		literal(value)
+		fromEnv = true
+		return problem, fix
+	})
 	if problem != "" {
 		d.fail(n, problem, fix)
 		return nil, true, false
 	}
-	if !dynamic {
-		return literal.String(), fromEnv, true
-	}
-	flush()
 	return parts, fromEnv, true
 }
 
-// requestValue reads what is between the braces of a request value.
+// constant returns the text of a template without values of the request.
+func (t Template) constant() (text string, ok bool) {
+	if len(t) == 0 {
+		return "", true
+	}
+	return t[0].Literal, len(t) == 1 && t[0].Var == ""
+}
+
+// requestValue parses the text between the braces of a request value.
 func requestValue(inner string) (TemplatePart, bool) {
 	if inner == "bucket" || inner == "method" {
 		return TemplatePart{Var: inner}, true
 	}
-	digits, ok := strings.CutPrefix(inner, "path.")
-	if !ok || !isDigits(digits) || len(digits) > 3 || len(digits) > 1 && digits[0] == '0' {
+	segment := segmentForm.FindStringSubmatch(inner)
+	if segment == nil {
 		return TemplatePart{}, false
 	}
-	index, err := strconv.Atoi(digits)
+	index, err := strconv.Atoi(segment[1])
 	return TemplatePart{Var: "path", Index: index}, err == nil
 }

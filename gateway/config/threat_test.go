@@ -122,7 +122,7 @@ func TestThreat(t *testing.T) {
 		} {
 			start := time.Now()
 			_, err := parseString(c.yaml)
-			// What is not refused early takes hours; the rest is the machine.
+			// A file that is not refused early takes hours; seconds are the machine's.
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("%s: took %v", name, took)
 			}

@@ -108,7 +108,7 @@ func TestSecretPrintsNothing(t *testing.T) {
 	}
 }
 
-// address returns a file whose server.address is the YAML scalar s.
+// nameFile returns a file whose bucket's name is the YAML scalar s.
 func nameFile(s string) string {
 	return "buckets:\n  - path_prefix: /a\n    s3: { bucket: bbb, region: r, access_key: id, secret_key: s }\n    name: " + s + "\n"
 }
@@ -215,7 +215,7 @@ func TestReservedHeadersCarryNoToken(t *testing.T) {
 	}
 }
 
-// A key that would never be tried is a mistake.
+// A key beyond those that are tried is a mistake.
 func TestKeysOfOneAlgorithm(t *testing.T) {
 	for n, good := range map[int]bool{15: true, 16: false} {
 		var keys []string

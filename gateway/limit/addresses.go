@@ -5,16 +5,15 @@ import (
 	"slices"
 )
 
-// Addresses says from which addresses clients may come. Create it with
-// NewAddresses; a nil Addresses lets everyone in. It never changes and is safe for
-// concurrent use.
+// Addresses admits clients by their addresses. Create it with NewAddresses; a nil
+// Addresses admits everyone. It never changes and is safe for concurrent use.
 type Addresses struct {
 	allow, deny []netip.Prefix // disjoint, in order
 }
 
-// NewAddresses returns the rule that refuses who is in deny and, where allow is
-// not empty, who is not in allow. It is nil where both are empty. A prefix of IPv4
-// is not in its IPv6-mapped form.
+// NewAddresses returns the rule that refuses clients in deny and, where allow is not
+// empty, clients outside of allow. It is nil where both are empty. No prefix may be
+// IPv4-mapped IPv6.
 func NewAddresses(allow, deny []netip.Prefix) *Addresses {
 	if len(allow) == 0 && len(deny) == 0 {
 		return nil
@@ -22,7 +21,7 @@ func NewAddresses(allow, deny []netip.Prefix) *Addresses {
 	return &Addresses{allow: disjoint(allow), deny: disjoint(deny)}
 }
 
-// disjoint returns the prefixes that are not part of another one, in order.
+// disjoint returns the prefixes without those inside another one, in order.
 func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	sorted := slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare)
 	var out []netip.Prefix
@@ -34,8 +33,7 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// Allow reports whether a client at a may come in. An address that is not valid
-// may not.
+// Allow reports whether a client at a is admitted. An invalid address is not.
 //
 // Hot path: zero allocations, guarded by TestAllocs.
 func (s *Addresses) Allow(a netip.Addr) bool {
@@ -49,7 +47,7 @@ func (s *Addresses) Allow(a netip.Addr) bool {
 // contains reports whether one of prefixes, which are disjoint and in order,
 // contains a.
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
-	// Only the last one that does not begin after a can.
+	// Only the last prefix that begins at or before a can contain it.
 	i, found := slices.BinarySearchFunc(prefixes, a, func(p netip.Prefix, a netip.Addr) int { return p.Addr().Compare(a) })
 	return found || i > 0 && prefixes[i-1].Contains(a)
 }

@@ -55,7 +55,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestAddressesMatchModel compares with a look at each prefix.
+// TestAddressesMatchModel compares with a linear scan.
 func TestAddressesMatchModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	random := func() netip.Addr {

@@ -1,8 +1,8 @@
-// Package limit decides how often something may happen, and to whom: token
-// buckets, one for all clients or one for each, and lists of addresses.
+// Package limit bounds rates by token buckets, one for all clients or one for each, and
+// admits clients by lists of addresses.
 //
-// Time is how long ago a start of the caller's choice was. It should not go
-// back, but need not be in order between goroutines.
+// Times are durations since a start of the caller's choice. They should not go back,
+// but need not be in order between goroutines.
 package limit
 
 import (
@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// Limit is how often something may happen. The zero value is no limit.
+// Limit is the rate and the burst of a token bucket. The zero value is no limit.
 type Limit struct {
 	// PerSecond is the rate in the long run, from 0.001 to MaxPerSecond, to three
 	// decimals.
 	PerSecond float64
-	// Burst is how often at once after a pause, at least 1.
+	// Burst is the number of tokens at once after a pause, at least 1.
 	Burst int
 }
 
@@ -24,15 +24,16 @@ type Limit struct {
 // years that a time.Duration can hold.
 const MaxPerSecond = 1_000_000
 
-// token is one token: they are counted in thousandths.
+// token is one token, in thousandths, the unit of all counts.
 const token = 1000
 
-// bucket is the arithmetic of a token bucket. Its state is one number, the tokens
-// spent since the start, with those that came while the bucket was full.
+// bucket is the arithmetic of a token bucket. It never changes. The state is one number
+// of the caller's: the tokens spent since the start, with the tokens lost while the
+// bucket was full.
 //
-// What has come since the start is computed anew each time, so that roundings do
-// not add up to a drift. (golang.org/x/time/rate, which adds up, takes 80 bytes and
-// a lock for each bucket, and an allocation to say how long to wait.)
+// The tokens earned since the start are computed anew each time, so that roundings do
+// not add up to a drift. (golang.org/x/time/rate, which adds them up, takes 80 bytes
+// and a lock for each bucket, and an allocation to return a wait.)
 type bucket struct {
 	rate  uint64 // thousandths of a token in a second
 	burst int64  // thousandths of a token
@@ -45,22 +46,22 @@ func newBucket(l Limit) bucket {
 	return bucket{rate: uint64(l.PerSecond*token + 0.5), burst: int64(l.Burst) * token}
 }
 
-// come returns the tokens that have come since the start.
-func (b *bucket) come(now time.Duration) int64 {
+// earned returns the tokens since the start.
+func (b *bucket) earned(now time.Duration) int64 {
 	hi, lo := bits.Mul64(uint64(max(now, 0)), b.rate)
 	n, _ := bits.Div64(hi, lo, uint64(time.Second))
 	return int64(n)
 }
 
-// full returns what is spent of a bucket that is full.
-func (b *bucket) full(now time.Duration) int64 { return b.come(now) - b.burst }
+// full returns the tokens spent of a full bucket.
+func (b *bucket) full(now time.Duration) int64 { return b.earned(now) - b.burst }
 
-// take spends a token: it returns what is spent then. Where there is none, it
-// returns how long it takes until there is.
+// take spends a token and returns the tokens spent after. Where there is no token, it
+// returns the wait for one.
 func (b *bucket) take(spent int64, now time.Duration) (after int64, wait time.Duration) {
-	come := b.come(now)
-	spent = max(spent, come-b.burst)
-	missing := spent + token - come
+	earned := b.earned(now)
+	spent = max(spent, earned-b.burst)
+	missing := spent + token - earned
 	if missing <= 0 {
 		return spent + token, 0
 	}
@@ -86,8 +87,7 @@ func NewRate(l Limit) *Rate {
 	return r
 }
 
-// Take takes a token. Where there is none, it returns how long it takes until
-// there is one; 0 means taken.
+// Take takes a token. Where there is none, it returns the wait for one; 0 means taken.
 //
 // Hot path: zero allocations, guarded by TestAllocs.
 func (r *Rate) Take(now time.Duration) (wait time.Duration) {
@@ -103,7 +103,7 @@ func (r *Rate) Take(now time.Duration) (wait time.Duration) {
 	}
 }
 
-// Return gives back a token that was taken for what did not happen after all.
+// Return gives back a token that was not used.
 func (r *Rate) Return() {
 	if r != nil {
 		r.spent.Add(-token)

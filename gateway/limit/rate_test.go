@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// events calls at for each client as often per second as perSecond says, over the
-// seconds from 1 to 11, in order of time.
+// events calls at for each client perSecond times a second, over the seconds from 1 to
+// 11, in order of time.
 func events(clients int, perSecond float64, at func(client int, now time.Duration)) {
 	step := float64(time.Second) / (perSecond * float64(clients))
 	n := int(10 * perSecond * float64(clients))
@@ -19,7 +19,7 @@ func events(clients int, perSecond float64, at func(client int, now time.Duratio
 	}
 }
 
-// near reports whether got is within 2 % of want, or one of it.
+// near reports whether got differs from want by at most 2 %, or by one.
 func near(got int, want float64) bool {
 	return math.Abs(float64(got)-want) <= max(0.02*want, 1)
 }
@@ -43,8 +43,8 @@ func TestRateIsAccurate(t *testing.T) {
 	}
 }
 
-// TestRateDoesNotDrift takes what there is over a year, at times that fit no
-// interval, and at the end of what a time.Duration holds.
+// TestRateDoesNotDrift takes all tokens over a year, at times that fit no interval, and
+// at the end of a time.Duration.
 func TestRateDoesNotDrift(t *testing.T) {
 	for _, l := range []Limit{{0.001, 1}, {0.003, 1}, {0.7, 1}, {1, 1}, {3, 1000}} {
 		const year = 365 * 24 * time.Hour
@@ -56,7 +56,7 @@ func TestRateDoesNotDrift(t *testing.T) {
 				taken++
 			}
 			now += max(wait, 0)
-			if taken > 200_000 { // that much shows it
+			if taken > 200_000 { // enough to show a drift
 				want := float64(l.Burst) + now.Seconds()*l.PerSecond
 				if math.Abs(float64(taken)-want) > 1.01 {
 					t.Errorf("%v: %d after %s, want %v", l, taken, now, want)
@@ -76,8 +76,8 @@ func TestRateDoesNotDrift(t *testing.T) {
 	}
 }
 
-// TestRateMatchesModel compares with a bucket of floating-point tokens that is
-// filled by the time since it was last asked.
+// TestRateMatchesModel compares with a bucket of floating-point tokens, filled by the
+// time since the last call.
 func TestRateMatchesModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	taken, refused := 0, 0
@@ -170,7 +170,7 @@ func TestNoLimit(t *testing.T) {
 }
 
 // TestRateIsSharedByGoroutines takes from many goroutines at one moment of time:
-// exactly the burst is there. What is given back can be taken again.
+// exactly the burst is there. A returned token can be taken again.
 func TestRateIsSharedByGoroutines(t *testing.T) {
 	const burst = 1000
 	r, table := NewRate(Limit{1, burst}), NewTable(Limit{1, burst}, 100)

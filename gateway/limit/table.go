@@ -12,27 +12,26 @@ import (
 // its token. Create it with NewTable; a nil Table has no limit. It is safe for
 // concurrent use.
 //
-// It is bounded by keys. A bucket that is full again need not be kept: its key
-// makes room for a new one, and returns to a full bucket. Without such a one and
-// at the bound, a new key takes the place of the one that was idle longest, and
-// its bucket as it is, not a full one. So a flood of keys makes no tokens: the
-// keys of an attacker, however many, get no more together than as many as the
-// table holds, and he gains nothing by pushing his own bucket out of it. The price
-// is that a new client finds less than a full bucket while that many others are
-// active at the same time.
+// It is bounded by keys. A bucket that is full again need not be kept: its key makes
+// room for a new one, and starts with a full bucket when it returns. In a table whose
+// buckets are all in use, a new key takes the place of the key idle longest and inherits
+// its bucket as it is. So a flood of keys creates no tokens: all keys of an attacker get
+// no more than the keys that the table holds, and pushing his own bucket out gains him
+// nothing. The price: while that many clients are active, a new one finds less than a
+// full bucket.
 type Table struct {
 	bucket
 	seed   maphash.Seed
 	shards []shard
 }
 
-// shard is a part of a table with a lock of its own. Which one a key belongs to
-// depends on a secret, so that nobody can choose keys that fill one.
+// shard is a part of a table with a lock of its own. The shard of a key depends on a
+// secret seed, so that nobody can choose keys that fill one.
 type shard struct {
 	mu      sync.Mutex        // guards the following fields
 	places  map[uint64]uint32 // by key
-	clients []client          // the first one is the root of a ring: the one used last is behind it
-	most    int               // len of clients; both are made for the first key
+	clients []client          // a ring: the first is its root, the most recently used behind it
+	most    int               // bound of len(clients)
 
 	_ [16]byte // to a cache line, so that the locks do not slow each other down
 }
@@ -62,10 +61,10 @@ func NewTable(l Limit, keys int) *Table {
 	return t
 }
 
-// Take takes a token from the bucket of key. Where there is none, it returns how
-// long it takes until there is one; 0 means taken.
+// Take takes a token from the bucket of key. Where there is none, it returns the wait
+// for one; 0 means taken.
 //
-// Hot path: zero allocations for a key that is there, guarded by TestAllocs.
+// Hot path: zero allocations for a known key, guarded by TestAllocs.
 func (t *Table) Take(key uint64, now time.Duration) (wait time.Duration) {
 	if t == nil {
 		return 0
@@ -85,8 +84,8 @@ func (t *Table) Take(key uint64, now time.Duration) (wait time.Duration) {
 	return wait
 }
 
-// Return gives back a token that was taken for what did not happen after all. Where the
-// key has lost its place meanwhile, the token is lost, too.
+// Return gives back a token that was not used. The token of a key that has lost its place
+// meanwhile is lost.
 func (t *Table) Return(key uint64) {
 	if t == nil {
 		return
@@ -103,13 +102,13 @@ func (t *Table) shard(key uint64) *shard {
 	return &t.shards[maphash.Comparable(t.seed, key)&uint64(len(t.shards)-1)]
 }
 
-// place returns a place for a new key, outside the ring. full is what is spent of
-// a full bucket.
+// place returns a place for a new key, outside the ring. full is the state of a full
+// bucket.
 func (s *shard) place(key uint64, full int64) uint32 {
 	if s.places == nil {
 		s.places, s.clients = make(map[uint64]uint32), make([]client, 1)
 	}
-	i := s.clients[0].prev // the one that was idle longest; 0: there is none
+	i := s.clients[0].prev // the client idle longest; 0: there is none
 	if i != 0 && (s.clients[i].spent <= full || len(s.clients) == s.most) {
 		s.unlink(i)
 		delete(s.places, s.clients[i].key)

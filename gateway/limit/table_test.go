@@ -33,8 +33,8 @@ func TestTableIsAccurate(t *testing.T) {
 	}
 }
 
-// TestTableIsFair has one client ask a hundred times as often as it may: it gets
-// its own, and the others all that they ask for.
+// TestTableIsFair has one client ask a hundred times as often as its limit: it gets its
+// limit, and the others all their requests.
 func TestTableIsFair(t *testing.T) {
 	const clients, rate = 10, 20
 	table := NewTable(Limit{rate, rate}, 100)
@@ -57,7 +57,7 @@ func TestTableIsFair(t *testing.T) {
 	}
 }
 
-// keysOf lists the keys of a table of one shard, the one used last first.
+// keysOf lists the keys of a table of one shard, the most recently used first.
 func keysOf(table *Table) (keys []uint64) {
 	s := &table.shards[0]
 	for i := s.clients[0].next; i != 0; i = s.clients[i].next {
@@ -144,9 +144,9 @@ func TestFullBucketsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestFloodGainsNothing has an attacker with far more keys than the table holds:
-// all of them together get no more than the table's buckets hold, and the key that
-// he began with is not reset.
+// TestFloodGainsNothing has an attacker with far more keys than the table holds: all of
+// them together get no more than the table's buckets hold, and his first key is not
+// reset.
 func TestFloodGainsNothing(t *testing.T) {
 	const keys, burst = 1000, 5
 	table := NewTable(Limit{0.001, burst}, keys)

@@ -15,9 +15,8 @@ const (
 
 // AppendHost appends the host of a Host header value (RFC 9110, 7.2) to dst in
 // the form in which hosts are compared: lower-case, without port, without one
-// trailing dot, an IPv6 address without its brackets. A value that is no
-// host[:port] is appended in lower case as it is, and so equals no host that
-// Builder.Add accepts.
+// trailing dot, an IPv6 address without its brackets. A value that is no host[:port]
+// is appended in lower case; it equals no host that Builder.Add accepts.
 //
 // The result is dst's array where its capacity suffices; host is only read.
 func AppendHost(dst, host []byte) []byte {
@@ -37,9 +36,9 @@ func AppendHost(dst, host []byte) []byte {
 	return dst
 }
 
-// splitPort cuts the :port from host. Only digits are a port, and a bare IPv6
-// address has none, so that neither a malformed host nor an address loses its
-// tail and becomes another host.
+// splitPort cuts the :port from host. Only digits are a port, and a bare IPv6 address
+// has none: otherwise a malformed host or an address would lose its tail and become
+// another host.
 func splitPort(host []byte) (name []byte, hasPort bool) {
 	i := bytes.LastIndexByte(host, ':')
 	if i < 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// rule is one Add; its value is its own index in the list.
+// rule is one Add; its value is its index in the list.
 type rule struct{ host, prefix string }
 
 func build(t testing.TB, rules []rule) *Table[int] {
@@ -273,7 +273,7 @@ func FuzzLookup(f *testing.F) {
 				if err != nil {
 					continue
 				}
-				// What is accepted must be found under the name it was declared by.
+				// An accepted host must be found under its declared name.
 				if again := string(AppendHost(nil, []byte(h))); again != canonical {
 					t.Fatalf("host %q is %q when declared, %q when looked up", h, canonical, again)
 				}
