@@ -60,8 +60,8 @@ func BenchmarkLookup(b *testing.B) {
 				name   string
 				lookup func() (*int, int)
 			}{
-				{"table", func() (*int, int) { return table.Lookup(host, path) }},
-				{"table-hosts", func() (*int, int) { return withHosts.Lookup(host, path) }},
+				{"radix", func() (*int, int) { return table.Lookup(host, path) }},
+				{"radix-hosts", func() (*int, int) { return withHosts.Lookup(host, path) }},
 				{"map", func() (*int, int) { return baseline.lookup(path) }},
 			} {
 				b.Run(fmt.Sprintf("%d/%s/%s", size, tc.name, twin.name), func(b *testing.B) {

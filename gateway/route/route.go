@@ -1,11 +1,10 @@
-// Package route finds the route of a request: the longest declared prefix of its path, on
-// its host.
+// Package route finds the route of a request: the declared prefix that is the
+// longest one of its host and path.
 package route
 
 import (
-	"bytes"
 	"fmt"
-	"maps"
+	"slices"
 	"strings"
 )
 
@@ -49,8 +48,8 @@ func (b *Builder[T]) Add(host, prefix string, value *T) error {
 	return nil
 }
 
-// canonicalPrefix refuses prefixes that match no path accepted by the gateway, so that no
-// route is dead in silence. The root prefix becomes "".
+// canonicalPrefix refuses prefixes that no path accepted by the gateway can
+// match, so that none is dead without a word. The root prefix becomes "".
 func canonicalPrefix(prefix string) (string, error) {
 	if !strings.HasPrefix(prefix, "/") {
 		return "", fmt.Errorf("prefix %q does not begin with '/'", prefix)
@@ -73,32 +72,29 @@ func canonicalPrefix(prefix string) (string, error) {
 // Build returns the table of all routes added so far. The Builder may be used
 // further; the Table does not change with it.
 func (b *Builder[T]) Build() *Table[T] {
-	t := &Table[T]{hosts: make(map[string]*prefixes[T], len(b.hosts))}
-	for host, values := range b.hosts {
-		p := prefixes[T]{values: maps.Clone(values)}
-		for prefix := range values {
-			p.depth = max(p.depth, strings.Count(prefix, "/"))
+	t := &Table[T]{hosts: make(map[string]*node[T], len(b.hosts))}
+	for host, prefixes := range b.hosts {
+		entries := make([]entry[T], 0, len(prefixes))
+		for prefix, value := range prefixes {
+			entries = append(entries, entry[T]{prefix, value})
 		}
+		slices.SortFunc(entries, func(x, y entry[T]) int { return strings.Compare(x.prefix, y.prefix) })
+		root := newNode(entries, 0)
 		if host == "" {
-			t.anyHost = p
+			t.anyHost = root
 		} else {
-			t.hosts[host] = &p
+			t.hosts[host] = &root
 		}
 	}
 	return t
 }
 
-// Table maps hosts and path prefixes to values. A Table is immutable and safe for
+// Table maps hosts and path prefixes to values: one compressed radix tree per
+// host and one for routes of any host. A Table is immutable and safe for
 // concurrent use; the zero value has no routes.
 type Table[T any] struct {
-	hosts   map[string]*prefixes[T]
-	anyHost prefixes[T]
-}
-
-// prefixes are the routes of one host.
-type prefixes[T any] struct {
-	values map[string]*T // by prefix without trailing slash
-	depth  int           // the most segments of a prefix
+	hosts   map[string]*node[T]
+	anyHost node[T]
 }
 
 // Lookup returns the value of the longest prefix of path and that prefix's
@@ -117,8 +113,8 @@ func (t *Table[T]) Lookup(host, path []byte) (v *T, prefixLen int) {
 	}
 	if len(t.hosts) > 0 && len(host) <= maxHostHeaderLen {
 		var buf [maxHostHeaderLen]byte
-		if p := t.hosts[string(AppendHost(buf[:0], host))]; p != nil {
-			if v, prefixLen = p.lookup(path); v != nil {
+		if root := t.hosts[string(AppendHost(buf[:0], host))]; root != nil {
+			if v, prefixLen = root.lookup(path); v != nil {
 				return v, prefixLen
 			}
 		}
@@ -126,21 +122,81 @@ func (t *Table[T]) Lookup(host, path []byte) (v *T, prefixLen int) {
 	return t.anyHost.lookup(path)
 }
 
-// lookup tries the beginnings of path that end at a slash or the end, up to p.depth
-// segments: further slashes, such as an attacker's, cost nothing.
-func (p *prefixes[T]) lookup(path []byte) (v *T, prefixLen int) {
-	for end, depth := 0, 0; depth <= p.depth; depth++ {
-		if found := p.values[string(path[:end])]; found != nil {
-			v, prefixLen = found, end
+// node is one edge of a tree and what lies below it. It fills one cache line,
+// and its children lie side by side.
+type node[T any] struct {
+	label    string    // bytes of the path between the parent and this node
+	index    string    // first byte of each child's label
+	children []node[T] // in the order of index
+	value    *T        // nil where no prefix ends
+}
+
+func (n *node[T]) lookup(path []byte) (v *T, prefixLen int) {
+	i := 0
+	for {
+		end := i + len(n.label)
+		if end > len(path) || string(path[i:end]) != n.label {
+			return v, prefixLen
 		}
-		if end == len(path) {
-			break
+		i = end
+		if i == len(path) {
+			if n.value != nil {
+				return n.value, i
+			}
+			return v, prefixLen
 		}
-		next := bytes.IndexByte(path[end+1:], '/')
-		if next < 0 {
-			next = len(path) - end - 1
+		c := path[i]
+		if c == '/' && n.value != nil {
+			v, prefixLen = n.value, i
 		}
-		end += 1 + next
+		k := strings.IndexByte(n.index, c)
+		if k < 0 {
+			return v, prefixLen
+		}
+		n = &n.children[k]
 	}
-	return v, prefixLen
+}
+
+type entry[T any] struct {
+	prefix string
+	value  *T
+}
+
+// newNode returns the node of entries, which are sorted, distinct and not
+// empty, and have their first depth bytes in common.
+func newNode[T any](entries []entry[T], depth int) node[T] {
+	// Sorted: what the first and the last have in common, all have.
+	first, last := entries[0].prefix, entries[len(entries)-1].prefix
+	end := depth
+	for end < len(first) && end < len(last) && first[end] == last[end] {
+		end++
+	}
+	n := node[T]{label: first[depth:end]}
+	if len(first) == end {
+		n.value = entries[0].value
+		entries = entries[1:]
+	}
+	var index []byte
+	for rest := entries; len(rest) > 0; {
+		c := rest[0].prefix[end]
+		index = append(index, c)
+		rest = rest[countByte(rest, end, c):]
+	}
+	n.index = string(index)
+	n.children = make([]node[T], 0, len(index))
+	for _, c := range index {
+		k := countByte(entries, end, c)
+		n.children = append(n.children, newNode(entries[:k], end))
+		entries = entries[k:]
+	}
+	return n
+}
+
+// countByte returns how many entries in a row, from the first, have c at depth.
+func countByte[T any](entries []entry[T], depth int, c byte) int {
+	n := 0
+	for n < len(entries) && entries[n].prefix[depth] == c {
+		n++
+	}
+	return n
 }
