@@ -12,6 +12,9 @@ import (
 	"syscall"
 
 	"yatagarasu/gateway"
+	"yatagarasu/gateway/flags"
+	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/inspect"
 )
 
 // version is set by the linker.
@@ -22,10 +25,10 @@ func main() {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	inherited, inheritErr := gateway.Inherit()
+	inherited, inheritErr := handover.Inherit()
 	stderr = inherited.Stderr(stderr)
 	if len(args) > 0 && args[0] == "token" {
-		return gateway.TokenCommand(args[1:], stdout, stderr)
+		return inspect.Token(args[1:], stdout, stderr)
 	}
 	o := gateway.NewOptions()
 	o.Version = version
@@ -42,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "version")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, usage)
-		gateway.PrintFlags(stderr, fs, groups)
+		flags.Print(stderr, fs, groups)
 	}
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -76,10 +79,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		defer gen.Close()
 		switch {
 		case *doctor:
-			return gateway.Doctor(gen, *key, stdout, stderr)
+			return inspect.Doctor(gen, *key, stdout, stderr)
 		case *check:
-			gateway.Check(gen, o.ConfigPath, stdout)
-		case !gateway.Explain(gen, stdout, *explain, *token):
+			inspect.Check(gen, o.ConfigPath, stdout)
+		case !inspect.Explain(gen, stdout, *explain, *token):
 			return 1
 		}
 		return 0
@@ -93,7 +96,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	if o.Program, err = gateway.Program(); err != nil || inheritErr != nil {
+	if o.Program, err = handover.Program(); err != nil || inheritErr != nil {
 		fmt.Fprintln(stderr, "yatagarasu:", errors.Join(inheritErr, err))
 		return 1
 	}

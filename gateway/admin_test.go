@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"yatagarasu/gateway/admin"
 )
 
 const adminToken = "0123456789abcdef-admin"
@@ -87,8 +88,8 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 			t.Fatalf("one of the oldest stays: %.100q, %v", b, err)
 		}
 	}
-	if !polled(10*time.Second, func() bool { return gw.operators.conns.len() <= boundOperatorConns }) {
-		t.Fatalf("%d connections are open", gw.operators.conns.len())
+	if !polled(10*time.Second, func() bool { return gw.operators.Conns.Len() <= boundOperatorConns }) {
+		t.Fatalf("%d connections are open", gw.operators.Conns.Len())
 	}
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
 		t.Errorf("%v clients' connections count as refused", n)
@@ -244,7 +245,7 @@ func TestPurgeCalls(t *testing.T) {
 			gw.do("GET", o)
 		}
 		status, body := gw.admin("POST", c.target, c.body)
-		var reply purgeReply
+		var reply admin.PurgeReply
 		if err := json.Unmarshal([]byte(body), &reply); err != nil || status != 200 || reply.Purged != c.purged || reply.Buckets["main"] != c.purged {
 			t.Errorf("%s %s: %d %s, want %d purged", c.target, c.body, status, body, c.purged)
 		}
@@ -268,7 +269,7 @@ func TestPurgeOfWhatIsNotStored(t *testing.T) {
 			t.Errorf("%s: %d %s", target, status, body)
 		}
 	}
-	if n := gw.generation.Load().budgets[""].cache.Len(); n != 0 {
+	if n := gw.Generation.Load().Budgets[""].Cache.Len(); n != 0 {
 		t.Errorf("%d notes are left", n)
 	}
 }
@@ -299,8 +300,8 @@ func TestCacheStats(t *testing.T) {
 	}
 	status, body := gw.admin("GET", "/admin/cache/stats", "")
 	var reply struct {
-		Budgets []budgetStats
-		Buckets []bucketCacheStats
+		Budgets []admin.BudgetStats
+		Buckets []admin.BucketCacheStats
 	}
 	if err := json.Unmarshal([]byte(body), &reply); err != nil || status != 200 || len(reply.Budgets) != 1 || len(reply.Buckets) != 1 {
 		t.Fatalf("%d %s", status, body)
@@ -326,19 +327,19 @@ func TestCacheEntry(t *testing.T) {
 	})
 	gw := startGateway(t, strings.Replace(adminYAML(origin.URL), "access_key", "allow_query: [versionId]\n      access_key", 1))
 	at := time.Now()
-	gw.now = func() time.Time { return at }
+	gw.Now = func() time.Time { return at }
 	gw.do("GET", "/pub/a/b")
 	gw.do("GET", "/pub/a/b?versionId=v%2F1")
 	at = at.Add(30 * time.Second)
 	gw.do("GET", "/pub/a/b")
-	for query, want := range map[string]entryReply{
+	for query, want := range map[string]admin.EntryReply{
 		"key=a/b":                   {BodyBytes: 0, Hits: 1},
 		"key=a%2Fb&versionId=v/1":   {BodyBytes: len("versionId=v%2F1")},
 		"key=a/b&versionId=v%2F1":   {BodyBytes: len("versionId=v%2F1")},
 		"versionId=v%2F1&key=a%2fb": {BodyBytes: len("versionId=v%2F1")},
 	} {
 		status, body := gw.admin("GET", "/admin/cache/entry?bucket=main&"+query, "")
-		var got entryReply
+		var got admin.EntryReply
 		if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 {
 			t.Errorf("%s: %d %s", query, status, body)
 			continue
@@ -347,7 +348,7 @@ func TestCacheEntry(t *testing.T) {
 			t.Errorf("%s: %s", query, body)
 		}
 	}
-	gw.generation.Load().budgets[""].cache.PurgeGroup("main", true)
+	gw.Generation.Load().Budgets[""].Cache.PurgeGroup("main", true)
 	at = at.Add(10 * time.Second)
 	if _, body := gw.admin("GET", "/admin/cache/entry?bucket=main&key=a/b", ""); !strings.Contains(body, `"state":"expired","soft_purged":true,"age_seconds":40,"ttl_seconds":-10,`) {
 		t.Errorf("after a soft purge: %s", body)

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/inspect"
+	"yatagarasu/gateway/observe"
 )
 
 // logHelper makes the test's binary write a line to the log that it names.
@@ -21,7 +24,7 @@ const logHelper = "YATAGARASU_TEST_LOG_OUTPUT"
 // socket, as under systemd.
 func TestStdoutIsSocket(t *testing.T) {
 	if name := os.Getenv(logHelper); name != "" {
-		out, err := openLog(name)
+		out, err := observe.OpenLog(name)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -72,7 +75,7 @@ func TestListenAdvice(t *testing.T) {
 		{"0.0.0.0:80", syscall.EMFILE, "ulimit -n"},
 		{"0.0.0.0:80", errors.New("another"), "; choose another server.address"},
 	} {
-		err := listenProblem(c.address, &net.OpError{Op: "listen", Err: c.err}, "server.address")
+		err := handover.ListenProblem(c.address, &net.OpError{Op: "listen", Err: c.err}, "server.address")
 		if !strings.Contains(err.Error(), c.fix) || !errors.Is(err, c.err) || !strings.HasPrefix(err.Error(), "cannot listen on "+c.address+": ") {
 			t.Errorf("%v, want %s", err, c.fix)
 		}
@@ -98,7 +101,7 @@ func TestDoctorOfPlainHTTP(t *testing.T) {
 	plain := startOrigin(t, serveText("x"))
 	gw := configuredGateway(t, oneBucket("/p", strings.Replace(plain.URL, "http:", "https:", 1), "timeouts: {dial: "+(5*time.Second).String()+"}"), "error")
 	var out strings.Builder
-	if Doctor(gw.generation.Load(), "", &out, io.Discard) != 1 || !strings.Contains(out.String(), "fix: the origin speaks no TLS there") {
+	if inspect.Doctor(gw.Generation.Load(), "", &out, io.Discard) != 1 || !strings.Contains(out.String(), "fix: the origin speaks no TLS there") {
 		t.Error(out.String())
 	}
 }

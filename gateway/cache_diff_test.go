@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"yatagarasu/gateway/fill"
 )
 
 // diffEnv returns the positive number in an environment variable.
@@ -128,7 +129,7 @@ func newDiffWorld(t *testing.T, seed uint64) *diffWorld {
 		}
 	}
 	w.gw = startGateway(t, onceYAML(yaml), func(o *Options) { o.LogLevel, o.StreamBuffer = "error", diffBuffer })
-	w.gw.now = w.origin.now
+	w.gw.Now = w.origin.now
 	w.tell("%+v", w.origin.quirks)
 	for _, b := range w.buckets {
 		w.tell("%+v", *b)
@@ -204,28 +205,28 @@ func (w *diffWorld) change(path string) {
 // purge purges objects of a bucket in one of the ways there are.
 func (w *diffWorld) purge(b *diffBucket, key string) {
 	soft, now := w.r.IntN(2) == 0, w.origin.now()
-	caches := func(purge func(*budget)) {
-		for _, budget := range w.gw.generation.Load().budgets {
+	caches := func(purge func(*fill.Budget)) {
+		for _, budget := range w.gw.Generation.Load().Budgets {
 			purge(budget)
 		}
 	}
 	switch n := w.r.IntN(8); {
 	case n < 4:
 		w.tell("purge the key %s of %s, soft: %t", key, b.name, soft)
-		caches(func(c *budget) { c.cache.PurgeKey(b.name, []byte(key), soft) })
+		caches(func(c *fill.Budget) { c.Cache.PurgeKey(b.name, []byte(key), soft) })
 		w.model.purge(b, soft, now, func(k string, _ *diffEntry) bool { return k == key })
 	case n < 5:
 		w.tell("purge the prefix dir/ of %s, soft: %t", b.name, soft)
-		caches(func(c *budget) { c.cache.PurgePrefix(b.name, []byte("dir/"), soft) })
+		caches(func(c *fill.Budget) { c.Cache.PurgePrefix(b.name, []byte("dir/"), soft) })
 		w.model.purge(b, soft, now, func(k string, _ *diffEntry) bool { return strings.HasPrefix(k, "dir/") })
 	case n < 7:
 		tag := pick(w.r, "red", "green", "blue")
 		w.tell("purge the tag %s of %s, soft: %t", tag, b.name, soft)
-		caches(func(c *budget) { c.cache.PurgeTag(b.name, tag, soft) })
+		caches(func(c *fill.Budget) { c.Cache.PurgeTag(b.name, tag, soft) })
 		w.model.purge(b, soft, now, func(_ string, e *diffEntry) bool { return slices.Contains(e.tags(), tag) })
 	default:
 		w.tell("purge all of %s, soft: %t", b.name, soft)
-		caches(func(c *budget) { c.cache.PurgeGroup(b.name, soft) })
+		caches(func(c *fill.Budget) { c.Cache.PurgeGroup(b.name, soft) })
 		w.model.purge(b, soft, now, func(string, *diffEntry) bool { return true })
 	}
 }

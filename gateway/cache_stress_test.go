@@ -81,13 +81,13 @@ func TestCacheStress(t *testing.T) {
 	}
 	gw := startGateway(t, yaml(5))
 	clock := gw.withClock()
-	ch := gw.generation.Load().budgets["main"]
+	ch := gw.Generation.Load().Budgets["main"]
 	stop := time.Now().Add(time.Duration(seconds) * time.Second)
 	var wg sync.WaitGroup
 	var n, bad, short, purges, reloads atomic.Int64
 	evictions := func() uint64 {
 		var s cache.Stats
-		ch.cache.UpdateStats(&s)
+		ch.Cache.UpdateStats(&s)
 		return s.Evictions
 	}
 	mixed := func() bool { return evictions() > 0 && purges.Load() > 0 && reloads.Load() > 0 }
@@ -197,10 +197,10 @@ func TestCacheStress(t *testing.T) {
 			case 2, 3:
 				clock.advance(time.Duration(rand.IntN(6)) * time.Second)
 			case 4:
-				ch.cache.PurgeKey("main", []byte(fmt.Sprint(k)), rand.IntN(2) == 0)
+				ch.Cache.PurgeKey("main", []byte(fmt.Sprint(k)), rand.IntN(2) == 0)
 				purges.Add(1)
 			case 5:
-				ch.cache.PurgeGroup("main", rand.IntN(2) == 0)
+				ch.Cache.PurgeGroup("main", rand.IntN(2) == 0)
 				purges.Add(1)
 			case 6, 7:
 				swapGeneration(t, gw, yaml(4+int(reloads.Add(1))%2)) // the budget stays
@@ -211,14 +211,14 @@ func TestCacheStress(t *testing.T) {
 	gw.awaitBackground()
 	gw.settleFills(t)
 	held := func() bool {
-		return ch.cache.Pinned() != 0 || gw.inFlight.Load() != 0 || gw.origins.buffers.InUse() != 0
+		return ch.Cache.Pinned() != 0 || gw.InFlight.Load() != 0 || gw.Origins.Buffers.InUse() != 0
 	}
 	polled(5*time.Second, func() bool { return !held() })
 	t.Logf("%d evictions, %d purges, %d reloads", evictions(), purges.Load(), reloads.Load())
-	if !mixed() || gw.generation.Load().budgets["main"] != ch {
+	if !mixed() || gw.Generation.Load().Budgets["main"] != ch {
 		t.Error("not all of evictions, purges and reloads were under way: the test does not test")
 	}
-	t.Logf("%d requests, %d short; pinned %d, inflight %d, buffers %d, goroutines %d", n.Load(), short.Load(), ch.cache.Pinned(), gw.inFlight.Load(), gw.origins.buffers.InUse(), runtime.NumGoroutine())
+	t.Logf("%d requests, %d short; pinned %d, inflight %d, buffers %d, goroutines %d", n.Load(), short.Load(), ch.Cache.Pinned(), gw.InFlight.Load(), gw.Origins.Buffers.InUse(), runtime.NumGoroutine())
 	seen.Range(func(k, v any) bool { t.Log(k, v.(*atomic.Int64).Load()); return true })
 	if held() {
 		t.Error("leak")

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"yatagarasu/gateway/admin"
 )
 
 const hexes = "0123456789abcdef"
@@ -151,7 +152,7 @@ func TestPrewarmDuringReload(t *testing.T) {
 	for {
 		code, reply := gw.admin("POST", "/admin/cache/prewarm", `{"bucket": "c", "keys": [`+strings.Join(keys, ",")+`], "rate": 10000}`)
 		if code == 200 { // the bucket was there at that moment
-			var s prewarmState
+			var s admin.PrewarmState
 			if err := json.Unmarshal([]byte(reply), &s); err != nil {
 				t.Fatal(err)
 			}
@@ -172,9 +173,9 @@ func TestDrippingFill(t *testing.T) {
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint)+"    cache: {enabled: true}\n", func(o *Options) { o.MinRate, o.MinRateWindow = 10<<10, 200*time.Millisecond })
 	gw.raw("GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	gw.settleFills(t)
-	b := gw.generation.Load().budgets[""]
-	if !polled(5*time.Second, func() bool { return b.cache.Pinned() == 0 && gw.origins.buffers.InUse() == 0 }) {
-		t.Fatalf("%d bytes pinned, %d buffers in use", b.cache.Pinned(), gw.origins.buffers.InUse())
+	b := gw.Generation.Load().Budgets[""]
+	if !polled(5*time.Second, func() bool { return b.Cache.Pinned() == 0 && gw.Origins.Buffers.InUse() == 0 }) {
+		t.Fatalf("%d bytes pinned, %d buffers in use", b.Cache.Pinned(), gw.Origins.Buffers.InUse())
 	}
 }
 
@@ -197,16 +198,16 @@ func TestSlowReadersArePinned(t *testing.T) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	b := gw.generation.Load().budgets["main"]
-	t.Logf("heap %d MB, cache %d MB, pinned %d MB", m.HeapAlloc/1e6, b.cache.Bytes()/1e6, b.cache.Pinned()/1e6)
-	if b.cache.Pinned() > 30e6 || m.HeapAlloc > 100e6 {
+	b := gw.Generation.Load().Budgets["main"]
+	t.Logf("heap %d MB, cache %d MB, pinned %d MB", m.HeapAlloc/1e6, b.Cache.Bytes()/1e6, b.Cache.Pinned()/1e6)
+	if b.Cache.Pinned() > 30e6 || m.HeapAlloc > 100e6 {
 		t.Error("slow readers hold more than the cache may")
 	}
 	for _, c := range conns {
 		c.Close()
 	}
-	if !polled(10*time.Second, func() bool { return b.cache.Pinned() == 0 }) {
-		t.Fatalf("%d bytes stay pinned", b.cache.Pinned())
+	if !polled(10*time.Second, func() bool { return b.Cache.Pinned() == 0 }) {
+		t.Fatalf("%d bytes stay pinned", b.Cache.Pinned())
 	}
 }
 
@@ -287,7 +288,7 @@ func TestFailedReloadLeavesTheCache(t *testing.T) {
 	for i := range 5 {
 		write("server: {ready: config}\n" + metricsYAML + "buckets:\n" + bucketYAML(fmt.Sprint("b", i), "/pub", origin.URL) + "    cache: {enabled: true, max_size: 20MB}\n")
 		gw.reloadCall()
-		if n := len(gw.generation.Load().budgets); n != 1 {
+		if n := len(gw.Generation.Load().Budgets); n != 1 {
 			t.Errorf("%d budgets after %d reloads", n, i+1)
 		}
 	}
@@ -297,8 +298,8 @@ func TestFailedReloadLeavesTheCache(t *testing.T) {
 func stuckClock(gw *testGateway) (stuck, gate chan struct{}) {
 	stuck, gate = make(chan struct{}), make(chan struct{})
 	var calls atomic.Int32
-	now := gw.now
-	gw.now = func() time.Time {
+	now := gw.Now
+	gw.Now = func() time.Time {
 		if calls.Add(1) == 1 {
 			close(stuck)
 			<-gate
@@ -339,8 +340,8 @@ func TestPurgedSinceTheLookUp(t *testing.T) {
 	}()
 	<-stuck
 	origin.set(version("v"))
-	for _, b := range gw.generation.Load().budgets {
-		b.cache.PurgeKey("main", []byte("x"), false)
+	for _, b := range gw.Generation.Load().Budgets {
+		b.Cache.PurgeKey("main", []byte("x"), false)
 	}
 	close(gate)
 	<-done
@@ -408,8 +409,8 @@ func TestOnlyIfCached(t *testing.T) {
 	gw.do("GET", "/pub/pass")
 	origin.set(version("v"))
 	gw.expect(t, "/pub/x", 200, "v", "MISS")
-	for _, b := range gw.generation.Load().budgets {
-		b.cache.PurgeKey("main", []byte("x"), true)
+	for _, b := range gw.Generation.Load().Budgets {
+		b.Cache.PurgeKey("main", []byte("x"), true)
 	}
 	n := len(origin.seen())
 	for _, target := range []string{"/pub/pass", "/pub/x", "/pub/none"} {
@@ -515,7 +516,7 @@ func TestEveryAnswerHasAnOutcome(t *testing.T) {
 			if stored {
 				gw.do("GET", "/pub/x")
 			} else {
-				gw.generation.Load().budgets[""].cache.PurgeGroup("main", false)
+				gw.Generation.Load().Budgets[""].Cache.PurgeGroup("main", false)
 			}
 			r, _ := gw.do("GET", "/pub/x", header)
 			if r.Header.Get("X-Cache") == "" || r.Header.Get("Cache-Status") == "" || stored && r.Header.Get("X-Cache") != "HIT" {
@@ -629,7 +630,7 @@ func TestReadersOfClones(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := gw.generation.Load().budgets["main"].cache.Pinned(); n > 8<<20 {
+	if n := gw.Generation.Load().Budgets["main"].Cache.Pinned(); n > 8<<20 {
 		t.Errorf("one body of 4 MB is counted as %d bytes", n)
 	}
 	origin.set(version(strings.Repeat("y", 200<<10)))

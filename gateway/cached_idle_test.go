@@ -34,7 +34,7 @@ func TestMemoryHoldsNoConnection(t *testing.T) {
 			if err != nil || r.StatusCode != 200 || cacheHeader(r) != says {
 				t.Fatalf("%v %v", r, err)
 			}
-			if n := gw.origins.buffers.InUse(); n != 0 {
+			if n := gw.Origins.Buffers.InUse(); n != 0 {
 				t.Errorf("%d buffers in use", n)
 			}
 			origin.set(version("v"))

@@ -129,8 +129,8 @@ func staleGateway(t *testing.T, answer http.HandlerFunc, body string, options ..
 // them must have ended: a WaitGroup is not waited for while it may be added to.
 func (tg *testGateway) awaitBackground() {
 	tg.t.Helper()
-	eventually(tg.t, "requests end", func() bool { return tg.inFlight.Load() == 0 })
-	tg.origins.background.Wait()
+	eventually(tg.t, "requests end", func() bool { return tg.InFlight.Load() == 0 })
+	tg.Origins.Background.Wait()
 }
 
 // settleFills waits until no body is arriving.
@@ -138,8 +138,8 @@ func (tg *testGateway) settleFills(t *testing.T) {
 	t.Helper()
 	arrived := polled(5*time.Second, func() bool {
 		n := 0
-		for _, b := range tg.generation.Load().budgets {
-			n += b.flights.Len()
+		for _, b := range tg.Generation.Load().Budgets {
+			n += b.Flights.Len()
 		}
 		return n == 0
 	})

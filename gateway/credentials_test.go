@@ -15,11 +15,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
+	"yatagarasu/gateway/probe"
 	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/loadtest/s3server"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // issuer stands for the services that issue credentials: the metadata service of an
@@ -173,10 +173,10 @@ func TestNoCredential(t *testing.T) {
 	}
 	gw.log.waitFor(t, `"reason":"credentials"`)
 	gw.log.waitFor(t, "a credential could not be retrieved")
-	if _, ready := gw.do("GET", "/ready"); !strings.Contains(string(ready), `"source":"instance"`) || !strings.Contains(string(ready), `"error":"`+credentialFault+`"`) {
+	if _, ready := gw.do("GET", "/ready"); !strings.Contains(string(ready), `"source":"instance"`) || !strings.Contains(string(ready), `"error":"`+probe.CredentialFault+`"`) {
 		t.Errorf("%s", ready)
 	}
-	if c := gw.operators.statusAt(time.Now()).Buckets[0].Upstream.Credentials; c == nil || c.Source != "instance" || !strings.Contains(c.Error, "503") {
+	if c := gw.operators.StatusAt(time.Now()).Buckets[0].Upstream.Credentials; c == nil || c.Source != "instance" || !strings.Contains(c.Error, "503") {
 		t.Errorf("the status has %+v", c)
 	}
 	i.down.Store(false)
@@ -263,7 +263,7 @@ func TestClockOfACache(t *testing.T) {
 	origin := startFaulty(t, hangsUp(okHead+"Date: "+stored+"\r\nAge: 7200\r\nContent-Length: 5\r\n\r\nhello"))
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 	gw.do("GET", "/pub/x")
-	if skew := gw.generation.Load().buckets[0].origin.replicas[0].health.correction(); skew != 0 {
+	if skew := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Correction(); skew != 0 {
 		t.Errorf("%v", skew)
 	}
 }

@@ -10,12 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/goccy/go-yaml"
-
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/s3error"
 	"yatagarasu/loadtest/needs"
 	"yatagarasu/pool"
+
+	"github.com/goccy/go-yaml"
 )
 
 // A query is one of the dashboard's or an alert's.
@@ -107,17 +109,17 @@ func metricLabels(t *testing.T) map[string][]string {
 
 // upstreamReasons are the reasons that a request to an origin can fail for.
 func upstreamReasons() []string {
-	list := []string{problemHeadError.reason, problemCredential.reason}
+	list := []string{problem.HeadError.Reason, problem.Credential.Reason}
 	for r := pool.ReasonDNS; r <= pool.ReasonClientSlow; r++ {
 		list = append(list, r.String())
 	}
-	for _, o := range s3Codes {
-		list = append(list, o.reason)
+	for _, o := range s3error.Codes {
+		list = append(list, o.Reason)
 	}
 	for status := 300; status < 600; status++ {
-		list = append(list, classify(status, "").reason)
+		list = append(list, s3error.Classify(status, "").Reason)
 	}
-	return append(list, outcomeKMS.reason, outcomeForeign.reason)
+	return append(list, s3error.KMS.Reason, s3error.Foreign.Reason)
 }
 
 // labelValues returns what a label of a metric can be; nil: what the configuration
@@ -142,15 +144,15 @@ func labelValues(metric, label string) (list []string) {
 		case "yatagarasu_jwks_fetches_total", "yatagarasu_config_reloads_total", "yatagarasu_credentials_refreshes_total":
 			return []string{"ok", "failed"}
 		}
-		for _, o := range outcomes {
-			list = append(list, o.name)
+		for _, o := range observe.Outcomes {
+			list = append(list, o.Name)
 		}
 	case "limit":
-		for l := limitNone + 1; l < numLimits; l++ {
+		for l := observe.LimitNone + 1; l < observe.NumLimits; l++ {
 			list = append(list, l.String())
 		}
 	case "method":
-		return methodNames[:]
+		return observe.MethodNames[:]
 	case "state":
 		return []string{"idle", "in_use"}
 	}
@@ -233,7 +235,7 @@ func closing(s string) int {
 // that exist, with labels that they have and values that these can take.
 func TestDeployedQueries(t *testing.T) {
 	var metrics bytes.Buffer
-	startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL)).operators.writeMetrics(&metrics)
+	startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL)).operators.WriteMetrics(&metrics)
 	for _, q := range append(alertQueries(t), dashboardQueries(t)...) {
 		for _, flaw := range q.flaws(t) {
 			t.Errorf("%s: %s", q.where, flaw)

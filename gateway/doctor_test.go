@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
+	"yatagarasu/gateway/inspect"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -92,7 +92,7 @@ func doctorSays(t *testing.T, yaml, key string, code int, want []string) {
 	}
 	defer gen.Close()
 	var out, errs bytes.Buffer
-	if got := Doctor(gen, key, &out, &errs); got != code {
+	if got := inspect.Doctor(gen, key, &out, &errs); got != code {
 		t.Errorf("code %d, want %d", got, code)
 	}
 	for _, text := range want {

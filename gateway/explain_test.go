@@ -3,6 +3,7 @@ package gateway
 import (
 	"strings"
 	"testing"
+	"yatagarasu/gateway/inspect"
 )
 
 func TestExplainPrivateBucket(t *testing.T) {
@@ -39,7 +40,7 @@ func TestExplainPrivateBucket(t *testing.T) {
 func explains(t *testing.T, g *Gateway, url, token string, served bool, want []string) string {
 	t.Helper()
 	var out strings.Builder
-	if got := Explain(g.generation.Load(), &out, url, token); got != served {
+	if got := inspect.Explain(g.Generation.Load(), &out, url, token); got != served {
 		t.Errorf("%s: %t\n%s", url, got, out.String())
 	}
 	for _, w := range want {
@@ -57,7 +58,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.generation.Load().Close)
+	t.Cleanup(g.Generation.Load().Close)
 	for _, c := range []struct {
 		url    string
 		served bool

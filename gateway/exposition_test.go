@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"yatagarasu/gateway/admin"
 )
 
 // TestExposition has a gateway with everything on write metrics that are all
@@ -22,8 +23,8 @@ func TestExposition(t *testing.T) {
 	}
 	_, text := gw.admin("GET", "/metrics", "")
 	kinds := make(map[string]string)
-	for _, f := range families {
-		kinds[f.name] = f.kind
+	for _, f := range admin.Families {
+		kinds[f.Name] = f.Kind
 	}
 	seen := make(map[string]bool)
 	current := ""
@@ -121,7 +122,7 @@ func TestManyRequestsAreCountedOnce(t *testing.T) {
 	wg.Wait()
 	sum := func() (n float64) {
 		var b bytes.Buffer
-		gw.operators.writeMetrics(&b)
+		gw.operators.WriteMetrics(&b)
 		for line := range strings.Lines(b.String()) {
 			if strings.HasPrefix(line, "yatagarasu_requests_total{") {
 				var v float64

@@ -14,28 +14,34 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
+	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/listen"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/probe"
+	"yatagarasu/gateway/serve"
 	"yatagarasu/pool"
+
+	"github.com/valyala/fasthttp"
 )
 
 // Gateway serves one configuration. Use New, then Run once.
 type Gateway struct {
-	server
+	serve.Server
 	opts *Options
 	tls  *tls.Config // of the listener; nil: plain HTTP
 
-	certificate certificate // for tls
+	certificate listen.Certificate // for tls
 	reloads     reloader
 
-	operators *admin
-	conns     connTable // of clients
+	operators *admin.Server
+	conns     listen.Conns // of clients
 	address   string
-	listener  atomic.Pointer[listener]
-	notify    *notifier // set by Run
+	listener  atomic.Pointer[listen.Listener]
+	notify    *handover.Notifier // set by Run
 
 	upgrades   upgrader
 	superseded atomic.Bool // another process has taken over
@@ -71,53 +77,53 @@ func New(o *Options) (*Gateway, error) {
 
 func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
-	g := &Gateway{opts: o, address: c.Server.Address, notify: new(notifier)}
-	g.observer = &observer{metrics: newMetricSet()}
-	g.origins = &shared{observer: g.observer, buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
-	g.origins.background.panicked = func(p any) { g.observer.panicked(p, nil) }
-	g.started, g.now, g.streamBuffer = time.Now(), time.Now, o.StreamBuffer
-	g.operators = &admin{server: &g.server, adminOptions: adminOptions{
-		version: o.Version, configPath: o.ConfigPath, clients: &g.conns, flags: o.values, reload: g.requestReload, superseded: g.superseded.Load,
+	g := &Gateway{opts: o, address: c.Server.Address, notify: new(handover.Notifier)}
+	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
+	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
+	g.Origins.Background.Panicked = func(p any) { g.Observer.Panicked(p, nil) }
+	g.Started, g.Now, g.StreamBuffer = time.Now(), time.Now, o.StreamBuffer
+	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
+		Version: o.Version, ConfigPath: o.ConfigPath, Clients: &g.conns, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
-	g.reserved = g.operators.reserved
+	g.Reserved = g.operators.Reserved
 	if err := g.openLogs(&c.Logging); err != nil {
 		return nil, err
 	}
 	limits := &c.Server.Limits
-	g.conns.init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.conns.Init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
-	gen, err := newGeneration(c, g.generationOptions(), nil)
+	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
 	if err != nil {
 		return nil, err
 	}
-	g.generation.Store(gen)
-	g.operators.ring.sample(g.metrics, g.started)
+	g.Generation.Store(gen)
+	g.operators.Ring.Sample(g.Metrics, g.Started)
 	if h := &c.Server.HTTPS; h.Enabled {
-		if err := g.certificate.load(h); err != nil {
+		if err := g.certificate.Load(h); err != nil {
 			gen.Close()
 			return nil, err
 		}
-		g.tls = g.certificate.serverTLS()
+		g.tls = g.certificate.ServerTLS()
 	}
 	g.upgrades = upgrader{g: g, done: make(chan upgrade, 1)}
-	g.reloads = reloader{calls: make(chan chan reloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
-	g.operators.ready.Store(newReadiness(slices.Collect(gen.origins()), c.Server.Ready, nil))
+	g.reloads = reloader{calls: make(chan chan admin.ReloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
+	g.operators.Ready.Store(probe.New(slices.Collect(gen.Origins()), c.Server.Ready, nil))
 	return g, nil
 }
 
 // openLogs opens the logs of c, unless the gateway is made to be looked into.
 func (g *Gateway) openLogs(c *config.Logging) error {
 	if g.opts.inspects {
-		return g.observer.checkLogs(c)
+		return g.Observer.CheckLogs(c)
 	}
-	return g.observer.openLogs(c, g.opts.LogBuffer, g.opts.Output)
+	return g.Observer.OpenLogs(c, g.opts.LogBuffer, g.opts.Output)
 }
 
 // newServer returns a server of clients.
 func (g *Gateway) newServer() *fasthttp.Server {
 	s := g.newHTTPServer()
-	s.Handler, s.ErrorHandler, s.ConnState, s.WriteBufferSize = g.handle, g.handleError, g.conns.track, g.opts.WriteBuffer
-	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.operators.headReceived(h, false) }
+	s.Handler, s.ErrorHandler, s.ConnState, s.WriteBufferSize = g.Handle, g.HandleError, g.conns.Track, g.opts.WriteBuffer
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.operators.HeadReceived(h, false) }
 	return s
 }
 
@@ -134,15 +140,15 @@ func (g *Gateway) newHTTPServer() *fasthttp.Server {
 		NoDefaultContentType:         true,
 		NoDefaultDate:                true, // see exchange.completeHead
 		SecureErrorLogMessage:        true,
-		Logger:                       serverLogger{&g.log},
+		Logger:                       observe.ServerLogger{Log: &g.Log},
 	}
 }
 
 // generationOptions are those of each generation.
-func (g *Gateway) generationOptions() *generationOptions {
-	return &generationOptions{
-		origins: g.origins, auth: g.authOptions(), now: func() time.Time { return g.now() },
-		authTokens: g.opts.AuthTokens, authMemory: g.opts.AuthMemory, limitClients: g.opts.LimitClients, inFlight: &g.inFlight,
+func (g *Gateway) generationOptions() *serve.GenerationOptions {
+	return &serve.GenerationOptions{
+		Origins: g.Origins, Auth: g.authOptions(), Now: func() time.Time { return g.Now() },
+		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }
 
@@ -152,21 +158,21 @@ func (g *Gateway) authOptions() auth.Options {
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
 			if err == nil {
-				g.metrics.keyFetches[0].Inc()
+				g.Metrics.KeyFetches[0].Inc()
 				return
 			}
-			g.metrics.keyFetches[1].Inc()
-			g.log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
+			g.Metrics.KeyFetches[1].Inc()
+			g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 		},
 		OnLeftOut: func(name, key string, why error, usual bool) {
-			e := g.log.Warn()
+			e := g.Log.Warn()
 			if usual {
-				e = g.log.Info()
+				e = g.Log.Info()
 			}
 			e.Str("jwks", name).Str("kid", key).Err(why).Msg("a key of a key set is left out")
 		},
 		OnCrowd: func(name, algorithm string) {
-			g.log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
+			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
 		},
 	}
 }
@@ -176,50 +182,50 @@ func (g *Gateway) authOptions() auth.Options {
 // hands over to a new process. It returns nil, ErrCut when requests were
 // cut, or what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
-	defer g.logs.close()
-	g.notify = newNotifier(os.Getenv, os.Getpid(), &g.log)
+	defer g.Logs.Close()
+	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
-	if err := g.generation.Load().start(context.Background(), nil); err != nil {
+	if err := g.Generation.Load().Start(context.Background(), nil); err != nil {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {
-		g.generation.Load().Close()
+		g.Generation.Load().Close()
 		return err
 	}
-	defer g.operators.close(endGrace)
+	defer g.operators.Close(endGrace)
 	ln, err := g.listen()
 	if err != nil {
-		g.generation.Load().Close()
+		g.Generation.Load().Close()
 		return err
 	}
-	in.closeUnused(&g.log)
-	g.origins.pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
-	defer g.origins.pace.Stop()
-	g.operators.ready.Load().start(&g.log)
+	in.CloseUnused(&g.Log)
+	g.Origins.Pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
+	defer g.Origins.Pace.Stop()
+	g.operators.Ready.Load().Start(&g.Log)
 	running, end := context.WithCancel(context.Background())
 	ended := running.Done()
 	go g.limitMemory(ended) // ends with ended
 	go g.runReloader(running)
-	go g.operators.sampleStatus(ended) // ends with ended
+	go g.operators.SampleStatus(ended) // ends with ended
 	defer func() {
 		end()
 		<-g.reloads.done // no more changes
-		g.operators.ready.Load().stop()
-		g.generation.Load().Close()
+		g.operators.Ready.Load().Stop()
+		g.Generation.Load().Close()
 	}()
 
-	if in.handedOver() {
+	if in.HandedOver() {
 		g.awaitReady(min(upgradeReady, g.opts.UpgradeTimeout/2))
-		if err := in.claim(g.opts.UpgradeTimeout); err != nil {
+		if err := in.Claim(g.opts.UpgradeTimeout); err != nil {
 			return err
 		}
 	}
-	g.operators.serve()
+	g.operators.Serve()
 	served := make(chan error, 1)
 	go func() { served <- g.serveClients(ln, ended) }() // ends with the listener, which stop closes
-	g.log.Info().Str("address", ln.Addr().String()).Bool("tls", g.tls != nil).
-		Int("buckets", len(g.generation.Load().buckets)).Str("version", g.opts.Version).Msg("serving")
+	g.Log.Info().Str("address", ln.Addr().String()).Bool("tls", g.tls != nil).
+		Int("buckets", len(g.Generation.Load().Buckets)).Str("version", g.opts.Version).Msg("serving")
 	go g.attend(ended) // ends with ended
 	for {
 		select {
@@ -235,11 +241,11 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 				g.upgrades.hungUp = true
 				go g.requestReload() // ends with the reload, which logs what came of it
 			case syscall.SIGUSR1:
-				go g.reopenLogs() // ends at once; with a file that is stuck, when that goes on
+				go g.ReopenLogs() // ends at once; with a file that is stuck, when that goes on
 			case syscall.SIGUSR2:
 				g.upgrades.begin()
 			default:
-				g.log.Info().Str("signal", s.String()).Msg("stopping")
+				g.Log.Info().Str("signal", s.String()).Msg("stopping")
 				g.upgrades.abandon()
 				return g.stop(g.stopSignals(nil, signals, ended), served)
 			}
@@ -250,13 +256,13 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 // serveClients serves the connections that ln accepts, until it is closed. Lean ones
 // take less memory while no request is under way, and a read and two switches between
 // goroutines more for each request. ended is closed when none is left.
-func (g *Gateway) serveClients(ln *listener, ended <-chan struct{}) error {
+func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error {
 	lean := make(chan error, 1)
 	go func() { // ends with ln
 		s := g.newServer()
 		s.ReduceMemoryUsage = true
-		s.Handler = newLeanWorkers(g.handle, ended).handle
-		lean <- s.Serve(&ln.lean)
+		s.Handler = listen.NewWorkers(g.Handle, ended).Handle
+		lean <- s.Serve(&ln.Lean)
 	}()
 	return errors.Join(g.newServer().Serve(ln), <-lean)
 }
@@ -290,7 +296,7 @@ func (g *Gateway) tune() {
 // MetricsAddr returns the address of the metrics listener once it is open; nil
 // before, and without one.
 func (g *Gateway) MetricsAddr() net.Addr {
-	if ln := g.operators.listener.Load(); ln != nil {
+	if ln := g.operators.Listener.Load(); ln != nil {
 		return ln.Addr()
 	}
 	return nil

@@ -58,7 +58,7 @@ func configuredGateway(t testing.TB, yaml, logLevel string) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.generation.Load().Close() })
+	t.Cleanup(func() { g.Generation.Load().Close() })
 	return g
 }
 
@@ -134,7 +134,7 @@ func (tg *testGateway) url(path string) string { return "http://" + tg.addr + pa
 // does not exist.
 func (tg *testGateway) metricValue(name string) (v float64) {
 	var b bytes.Buffer
-	tg.operators.writeMetrics(&b)
+	tg.operators.WriteMetrics(&b)
 	for line := range strings.Lines(b.String()) {
 		if rest, ok := strings.CutPrefix(line, name+" "); ok {
 			fmt.Sscan(rest, &v)
@@ -273,8 +273,8 @@ func polled(limit time.Duration, cond func() bool) bool {
 // what blocks them must come to be released.
 func (tg *testGateway) awaitInFlight(n int64) {
 	tg.t.Helper()
-	if !polled(10*time.Second, func() bool { return tg.inFlight.Load() >= n }) {
-		tg.t.Errorf("%d requests are under way, want %d", tg.inFlight.Load(), n)
+	if !polled(10*time.Second, func() bool { return tg.InFlight.Load() >= n }) {
+		tg.t.Errorf("%d requests are under way, want %d", tg.InFlight.Load(), n)
 	}
 }
 

@@ -196,9 +196,9 @@ func TestHeadRefusals(t *testing.T) {
 		refused.Wait()
 		eventually(t, "only the look-up has a connection", func() bool {
 			var s pool.Stats
-			for b := range gw.generation.Load().origins() {
-				for _, r := range b.replicas {
-					r.upstream.UpdateStats(&s)
+			for b := range gw.Generation.Load().Origins() {
+				for _, r := range b.Replicas {
+					r.Upstream.UpdateStats(&s)
 				}
 			}
 			return s.Open-s.Idle == 1

@@ -195,7 +195,7 @@ func TestHedgedPhases(t *testing.T) {
 	}()
 	eventually(t, "the hedge waits", func() bool {
 		var s pool.Stats
-		gw.generation.Load().buckets[0].origin.replicas[1].upstream.UpdateStats(&s)
+		gw.Generation.Load().Buckets[0].Origin.Replicas[1].Upstream.UpdateStats(&s)
 		return s.Waiting == 1
 	})
 	time.Sleep(waits) // what is to be measured

@@ -50,11 +50,11 @@ func TestHitAllocs(t *testing.T) {
 			}
 			g := configuredGateway(t, "server: {"+server+"}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n", c.level)
 			warm := request(t, strings.TrimSuffix(proxyHead, "\r\n")+token+"\r\n")
-			g.handle(warm)
+			g.Handle(warm)
 			ctx := request(t, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
 			var head []byte
 			serve := func() {
-				g.handle(ctx)
+				g.Handle(ctx)
 				head = ctx.Response.Header.AppendBytes(head[:0])
 				if ctx.Response.StatusCode() != c.status || !bytes.Contains(head, []byte("\r\nX-Cache: HIT\r\n")) {
 					t.Fatalf("status %d, %s", ctx.Response.StatusCode(), head)
@@ -85,10 +85,10 @@ func TestRefuseAllocs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := configuredGateway(t, "server: {ready: config, "+c.limit+"}\nbuckets:\n"+bucketYAML("main", "/pub", "http://127.0.0.1:1"), "warn")
 			ctx := request(t, proxyHead)
-			g.handle(ctx) // which takes what there is
+			g.Handle(ctx) // which takes what there is
 			ctx.Response.Reset()
 			refused := func() {
-				g.handle(ctx)
+				g.Handle(ctx)
 				if ctx.Response.StatusCode() != c.status {
 					t.Fatalf("status %d", ctx.Response.StatusCode())
 				}
@@ -144,12 +144,12 @@ func BenchmarkHit(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer g.logs.close()
-			defer g.generation.Load().Close()
+			defer g.Logs.Close()
+			defer g.Generation.Load().Close()
 			ctx := request(b, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
 			b.ReportAllocs()
 			for b.Loop() {
-				g.handle(ctx)
+				g.Handle(ctx)
 				if ctx.Response.StatusCode() != 200 {
 					b.Fatal(ctx.Response.StatusCode())
 				}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/handover"
 )
 
 // TestInheritClears holds that a child of the gateway cannot take the variables for
@@ -14,7 +15,7 @@ func TestInheritClears(t *testing.T) {
 	for name, value := range map[string]string{"LISTEN_FDS": "0", "LISTEN_PID": strconv.Itoa(os.Getpid()), "LISTEN_FDNAMES": "", "LISTEN_PIDFDID": "1"} {
 		t.Setenv(name, value)
 	}
-	if _, err := Inherit(); err != nil {
+	if _, err := handover.Inherit(); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range os.Environ() {
@@ -28,7 +29,7 @@ func TestInheritClears(t *testing.T) {
 // what those of a listener of its own are.
 func TestInheritedListener(t *testing.T) {
 	socket, metrics := listenLocal(t), listenLocal(t)
-	in := newInherited(nil, map[string]*net.TCPListener{socketMain: socket, socketMetrics: metrics})
+	in := handover.NewInherited(nil, map[string]*net.TCPListener{handover.SocketMain: socket, handover.SocketMetrics: metrics})
 	g := handlerGateway(t, "http://127.0.0.1:1", "warn")
 	g.opts.Inherited = in
 	l, err := g.listen()
@@ -41,7 +42,7 @@ func TestInheritedListener(t *testing.T) {
 	}
 	expectBareTCP(t, l)
 	dial(t, metrics.Addr().String()).Close() // it is left, for the metrics listener
-	in.closeUnused(&g.log)
+	in.CloseUnused(&g.Log)
 	if c, err := net.Dial("tcp", metrics.Addr().String()); err == nil {
 		c.Close()
 		t.Error("the unused socket is kept")

@@ -13,8 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/inspect"
+	"yatagarasu/gateway/probe"
 )
 
 // gatedOrigin serves an object of which it sends the second half after gate is
@@ -104,7 +105,7 @@ func TestStop(t *testing.T) {
 		}
 		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
-		eventually(t, "it drains", gw.draining.Load)
+		eventually(t, "it drains", gw.Draining.Load)
 		if r, body := gw.do("GET", "/ready"); r.StatusCode != 503 || !strings.Contains(string(body), "stopping") {
 			t.Errorf("/ready while draining: %d %s", r.StatusCode, body)
 		}
@@ -147,7 +148,7 @@ func TestLimits(t *testing.T) {
 				c := dial(t, gw.addr)
 				open = append(open, c)
 			}
-			eventually(t, "both are counted", func() bool { return gw.conns.len() == 2 })
+			eventually(t, "both are counted", func() bool { return gw.conns.Len() == 2 })
 			if got := gw.raw(""); statusOf(got) != 503 || !strings.Contains(got, "Retry-After: 1") {
 				t.Errorf("%s: the third connection gets %.200q", flag, got)
 			}
@@ -155,7 +156,7 @@ func TestLimits(t *testing.T) {
 				t.Errorf("%s: refused connections: %v", flag, v)
 			}
 			open[0].Close()
-			eventually(t, "one is left", func() bool { return gw.conns.len() <= 1 })
+			eventually(t, "one is left", func() bool { return gw.conns.Len() <= 1 })
 			if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
 				t.Errorf("%s: after one was closed: status %d", flag, r.StatusCode)
 			}
@@ -186,7 +187,7 @@ func TestLimits(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.URL), func(o *Options) { o.StreamBuffers = 1 })
 		done := make(chan bool)
 		go func() { gw.do("GET", "/pub/x"); done <- true }()
-		eventually(t, "the buffer is taken", func() bool { return gw.origins.buffers.InUse() > 0 })
+		eventually(t, "the buffer is taken", func() bool { return gw.Origins.Buffers.InUse() > 0 })
 		if r, body := gw.do("GET", "/pub/y"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
 			t.Errorf("status %d, body %s", r.StatusCode, body)
 		}
@@ -311,7 +312,7 @@ func TestCheck(t *testing.T) {
 		}
 		defer gen.Close()
 		var out strings.Builder
-		if Check(gen, o.ConfigPath, &out); !strings.Contains(out.String(), c.says) {
+		if inspect.Check(gen, o.ConfigPath, &out); !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s: %q", c.name, out.String())
 		}
 	}
@@ -362,7 +363,7 @@ func TestReady(t *testing.T) {
 			gw := startGateway(t, yaml)
 			gw.probed(t)
 			r, body := gw.do("GET", "/ready")
-			var doc struct{ Buckets []bucketState }
+			var doc struct{ Buckets []probe.BucketState }
 			if err := json.Unmarshal(body, &doc); err != nil || len(doc.Buckets) != len(c.endpoints) {
 				t.Fatalf("%v: %s", err, body)
 			}
@@ -471,11 +472,11 @@ func TestRequestsAreCountedOnce(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Run("T80_handler_panic", func(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) { o.Version = "test" })
-		replica := gw.generation.Load().buckets[0].origin.replicas[0]
-		health := replica.health
-		replica.health = nil // the next request panics
+		replica := gw.Generation.Load().Buckets[0].Origin.Replicas[0]
+		health := replica.Health
+		replica.Health = nil // the next request panics
 		r, body := gw.do("GET", "/pub/x")
-		replica.health = health
+		replica.Health = health
 		if r.StatusCode != 500 || !strings.Contains(string(body), `"error":"internal"`) {
 			t.Errorf("status %d, body %s", r.StatusCode, body)
 		}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"yatagarasu/gateway/admin"
+	"yatagarasu/gateway/serve"
 )
 
 // A rate of 0.001 a second gives no token back during a test: what is served is
@@ -157,13 +159,13 @@ func TestBucketInFlight(t *testing.T) {
 	if r, _ := gw.do("GET", "/other/x"); r.StatusCode != 200 {
 		t.Errorf("another bucket: status %d", r.StatusCode)
 	}
-	polled(5*time.Second, func() bool { return gw.inFlight.Load() == 1 }) // the client has its answer before it is counted out
-	for _, b := range gw.generation.Load().buckets {
-		if n, want := b.limits.inFlight.Load(), map[string]int64{"main": 1}[b.name]; n != want {
-			t.Errorf("%d requests of %s are under way, want %d", n, b.name, want)
+	polled(5*time.Second, func() bool { return gw.InFlight.Load() == 1 }) // the client has its answer before it is counted out
+	for _, b := range gw.Generation.Load().Buckets {
+		if n, want := b.Limits.InFlight.Load(), map[string]int64{"main": 1}[b.Name]; n != want {
+			t.Errorf("%d requests of %s are under way, want %d", n, b.Name, want)
 		}
 	}
-	if n := gw.inFlight.Load(); n != 1 {
+	if n := gw.InFlight.Load(); n != 1 {
 		t.Errorf("%d requests are under way, want 1", n)
 	}
 
@@ -175,8 +177,8 @@ func TestBucketInFlight(t *testing.T) {
 	gw.log.waitFor(t, `"reason":"global_in_flight"`)
 	close(gate)
 	io.Copy(io.Discard, first.Body)
-	eventually(t, "requests end", func() bool { return gw.inFlight.Load() == 0 })
-	if n := gw.generation.Load().buckets[0].limits.inFlight.Load(); n != 0 {
+	eventually(t, "requests end", func() bool { return gw.InFlight.Load() == 0 })
+	if n := gw.Generation.Load().Buckets[0].Limits.InFlight.Load(); n != 0 {
 		t.Errorf("%d requests of the bucket are under way", n)
 	}
 }
@@ -184,15 +186,15 @@ func TestBucketInFlight(t *testing.T) {
 // swapGeneration puts a generation for yaml in the place of the one that serves.
 func swapGeneration(t *testing.T, gw *testGateway, yaml string) {
 	t.Helper()
-	gen, err := newGeneration(mustConfig(t, yaml), gw.generationOptions(), gw.generation.Load())
+	gen, err := serve.NewGeneration(mustConfig(t, yaml), gw.generationOptions(), gw.Generation.Load())
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := gw.generation.Swap(gen)
+	old := gw.Generation.Swap(gen)
 	t.Cleanup(old.Close)
-	var r reloadResult
-	compare(&r, old.config, gen.config)
-	outdate(gen.budgets, &r)
+	var r admin.ReloadResult
+	compare(&r, old.Config, gen.Config)
+	outdate(gen.Budgets, &r)
 }
 
 // TestRefusedRequestsCostOthersNothing has one client ask beyond its own limit: the
@@ -210,7 +212,7 @@ func TestRefusedRequestsCostOthersNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			gw := startGateway(t, limitedYAML("limits: {"+rateYAML(4)+"}", under(c.bucket, "limits: {"+rateYAML(3)+", "+c.limits+"}")))
-			counter := gw.generation.Load().buckets[0].limits.inFlight
+			counter := gw.Generation.Load().Buckets[0].Limits.InFlight
 			if name == "in flight" {
 				counter.Add(1)
 			} else if r, _ := gw.do("GET", "/a/x", c.greedy...); r.StatusCode != 200 {
@@ -297,7 +299,7 @@ func TestLimitsOutliveGenerations(t *testing.T) {
 	expect("the subject after it", 429, "192.0.2.3", "alice")
 	expect("the new list", 403, "192.0.2.66", "bob")
 
-	if _, err := newGeneration(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generationOptions(), gw.generation.Load()); err != nil {
+	if _, err := serve.NewGeneration(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generationOptions(), gw.Generation.Load()); err != nil {
 		t.Fatal(err)
 	}
 	expect("a generation that never serves", 429, "192.0.2.4", "alice")
@@ -362,8 +364,8 @@ func TestLimitsUnderLoad(t *testing.T) {
 	if s, r := served.Load(), refused.Load(); s != clients*burst-5 || r != clients*burst+5 {
 		t.Errorf("%d served and %d refused, want %d and %d", s, r, clients*burst-5, clients*burst+5)
 	}
-	eventually(t, "requests end", func() bool { return gw.inFlight.Load() == 0 })
-	if n := gw.generation.Load().buckets[0].limits.inFlight.Load(); n != 0 {
+	eventually(t, "requests end", func() bool { return gw.InFlight.Load() == 0 })
+	if n := gw.Generation.Load().Buckets[0].Limits.InFlight.Load(); n != 0 {
 		t.Errorf("%d requests of the bucket are under way", n)
 	}
 }

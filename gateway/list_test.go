@@ -14,12 +14,12 @@ func listAll(t *testing.T, yaml, prefix string) string {
 	t.Helper()
 	gw := configuredGateway(t, yaml, "error")
 	var all []string
-	for k := range gw.generation.Load().buckets[0].origin.replicas[0].list(context.Background(), prefix) {
-		if k.err != nil {
-			all = append(all, "error: "+k.err.Error())
+	for k := range gw.Generation.Load().Buckets[0].Origin.Replicas[0].List(context.Background(), prefix) {
+		if k.Err != nil {
+			all = append(all, "error: "+k.Err.Error())
 			continue
 		}
-		all = append(all, fmt.Sprintf("%s=%d", k.key, k.size))
+		all = append(all, fmt.Sprintf("%s=%d", k.Key, k.Size))
 	}
 	return strings.Join(all, " ")
 }

@@ -4,38 +4,40 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/listen"
 )
 
 // listen opens the listener.
-func (g *Gateway) listen() (*listener, error) {
-	ln, err := g.opts.Inherited.listen(socketMain, g.address, &g.log)
+func (g *Gateway) listen() (*listen.Listener, error) {
+	ln, err := g.opts.Inherited.Listen(handover.SocketMain, g.address, &g.Log)
 	if err != nil {
-		return nil, listenProblem(g.address, err, "server.address or -listen.address")
+		return nil, handover.ListenProblem(g.address, err, "server.address or -listen.address")
 	}
-	o := listenOptions{
-		conns: &g.conns, tls: g.tls, leanAfter: g.opts.LeanAfter,
-		log: &g.log, refused: g.metrics.refusedConns, badHeaders: g.metrics.badProxyHeaders,
+	o := listen.Options{
+		Conns: &g.conns, TLS: g.tls, LeanAfter: g.opts.LeanAfter,
+		Log: &g.Log, Refused: g.Metrics.RefusedConns, BadHeaders: g.Metrics.BadProxyHeaders,
 	}
-	if g.generation.Load().config.Server.ProxyProtocol {
-		o.trusted = func(peer netip.Addr) bool { return g.generation.Load().trusted.trusts(peer) }
-		g.behindProxies = &g.conns
+	if g.Generation.Load().Config.Server.ProxyProtocol {
+		o.Trusted = func(peer netip.Addr) bool { return g.Generation.Load().Trusted.Trusts(peer) }
+		g.BehindProxies = &g.conns
 	}
-	l := newListener(ln, o)
+	l := listen.New(ln, o)
 	g.listener.Store(l)
 	return l, nil
 }
 
 // openMetrics opens the metrics listener, if the configuration wants one.
 func (g *Gateway) openMetrics() error {
-	m := &g.generation.Load().config.Metrics
+	m := &g.Generation.Load().Config.Metrics
 	if !m.Enabled {
 		return nil
 	}
 	address := net.JoinHostPort(m.Address, strconv.Itoa(m.Port))
-	ln, err := g.opts.Inherited.listen(socketMetrics, address, &g.log)
+	ln, err := g.opts.Inherited.Listen(handover.SocketMetrics, address, &g.Log)
 	if err != nil {
-		return listenProblem(address, err, "metrics.port or metrics.address")
+		return handover.ListenProblem(address, err, "metrics.port or metrics.address")
 	}
-	g.operators.open(ln, g.newHTTPServer())
+	g.operators.Open(ln, g.newHTTPServer())
 	return nil
 }

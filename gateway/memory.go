@@ -45,11 +45,11 @@ func (g *Gateway) limitMemory(stop <-chan struct{}) {
 
 // memoryNeeded returns the soft limit for now; 0 where no bucket has a cache.
 func (g *Gateway) memoryNeeded() int64 {
-	cached, pinned := g.generation.Load().budgets.memory()
+	cached, pinned := g.Generation.Load().Budgets.Memory()
 	if cached == 0 {
 		return 0
 	}
-	rest := int64(g.conns.len())*memoryPerConn + int64(g.origins.buffers.InUse()*g.origins.buffers.Size()) + pinned
+	rest := int64(g.conns.Len())*memoryPerConn + int64(g.Origins.Buffers.InUse()*g.Origins.Buffers.Size()) + pinned
 	// Garbage of a seventh may lie about before it is collected; while that goes on,
 	// more comes.
 	return (cached+rest)*23/20 + memoryBase

@@ -24,8 +24,8 @@ func TestMemoryNeeded(t *testing.T) {
 	if n, want := g.memoryNeeded(), int64(160e6*23/20+memoryBase); n != want {
 		t.Errorf("%d bytes, want %d: a and b share one budget, c has its own", n, want)
 	}
-	if len(g.generation.Load().budgets) != 2 {
-		t.Errorf("%d budgets", len(g.generation.Load().budgets))
+	if len(g.Generation.Load().Budgets) != 2 {
+		t.Errorf("%d budgets", len(g.Generation.Load().Budgets))
 	}
 }
 
@@ -34,19 +34,19 @@ func TestFillsAreBounded(t *testing.T) {
 	body := strings.Repeat("x", 300<<10)
 	origin := startScripted(t, version(body))
 	gw := startGateway(t, cachedYAML(origin.URL, "max_size: 1MiB", "max_object_size: 400KiB"))
-	b := gw.generation.Load().budgets["main"]
+	b := gw.Generation.Load().Budgets["main"]
 	o := &cache.Object{Body: make([]byte, 200<<10)}
 	const most = 1 << 20 / 4 // of the memory, for bodies that arrive
-	if !b.cache.Reserve(o, 200<<10, most) || b.cache.Reserve(new(cache.Object), 100<<10, most) {
+	if !b.Cache.Reserve(o, 200<<10, most) || b.Cache.Reserve(new(cache.Object), 100<<10, most) {
 		t.Fatal("the reservation is wrong")
 	}
 	gw.expect(t, "/pub/x", 200, body, "MISS")
 	gw.expect(t, "/pub/x", 200, body, "MISS")
-	b.cache.Unpin(o)
+	b.Cache.Unpin(o)
 	gw.expect(t, "/pub/x", 200, body, "MISS")
 	gw.settleFills(t)
 	gw.expect(t, "/pub/x", 200, body, "HIT")
-	if n := b.cache.Pinned(); n != 0 {
+	if n := b.Cache.Pinned(); n != 0 {
 		t.Errorf("%d bytes are still reserved", n)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"time"
-
+	"yatagarasu/gateway/flags"
+	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/serve"
 	"yatagarasu/pool"
 )
 
@@ -27,7 +29,7 @@ type Options struct {
 	// arguments; empty: there are no upgrades.
 	Program string
 	// Inherited are the sockets to listen on instead of opening some; nil: none.
-	Inherited *Inherited
+	Inherited *handover.Inherited
 
 	// Address overrides server.address; empty: the file's.
 	Address string
@@ -116,9 +118,9 @@ func NewOptions() *Options {
 
 // RegisterFlags registers every tunable with fs, one line each, and returns
 // them grouped for PrintFlags.
-func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
-	var groups []FlagGroup
-	group := func(title string) { groups = append(groups, FlagGroup{Title: title}) }
+func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
+	var groups []flags.Group
+	group := func(title string) { groups = append(groups, flags.Group{Title: title}) }
 	name := func(n string) string {
 		g := &groups[len(groups)-1]
 		g.Names = append(g.Names, n)
@@ -132,14 +134,14 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 	fs.StringVar(&o.Address, name("listen.address"), o.Address, "`host:port` to listen on instead of server.address. Change it to run several gateways from one file")
 	fs.DurationVar(&o.HeaderTimeout, name("listen.header-timeout"), o.HeaderTimeout, "How long a client may take for the TLS handshake and for a complete request head. Lower it under slowloris attacks, raise it for clients on very slow links")
 	fs.DurationVar(&o.IdleTimeout, name("listen.idle-timeout"), o.IdleTimeout, "How long a keep-alive connection without a request stays open. Set it above the idle timeout of a load balancer in front, so that the balancer closes first")
-	sizeVar(fs, &o.ReadBuffer, name("listen.read-buffer"), "Largest request head, as a `size`; each connection with a request holds one such buffer. Beyond it: 431. Raise it for very large cookies or tokens")
-	sizeVar(fs, &o.WriteBuffer, name("listen.write-buffer"), "Buffer for a response head and a small body, as a `size`, per busy connection. Raise it if most objects are slightly larger")
+	flags.Size(fs, &o.ReadBuffer, name("listen.read-buffer"), "Largest request head, as a `size`; each connection with a request holds one such buffer. Beyond it: 431. Raise it for very large cookies or tokens")
+	flags.Size(fs, &o.WriteBuffer, name("listen.write-buffer"), "Buffer for a response head and a small body, as a `size`, per busy connection. Raise it if most objects are slightly larger")
 	fs.IntVar(&o.LeanAfter, name("listen.lean-after"), o.LeanAfter, "Open connections, as a `number`, after which a new one keeps no buffers between its requests: idle, it takes a third of the memory, and each of its requests costs one more system call and a change of goroutine there and back. 0: all. Raise it to trade memory for speed with very many busy connections")
 
 	group("Streaming")
-	sizeVar(fs, &o.StreamBuffer, name("stream.buffer-size"), "Stream buffer, as a `size`: objects up to it are read whole before they are sent; larger ones are streamed, by the kernel where both sides are plain TCP. A request that waits for its origin holds 16KiB, or a whole one where the last object from there filled more. At least 16KiB. Lower it to save memory with very many slow clients of small objects")
+	flags.Size(fs, &o.StreamBuffer, name("stream.buffer-size"), "Stream buffer, as a `size`: objects up to it are read whole before they are sent; larger ones are streamed, by the kernel where both sides are plain TCP. A request that waits for its origin holds 16KiB, or a whole one where the last object from there filled more. At least 16KiB. Lower it to save memory with very many slow clients of small objects")
 	fs.IntVar(&o.StreamBuffers, name("stream.buffers"), o.StreamBuffers, "Largest `number` of stream buffers in use at once; beyond it requests get 503. 0: no limit beside -limit.in-flight. Set it to bound memory to number x size")
-	sizeVar(fs, &o.MinRate, name("stream.min-rate"), "Least rate, as a `size` per second, at which a client must take a body and an origin deliver it; slower transfers are cut. 0 turns it off. Raise it to free connections from slow readers sooner")
+	flags.Size(fs, &o.MinRate, name("stream.min-rate"), "Least rate, as a `size` per second, at which a client must take a body and an origin deliver it; slower transfers are cut. 0 turns it off. Raise it to free connections from slow readers sooner")
 	fs.DurationVar(&o.MinRateWindow, name("stream.min-rate-window"), o.MinRateWindow, "How long a transfer may stay below -stream.min-rate before it is cut. Raise it for clients that pause, such as video players")
 
 	group("Limits")
@@ -151,17 +153,17 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []FlagGroup {
 
 	group("Authentication")
 	fs.IntVar(&o.AuthTokens, name("auth.cache-tokens"), o.AuthTokens, "Largest `number` of tokens whose verification is remembered until they expire, so that a repeated one costs a look-up instead of a signature. 0: none. Raise it if more tokens are in use at a time")
-	size64Var(fs, &o.AuthMemory, name("auth.cache-memory"), "Largest memory for them, as a `size`; a token of 1 KB takes about 1.5 KB. Lower it on small machines, raise it with -auth.cache-tokens")
+	flags.Size64(fs, &o.AuthMemory, name("auth.cache-memory"), "Largest memory for them, as a `size`; a token of 1 KB takes about 1.5 KB. Lower it on small machines, raise it with -auth.cache-tokens")
 	fs.DurationVar(&o.AuthRefresh, name("auth.jwks-refresh"), o.AuthRefresh, "How often the key sets of jwks_url and jwks_file are fetched. A token with an unknown kid fetches earlier, three times at once and then every 10 s at most. Lower it where withdrawn keys must stop working sooner")
 
 	group("Runtime")
 	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 50. Raise it to trade memory for CPU")
-	size64Var(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
+	flags.Size64(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
 
 	group("Log")
 	fs.StringVar(&o.LogLevel, name("log.level"), o.LogLevel, "Least `level` that is logged: trace, debug, info, warn or error. Empty: logging.level, by default info. Access lines are info: warn turns them off")
 	fs.StringVar(&o.LogFormat, name("log.format"), o.LogFormat, "Log `format`: json, or text for reading. Empty: logging.format, by default json. text is slower: for development")
-	sizeVar(fs, &o.LogBuffer, name("log.buffer"), "How much of each log may wait to be written, as a `size`. Beyond it lines are dropped, and counted in yatagarasu_log_dropped_total: a stuck log holds up no request. Raise it for bursts on a slow disk")
+	flags.Size(fs, &o.LogBuffer, name("log.buffer"), "How much of each log may wait to be written, as a `size`. Beyond it lines are dropped, and counted in yatagarasu_log_dropped_total: a stuck log holds up no request. Raise it for bursts on a slow disk")
 
 	group("Stop and upgrade")
 	fs.DurationVar(&o.Drain, name("shutdown.drain"), o.Drain, "After SIGTERM or SIGINT, how long to keep serving while /ready answers 503. Set it to the time a load balancer needs to notice")
@@ -226,7 +228,7 @@ func (o *Options) validate() error {
 // the minimum rate over the largest of them, after its window.
 func (o *Options) writeTimeout() time.Duration {
 	rate := cmp.Or(o.MinRate, 1<<10)
-	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, maxAtOnce))*time.Second/time.Duration(rate)
+	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, serve.MaxAtOnce))*time.Second/time.Duration(rate)
 }
 
 // values returns the flags by their names.

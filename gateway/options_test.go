@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"yatagarasu/gateway/flags"
 )
 
 func TestFlags(t *testing.T) {
@@ -28,7 +29,7 @@ func TestFlags(t *testing.T) {
 		}
 	})
 	var help strings.Builder
-	PrintFlags(&help, fs, groups)
+	flags.Print(&help, fs, groups)
 	for line := range strings.Lines(help.String()) {
 		if line = strings.TrimSuffix(line, "\n"); len(line) > 80 {
 			t.Errorf("%d columns: %s", len(line), line)

@@ -212,7 +212,7 @@ func TestCausedByTheRequest(t *testing.T) {
 			if r, _ := gw.do("GET", "/pub/good"); r.StatusCode != 200 {
 				t.Errorf("another object: %d", r.StatusCode)
 			}
-			if _, opens := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker.State(); opens != 0 {
+			if _, opens := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker.State(); opens != 0 {
 				t.Errorf("the breaker has opened %d times", opens)
 			}
 		})

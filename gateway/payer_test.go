@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"yatagarasu/gateway/inspect"
+	"yatagarasu/gateway/probe"
 )
 
 // asksForAll has the gateway make each kind of request to an origin, and returns the
@@ -25,13 +27,13 @@ func asksForAll(t *testing.T, gw *testGateway) string {
 			t.Errorf("%s %q: %d %s", c.method, c.lines, r.StatusCode, body)
 		}
 	}
-	for _, r := range gw.generation.Load().buckets[0].origin.replicas {
-		if reason, _ := probe(r); reason != "" {
+	for _, r := range gw.Generation.Load().Buckets[0].Origin.Replicas {
+		if reason, _ := probe.Probe(r); reason != "" {
 			t.Errorf("the probe finds %s", reason)
 		}
 	}
 	var out strings.Builder
-	Doctor(gw.generation.Load(), "", &out, &out)
+	inspect.Doctor(gw.Generation.Load(), "", &out, &out)
 	return out.String()
 }
 
@@ -90,7 +92,7 @@ func TestAnonymousBucket(t *testing.T) {
 	if found := asksForAll(t, gw); !strings.Contains(found, "all is well") || !strings.Contains(found, "none needed") {
 		t.Errorf("the doctor finds\n%s", found)
 	}
-	if c := credentialStateOf(gw.generation.Load().buckets[0].origin.replicas[0]); c == nil || c.Source != "anonymous" || c.Error != "" {
+	if c := probe.CredentialStateOf(gw.Generation.Load().Buckets[0].Origin.Replicas[0]); c == nil || c.Source != "anonymous" || c.Error != "" {
 		t.Errorf("the status has %+v", c)
 	}
 }
@@ -113,7 +115,7 @@ func TestDeniedAnonymously(t *testing.T) {
 			}
 			gw.log.waitFor(t, `"reason":"access_denied"`)
 			var out strings.Builder
-			if Doctor(gw.generation.Load(), "a", &out, &out) != 1 || !strings.Contains(out.String(), c.fix) {
+			if inspect.Doctor(gw.Generation.Load(), "a", &out, &out) != 1 || !strings.Contains(out.String(), c.fix) {
 				t.Errorf("the doctor says\n%s", out.String())
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"yatagarasu/gateway/serve"
 )
 
 // TestPoliciesSwapUnderLoad swaps generations with a lax and a tight policy under
@@ -19,11 +20,11 @@ func TestPoliciesSwapUnderLoad(t *testing.T) {
 	}
 	gw := startGateway(t, yaml("reader"), func(o *Options) { o.LogLevel = "warn" })
 	swap := func(role string) {
-		gen, err := newGeneration(mustConfig(t, yaml(role)), gw.generationOptions(), gw.generation.Load())
+		gen, err := serve.NewGeneration(mustConfig(t, yaml(role)), gw.generationOptions(), gw.Generation.Load())
 		if err != nil {
 			t.Fatal(err)
 		}
-		gw.generation.Swap(gen) // the old one's last requests are still under way
+		gw.Generation.Swap(gen) // the old one's last requests are still under way
 	}
 	var stop atomic.Bool
 	var counts [600]atomic.Int64

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
+	"yatagarasu/gateway/admin"
 	"yatagarasu/loadtest/s3server"
 )
 
@@ -16,7 +16,7 @@ import (
 func (tg *testGateway) startPrewarm(body string) string {
 	tg.t.Helper()
 	status, text := tg.admin("POST", "/admin/cache/prewarm", body)
-	var s prewarmState
+	var s admin.PrewarmState
 	if err := json.Unmarshal([]byte(text), &s); err != nil || status != 200 {
 		tg.t.Fatalf("%s: %d %s", body, status, text)
 	}
@@ -24,7 +24,7 @@ func (tg *testGateway) startPrewarm(body string) string {
 }
 
 // prewarmState asks for a job until it has the state.
-func (tg *testGateway) prewarmState(id, state string) (s prewarmState) {
+func (tg *testGateway) prewarmState(id, state string) (s admin.PrewarmState) {
 	tg.t.Helper()
 	var text string
 	reached := polled(10*time.Second, func() bool {
@@ -132,7 +132,7 @@ func TestPrewarmJobs(t *testing.T) {
 	for range 2 * boundKeptJobs {
 		gw.prewarmState(gw.startPrewarm(`{"bucket": "main", "keys": ["k1"]}`), "done")
 	}
-	var all struct{ Jobs []prewarmState }
+	var all struct{ Jobs []admin.PrewarmState }
 	_, text := gw.admin("GET", "/admin/cache/prewarm", "")
 	if err := json.Unmarshal([]byte(text), &all); err != nil || len(all.Jobs) != boundKeptJobs {
 		t.Errorf("%d jobs: %s", len(all.Jobs), text)

@@ -8,21 +8,21 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
+	"yatagarasu/gateway/probe"
 	"yatagarasu/pool"
 )
 
 // probed waits until each bucket was probed, and returns what /ready says of them.
-func (tg *testGateway) probed(t *testing.T) map[string]bucketState {
+func (tg *testGateway) probed(t *testing.T) map[string]probe.BucketState {
 	t.Helper()
-	var buckets map[string]bucketState
+	var buckets map[string]probe.BucketState
 	eventually(t, "each bucket is probed", func() bool {
 		_, body := tg.do("GET", "/ready")
-		var doc struct{ Buckets []bucketState }
+		var doc struct{ Buckets []probe.BucketState }
 		if err := json.Unmarshal(body, &doc); err != nil {
 			t.Fatal(err)
 		}
-		buckets = make(map[string]bucketState)
+		buckets = make(map[string]probe.BucketState)
 		for _, b := range doc.Buckets {
 			if !b.Checked.IsZero() {
 				buckets[b.Name] = b
@@ -59,7 +59,7 @@ func TestProbesAreSharedByAccess(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gw := startGateway(t, "server: {ready: all}\nbuckets:\n"+c.yaml)
-			if n := len(gw.operators.ready.Load().groups); n != c.groups {
+			if n := len(gw.operators.Ready.Load().Groups); n != c.groups {
 				t.Errorf("%d groups, want %d", n, c.groups)
 			}
 			for name, b := range gw.probed(t) {
@@ -91,7 +91,7 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	second := strings.NewReplacer(`"main"`, `"second"`, `"/pub"`, `"/second"`, `"things"`, `"others"`).Replace(yaml[len("server: {ready: config}\nbuckets:\n"):])
 	gw := startGateway(t, strings.Replace(yaml, "ready: config", "ready: any", 1)+second)
 	gw.probed(t)
-	b := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker
+	b := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 	for range 10 {
 		now := time.Now()
 		ticket, _, _ := b.Allow(now)

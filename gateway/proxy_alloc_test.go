@@ -42,7 +42,7 @@ func guardAllocs(t *testing.T, g *Gateway, head string) {
 	t.Helper()
 	ctx := request(t, head)
 	serve := func() {
-		g.handle(ctx)
+		g.Handle(ctx)
 		if ctx.Response.StatusCode() != 200 || len(ctx.Response.Body()) != 1<<10 {
 			t.Fatalf("status %d, %d bytes", ctx.Response.StatusCode(), len(ctx.Response.Body()))
 		}
@@ -66,7 +66,7 @@ func BenchmarkProxy(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(1 << 10)
 		for b.Loop() {
-			g.handle(ctx)
+			g.Handle(ctx)
 			if ctx.Response.StatusCode() != 200 {
 				b.Fatal(ctx.Response.StatusCode())
 			}

@@ -179,8 +179,8 @@ func TestProxyHeadersAwaited(t *testing.T) {
 	if err := gw.stop(); err != nil {
 		t.Error(err)
 	}
-	if strings.Contains(gw.log.String(), "not all that was cut has ended") || gw.conns.len() != 0 {
-		t.Errorf("%d connections are left", gw.conns.len())
+	if strings.Contains(gw.log.String(), "not all that was cut has ended") || gw.conns.Len() != 0 {
+		t.Errorf("%d connections are left", gw.conns.Len())
 	}
 }
 

@@ -9,13 +9,18 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
-
+	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/listen"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/probe"
+	"yatagarasu/gateway/serve"
 )
 
 // reloader is the one goroutine that changes the configuration.
 type reloader struct {
-	calls chan chan reloadResult
+	calls chan chan admin.ReloadResult
 	holds chan chan struct{} // no reload begins until what is sent is closed
 	done  chan struct{}      // closed when it has ended
 }
@@ -24,7 +29,7 @@ type reloader struct {
 // ends the reload under way as well.
 func (g *Gateway) runReloader(ctx context.Context) {
 	defer close(g.reloads.done)
-	tick := time.NewTicker(certificateInterval)
+	tick := time.NewTicker(listen.CertificateInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -46,45 +51,45 @@ func (g *Gateway) runReloader(ctx context.Context) {
 
 // requestReload has the configuration file read again and put into effect, and waits
 // for that. A gateway that is stopping refuses.
-func (g *Gateway) requestReload() reloadResult {
-	reply := make(chan reloadResult, 1)
+func (g *Gateway) requestReload() admin.ReloadResult {
+	reply := make(chan admin.ReloadResult, 1)
 	select {
 	case g.reloads.calls <- reply:
 		return <-reply
 	case <-g.reloads.done:
-		return reloadResult{Result: "failed", Errors: []string{errStopping.Error()}}
+		return admin.ReloadResult{Result: "failed", Errors: []string{serve.ErrStopping.Error()}}
 	}
 }
 
 // reload builds a generation from the file and swaps it in. If anything is wrong,
 // the present one goes on serving.
-func (g *Gateway) reload(ctx context.Context) reloadResult {
+func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	if g.superseded.Load() { // a reload that is not for this process has not failed here
-		return reloadResult{Result: "failed", Generation: g.generation.Load().number, Errors: []string{errSuperseded.Error()}}
+		return admin.ReloadResult{Result: "failed", Generation: g.Generation.Load().Number, Errors: []string{errSuperseded.Error()}}
 	}
-	g.notify.reloading()
-	defer func() { g.notify.send("READY=1", g.statusServing()) }()
+	g.notify.Reloading()
+	defer func() { g.notify.Send("READY=1", g.statusServing()) }()
 	began := time.Now()
 	r, err := g.tryReload(ctx)
 	if err != nil {
-		r = reloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
+		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
 	}
-	g.operators.lastReload.Store(&lastReload{At: began.UTC(), reloadResult: r}) // r does not change any more
+	g.operators.LastReload.Store(&admin.LastReload{At: began.UTC(), ReloadResult: r}) // r does not change any more
 	if err != nil {
-		g.metrics.reloads[1].Inc()
+		g.Metrics.Reloads[1].Inc()
 		for _, e := range r.Errors {
-			g.log.Error().Str("error", e).Msg("the configuration is not reloaded: the present one stays in effect")
+			g.Log.Error().Str("error", e).Msg("the configuration is not reloaded: the present one stays in effect")
 		}
 		return r
 	}
-	g.metrics.reloads[0].Inc()
-	event := g.log.Info()
+	g.Metrics.Reloads[0].Inc()
+	event := g.Log.Info()
 	if len(r.Restart) > 0 {
-		event = g.log.Warn()
+		event = g.Log.Warn()
 	}
 	event.Int64("generation", r.Generation).Strs("added", r.Added).Strs("removed", r.Removed).Interface("changed", r.Changed).
 		Strs("credentials_rotated", r.Rotated).Strs("cache_emptied", r.Emptied).Strs("settings", r.Settings).Strs("needs_restart", r.Restart).
-		Float64("duration_ms", milliseconds(time.Since(began))).Msg("configuration reloaded")
+		Float64("duration_ms", observe.Milliseconds(time.Since(began))).Msg("configuration reloaded")
 	return r
 }
 
@@ -102,83 +107,83 @@ func lines(err error) []string {
 }
 
 // tryReload is reload without what is told of it.
-func (g *Gateway) tryReload(ctx context.Context) (r reloadResult, err error) {
-	var old, gen *generation
+func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err error) {
+	var old, gen *serve.Generation
 	defer func() {
 		if p := recover(); p != nil { // a bug, which must not end a process that serves
-			g.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a reload panicked")
-			if old != nil && g.generation.Load() != old {
+			g.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a reload panicked")
+			if old != nil && g.Generation.Load() != old {
 				err = nil // the new one is in effect, and the log has what it may lack
 				return
 			}
 			err = fmt.Errorf("cannot reload: %v", p)
 			if gen != nil {
-				gen.retire(old)
+				gen.Retire(old)
 			}
 		}
 	}()
-	old = g.generation.Load()
-	r = reloadResult{Result: "reloaded", Generation: old.number}
+	old = g.Generation.Load()
+	r = admin.ReloadResult{Result: "reloaded", Generation: old.Number}
 	c, err := config.Load(g.opts.ConfigPath, os.LookupEnv)
 	if err != nil {
 		return r, err
 	}
 	c = g.opts.over(c)
-	compare(&r, old.config, c)
+	compare(&r, old.Config, c)
 	loadsCertificate := g.tls != nil && c.Server.HTTPS.Enabled
-	keepStarted(c, old.config)
-	gen, err = newGeneration(c, g.generationOptions(), old)
+	keepStarted(c, old.Config)
+	gen, err = serve.NewGeneration(c, g.generationOptions(), old)
 	if err != nil {
 		return r, err
 	}
-	if err := gen.start(ctx, old); err != nil {
-		gen.retire(old)
+	if err := gen.Start(ctx, old); err != nil {
+		gen.Retire(old)
 		return r, err
 	}
 	if loadsCertificate {
-		before := g.certificate.current.Load()
-		if err := g.certificate.load(&c.Server.HTTPS); err != nil {
-			gen.retire(old)
+		before := g.certificate.Current.Load()
+		if err := g.certificate.Load(&c.Server.HTTPS); err != nil {
+			gen.Retire(old)
 			return r, err
 		}
-		if c.Server.HTTPS != old.config.Server.HTTPS || !reflect.DeepEqual(before.Certificate, g.certificate.current.Load().Certificate) {
+		if c.Server.HTTPS != old.Config.Server.HTTPS || !reflect.DeepEqual(before.Certificate, g.certificate.Current.Load().Certificate) {
 			r.Settings = append(r.Settings, "server.https")
 		}
 	}
-	r.Generation, r.Emptied = gen.number, gen.emptied(old)
-	ready := newReadiness(slices.Collect(gen.origins()), c.Server.Ready, g.operators.ready.Load())
+	r.Generation, r.Emptied = gen.Number, gen.Emptied(old)
+	ready := probe.New(slices.Collect(gen.Origins()), c.Server.Ready, g.operators.Ready.Load())
 
 	// From here on nothing fails.
 	limits := &c.Server.Limits
-	g.conns.limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
-	g.log.setLevel(&c.Logging)
-	g.logging.Store(&c.Logging)
-	g.generation.Store(gen)
-	outdate(gen.budgets, &r)
-	old.retire(gen)
-	before := g.operators.ready.Swap(ready)
-	ready.start(&g.log)
-	go before.stop() // ends with the probe under way
+	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.Log.SetLevel(&c.Logging)
+	g.Logging.Store(&c.Logging)
+	g.Generation.Store(gen)
+	outdate(gen.Budgets, &r)
+	old.Retire(gen)
+	before := g.operators.Ready.Swap(ready)
+	ready.Start(&g.Log)
+	go before.Stop() // ends with the probe under way
 	return r, nil
 }
 
 // renewCertificate loads the certificate again if its files changed.
 func (g *Gateway) renewCertificate() {
-	h := &g.generation.Load().config.Server.HTTPS
-	if g.tls == nil || !h.Enabled || !g.certificate.changed(h) {
+	h := &g.Generation.Load().Config.Server.HTTPS
+	if g.tls == nil || !h.Enabled || !g.certificate.Changed(h) {
 		return
 	}
-	if err := g.certificate.load(h); err != nil {
+	if err := g.certificate.Load(h); err != nil {
 		// Often one file is written before the other.
-		g.log.Warn().Err(err).Msg("the certificate's files changed, but cannot be used; the present one stays in effect")
+		g.Log.Warn().Err(err).Msg("the certificate's files changed, but cannot be used; the present one stays in effect")
 		return
 	}
-	g.log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
+	g.Log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
 }
 
 // compare notes in r what differs between the configuration in effect and c.
-func compare(r *reloadResult, old, c *config.Config) {
-	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []bucketChange{}, []string{}
+func compare(r *admin.ReloadResult, old, c *config.Config) {
+	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []admin.BucketChange{}, []string{}
 	r.Emptied = []string{}
 	r.Settings, r.Restart = compareSettings(old, c)
 	before := make(map[string]*config.Bucket)
@@ -197,7 +202,7 @@ func compare(r *reloadResult, old, c *config.Config) {
 			r.Rotated = append(r.Rotated, b.Name)
 		}
 		if parts := differences(was, b); len(parts) > 0 {
-			r.Changed = append(r.Changed, bucketChange{b.Name, parts})
+			r.Changed = append(r.Changed, admin.BucketChange{Bucket: b.Name, Parts: parts})
 		}
 	}
 	for name := range before {
@@ -257,10 +262,10 @@ var bucketParts = map[string]string{
 // outdate has what is being fetched for buckets that r set up in another way not be
 // stored: it was asked for, and assessed, by the configuration of before. What is stored
 // of buckets that r removed goes: purges do not reach it, should they come back.
-func outdate(all budgets, r *reloadResult) {
+func outdate(all fill.Budgets, r *admin.ReloadResult) {
 	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
 		for _, b := range all {
-			b.cache.PurgeGroup(bucket, false)
+			b.Cache.PurgeGroup(bucket, false)
 		}
 	}
 	for _, change := range r.Changed {
@@ -268,7 +273,7 @@ func outdate(all budgets, r *reloadResult) {
 			continue
 		}
 		for _, b := range all {
-			b.cache.Outdate(change.Bucket)
+			b.Cache.Outdate(change.Bucket)
 		}
 	}
 }

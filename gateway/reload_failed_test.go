@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/admin"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/serve"
 
 	"github.com/rs/zerolog"
 )
@@ -25,7 +28,7 @@ func TestReloadThatFails(t *testing.T) {
 			if len(r.Errors) == 0 {
 				t.Fatal("the reload works")
 			}
-			if got, want := fmt.Sprint(r), fmt.Sprint(reloadResult{Result: "failed", Generation: 1, Errors: r.Errors}); got != want {
+			if got, want := fmt.Sprint(r), fmt.Sprint(admin.ReloadResult{Result: "failed", Generation: 1, Errors: r.Errors}); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
 			if _, body := gw.admin("GET", "/admin/status", ""); !strings.Contains(body, `"result":"failed","generation":1,"added":null`) {
@@ -38,8 +41,8 @@ func TestReloadThatFails(t *testing.T) {
 // A bug in a reload fails the reload alone.
 func TestReloadPanics(t *testing.T) {
 	var log syncBuffer
-	g := &Gateway{server: server{observer: new(observer)}} // whose generation is nil
-	g.log.init(zerolog.New(&log))
+	g := &Gateway{Server: serve.Server{Observer: new(observe.Observer)}} // whose generation is nil
+	g.Log.Use(zerolog.New(&log))
 	if r, err := g.tryReload(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot reload: ") || !strings.Contains(log.String(), "tryReload") {
 		t.Errorf("%+v, %v; log %s", r, err, log.String())
 	}
@@ -52,10 +55,10 @@ func TestReloadPanicsLate(t *testing.T) {
 	keyed := "server: {ready: config}\nbuckets:\n" + protectedYAML("b", "/pub", "http://127.0.0.1:1", "jwks_url: http://127.0.0.1:1/keys", "jwks_optional: true")
 	t.Run("before the swap", func(t *testing.T) {
 		gw, write := fileGateway(t, withTLS(t, open))
-		h := gw.generation.Load().config.Server.HTTPS
+		h := gw.Generation.Load().Config.Server.HTTPS
 		before := fetchers()
 		write(strings.Replace(keyed, "ready: config}", fmt.Sprintf("ready: config, https: {enabled: true, cert_path: %q, key_path: %q}}", h.CertPath, h.KeyPath), 1))
-		gw.certificate.current.Store(nil)
+		gw.certificate.Current.Store(nil)
 		if r := gw.requestReload(); len(r.Errors) == 0 || !strings.HasPrefix(r.Errors[0], "cannot reload: ") || r.Generation != 1 {
 			t.Errorf("%+v", r)
 		}
@@ -63,10 +66,10 @@ func TestReloadPanicsLate(t *testing.T) {
 	})
 	t.Run("after the swap", func(t *testing.T) {
 		gw, write := fileGateway(t, open)
-		gw.generation.Load().buckets[0].origin = nil // which cannot be let go of
+		gw.Generation.Load().Buckets[0].Origin = nil // which cannot be let go of
 		write(strings.ReplaceAll(open, "/pub", "/new"))
-		if r := gw.requestReload(); len(r.Errors) > 0 || r.Result != "reloaded" || r.Generation != 2 || gw.generation.Load().number != 2 {
-			t.Errorf("generation %d is in effect, told is %+v", gw.generation.Load().number, r)
+		if r := gw.requestReload(); len(r.Errors) > 0 || r.Result != "reloaded" || r.Generation != 2 || gw.Generation.Load().Number != 2 {
+			t.Errorf("generation %d is in effect, told is %+v", gw.Generation.Load().Number, r)
 		}
 		gw.log.waitFor(t, "a reload panicked")
 		gw.log.waitFor(t, "configuration reloaded")

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
+	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
 )
 
@@ -39,10 +39,10 @@ func fileGateway(t *testing.T, yaml string, tune ...func(*Options)) (gw *testGat
 }
 
 // reloadCall makes the administrative call.
-func (tg *testGateway) reloadCall() (int, reloadResult) {
+func (tg *testGateway) reloadCall() (int, admin.ReloadResult) {
 	tg.t.Helper()
 	status, body := tg.admin("POST", "/admin/reload", "")
-	var r reloadResult
+	var r admin.ReloadResult
 	if err := json.Unmarshal([]byte(body), &r); err != nil {
 		tg.t.Fatalf("%d %s: %v", status, body, err)
 	}
@@ -61,27 +61,27 @@ func TestReload(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml string
 		status     int
-		want       reloadResult
+		want       admin.ReloadResult
 		objects    string // what /a/x, /b/x and /c/x give
 	}{
-		{"nothing", base(a, b), 200, reloadResult{Generation: 2}, "one two 404"},
-		{"a bucket more", base(a, b, bucketYAML("c", "/c", one.URL)), 200, reloadResult{Generation: 3, Added: []string{"c"}}, "one two one"},
-		{"a bucket less", base(a, bucketYAML("c", "/c", one.URL)), 200, reloadResult{Generation: 4, Removed: []string{"b"}}, "one 404 one"},
-		{"a bucket elsewhere", base(bucketYAML("a", "/a", two.URL), bucketYAML("c", "/c", one.URL)), 200, reloadResult{Generation: 5, Changed: []bucketChange{{"a", []string{"s3"}}}}, "two 404 one"},
+		{"nothing", base(a, b), 200, admin.ReloadResult{Generation: 2}, "one two 404"},
+		{"a bucket more", base(a, b, bucketYAML("c", "/c", one.URL)), 200, admin.ReloadResult{Generation: 3, Added: []string{"c"}}, "one two one"},
+		{"a bucket less", base(a, bucketYAML("c", "/c", one.URL)), 200, admin.ReloadResult{Generation: 4, Removed: []string{"b"}}, "one 404 one"},
+		{"a bucket elsewhere", base(bucketYAML("a", "/a", two.URL), bucketYAML("c", "/c", one.URL)), 200, admin.ReloadResult{Generation: 5, Changed: []admin.BucketChange{{Bucket: "a", Parts: []string{"s3"}}}}, "two 404 one"},
 		{"prefixes swapped", base(bucketYAML("a", "/c", two.URL), bucketYAML("c", "/a", one.URL)), 200,
-			reloadResult{Generation: 6, Changed: []bucketChange{{"a", []string{"path_prefix"}}, {"c", []string{"path_prefix"}}}}, "one 404 two"},
+			admin.ReloadResult{Generation: 6, Changed: []admin.BucketChange{{Bucket: "a", Parts: []string{"path_prefix"}}, {Bucket: "c", Parts: []string{"path_prefix"}}}}, "one 404 two"},
 		{"a new key", strings.Replace(base(bucketYAML("a", "/c", two.URL), bucketYAML("c", "/a", one.URL)), "AKc", "AKnew", 1), 200,
-			reloadResult{Generation: 7, Rotated: []string{"c"}, Changed: []bucketChange{{"c", []string{"s3"}}}}, "one 404 two"},
-		{"mistakes", strings.Replace(base(a, b), "region", "regoin", 2), 400, reloadResult{}, "one 404 two"},
-		{"not YAML", "buckets: [", 400, reloadResult{}, "one 404 two"},
+			admin.ReloadResult{Generation: 7, Rotated: []string{"c"}, Changed: []admin.BucketChange{{Bucket: "c", Parts: []string{"s3"}}}}, "one 404 two"},
+		{"mistakes", strings.Replace(base(a, b), "region", "regoin", 2), 400, admin.ReloadResult{}, "one 404 two"},
+		{"not YAML", "buckets: [", 400, admin.ReloadResult{}, "one 404 two"},
 		{"other settings", strings.NewReplacer("ready: config", "ready: any, address: \"127.0.0.1:1\", limits: {max_connections: 7}", "level: info", "level: debug", "port: 0", "port: 2").Replace(base(a, b)), 200,
-			reloadResult{Generation: 8, Added: []string{"b"}, Removed: []string{"c"}, Changed: []bucketChange{{"a", []string{"path_prefix", "s3"}}},
+			admin.ReloadResult{Generation: 8, Added: []string{"b"}, Removed: []string{"c"}, Changed: []admin.BucketChange{{Bucket: "a", Parts: []string{"path_prefix", "s3"}}},
 				Settings: []string{"server.ready", "server.limits", "logging.level"}, Restart: []string{"metrics"}}, "one two 404"},
 		{"limits and addresses", strings.NewReplacer("ready: config", "ready: any, address: \"127.0.0.1:1\", limits: {max_connections: 7, requests_per_second: 1000}, allow: [127.0.0.0/8], deny: [192.0.2.66]", "level: info", "level: debug", "port: 0", "port: 2").Replace(
 			base(under(under(under(a, "limits: {max_in_flight: 9}"), "allow: [127.0.0.1]"), "deny: [192.0.2.66]"), b)), 200,
-			reloadResult{Generation: 9, Changed: []bucketChange{{"a", []string{"limits", "allow", "deny"}}}, Settings: []string{"server.limits", "server.allow", "server.deny"}, Restart: []string{"metrics"}}, "one two 404"},
+			admin.ReloadResult{Generation: 9, Changed: []admin.BucketChange{{Bucket: "a", Parts: []string{"limits", "allow", "deny"}}}, Settings: []string{"server.limits", "server.allow", "server.deny"}, Restart: []string{"metrics"}}, "one two 404"},
 		{"what runs", strings.Replace(base(a, b), "ready: config", "ready: any", 1), 200,
-			reloadResult{Generation: 10, Changed: []bucketChange{{"a", []string{"limits", "allow", "deny"}}}, Settings: []string{"server.limits", "server.allow", "server.deny", "logging.level"}}, "one two 404"},
+			admin.ReloadResult{Generation: 10, Changed: []admin.BucketChange{{Bucket: "a", Parts: []string{"limits", "allow", "deny"}}}, Settings: []string{"server.limits", "server.allow", "server.deny", "logging.level"}}, "one two 404"},
 	} {
 		write(c.yaml)
 		status, got := gw.reloadCall()
@@ -95,7 +95,7 @@ func TestReload(t *testing.T) {
 				}
 			}
 			if c.want.Changed == nil {
-				c.want.Changed = []bucketChange{}
+				c.want.Changed = []admin.BucketChange{}
 			}
 		} else if len(errors) == 0 || !strings.Contains(errors[0], "gateway.yaml:") {
 			t.Errorf("%s: errors %q", c.name, errors)
@@ -134,7 +134,7 @@ func TestReloadStopped(t *testing.T) {
 	yaml := oneBucket("/pub", "http://127.0.0.1:1")
 	gw, write := fileGateway(t, yaml)
 	write(yaml + "    auth: {enabled: true, jwt: {jwks_url: \"" + issuer.URL + "\", algorithm: RS256}}\n")
-	reloaded := make(chan reloadResult, 1)
+	reloaded := make(chan admin.ReloadResult, 1)
 	go func() { reloaded <- gw.requestReload() }()
 	<-asked
 	if err := gw.stop(); err != nil {
@@ -345,12 +345,12 @@ func TestReloadKeeps(t *testing.T) {
 	yaml := strings.Replace(adminYAML(origin.URL), "max_object_size: 1MB", "max_object_size: 1MB, ttl: TTL", 1)
 	gw, write := fileGateway(t, strings.Replace(yaml, "TTL", "60", 1))
 	gw.do("GET", "/pub/x")
-	upstream := gw.generation.Load().buckets[0].origin.replicas[0].upstream
+	upstream := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Upstream
 	write(strings.Replace(yaml, "TTL", "90", 1))
 	if status, r := gw.reloadCall(); status != 200 || fmt.Sprint(r.Changed) != "[{main [cache]}]" {
 		t.Fatalf("%d %+v", status, r)
 	}
-	if says := gw.cacheSays("/pub/x"); says != "HIT" || gw.generation.Load().buckets[0].origin.replicas[0].upstream != upstream {
+	if says := gw.cacheSays("/pub/x"); says != "HIT" || gw.Generation.Load().Buckets[0].Origin.Replicas[0].Upstream != upstream {
 		t.Errorf("after a change of the ttl: %s", says)
 	}
 	other := startOrigin(t, serveText("other"))
@@ -381,7 +381,7 @@ func TestReloadKeepsCacheOfReplicas(t *testing.T) {
 	gw, write := fileGateway(t, yaml)
 	gw.do("GET", "/pub/x")
 	write(strings.Replace(yaml, "priority: 0", "priority: 2", 1))
-	if status, r := gw.reloadCall(); status != 200 || gw.generation.Load().buckets[0].origin.replicas[0].name != "r1" {
+	if status, r := gw.reloadCall(); status != 200 || gw.Generation.Load().Buckets[0].Origin.Replicas[0].Name != "r1" {
 		t.Fatalf("%d %+v", status, r)
 	}
 	if says := gw.cacheSays("/pub/x"); says != "HIT" {
@@ -402,7 +402,7 @@ func TestRemovedBucketLeavesTheCache(t *testing.T) {
 	gw.expect(t, "/b/x", 200, "old", "MISS")
 	write(yaml(b))
 	gw.reloadCall()
-	if n := gw.generation.Load().budgets[""].cache.Len(); n != 1 {
+	if n := gw.Generation.Load().Budgets[""].Cache.Len(); n != 1 {
 		t.Errorf("%d objects are stored, want that of the other bucket", n)
 	}
 	if status, body := gw.admin("POST", "/admin/cache/purge", ""); status != 200 || !strings.Contains(body, `"purged":1,`) {
@@ -427,7 +427,7 @@ func TestReloadDuringFill(t *testing.T) {
 			yaml := strings.Replace(adminYAML(origin.URL), "max_object_size: 1MB", "CHANGE", 1)
 			gw, write := fileGateway(t, strings.Replace(yaml, "CHANGE", "ttl: 60", 1))
 			at := time.Now()
-			gw.now = func() time.Time { return at }
+			gw.Now = func() time.Time { return at }
 			r := beginDownload(t, gw, size)
 			defer r.Body.Close()
 			write(strings.Replace(yaml, "CHANGE", change, 1))
@@ -527,7 +527,7 @@ func TestCertificateRenewed(t *testing.T) {
 		defer c.Close()
 		return fmt.Sprintf("%x", c.ConnectionState().PeerCertificates[0].Signature)
 	}
-	h := gw.generation.Load().config.Server.HTTPS
+	h := gw.Generation.Load().Config.Server.HTTPS
 	first := serial()
 	cert, key := writeCertificate(t)
 	replace := func(path, with string) {
@@ -555,7 +555,7 @@ func TestCertificateRenewed(t *testing.T) {
 		t.Errorf("by a reload: %+v", r)
 	}
 	third := serial()
-	h = gw.generation.Load().config.Server.HTTPS
+	h = gw.Generation.Load().Config.Server.HTTPS
 	cert, key = writeCertificate(t)
 	replace(h.CertPath, cert)
 	replace(h.KeyPath, key)
@@ -575,12 +575,12 @@ func TestCertificateRenewed(t *testing.T) {
 func TestCertificateRenewedWhileOff(t *testing.T) {
 	plain := oneBucket("/pub", startOrigin(t, serveText("hello")).URL)
 	gw, write := fileGateway(t, withTLS(t, plain))
-	h := gw.generation.Load().config.Server.HTTPS
+	h := gw.Generation.Load().Config.Server.HTTPS
 	write(plain)
 	if r := gw.requestReload(); len(r.Errors) > 0 || fmt.Sprint(r.Restart) != "[server.https.enabled]" {
 		t.Fatalf("%+v", r)
 	}
-	before := gw.certificate.current.Load()
+	before := gw.certificate.Current.Load()
 	cert, key := writeCertificate(t)
 	for path, with := range map[string]string{h.CertPath: cert, h.KeyPath: key} {
 		if err := os.Rename(with, path); err != nil {
@@ -588,7 +588,7 @@ func TestCertificateRenewedWhileOff(t *testing.T) {
 		}
 	}
 	gw.renewCertificate()
-	if gw.certificate.current.Load() == before {
+	if gw.certificate.Current.Load() == before {
 		t.Error("the certificate is not renewed")
 	}
 	os.Remove(h.KeyPath)

@@ -239,7 +239,7 @@ func TestBrokenOffBodiesOpenTheBreaker(t *testing.T) {
 		origin := startFaulty(t, o.script)
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint, fmt.Sprintf("retry: {budget: 100%%, resumes: %d}", c.resumes)))
 		gw.load(40, time.Second, "/pub/x")
-		if _, opens := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker.State(); (opens > 0) != c.open {
+		if _, opens := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker.State(); (opens > 0) != c.open {
 			t.Errorf("%s: the breaker opened %d times", c.name, opens)
 		}
 	}
@@ -256,9 +256,9 @@ func TestBrokenOffBodiesAreOfTheirReplica(t *testing.T) {
 	if n := second.Requests.Load(); n == 0 {
 		t.Fatal("the second is never asked")
 	}
-	for i, r := range gw.generation.Load().buckets[0].origin.replicas {
-		if _, opens := r.health.breaker.State(); (opens > 0) != (i == 0) {
-			t.Errorf("the breaker of %s opened %d times", r.name, opens)
+	for i, r := range gw.Generation.Load().Buckets[0].Origin.Replicas {
+		if _, opens := r.Health.Breaker.State(); (opens > 0) != (i == 0) {
+			t.Errorf("the breaker of %s opened %d times", r.Name, opens)
 		}
 	}
 }

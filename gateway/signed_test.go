@@ -13,8 +13,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"yatagarasu/gateway/inspect"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/probe"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
 	awsv4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
@@ -87,16 +91,16 @@ func TestEndpointWithPath(t *testing.T) {
 			if r, body := gw.do("GET", "/pub/a%20b"); r.StatusCode != 200 || string(body) != "hello" {
 				t.Errorf("%d %s", r.StatusCode, body)
 			}
-			r := gw.generation.Load().buckets[0].origin.replicas[0]
-			if reason, _ := probe(r); reason != "" {
+			r := gw.Generation.Load().Buckets[0].Origin.Replicas[0]
+			if reason, _ := probe.Probe(r); reason != "" {
 				t.Errorf("the probe finds %s", reason)
 			}
 			var out strings.Builder
-			if code := Doctor(gw.generation.Load(), "", &out, &out); code != 0 {
+			if code := inspect.Doctor(gw.Generation.Load(), "", &out, &out); code != 0 {
 				t.Errorf("the doctor finds\n%s", out.String())
 			}
 			out.Reset()
-			if !Explain(gw.generation.Load(), &out, "/pub/a%20b", "") || !strings.Contains(out.String(), "GET "+o.URL+c.base+"/things/a%20b\n") {
+			if !inspect.Explain(gw.Generation.Load(), &out, "/pub/a%20b", "") || !strings.Contains(out.String(), "GET "+o.URL+c.base+"/things/a%20b\n") {
 				t.Errorf("explained as\n%s", out.String())
 			}
 		})
@@ -133,11 +137,11 @@ func TestEndpointWithDot(t *testing.T) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		c := mustConfig(t, oneBucket("/pub", "https://example.com.:443", "ca_file: "+ca))
-		o, err := newOrigin(&c.Buckets[0].S3)
+		o, err := origin.NewAddress(&c.Buckets[0].S3)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conf, _, err := originTLS(o, ca)
+		conf, _, err := origin.ClientTLS(o, ca)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +158,7 @@ func TestEndpointWithDot(t *testing.T) {
 func TestPathTellsOriginsApart(t *testing.T) {
 	key := func(path string) string {
 		g := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:9"+path)+"    cache: {enabled: true}\n", "error")
-		return string(g.generation.Load().buckets[0].cached.appendKey(nil, []byte("a"), nil))
+		return string(g.Generation.Load().Buckets[0].Cached.AppendKey(nil, []byte("a"), nil))
 	}
 	if key("/a") == key("/b") || key("/a") != key("/a/") {
 		t.Error("objects of different paths have the same key, or those of one have two")

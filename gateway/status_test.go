@@ -8,13 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/admin"
 )
 
 // statusCall returns what the call tells.
-func (tg *testGateway) statusCall() *statusReply {
+func (tg *testGateway) statusCall() *admin.StatusReply {
 	tg.t.Helper()
 	code, body := tg.admin("GET", "/admin/status", "")
-	var s statusReply
+	var s admin.StatusReply
 	if err := json.Unmarshal([]byte(body), &s); err != nil || code != 200 {
 		tg.t.Fatalf("%d %s: %v", code, body, err)
 	}
@@ -24,7 +25,7 @@ func (tg *testGateway) statusCall() *statusReply {
 // metricsText returns what /metrics says.
 func (tg *testGateway) metricsText() string {
 	var b bytes.Buffer
-	tg.operators.writeMetrics(&b)
+	tg.operators.WriteMetrics(&b)
 	return b.String()
 }
 
@@ -73,9 +74,9 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 	gw.do("HEAD", "/pub/a")
 	gw.do("POST", "/pub/a")
 	total := len(targets) + 2
-	absent := gw.generation.Load().buckets[2]
+	absent := gw.Generation.Load().Buckets[2]
 	eventually(t, "the requests are counted, and the buckets probed", func() bool {
-		probed, _ := gw.operators.ready.Load().state(absent.origin)
+		probed, _ := gw.operators.Ready.Load().State(absent.Origin)
 		return sumSamples(gw.metricsText(), "yatagarasu_requests_total") == float64(total) && !probed.Checked.IsZero()
 	})
 

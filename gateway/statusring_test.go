@@ -8,35 +8,37 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"yatagarasu/gateway/admin"
+	"yatagarasu/gateway/observe"
 )
 
 // TestStatusRing moves the time on by hand: rates, the window of a minute, and the
 // charts are of what was counted then.
 func TestStatusRing(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
-	b := g.generation.Load().buckets[0].metrics
-	now := g.started
-	count := func(n int, o cacheOutcome, took time.Duration) {
+	b := g.Generation.Load().Buckets[0].Metrics
+	now := g.Started
+	count := func(n int, o observe.Outcome, took time.Duration) {
 		for range n {
-			b.request(methodGet, 200).Inc()
-			b.answers.bytes.Add(100)
-			b.answers.outcome(o).duration.observe(took)
+			b.Request(observe.MethodGet, 200).Inc()
+			b.Answers.Bytes.Add(100)
+			b.Answers.Outcome(o).Duration.Observe(took)
 		}
 	}
 	step := func() {
-		now = now.Add(statusStep)
-		g.operators.ring.sample(g.metrics, now)
+		now = now.Add(observe.Step)
+		g.operators.Ring.Sample(g.Metrics, now)
 	}
 	// An hour of 10 hits in each step, and 10 misses that are slow in the last six.
 	const steps = 720
 	for i := range steps {
-		count(10, outcomeHit, 80*time.Microsecond)
+		count(10, observe.Hit, 80*time.Microsecond)
 		if i >= steps-6 {
-			count(10, outcomeMiss, 80*time.Millisecond)
+			count(10, observe.Miss, 80*time.Millisecond)
 		}
 		step()
 	}
-	s := g.operators.statusAt(now.Add(time.Second))
+	s := g.operators.StatusAt(now.Add(time.Second))
 	if n := len(s.Series.Requests); n != 120 || len(s.Series.P99) != n || len(s.Series.HitRatio) != n || len(s.Series.Bytes) != n || len(s.Series.Errors) != n || !s.Series.End.Equal(now) {
 		t.Errorf("the charts have %d points, up to %s", n, s.Series.End)
 	}
@@ -47,7 +49,7 @@ func TestStatusRing(t *testing.T) {
 	if s.SinceStart.Requests != 10*steps+60 {
 		t.Errorf("%d requests", s.SinceStart.Requests)
 	}
-	for name, w := range map[string]statusWindow{"all": s.LastMinute, "the bucket": s.Buckets[0].LastMinute} {
+	for name, w := range map[string]admin.StatusWindow{"all": s.LastMinute, "the bucket": s.Buckets[0].LastMinute} {
 		if w.Requests != 180 || w.Seconds != 61 || w.Bytes != 18000 || *w.HitRatio != 0.6667 || *w.P50 > 0.1 || *w.P90 < 50 || *w.P99 > 100 {
 			t.Errorf("the last minute of %s: %+v", name, w)
 		}
@@ -55,10 +57,10 @@ func TestStatusRing(t *testing.T) {
 	if s.Now.Seconds != 6 || s.Now.Requests != 3.333 || *s.Now.HitRatio != 0.5 {
 		t.Errorf("now: %+v", s.Now)
 	}
-	for range statusMinute + 1 {
+	for range observe.MinuteSteps + 1 {
 		step()
 	}
-	if s := g.operators.statusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
+	if s := g.operators.StatusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
 		t.Errorf("a minute later: %+v, %+v", s.LastMinute, s.Now)
 	}
 }
@@ -72,13 +74,13 @@ func TestStatusSampling(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			g.operators.sampleStatus(stop)
+			g.operators.SampleStatus(stop)
 		}()
-		g.observe(&entry{metrics: g.generation.Load().buckets[0].metrics, start: time.Now()}, time.Second)
+		g.Told(&observe.Entry{Bucket: g.Generation.Load().Buckets[0].Metrics, Start: time.Now()}, time.Second)
 		for minute := 1; minute <= 5; minute++ {
 			time.Sleep(time.Minute) // of the test's own clock
 			synctest.Wait()
-			s := g.operators.statusAt(time.Now())
+			s := g.operators.StatusAt(time.Now())
 			if points, slow := len(s.Series.Requests), len(s.Slowest); points != 12*minute || slow != 1 && minute < 5 || slow != 0 && minute == 5 {
 				t.Errorf("minute %d: %d points, %d slow requests", minute, points, slow)
 			}
@@ -91,9 +93,9 @@ func TestStatusSampling(t *testing.T) {
 // TestStatusRingAtStart asks before the first step is over.
 func TestStatusRingAtStart(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
-	g.generation.Load().buckets[0].metrics.request(methodGet, 503).Inc()
+	g.Generation.Load().Buckets[0].Metrics.Request(observe.MethodGet, 503).Inc()
 	for after, rate := range map[time.Duration]float64{0: 1, 100 * time.Millisecond: 1, 2 * time.Second: 0.5} {
-		s := g.operators.statusAt(g.started.Add(after))
+		s := g.operators.StatusAt(g.Started.Add(after))
 		if s.Now.Requests != rate || s.Now.Errors != rate || s.LastMinute.Errors5xx != 1 || len(s.Series.Requests) != 0 {
 			t.Errorf("after %s: %+v, %+v", after, s.Now, s.LastMinute)
 		}
@@ -113,7 +115,7 @@ func TestSlowRequests(t *testing.T) {
 		t.Errorf("the query is told: %s", text)
 	}
 	s := gw.statusCall()
-	paths := make(map[string]statusSlow)
+	paths := make(map[string]admin.StatusSlow)
 	for i, r := range s.Slowest {
 		paths[r.Path] = r
 		if i > 0 && s.Slowest[i-1].Duration < r.Duration {
@@ -157,8 +159,8 @@ func TestStatusDuringRequests(t *testing.T) {
 		during(func(i int) { gw.do("GET", fmt.Sprintf("/pub/%d", i%10)) })
 	}
 	during(func(int) {
-		gw.operators.ring.sample(gw.metrics, time.Now())
-		gw.slow.turn()
+		gw.operators.Ring.Sample(gw.Metrics, time.Now())
+		gw.Slow.Turn()
 	})
 	during(func(i int) {
 		yaml := adminYAML(origin.URL)
@@ -180,7 +182,7 @@ func TestStatusDuringRequests(t *testing.T) {
 		if r := s.LastReload; r != nil && (r.Result == "failed") != (len(r.Errors) > 0) {
 			t.Errorf("a reload in between: %+v", r)
 		}
-		gw.operators.writeMetrics(io.Discard)
+		gw.operators.WriteMetrics(io.Discard)
 	}
 }
 
@@ -193,13 +195,13 @@ func BenchmarkStatus(b *testing.B) {
 				yaml += bucketYAML(fmt.Sprint("b", i), fmt.Sprint("/b", i), "http://127.0.0.1:1")
 			}
 			g := configuredGateway(b, yaml, "error")
-			for _, bucket := range g.generation.Load().buckets {
-				bucket.metrics.request(methodGet, 200).Inc()
-				bucket.metrics.answers.outcome(outcomeHit).duration.observe(time.Millisecond)
+			for _, bucket := range g.Generation.Load().Buckets {
+				bucket.Metrics.Request(observe.MethodGet, 200).Inc()
+				bucket.Metrics.Answers.Outcome(observe.Hit).Duration.Observe(time.Millisecond)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if s := g.operators.statusAt(time.Now()); s.SinceStart.Requests != uint64(n) || len(s.Buckets) != n+1 {
+				if s := g.operators.StatusAt(time.Now()); s.SinceStart.Requests != uint64(n) || len(s.Buckets) != n+1 {
 					b.Fatal(s.SinceStart.Requests)
 				}
 			}

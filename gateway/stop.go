@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"yatagarasu/gateway/handover"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 
 // stopSignals passes on the signals that ask to stop, until done is closed. Logs are
 // still opened again. A reload is for s, which has taken over; nil: nobody has.
-func (g *Gateway) stopSignals(s *successor, signals <-chan os.Signal, done <-chan struct{}) <-chan os.Signal {
+func (g *Gateway) stopSignals(s *handover.Successor, signals <-chan os.Signal, done <-chan struct{}) <-chan os.Signal {
 	stops := make(chan os.Signal, 1)
 	go func() { // ends with done
 		for {
@@ -23,10 +24,10 @@ func (g *Gateway) stopSignals(s *successor, signals <-chan os.Signal, done <-cha
 			case signal := <-signals:
 				switch signal {
 				case syscall.SIGUSR1:
-					go g.reopenLogs() // as in Run
+					go g.ReopenLogs() // as in Run
 				case syscall.SIGHUP:
 					if s != nil {
-						s.passOn(signal, &g.log)
+						s.PassOn(signal, &g.Log)
 					}
 				case syscall.SIGTERM, os.Interrupt:
 					select {
@@ -46,8 +47,8 @@ func (g *Gateway) stopSignals(s *successor, signals <-chan os.Signal, done <-cha
 // requests under way finish within the timeout, and cuts the rest. A signal cuts at
 // once. served yields when the listener is no longer read.
 func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
-	g.notify.send("STOPPING=1", "STATUS=finishing the requests under way")
-	g.draining.Store(true)
+	g.notify.Send("STOPPING=1", "STATUS=finishing the requests under way")
+	g.Draining.Store(true)
 	cut := false
 	if g.opts.Drain > 0 {
 		select {
@@ -57,8 +58,8 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 		}
 	}
 	g.closeListener(served)
-	g.log.Info().Int("connections", g.conns.len()).Int("requests", g.conns.active()).Msg("no new connections; finishing the requests under way")
-	gone := g.conns.letGo(0)
+	g.Log.Info().Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).Msg("no new connections; finishing the requests under way")
+	gone := g.conns.LetGo(0)
 	if !cut {
 		timeout := time.NewTimer(g.opts.ShutdownTimeout)
 		defer timeout.Stop()
@@ -77,33 +78,33 @@ func (g *Gateway) closeListener(served <-chan error) {
 	g.listener.Load().Close()
 	go func() { // ends with the listener
 		<-served
-		g.conns.end()
+		g.conns.End()
 	}()
 }
 
 // cut closes the connections that are left, ends all fetches, and returns ErrCut if
 // requests were under way. gone is closed when no connection is open.
 func (g *Gateway) cut(gone <-chan struct{}) error {
-	left := g.conns.closeAll()
-	g.generation.Load().abort()
+	left := g.conns.CloseAll()
+	g.Generation.Load().Abort()
 	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
 	defer cancel()
 	ended := make(chan struct{})
 	go func() { // ends with what was cut
 		defer close(ended)
-		g.operators.prewarms.close(ctx)
+		g.operators.Prewarms.Close(ctx)
 		<-gone
-		g.origins.background.Wait() // what no request waits for could only fill a cache that is no more
+		g.Origins.Background.Wait() // what no request waits for could only fill a cache that is no more
 	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		g.log.Warn().Msg("not all that was cut has ended")
+		g.Log.Warn().Msg("not all that was cut has ended")
 	}
 	if left > 0 {
-		g.log.Warn().Int("requests", left).Msg("stopped; requests under way were cut")
+		g.Log.Warn().Int("requests", left).Msg("stopped; requests under way were cut")
 		return fmt.Errorf("%w: %d", ErrCut, left)
 	}
-	g.log.Info().Msg("stopped; nothing was cut")
+	g.Log.Info().Msg("stopped; nothing was cut")
 	return nil
 }

@@ -123,7 +123,7 @@ func TestStopConnections(t *testing.T) {
 		}
 		stopped := gw.beginStop()
 		gw.log.waitFor(t, `"stopping"`)
-		eventually(t, "it drains", gw.draining.Load)
+		eventually(t, "it drains", gw.Draining.Load)
 		for head, want := range heads {
 			answer := exchangeOn(t, conns[head].c, conns[head].r, head)
 			if answer.StatusCode != want || !answer.Close {
@@ -145,7 +145,7 @@ func TestStopReopensLogs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+fmt.Sprintf("logging: {output: %q}\n", path), func(o *Options) { o.Output, o.Drain = nil, time.Hour })
 	stopped := gw.beginStop()
-	eventually(t, "it drains", gw.draining.Load)
+	eventually(t, "it drains", gw.Draining.Load)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}

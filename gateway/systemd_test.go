@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"yatagarasu/gateway/handover"
 
 	"golang.org/x/sys/unix"
 )
@@ -133,24 +134,24 @@ func TestNotify(t *testing.T) {
 func TestNotifyBarrier(t *testing.T) {
 	g := handlerGateway(t, "http://127.0.0.1:1", "warn")
 	m := startServiceManager(t, filepath.Join(t.TempDir(), "n"))
-	n := newNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": m.address}[name] }, 7, &g.log)
-	if err := n.barrier(10 * time.Second); err != nil {
+	n := handover.NewNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": m.address}[name] }, 7, &g.Log)
+	if err := n.Barrier(10 * time.Second); err != nil {
 		t.Errorf("answered: %v", err)
 	}
 	m.mu.Lock()
 	m.deaf = true
 	m.mu.Unlock()
-	if err := n.barrier(10 * time.Millisecond); err == nil {
+	if err := n.Barrier(10 * time.Millisecond); err == nil {
 		t.Error("a barrier that nobody answers is passed")
 	}
 	if got := m.messages(); len(got) != 2 || got[0] != "BARRIER=1" {
 		t.Errorf("sent: %q", got)
 	}
-	if err := new(notifier).barrier(0); err != nil {
+	if err := new(handover.Notifier).Barrier(0); err != nil {
 		t.Errorf("with nobody to tell: %v", err)
 	}
-	gone := newNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": "/no/such/socket"}[name] }, 7, &g.log)
-	if err := gone.barrier(time.Second); !errors.Is(err, syscall.ENOENT) {
+	gone := handover.NewNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": "/no/such/socket"}[name] }, 7, &g.Log)
+	if err := gone.Barrier(time.Second); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("with a socket that is not there: %v", err)
 	}
 }

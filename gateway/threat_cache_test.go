@@ -53,7 +53,7 @@ type clock struct{ offset atomic.Int64 }
 
 func (c *clock) now() time.Time           { return time.Now().Add(time.Duration(c.offset.Load())) }
 func (c *clock) advance(d time.Duration)  { c.offset.Add(int64(d)) }
-func (tg *testGateway) withClock() *clock { c := new(clock); tg.now = c.now; return c }
+func (tg *testGateway) withClock() *clock { c := new(clock); tg.Now = c.now; return c }
 func cacheHeader(r *http.Response) string { return r.Header.Get("X-Cache") }
 func (tg *testGateway) expect(t *testing.T, target string, status int, body, xcache string, headers ...string) *http.Response {
 	t.Helper()
@@ -236,8 +236,8 @@ func threatCache(t *testing.T) {
 		gw.expect(t, "/pub/x", 200, big, "BYPASS")
 		gw.expect(t, "/pub/x", 206, big[:10], "BYPASS", "Range: bytes=0-9")
 		var bytes int64
-		for _, b := range gw.generation.Load().budgets {
-			bytes += b.cache.Bytes()
+		for _, b := range gw.Generation.Load().Budgets {
+			bytes += b.Cache.Bytes()
 		}
 		if bytes > 2<<10 {
 			t.Errorf("%d bytes are stored", bytes)
@@ -267,7 +267,7 @@ func threatCache(t *testing.T) {
 		if more := heapNow() - before; more > size/4 {
 			t.Errorf("%d bytes more of memory in use with a body of %d under way", more, size)
 		}
-		if n := gw.generation.Load().budgets[""].cache.Pinned(); n != 0 {
+		if n := gw.Generation.Load().Budgets[""].Cache.Pinned(); n != 0 {
 			t.Errorf("%d bytes are being filled", n)
 		}
 		close(gate)
@@ -346,7 +346,7 @@ func threatCache(t *testing.T) {
 			first <- string(got)
 		}()
 		<-asked
-		gw.generation.Load().budgets[""].cache.PurgeGroup("main", false)
+		gw.Generation.Load().Budgets[""].Cache.PurgeGroup("main", false)
 		origin.set(version("new"))
 		gw.expect(t, "/pub/x", 200, "new", "MISS") // it does not join what began before
 		close(gate)
@@ -391,7 +391,7 @@ func threatCache(t *testing.T) {
 			gw.do("GET", fmt.Sprintf("/pub/other-%d", i))
 		}
 		gw.settleFills(t)
-		if n := gw.generation.Load().budgets["main"].cache.Pinned(); n != int64(len(body)) {
+		if n := gw.Generation.Load().Budgets["main"].Cache.Pinned(); n != int64(len(body)) {
 			t.Errorf("%d bytes are pinned: the object is not evicted, or sent", n)
 		}
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -493,7 +493,7 @@ func TestStaleObjects(t *testing.T) {
 		origin := startScripted(t, version("v"))
 		gw := startGateway(t, cachedYAML(origin.URL))
 		gw.expect(t, "/pub/x", 200, "v", "MISS")
-		gw.generation.Load().budgets[""].cache.PurgeGroup("main", true)
+		gw.Generation.Load().Budgets[""].Cache.PurgeGroup("main", true)
 		gw.expect(t, "/pub/x", 200, "v", "REVALIDATED")
 		gw.expect(t, "/pub/x", 200, "v", "HIT")
 	})
@@ -504,7 +504,7 @@ func TestStaleObjects(t *testing.T) {
 			clock := gw.withClock()
 			gw.expect(t, "/pub/x", 200, "v", "MISS")
 			clock.advance(10 * time.Minute)
-			c := gw.generation.Load().budgets[""].cache
+			c := gw.Generation.Load().Budgets[""].Cache
 			c.PurgeGroup("main", true)
 			origin.set(s3Answer(500, "InternalError"))
 			clock.advance(90 * time.Second)

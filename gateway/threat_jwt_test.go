@@ -380,7 +380,7 @@ func threatTokenLeaks(t *testing.T, gw *testGateway, origin *testOrigin) {
 		}
 	}
 	var metrics strings.Builder
-	gw.operators.writeMetrics(&metrics)
+	gw.operators.WriteMetrics(&metrics)
 	gw.log.waitFor(t, `"path":"/many/%zz"`)
 	for what, text := range map[string]string{"log": gw.log.String(), "metrics": metrics.String()} {
 		if strings.Contains(text, signature) || strings.Contains(text, tokenSecret) || strings.Contains(text, adminToken) {

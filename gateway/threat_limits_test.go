@@ -36,7 +36,7 @@ func threatLimits(t *testing.T) {
 		gw := startGateway(t, limitedYAML("limits: {"+ratePerAddress(1)+"}, deny: [198.51.100.0/24]", bucket), func(o *Options) { o.LogLevel = "error" })
 		lines := func() map[string]bool {
 			var b bytes.Buffer
-			gw.operators.writeMetrics(&b)
+			gw.operators.WriteMetrics(&b)
 			names := map[string]bool{}
 			for line := range strings.Lines(b.String()) {
 				names[line[:strings.LastIndexByte(line, ' ')+1]] = true
@@ -85,7 +85,7 @@ func threatLimits(t *testing.T) {
 		ctx := request(t, "GET /a/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		ask := func(a netip.Addr) {
 			ctx.Request.Header.Set("X-Forwarded-For", a.String())
-			if g.handle(ctx); ctx.Response.StatusCode() != 429 {
+			if g.Handle(ctx); ctx.Response.StatusCode() != 429 {
 				served++
 			}
 			ctx.ResetUserValues()

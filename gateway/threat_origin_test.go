@@ -298,15 +298,15 @@ func (tg *testGateway) settle(t *testing.T) {
 	var s pool.Stats
 	settled := polled(5*time.Second, func() bool {
 		s = pool.Stats{}
-		for b := range tg.generation.Load().origins() {
-			for _, r := range b.replicas {
-				r.upstream.UpdateStats(&s)
+		for b := range tg.Generation.Load().Origins() {
+			for _, r := range b.Replicas {
+				r.Upstream.UpdateStats(&s)
 			}
 		}
-		return tg.inFlight.Load() == 0 && tg.origins.buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0
+		return tg.InFlight.Load() == 0 && tg.Origins.Buffers.InUse() == 0 && s.Open == s.Idle && s.Waiting == 0
 	})
 	if !settled {
-		t.Fatalf("still held: %d requests, %d buffers, %+v", tg.inFlight.Load(), tg.origins.buffers.InUse(), s)
+		t.Fatalf("still held: %d requests, %d buffers, %+v", tg.InFlight.Load(), tg.Origins.Buffers.InUse(), s)
 	}
 }
 
@@ -343,11 +343,11 @@ func TestThreatSoak(t *testing.T) {
 			origin.CloseClientConnections()
 			runtime.GC() // package net keeps the pipes of splices until a collection
 			g, d = runtime.NumGoroutine(), openDescriptors(t)
-			return gw.conns.len() == 0 && g <= goroutines+2 && d <= descriptors+2
+			return gw.conns.Len() == 0 && g <= goroutines+2 && d <= descriptors+2
 		})
 		if !ended {
 			buf := make([]byte, 1<<16)
-			t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
+			t.Fatalf("%d connections, goroutines %d -> %d, descriptors %d -> %d\n%s", gw.conns.Len(), goroutines, g, descriptors, d, buf[:runtime.Stack(buf, true)])
 		}
 		t.Logf("%d requests; goroutines %d -> %d, descriptors %d -> %d", requests, goroutines, g, descriptors, d)
 	})

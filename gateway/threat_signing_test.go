@@ -124,7 +124,7 @@ func threatSigning(t *testing.T) {
 		gw.raw("GET /pub/x?token=s3cr3t-t0ken HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n")
 		gw.log.waitFor(t, "secret-holder")
 		var metrics strings.Builder
-		gw.operators.writeMetrics(&metrics)
+		gw.operators.WriteMetrics(&metrics)
 		for what, text := range map[string]string{"the log": gw.log.String(), "a metric": metrics.String(), "the upstream request": fmt.Sprint(last().RequestURI, last().Header)} {
 			if strings.Contains(text, "s3cr3t") {
 				t.Errorf("%s holds the token", what)

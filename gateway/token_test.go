@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/inspect"
 )
 
 func TestTokenCommand(t *testing.T) {
@@ -54,7 +55,7 @@ func TestTokenCommand(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			code := TokenCommand(c.args, &stdout, &stderr)
+			code := inspect.Token(c.args, &stdout, &stderr)
 			if code != c.code || !strings.Contains(stderr.String(), c.stderr) {
 				t.Fatalf("exit %d, want %d; stderr: %s", code, c.code, stderr.String())
 			}

@@ -285,7 +285,7 @@ func TestWaitsHoldNoConnection(t *testing.T) {
 	defer wg.Wait()
 	for {
 		var s pool.Stats
-		if gw.generation.Load().buckets[0].origin.replicas[0].upstream.UpdateStats(&s); s.Idle == 1 {
+		if gw.Generation.Load().Buckets[0].Origin.Replicas[0].Upstream.UpdateStats(&s); s.Idle == 1 {
 			return
 		}
 		select {
@@ -358,7 +358,7 @@ func TestHalfOpen(t *testing.T) {
 		return answers[n%len(answers)](c, head)
 	})
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint, "breaker: {cooldown: 1ms, consecutive: 3, failure_rate: 10%}", "retry: {tries: 0}"), func(o *Options) { o.LogLevel = "error" })
-	breaker := gw.generation.Load().buckets[0].origin.replicas[0].health.breaker
+	breaker := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	until := func(cycle int, want pool.BreakerState) {

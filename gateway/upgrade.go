@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+	"yatagarasu/gateway/handover"
 
 	"github.com/valyala/fasthttp"
 )
@@ -31,7 +32,7 @@ type upgrader struct {
 
 // upgrade is what came of starting a new process.
 type upgrade struct {
-	successor *successor
+	successor *handover.Successor
 	over      chan<- struct{} // to be closed at the end: reloads wait for that
 	err       error
 }
@@ -39,11 +40,11 @@ type upgrade struct {
 // begin starts a new process. What comes of that arrives on done.
 func (u *upgrader) begin() {
 	if u.cancel != nil {
-		u.g.log.Warn().Msg("an upgrade is under way; another is not begun")
+		u.g.Log.Warn().Msg("an upgrade is under way; another is not begun")
 		return
 	}
 	u.hungUp = false
-	u.g.log.Info().Str("program", u.g.opts.Program).Msg("upgrading: starting the new process")
+	u.g.Log.Info().Str("program", u.g.opts.Program).Msg("upgrading: starting the new process")
 	var ctx context.Context
 	ctx, u.cancel = context.WithCancel(context.Background())
 	go func() { u.done <- u.g.startCurrent(ctx) }() // ends with the start of the process, or by cancel
@@ -56,15 +57,15 @@ func (u *upgrader) complete(started upgrade) bool {
 	err := started.err
 	if err == nil {
 		defer close(started.over)
-		err = started.successor.takeOver(u.g.notify)
+		err = started.successor.TakeOver(u.g.notify)
 	}
 	if err != nil {
-		u.g.log.Error().Err(err).Msg("the upgrade failed; this process goes on")
+		u.g.Log.Error().Err(err).Msg("the upgrade failed; this process goes on")
 		return false
 	}
 	u.g.superseded.Store(true) // before reloads go on: they are refused
 	if u.hungUp {              // what it was sent for may have come after the new process read the file
-		started.successor.passOn(syscall.SIGHUP, &u.g.log)
+		started.successor.PassOn(syscall.SIGHUP, &u.g.Log)
 	}
 	return true
 }
@@ -76,7 +77,7 @@ func (u *upgrader) abandon() {
 	}
 	u.cancel()
 	if started := <-u.done; started.err == nil {
-		started.successor.end()
+		started.successor.End()
 		close(started.over)
 	}
 }
@@ -85,15 +86,15 @@ func (u *upgrader) abandon() {
 var errSuperseded = errors.New("this process has handed over to a new one; reload that")
 
 // finish ends the gateway after s has taken over its sockets.
-func (g *Gateway) finish(s *successor, signals <-chan os.Signal, served <-chan error) error {
-	g.draining.Store(true)
+func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served <-chan error) error {
+	g.Draining.Store(true)
 	g.closeListener(served)
-	if ln := g.operators.listener.Load(); ln != nil {
+	if ln := g.operators.Listener.Load(); ln != nil {
 		ln.Close() // probes and scrapes are for the new process
 	}
-	g.log.Info().Int("pid", s.cmd.Process.Pid).Int("connections", g.conns.len()).Int("requests", g.conns.active()).
+	g.Log.Info().Int("pid", s.Cmd.Process.Pid).Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).
 		Msg("upgraded: the new process serves; finishing the requests under way")
-	gone := g.conns.letGo(upgradeIdle)
+	gone := g.conns.LetGo(upgradeIdle)
 	limit := time.NewTimer(g.opts.UpgradeDrain)
 	defer limit.Stop()
 	long := time.NewTimer(2 * upgradeIdle)
@@ -111,8 +112,8 @@ func (g *Gateway) finish(s *successor, signals <-chan os.Signal, served <-chan e
 				return g.cut(gone)
 			}
 			stopping = true
-			g.log.Info().Str("signal", signal.String()).Msg("stopping")
-			g.conns.letGo(0)
+			g.Log.Info().Str("signal", signal.String()).Msg("stopping")
+			g.conns.LetGo(0)
 			limit.Reset(g.opts.ShutdownTimeout)
 		}
 	}
@@ -120,9 +121,9 @@ func (g *Gateway) finish(s *successor, signals <-chan os.Signal, served <-chan e
 
 // dropCaches gives back the memory of the caches. What is being sent stays.
 func (g *Gateway) dropCaches() {
-	for _, b := range g.generation.Load().buckets {
-		if b.cached != nil {
-			b.cached.cache.PurgeGroup(b.name, false)
+	for _, b := range g.Generation.Load().Buckets {
+		if b.Cached != nil {
+			b.Cached.Cache.PurgeGroup(b.Name, false)
 		}
 	}
 	debug.FreeOSMemory()
@@ -131,7 +132,7 @@ func (g *Gateway) dropCaches() {
 // awaitReady waits until /ready would be 200, for up to limit.
 func (g *Gateway) awaitReady(limit time.Duration) {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if code, _ := g.operators.ready.Load().report(false); code == fasthttp.StatusOK {
+		if code, _ := g.operators.Ready.Load().Report(false); code == fasthttp.StatusOK {
 			return
 		}
 	}
@@ -142,8 +143,8 @@ func (g *Gateway) awaitReady(limit time.Duration) {
 // started again: else a hand-over would undo what was said to be in effect.
 func (g *Gateway) startCurrent(ctx context.Context) upgrade {
 	for {
-		gen := g.generation.Load()
-		s, err := startSuccessor(ctx, g.opts.Program, g.opts.UpgradeTimeout, g.sockets())
+		gen := g.Generation.Load()
+		s, err := handover.Start(ctx, g.opts.Program, g.opts.UpgradeTimeout, g.sockets())
 		if err != nil {
 			return upgrade{err: err}
 		}
@@ -151,23 +152,23 @@ func (g *Gateway) startCurrent(ctx context.Context) upgrade {
 		select {
 		case g.reloads.holds <- over:
 		case <-ctx.Done():
-			s.end()
+			s.End()
 			return upgrade{err: context.Cause(ctx)}
 		}
-		if g.generation.Load() == gen {
+		if g.Generation.Load() == gen {
 			return upgrade{successor: s, over: over}
 		}
 		close(over)
-		s.end()
-		g.log.Info().Msg("the configuration was reloaded meanwhile: starting the new process again")
+		s.End()
+		g.Log.Info().Msg("the configuration was reloaded meanwhile: starting the new process again")
 	}
 }
 
 // sockets are what a new process listens on, by name.
 func (g *Gateway) sockets() map[string]*net.TCPListener {
-	sockets := map[string]*net.TCPListener{socketMain: g.listener.Load().TCPListener}
-	if ln := g.operators.listener.Load(); ln != nil {
-		sockets[socketMetrics] = ln
+	sockets := map[string]*net.TCPListener{handover.SocketMain: g.listener.Load().TCPListener}
+	if ln := g.operators.Listener.Load(); ln != nil {
+		sockets[handover.SocketMetrics] = ln
 	}
 	return sockets
 }

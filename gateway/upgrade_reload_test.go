@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"yatagarasu/gateway/handover"
 )
 
 // TestReloadInUpgrade has the configuration reloaded after the new process has read it:
@@ -76,11 +77,11 @@ trap 'touch $0.hup; exit 0' HUP
 echo READY=1 >&3; read line <&3; echo SERVING=1 >&3; exec 3>&-
 for i in $(seq 600); do sleep 0.05 & wait $!; done`)
 	gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, func(o *Options) { o.Program = program })
-	s, err := startSuccessor(t.Context(), program, gw.opts.UpgradeTimeout, gw.sockets())
+	s, err := handover.Start(t.Context(), program, gw.opts.UpgradeTimeout, gw.sockets())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.end() })
+	t.Cleanup(func() { s.End() })
 	over := make(chan struct{})
 	gw.reloads.holds <- over
 	gw.signals <- syscall.SIGHUP
@@ -112,8 +113,8 @@ func TestClaimWaitsForReload(t *testing.T) {
 			time.Sleep(15 * time.Second) // of the test's own clock
 			io.WriteString(old, "SERVE=1\n")
 		}()
-		in := newInherited(next, nil)
-		if err := in.claim(NewOptions().UpgradeTimeout); err != nil {
+		in := handover.NewInherited(next, nil)
+		if err := in.Claim(NewOptions().UpgradeTimeout); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"yatagarasu/gateway/handover"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,25 +83,25 @@ func TestUpgradeThatFails(t *testing.T) {
 
 // handover is an upgrade between two gateways of this process. Another process
 // stands for the new one where only its number matters.
-func handover(t *testing.T, old *testGateway) (s *successor, in *Inherited) {
+func handOver(t *testing.T, old *testGateway) (s *handover.Successor, in *handover.Inherited) {
 	t.Helper()
 	ours, theirs := connPair(t)
 	listeners := make(map[string]*net.TCPListener)
-	for name, ln := range map[string]*net.TCPListener{socketMain: old.listener.Load().TCPListener, socketMetrics: old.operators.listener.Load()} {
+	for name, ln := range map[string]*net.TCPListener{handover.SocketMain: old.listener.Load().TCPListener, handover.SocketMetrics: old.operators.Listener.Load()} {
 		listeners[name] = copyOfListener(t, ln)
 	}
-	in = newInherited(theirs, listeners)
-	s = newSuccessor(exec.Command("sleep", "600"), ours)
-	if err := s.cmd.Start(); err != nil {
+	in = handover.NewInherited(theirs, listeners)
+	s = handover.NewSuccessor(exec.Command("sleep", "600"), ours)
+	if err := s.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go s.wait()
-	t.Cleanup(func() { s.end() })
+	go s.Wait()
+	t.Cleanup(func() { s.End() })
 	return s, in
 }
 
 // succeeded tells Run that s is ready; Run ends by that. over is what reloads wait for.
-func (tg *testGateway) succeeded(s *successor, over chan<- struct{}) {
+func (tg *testGateway) succeeded(s *handover.Successor, over chan<- struct{}) {
 	tg.stopped = true
 	tg.upgrades.cancel = func() {}
 	tg.upgrades.done <- upgrade{successor: s, over: over}
@@ -120,10 +121,10 @@ func TestHandOver(t *testing.T) {
 	idle, idleReader := keepAlive(t, old.addr)
 	metrics, metricsReader := keepAlive(t, old.MetricsAddr().String())
 
-	s, in := handover(t, old)
+	s, in := handOver(t, old)
 	next := make(chan *testGateway, 1)
 	go func() { next <- startGateway(t, config, func(o *Options) { o.Inherited = in }) }()
-	if _, err := s.expect("READY=1"); err != nil {
+	if _, err := s.Expect("READY=1"); err != nil {
 		t.Fatal(err)
 	}
 	old.succeeded(s, make(chan struct{}))
@@ -149,7 +150,7 @@ func TestHandOver(t *testing.T) {
 	if err := <-old.done; err != nil {
 		t.Errorf("the old one ends with %v", err)
 	}
-	m.waitFor(t, 1, "MAINPID="+strconv.Itoa(s.cmd.Process.Pid)+"\nSTATUS=")
+	m.waitFor(t, 1, "MAINPID="+strconv.Itoa(s.Cmd.Process.Pid)+"\nSTATUS=")
 	m.waitFor(t, 2, "READY=1\n")
 	var kinds []string
 	for _, message := range m.messages() {
@@ -159,11 +160,11 @@ func TestHandOver(t *testing.T) {
 	if got, want := strings.Join(kinds, " "), "READY MAINPID BARRIER READY"; got != want {
 		t.Errorf("the service manager is told %s, want %s", got, want)
 	}
-	if n := old.generation.Load().budgets[""].cache.Bytes(); n == 0 {
+	if n := old.Generation.Load().Budgets[""].Cache.Bytes(); n == 0 {
 		t.Error("the body was not cached")
 	}
 	old.dropCaches()
-	if n := old.generation.Load().budgets[""].cache.Bytes(); n != 0 {
+	if n := old.Generation.Load().Budgets[""].Cache.Bytes(); n != 0 {
 		t.Errorf("%d bytes are left in the cache", n)
 	}
 }
@@ -187,13 +188,13 @@ func TestHandOverStopped(t *testing.T) {
 			})
 			download := beginDownload(t, old, size)
 			defer download.Body.Close()
-			s, in := handover(t, old)
+			s, in := handOver(t, old)
 			go func() {
-				if in.claim(5*time.Second) == nil {
-					in.confirm()
+				if in.Claim(5*time.Second) == nil {
+					in.Confirm()
 				}
 			}()
-			if _, err := s.expect("READY=1"); err != nil {
+			if _, err := s.Expect("READY=1"); err != nil {
 				t.Fatal(err)
 			}
 			old.succeeded(s, make(chan struct{}))
@@ -277,7 +278,7 @@ func TestClaimGivenUp(t *testing.T) {
 			g := configuredGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, "warn")
 			g.address = "127.0.0.1:0"
 			ours, theirs := connPair(t)
-			g.opts.Inherited = newInherited(theirs, nil)
+			g.opts.Inherited = handover.NewInherited(theirs, nil)
 			go func() {
 				bufio.NewReader(ours).ReadString('\n')
 				io.WriteString(ours, answer)
@@ -295,9 +296,9 @@ func TestClaimGivenUp(t *testing.T) {
 
 func TestInheritedStderr(t *testing.T) {
 	var own strings.Builder
-	io.WriteString((*Inherited)(nil).Stderr(&own), "alone,")
+	io.WriteString((*handover.Inherited)(nil).Stderr(&own), "alone,")
 	ours, theirs := connPair(t)
-	w := newInherited(theirs, nil).Stderr(&own)
+	w := handover.NewInherited(theirs, nil).Stderr(&own)
 	io.WriteString(w, "both")
 	theirs.Close()
 	if n, err := io.WriteString(w, ",alone"); n != 6 || err != nil {

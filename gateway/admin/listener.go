@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"time"
+	"yatagarasu/gateway/listen"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/serve"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Open prepares s, which has the limits of all listeners, to serve on ln.
+func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
+	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
+	a.Conns.Init(0, 0)
+	s.Handler, s.ErrorHandler, s.ConnState, s.CloseOnShutdown = a.handle, a.handleError, a.Conns.Track, true
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return a.HeadReceived(h, true) }
+	a.http = s
+	a.Listener.Store(ln)
+}
+
+// Serve begins to serve on the listener, if there is one; close ends that.
+func (a *Server) Serve() {
+	ln := a.Listener.Load()
+	if ln == nil {
+		return
+	}
+	a.Log.Info().Str("address", ln.Addr().String()).Bool("admin", a.callable()).Msg("serving metrics")
+	go func() { // ended by close
+		if err := a.http.Serve(&listen.OperatorListener{TCPListener: ln, Conns: &a.Conns, Log: &a.Log}); err != nil {
+			a.Log.Error().Err(err).Msg("the metrics listener failed")
+		}
+	}()
+}
+
+// Close ends the listener and what is under way there, for which it waits a little.
+func (a *Server) Close(grace time.Duration) {
+	if a.http == nil {
+		return
+	}
+	a.Listener.Load().Close()
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := a.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		a.Log.Debug().Err(err).Msg("connections of the metrics listener are left open")
+	}
+}
+
+// callable tells whether administrative calls are answered on the metrics listener.
+func (a *Server) callable() bool {
+	return a.loopback.Load() || !a.Generation.Load().Config.Admin.Token.Empty()
+}
+
+// handle serves one request of the metrics listener. These are neither
+// counted nor logged as requests.
+func (a *Server) handle(ctx *fasthttp.RequestCtx) {
+	x := a.Acquire(time.Now())
+	defer func() {
+		if p := recover(); p != nil {
+			x.Panicked(ctx, p)
+		}
+		x.CompleteHead(ctx)
+		x.Release()
+	}()
+	if !x.Begin(ctx, a.Generation.Load()) {
+		return
+	}
+	if serve.IsAdmin(x.Target.Path) {
+		a.serveAdmin(ctx, x, true)
+		return
+	}
+	if string(x.Target.Path) == "/" {
+		a.serveStatusPage(ctx, x)
+		return
+	}
+	if a.serveProbe(ctx, x) {
+		return
+	}
+	if string(x.Target.Path) != "/metrics" {
+		x.Fail(ctx, problem.NoPage)
+		return
+	}
+	if x.Method == observe.MethodOther {
+		x.Fail(ctx, problem.Method)
+		return
+	}
+	var b bytes.Buffer
+	a.WriteMetrics(&b)
+	h := &ctx.Response.Header
+	h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetBody(b.Bytes())
+}
+
+// handleError answers what fasthttp could not parse.
+func (a *Server) handleError(ctx *fasthttp.RequestCtx, err error) {
+	x := a.Acquire(time.Now())
+	defer x.Release()
+	x.Identify(ctx, a.Generation.Load())
+	x.Fail(ctx, problem.OfParse(err))
+	x.CompleteHead(ctx)
+}

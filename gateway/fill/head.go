@@ -1,0 +1,294 @@
+package fill
+
+import (
+	"bytes"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/request"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The headers of an object that clients get, in the form in which fasthttp stores them; and
+// x-amz-meta-* and x-amz-checksum-*.
+var (
+	HeaderETagSent     = []byte("ETag")
+	HeaderContentType  = []byte(fasthttp.HeaderContentType)
+	headerAcceptRanges = []byte("Accept-Ranges")
+	headerBytes        = []byte("bytes")
+	awsChunked         = []byte("aws-chunked")
+	prefixMeta         = []byte("X-Amz-Meta-")
+	prefixChecksum     = []byte("X-Amz-Checksum-")
+	headerDate         = []byte("Date")
+)
+
+// assess tells whether the response at hand may be stored, and for how long it is fresh.
+func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
+	var r cache.Response
+	h := &t.Fetch.Answer.Header
+	r.Reset(h.StatusCode())
+	for name, value := range h.All() {
+		r.AddField(name, value)
+	}
+	return t.Cache.policy.Assess(&r, sent)
+}
+
+// newObject returns the object of the response at hand, without a body.
+func (t *Task) newObject(freshness cache.Freshness) *cache.Object {
+	o := &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: t.Fetch.Answer.Header.StatusCode(), Freshness: freshness}
+	t.Scratch = AppendObject(t.Scratch[:0], t.Fetch, true)
+	setHead(o, t.Scratch)
+	return o
+}
+
+// setHead makes a copy of head the stored head of o, and sets what of o it says.
+func setHead(o *cache.Object, head []byte) {
+	o.Header = bytes.Clone(head)
+	// One allocation for all, of which a full cache holds very many.
+	o.ETag = request.BytesString(LineValue(o.Header, HeaderETagSent))
+	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
+	o.LastModified = request.BytesString(modified)
+	o.Modified, _ = cache.ParseDate(modified)
+	o.Tags = tagsOf(o.Header)
+}
+
+// LineValue returns the value of the first line of that name in a stored head; nil
+// where it has none.
+func LineValue(head, name []byte) (value []byte) {
+	Lines(head, func(n, v []byte) bool {
+		if !bytes.Equal(n, name) {
+			return true
+		}
+		value = v
+		return false
+	})
+	return value
+}
+
+// tagsOf returns the tags that a stored head gives its object.
+func tagsOf(head []byte) (tags []string) {
+	Lines(head, func(name, value []byte) bool {
+		if string(name) == "X-Amz-Meta-Surrogate-Key" || string(name) == "X-Amz-Meta-Cache-Tag" {
+			for _, tag := range bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' }) {
+				tags = append(tags, string(tag))
+			}
+		}
+		return true
+	})
+	return tags
+}
+
+// AppendObject appends the lines of the head of f's answer that tell about the object, those
+// of a part and of this response among them if whole is false.
+func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
+	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
+	for name, value := range f.Answer.Header.All() {
+		if !passes(name) || ofPart && describesWhole(name) {
+			continue
+		}
+		switch string(name) {
+		case "Etag":
+			name = HeaderETagSent
+		case "Content-Range", "Age":
+			if whole {
+				continue
+			}
+		case "Content-Encoding":
+			value = withoutAWSChunked(value)
+		}
+		dst = AppendObjectLine(dst, name, value)
+	}
+	if !HasLine(dst, headerAcceptRanges) {
+		dst = AppendLine(dst, headerAcceptRanges, headerBytes)
+	}
+	return WithDate(dst)
+}
+
+func AppendLine(dst, name, value []byte) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(append(dst, value...), "\r\n"...)
+}
+
+// Lines iterates over the lines of a stored head.
+func Lines(head []byte, yield func(name, value []byte) bool) {
+	for len(head) > 0 {
+		var line []byte
+		line, head, _ = bytes.Cut(head, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		if !yield(name, value) {
+			return
+		}
+	}
+}
+
+// HasLine tells whether a stored head has a line of that name.
+func HasLine(head, name []byte) bool {
+	for len(head) > 0 {
+		end := bytes.IndexByte(head, '\n') + 1
+		if end > len(name) && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
+			return true
+		}
+		head = head[end:]
+	}
+	return false
+}
+
+// AppendPartHead appends a stored head without what parts of the object do not have. Of
+// several, each has the Content-Type itself.
+func AppendPartHead(dst, head []byte, several bool) []byte {
+	for len(head) > 0 {
+		end := bytes.IndexByte(head, '\n') + 1
+		line := head[:end]
+		head = head[end:]
+		name := line[:bytes.IndexByte(line, ':')]
+		if describesWhole(name) || several && bytes.Equal(name, HeaderContentType) {
+			continue
+		}
+		dst = append(dst, line...)
+	}
+	return dst
+}
+
+// updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
+// it may stay stored.
+func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
+	o := stale.Clone()
+	h := &t.Fetch.Answer.Header
+	t.Scratch = t.Scratch[:0]
+	Lines(stale.Header, func(name, value []byte) bool {
+		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
+			t.Scratch = AppendLine(t.Scratch, name, value)
+		}
+		return true
+	})
+	for name, value := range h.All() {
+		if updates(name) {
+			t.Scratch = AppendObjectLine(t.Scratch, name, value)
+		}
+	}
+	t.Scratch = WithDate(t.Scratch)
+	setHead(o, t.Scratch)
+
+	var r cache.Response
+	r.Reset(fasthttp.StatusOK)
+	Lines(o.Header, func(name, value []byte) bool {
+		if string(name) != "Date" { // which may be ours
+			r.AddField(name, value)
+		}
+		return true
+	})
+	for name, value := range h.All() {
+		switch string(name) {
+		case "Date", "Age", "Vary", "Set-Cookie": // of which only this one's count
+			r.AddField(name, value)
+		}
+	}
+	f, reason := t.Cache.policy.Assess(&r, sent)
+	if reason != cache.Storable {
+		age, _ := request.ParseDigits(h.Peek(fasthttp.HeaderAge))
+		f = cache.Freshness{Sent: sent, Received: time.Duration(min(age, cache.MaxSeconds)) * time.Second, NeverStale: true}
+	}
+	o.Freshness = f
+	return o, reason
+}
+
+// updates tells whether a 304's field replaces the stored one. Those that describe
+// the body do not: some origins get them wrong there.
+func updates(name []byte) bool {
+	switch string(name) {
+	case "Cache-Control", "Expires", "Date", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
+		return true
+	}
+	return bytes.HasPrefix(name, prefixMeta)
+}
+
+// passes tells whether a header of the origin is the object's own. All others
+// are the origin's: its Vary, HSTS, rate limits and ids are not ours to repeat.
+// Content-Length is set with the body.
+func passes(name []byte) bool {
+	switch string(name) {
+	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
+		"Cache-Control", "Expires", "Date", "Age", "Etag", "Last-Modified", "Accept-Ranges",
+		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location", "X-Amz-Mp-Parts-Count":
+		return true
+	}
+	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
+}
+
+// describesWhole tells whether a header of an object is about all of its bytes: an SDK
+// that finds it with a part refuses that.
+func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
+
+// DescribesNotModified tells whether a header of the object is part of a 304 (RFC 9110
+// section 15.4.5).
+func DescribesNotModified(name []byte) bool {
+	switch string(name) {
+	case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
+		return true
+	}
+	return false
+}
+
+// withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
+// of an upload, see "Signature calculations for the authorization header:
+// transferring payload in multiple chunks" in the Amazon S3 API Reference; some
+// servers store it with the object, which no client could then decode.
+func withoutAWSChunked(v []byte) []byte {
+	if len(v) < len(awsChunked) {
+		return v
+	}
+	var kept []byte
+	found := false
+	for coding := range bytes.SplitSeq(v, []byte(",")) {
+		coding = bytes.Trim(coding, " \t")
+		switch {
+		case bytes.EqualFold(coding, awsChunked):
+			found = true
+		case len(coding) > 0:
+			if len(kept) > 0 {
+				kept = append(kept, ", "...)
+			}
+			kept = append(kept, coding...)
+		}
+	}
+	if !found {
+		return v
+	}
+	return kept
+}
+
+// isList tells whether a header of the object is a list, which may come in several
+// lines, of which none must get lost. Of any other the first line counts, by which the
+// gateway decides, too.
+func isList(name []byte) bool {
+	return string(name) == "Cache-Control" || string(name) == "Content-Language"
+}
+
+// AppendObjectLine appends a line of the object's head to those before it, unless one of
+// that name counts already, or it says nothing: only S3's own metadata may be empty, and a
+// Date must be one.
+func AppendObjectLine(head, name, value []byte) []byte {
+	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) || !isList(name) && HasLine(head, name) {
+		return head
+	}
+	if string(name) == "Date" {
+		if _, ok := cache.ParseDate(value); !ok {
+			return head
+		}
+	}
+	return AppendLine(head, name, value)
+}
+
+func AppendDateLine(b []byte, now time.Time) []byte {
+	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
+}
+
+// WithDate returns the head of an answer that was just received with a Date: its own, else
+// the time now (RFC 9110 section 6.6.1).
+func WithDate(head []byte) []byte {
+	if HasLine(head, headerDate) {
+		return head
+	}
+	return AppendDateLine(head, time.Now())
+}

@@ -1,0 +1,240 @@
+package fill
+
+import (
+	"bytes"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/s3error"
+	"yatagarasu/pool"
+
+	"github.com/valyala/fasthttp"
+)
+
+// StatusPass is the status of an object that stands for one that is not stored: it
+// is too large, or says that it must not be. Requests for it do not wait for each
+// other while it is fresh.
+const StatusPass = 0
+
+// Task is one fetch for the cache, on behalf of a flight. It owns its fetch while it has
+// one. Not safe for concurrent use.
+type Task struct {
+	Cache   *Cache
+	Fetch   *origin.Fetch // nil once the rest of a body is read in the background
+	Key     []byte        // of the object in the cache, which the caller owns
+	wanted  bool          // the object is stored whatever the cache's policy thinks of it
+	Scratch []byte
+}
+
+// Result is what a flight brought its leader: an object, or an error, or neither where
+// the response, which the task's fetch holds, cannot be shared.
+type Result struct {
+	Object *cache.Object
+	Flight *cache.Flight // of an object whose body is still arriving
+	How    observe.Outcome
+	Err    error
+
+	crowded bool // there is no memory for the body now, see budget.reserve
+}
+
+// Run fetches the object for f, and ends f, but for a body that goes on arriving. stale is
+// what is stored and has to be validated; it may be nil. The fetch holds a connection to the
+// origin afterwards only for a response that cannot be shared.
+func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
+	ended := false
+	defer func() {
+		if !ended { // a panic: nobody may wait for ever
+			f.Fail(&origin.FetchError{Problem: problem.Panic, Reason: "panic"})
+		}
+	}()
+	r = t.try(f, stale)
+	ended = true
+	if t.Fetch != nil && (r.Object != nil || r.Err != nil) {
+		t.Fetch.Answer.Close() // the answer may take its client long, and does not come from there
+	}
+	return r
+}
+
+func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
+	sent, condition := t.Cache.now(), validation(stale)
+	err := t.Fetch.Send(condition, false)
+	if err == nil && t.Fetch.Answer.Header.StatusCode() == fasthttp.StatusNotModified {
+		if t.validates(stale, condition) {
+			return t.validated(f, stale, sent)
+		}
+		err = t.Fetch.Send(request.Forward{}, false) // of another object, or uncalled for
+	}
+	if err != nil {
+		return t.failFlight(f, origin.NewFetchError(err))
+	}
+	if t.Fetch.Answer.Header.StatusCode() == fasthttp.StatusOK {
+		return t.takeObject(f, stale, sent)
+	}
+	return t.takeError(f, stale, sent)
+}
+
+// validates tells whether the 304 at hand is about the stored object (RFC 9111,
+// 4.3.4): one that was replaced by an older one has not been modified since, either.
+func (t *Task) validates(stale *cache.Object, sent request.Forward) bool {
+	etag, modified := t.Fetch.Validators()
+	switch {
+	case sent.Condition == "":
+		return false
+	case len(etag) > 0:
+		return stale.ETag != "" && weaklyEqual(etag, []byte(stale.ETag))
+	case stale.ETag == "" && modified > 0:
+		return modified == stale.Modified
+	}
+	return true
+}
+
+func weaklyEqual(a, b []byte) bool {
+	return bytes.Equal(bytes.TrimPrefix(a, []byte("W/")), bytes.TrimPrefix(b, []byte("W/")))
+}
+
+// validated takes the news that the stored object is current.
+func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
+	c := t.Cache.Cache
+	o, reason := t.updated(stale, sent)
+	switch {
+	case reason != cache.Storable:
+		c.PutSince(t.passMarker(sent), f.Epoch()) // it is good for this answer alone
+	case !c.Replace(stale, o, f.Epoch()) && c.Peek(o.Key) == nil:
+		t.store(o, f) // it was evicted meanwhile
+	}
+	f.Land(o)
+	return Result{Object: o, How: observe.Revalidated}
+}
+
+// validation is what a request for a stored object is made conditional by.
+func validation(o *cache.Object) request.Forward {
+	switch {
+	case o == nil || o.Status != fasthttp.StatusOK:
+		return request.Forward{}
+	case o.ETag != "":
+		return request.Forward{Condition: "if-none-match", Value: []byte(o.ETag)}
+	case o.LastModified != "":
+		return request.Forward{Condition: "if-modified-since", Value: []byte(o.LastModified)}
+	}
+	return request.Forward{}
+}
+
+// failFlight ends f with an error, or has one of those who wait try again where that
+// may help.
+func (t *Task) failFlight(f *cache.Flight, e *origin.FetchError) Result {
+	switch e.Reason {
+	case pool.ReasonReset.String(), pool.ReasonTruncated.String(), pool.ReasonProtocol.String(), s3error.Internal.Reason:
+		f.FailOnce(e)
+	default: // too much is asked already, or it would take as long again
+		f.Fail(e)
+	}
+	return Result{Err: e}
+}
+
+// takeObject takes a whole object.
+func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
+	c := t.Cache
+	freshness, reason := t.assess(sent)
+	if size := t.Fetch.Answer.Length(); reason != cache.Storable || size > c.MaxObject {
+		f.Pass()
+		c.Cache.PutSince(t.passMarker(sent), f.Epoch())
+		return Result{}
+	}
+	o := t.newObject(freshness)
+	if !t.Fetch.Answer.FitsBuffer() {
+		if err := t.Fetch.Answer.Await(); err != nil { // until there are bytes, a failure is nobody's yet
+			return t.again(f, stale, err)
+		}
+		if !c.reserve(o, t.Fetch.Answer.Length()) {
+			f.Pass() // not for now
+			return Result{crowded: true}
+		}
+		o.Body = make([]byte, t.Fetch.Answer.Length())
+		f.Stream(o)
+		rest := &Task{Cache: c, Fetch: t.Fetch, wanted: t.wanted}
+		t.Fetch = nil
+		rest.Fetch.Detach()
+		rest.Fetch.Bucket.Shared.Background.Run(func() { rest.fill(f, o) }) // ends with the body, or by the origin's timeouts
+		return Result{Object: o, Flight: f, How: observe.Miss}
+	}
+	body, err := t.Fetch.Answer.Body()
+	if err != nil {
+		return t.again(f, stale, err)
+	}
+	o.Body = bytes.Clone(body)
+	if !t.Fetch.Answer.Surplus() {
+		t.store(o, f)
+	}
+	f.Land(o)
+	return Result{Object: o, How: observe.Miss}
+}
+
+// store stores what f brings, unless a purge has come since it began.
+func (t *Task) store(o *cache.Object, f *cache.Flight) {
+	if c := t.Cache.Cache; t.wanted {
+		c.AdmitSince(o, f.Epoch())
+	} else {
+		c.PutSince(o, f.Epoch())
+	}
+}
+
+// again fetches the object once more if that may help against err.
+func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
+	if t.Fetch.MayRepeat(err) {
+		return t.try(f, stale)
+	}
+	return t.failFlight(f, origin.NewFetchError(err))
+}
+
+// fill reads the body of o, whose length is known, stores it when it is whole, and ends the
+// fetch.
+func (t *Task) fill(f *cache.Flight, o *cache.Object) {
+	defer t.Fetch.Release()
+	defer t.Cache.Cache.Unpin(o)
+	defer f.Fail(&origin.FetchError{Problem: problem.Panic, Reason: "panic"}) // unless it has ended
+	if err := t.Fetch.Fill(o.Body, f.Filled); err != nil {
+		f.Fail(origin.NewFetchError(err))
+		return
+	}
+	if !t.Fetch.Answer.Surplus() {
+		t.store(o, f)
+	}
+	f.Land(o)
+}
+
+// takeError takes what is no object. That there is none is an answer for all who
+// wait; anything else is a failure.
+func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
+	status := t.Fetch.Answer.Header.StatusCode()
+	if status < 400 || status == fasthttp.StatusRequestedRangeNotSatisfiable || status == fasthttp.StatusPreconditionFailed {
+		f.Pass() // a part of an object, or nonsense: not for sharing
+		return Result{}
+	}
+	s := t.Fetch.NoteRefusal()
+	c := t.Cache
+	if s.Status == fasthttp.StatusNotFound && stale != nil && !t.Fetch.Answer.Surplus() {
+		c.Cache.Delete(stale.Key) // it is gone
+	}
+	freshness, reason := t.assess(sent)
+	if status != fasthttp.StatusNotFound || s != s3error.NoSuchKey || reason != cache.Storable {
+		return t.failFlight(f, &origin.FetchError{Problem: s.Problem(), Reason: s.Reason})
+	}
+	o := &cache.Object{Key: bytes.Clone(t.Key), Group: c.bucket.Name, Status: status, Freshness: freshness}
+	if !t.Fetch.Answer.Surplus() {
+		c.Cache.PutSince(o, f.Epoch())
+	}
+	f.Land(o)
+	return Result{Object: o, How: observe.Miss}
+}
+
+// passMarker returns the object that keeps the next requests from waiting for each
+// other.
+func (t *Task) passMarker(now time.Time) *cache.Object {
+	return &cache.Object{
+		Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: StatusPass, Marker: true,
+		Freshness: cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true},
+	}
+}

@@ -1,0 +1,135 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"yatagarasu/gateway/observe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Notifier tells the service manager how the process fares, by the protocol of
+// sd_notify(3). The zero value has nobody to tell.
+type Notifier struct {
+	silent   atomic.Bool
+	log      *observe.Logger
+	address  *net.UnixAddr // nil: nobody
+	watchdog time.Duration // within which a sign of life is expected; 0: none is
+}
+
+// NewNotifier returns the notifier that the environment names, for the process pid.
+func NewNotifier(lookup func(string) string, pid int, log *observe.Logger) *Notifier {
+	n := &Notifier{log: log}
+	switch socket := lookup("NOTIFY_SOCKET"); {
+	case socket == "":
+		return n
+	case socket[0] != '/' && socket[0] != '@':
+		log.Warn().Str("NOTIFY_SOCKET", socket).Msg("cannot notify the service manager: the address is neither a path nor begins with @")
+		return n
+	default:
+		n.address = &net.UnixAddr{Net: "unixgram", Name: socket} // Go knows @ as abstract, too
+	}
+	if p := lookup("WATCHDOG_PID"); p != "" && p != strconv.Itoa(pid) {
+		return n
+	}
+	if usec, err := strconv.ParseInt(lookup("WATCHDOG_USEC"), 10, 64); err == nil && usec > 0 {
+		n.watchdog = time.Duration(usec) * time.Microsecond
+	}
+	return n
+}
+
+// Send sends assignments such as READY=1. A service manager that cannot be reached
+// keeps nothing from being served.
+func (n *Notifier) Send(assignments ...string) {
+	if n.address == nil || n.silent.Load() {
+		return
+	}
+	if err := n.write([]byte(strings.Join(assignments, "\n")), nil); err != nil {
+		n.log.Warn().Err(err).Msg("cannot notify the service manager")
+	}
+}
+
+func (n *Notifier) write(message, control []byte) error {
+	c, err := net.DialUnix("unixgram", nil, n.address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	raw, err := c.SyscallConn() // net cannot send control messages on a connected datagram socket
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), message, control, nil, 0)
+		return sent != unix.EAGAIN
+	})
+	return errors.Join(err, sent)
+}
+
+// Reloading tells that a reload has begun; READY=1 ends it.
+func (n *Notifier) Reloading() {
+	if n.address == nil {
+		return
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		n.log.Warn().Err(err).Msg("cannot notify the service manager of a reload")
+		return
+	}
+	n.Send("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
+}
+
+// silence ends the messages: another process is the service now.
+func (n *Notifier) silence() { n.silent.Store(true) }
+
+// Barrier waits, for up to limit, until all that was sent has been dealt with: a
+// message whose sender is gone by then is lost.
+func (n *Notifier) Barrier(limit time.Duration) error {
+	if n.address == nil {
+		return nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	err = n.write([]byte("BARRIER=1"), unix.UnixRights(int(w.Fd())))
+	w.Close()
+	if err != nil {
+		return err
+	}
+	if err := r.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if _, err := r.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("no answer within %s", limit)
+	}
+	return nil // the service manager closed its copy
+}
+
+// KeepAlive gives the signs of life that the service manager's watchdog expects,
+// until stop is closed.
+func (n *Notifier) KeepAlive(stop <-chan struct{}) {
+	if n.watchdog == 0 {
+		return
+	}
+	for tick := time.NewTicker(n.watchdog / 2); ; {
+		n.Send("WATCHDOG=1")
+		select {
+		case <-tick.C:
+		case <-stop:
+			tick.Stop()
+			return
+		}
+	}
+}

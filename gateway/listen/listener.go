@@ -1,0 +1,255 @@
+// Package listen accepts connections within limits: listeners, the table of open connections,
+// the PROXY protocol, and the certificate.
+package listen
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+)
+
+// Listener accepts client connections within the limits. On plain HTTP it
+// returns bare *net.TCPConn: any wrapper would lose writev and splice.
+type Listener struct {
+	*net.TCPListener
+	Options
+
+	// With trusted, headers are read beside the accepting goroutine, which the first Accept
+	// starts: in an upgrade, none may be accepted before.
+	accepted chan accepted
+	started  bool
+
+	Lean leanListener
+}
+
+// Options are how clients' connections are accepted.
+type Options struct {
+	Conns     *Conns
+	TLS       *tls.Config // nil: plain HTTP
+	LeanAfter int         // open connections after which a new one goes to the lean listener
+	// trusted names the proxies whose connections begin with a PROXY header; nil: none do.
+	Trusted func(netip.Addr) bool
+
+	Log        *observe.Logger
+	Refused    *metrics.Counter // connections beyond a limit
+	BadHeaders *metrics.Counter // connections of trusted proxies without a sound header
+}
+
+// New returns a listener that accepts from ln.
+func New(ln *net.TCPListener, o Options) *Listener {
+	l := &Listener{TCPListener: ln, Options: o}
+	l.Lean = leanListener{l, make(chan net.Conn)}
+	if o.Trusted != nil {
+		l.accepted = make(chan accepted)
+	}
+	return l
+}
+
+// leanListener hands connections on to the server that keeps no buffers for idle ones.
+type leanListener struct {
+	*Listener
+	conns chan net.Conn
+}
+
+// Accept implements net.Listener, for one goroutine.
+func (l *leanListener) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// accepted is a connection that is ready, or why there will be no more.
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// Accept implements net.Listener, for one goroutine, until its first error.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.admitted()
+		if err != nil {
+			close(l.Lean.conns)
+			return nil, err
+		}
+		if l.Conns.Len() <= l.LeanAfter {
+			return c, nil
+		}
+		l.Lean.conns <- c
+	}
+}
+
+// admitted accepts a connection that no limit stands against.
+func (l *Listener) admitted() (net.Conn, error) {
+	if l.accepted == nil {
+		for {
+			c, err := next(l.TCPListener, l.Log)
+			if err != nil {
+				return nil, err
+			}
+			if l.admit(c, request.PeerAddr(c.RemoteAddr())) {
+				return l.served(c), nil
+			}
+		}
+	}
+	if !l.started {
+		l.started = true
+		go l.acceptBehindProxies() // ends with the listener
+	}
+	a := <-l.accepted
+	return a.conn, a.err
+}
+
+// acceptBehindProxies accepts connections of which those of trusted proxies begin
+// with a PROXY header. They count among the open ones while it is awaited, so that
+// there are never more readers than connections may be.
+func (l *Listener) acceptBehindProxies() {
+	var reading sync.WaitGroup
+	for {
+		c, err := next(l.TCPListener, l.Log)
+		if err != nil {
+			reading.Wait()
+			l.accepted <- accepted{err: err}
+			return
+		}
+		peer := request.PeerAddr(c.RemoteAddr())
+		behind := l.Trusted(peer)
+		client := peer
+		if behind {
+			client = netip.Addr{} // the header tells
+		}
+		if !l.admit(c, client) {
+			continue
+		}
+		reading.Go(func() { // ends with the header, or its timeout
+			if behind && !l.introduce(c, peer) {
+				l.Conns.remove(c)
+				return
+			}
+			l.accepted <- accepted{conn: l.served(c)}
+		})
+	}
+}
+
+// introduce learns from the header of a trusted proxy whose connection c is. If there
+// is none, or a limit stands against that client, c is closed.
+func (l *Listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
+	client, err := readProxyHeader(c)
+	if err != nil {
+		l.BadHeaders.Inc()
+		l.Log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
+		c.Close()
+		return false
+	}
+	mute := !client.IsValid()
+	if mute {
+		client = proxy
+	}
+	if !l.Conns.name(c, client, mute) {
+		l.refuse(c)
+		return false
+	}
+	return true
+}
+
+// admit registers a connection of client, or refuses it if a limit stands against it.
+func (l *Listener) admit(c *net.TCPConn, client netip.Addr) bool {
+	if !l.Conns.add(c, client) {
+		l.refuse(c)
+		return false
+	}
+	return true
+}
+
+// served returns c as it is to be served.
+func (l *Listener) served(c *net.TCPConn) net.Conn {
+	if l.TLS != nil {
+		return tls.Server(c, l.TLS)
+	}
+	return c
+}
+
+// next accepts a connection. A lack of descriptors or memory would end the listener
+// of fasthttp, so it is waited out here.
+func next(ln *net.TCPListener, log *observe.Logger) (*net.TCPConn, error) {
+	for pause := 5 * time.Millisecond; ; {
+		c, err := ln.AcceptTCP()
+		if err != nil {
+			if !isShortage(err) {
+				return nil, err
+			}
+			log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
+			time.Sleep(pause)
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		return c, nil
+	}
+}
+
+func isShortage(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse refuses a client's connection beyond the limits.
+func (l *Listener) refuse(c *net.TCPConn) {
+	l.Refused.Inc()
+	refuseConn(c, l.TLS == nil)
+}
+
+// refuseConn answers a connection that is one too many, if it is plain HTTP, without
+// waiting for its request, and closes it.
+func refuseConn(c *net.TCPConn, plain bool) {
+	if plain {
+		c.SetWriteDeadline(time.Now().Add(time.Second)) // the socket's buffer is empty: it does not block
+		body := problem.AppendBody(nil, false, fasthttp.StatusServiceUnavailable, "too_many_connections", "too many connections are open; try again soon", nil)
+		fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		c.CloseWrite()
+	}
+	c.Close()
+}
+
+// maxOperatorConns bounds the connections of an operators' listener.
+const maxOperatorConns = 256
+
+// OperatorListener accepts the connections of scrapes, probes and administrative calls. At
+// the bound, the oldest without a request gives way to the new one, so that silent ones,
+// whoever opened them, keep nobody out. The first byte of a request makes it one, for up to
+// the header timeout.
+type OperatorListener struct {
+	*net.TCPListener
+	Conns *Conns
+	Log   *observe.Logger
+}
+
+// Accept implements net.Listener, for one goroutine.
+func (l *OperatorListener) Accept() (net.Conn, error) {
+	for {
+		c, err := next(l.TCPListener, l.Log)
+		if err != nil {
+			return nil, err
+		}
+		if l.Conns.Len() < maxOperatorConns || l.Conns.giveWay() {
+			l.Conns.add(c, request.PeerAddr(c.RemoteAddr())) // which has no limit of its own
+			return c, nil
+		}
+		refuseConn(c, true)
+	}
+}

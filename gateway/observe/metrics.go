@@ -1,0 +1,230 @@
+package observe
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Metrics counts what the gateway does. A new metric is a field here or in
+// Bucket.
+type Metrics struct {
+	Set             *metrics.Set
+	Panics          *metrics.Counter
+	RefusedConns    *metrics.Counter
+	BadProxyHeaders *metrics.Counter
+	KeyFetches      [2]*metrics.Counter // of key sets: those that worked, those that failed
+	Reloads         [2]*metrics.Counter // of the configuration: those that worked, those that failed
+	unrouted        *Bucket             // requests that no bucket is mounted for
+
+	mu       sync.Mutex          // guards the following fields
+	buckets  map[string]*Bucket  // by bucket
+	replicas map[string]*Replica // by bucket and replica
+}
+
+func NewMetrics() *Metrics {
+	s := metrics.NewSet()
+	m := &Metrics{
+		Set:             s,
+		Panics:          s.NewCounter("yatagarasu_panics_total"),
+		RefusedConns:    s.NewCounter("yatagarasu_refused_connections_total"),
+		BadProxyHeaders: s.NewCounter("yatagarasu_bad_proxy_headers_total"),
+		buckets:         make(map[string]*Bucket),
+		replicas:        make(map[string]*Replica),
+	}
+	for i, outcome := range []string{"ok", "failed"} {
+		m.Reloads[i] = s.NewCounter(fmt.Sprintf("yatagarasu_config_reloads_total{outcome=%q}", outcome))
+		m.KeyFetches[i] = s.NewCounter(fmt.Sprintf("yatagarasu_jwks_fetches_total{outcome=%q}", outcome))
+	}
+	m.unrouted = m.Bucket("")
+	return m
+}
+
+// Bucket are the counters of one bucket. Labels come from the
+// configuration and fixed tables alone.
+type Bucket struct {
+	set      *metrics.Set
+	Name     string
+	requests [numMethods]codeCounters
+	verdicts [maxReasons]atomic.Pointer[metrics.Counter] // by reason
+	rejects  [NumLimits]atomic.Pointer[metrics.Counter]
+	Answers  Answers
+}
+
+// Bucket returns the counters of a bucket; the same for the same name.
+func (m *Metrics) Bucket(name string) *Bucket {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.buckets[name]
+	if b == nil {
+		b = &Bucket{set: m.Set, Name: name}
+		m.buckets[name] = b
+	}
+	return b
+}
+
+// Answers yields the answers of each bucket that ever was, by name.
+func (m *Metrics) Answers() iter.Seq2[string, *Answers] {
+	return func(yield func(string, *Answers) bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
+			if !yield(name, &m.buckets[name].Answers) {
+				return
+			}
+		}
+	}
+}
+
+// Replica are the counters of one replica of a bucket.
+type Replica struct {
+	Set            *metrics.Set
+	Bucket, origin string
+	codes          codeCounters
+
+	mu     sync.Mutex // guards the following fields
+	errors map[string]*metrics.Counter
+	extras map[string]*metrics.Counter
+}
+
+// Replica returns the counters of a replica; the same for the same names.
+func (m *Metrics) Replica(bucket, name string) *Replica {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := bucket + "\x00" + name
+	r := m.replicas[id]
+	if r == nil {
+		r = &Replica{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter), extras: make(map[string]*metrics.Counter)}
+		m.replicas[id] = r
+	}
+	return r
+}
+
+// Answers are those of the answers for one bucket, whatever its origin.
+type Answers struct {
+	Bytes    atomic.Uint64 // of bodies
+	Outcomes [NumOutcomes]atomic.Pointer[outcomeMetrics]
+}
+
+// outcomeMetrics are those of the answers with one outcome of the cache.
+type outcomeMetrics struct{ Duration, FirstByte Histogram }
+
+func (a *Answers) Outcome(o Outcome) *outcomeMetrics {
+	m := a.Outcomes[o].Load()
+	if m == nil {
+		a.Outcomes[o].CompareAndSwap(nil, new(outcomeMetrics))
+		m = a.Outcomes[o].Load()
+	}
+	return m
+}
+
+// Count returns the number of answers with an outcome.
+func (a *Answers) Count(o Outcome) uint64 {
+	m := a.Outcomes[o].Load()
+	if m == nil {
+		return 0
+	}
+	var c Counts
+	c.Add(&m.Duration)
+	return c.count()
+}
+
+// codeCounters holds a counter for each status, made when first needed.
+type codeCounters [600]atomic.Pointer[metrics.Counter]
+
+func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) *metrics.Counter {
+	if code < 0 || code >= len(c) {
+		code = 0
+	}
+	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
+}
+
+func (b *Bucket) Request(m Method, code int) *metrics.Counter {
+	return b.requests[m].get(code, func(code string) *metrics.Counter {
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_requests_total{bucket=%q,method=%q,code=%q}", b.Name, MethodNames[m], code))
+	})
+}
+
+// Answer counts an answer by its status.
+func (r *Replica) Answer(code int) {
+	r.codes.get(code, func(code string) *metrics.Counter {
+		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", r.Bucket, r.origin, code))
+	}).Inc()
+}
+
+// Verdict returns the counter of a verdict; number is that of its reason, and of public
+// paths the largest.
+func (b *Bucket) Verdict(number int, a *Auth) *metrics.Counter {
+	return cached(&b.verdicts[number], func() *metrics.Counter {
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.Name, a.Outcome, a.Reason))
+	})
+}
+
+func (b *Bucket) Rejected(by Limit) *metrics.Counter {
+	return cached(&b.rejects[by], func() *metrics.Counter {
+		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
+	})
+}
+
+// cached returns the counter at p, made when first needed.
+func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) *metrics.Counter {
+	n := p.Load()
+	if n == nil {
+		n = create()
+		p.Store(n)
+	}
+	return n
+}
+
+// Fault counts a failure by its typed reason: a value of pool.Reason or of the table
+// of S3 errors.
+func (r *Replica) Fault(reason string) {
+	r.mu.Lock()
+	c := r.errors[reason]
+	if c == nil {
+		c = r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.Bucket, r.origin, reason))
+		r.errors[reason] = c
+	}
+	r.mu.Unlock()
+	c.Inc()
+}
+
+// What is done beside the requests of clients, as metrics name it.
+const (
+	ExtraFailover     = "yatagarasu_upstream_failovers_total"
+	ExtraRetry        = "yatagarasu_upstream_retries_total"
+	ExtraRetryDenied  = "yatagarasu_upstream_retries_denied_total"
+	ExtraResume       = "yatagarasu_upstream_resumes_total"
+	ExtraResumeDenied = "yatagarasu_upstream_resumes_denied_total"
+	ExtraHedge        = "yatagarasu_upstream_hedges_total"
+	ExtraHedgeWon     = "yatagarasu_upstream_hedges_won_total"
+)
+
+// Extra counts one of those, by its metric.
+func (r *Replica) Extra(metric string) {
+	r.mu.Lock()
+	c := r.extras[metric]
+	if c == nil {
+		c = r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin))
+		r.extras[metric] = c
+	}
+	r.mu.Unlock()
+	c.Inc()
+}
+
+// Reasons returns the failures by their reasons.
+func (r *Replica) Reasons() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := make(map[string]uint64, len(r.errors))
+	for reason, c := range r.errors {
+		counts[reason] = c.Get()
+	}
+	return counts
+}

@@ -1,0 +1,251 @@
+package observe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// sink is between loggers and where their lines go. A line is copied into a buffer,
+// and one goroutine writes what has gathered there. If the writer is stuck, as a pipe
+// is that nobody reads, lines are dropped and counted: nobody waits.
+//
+// A sink is safe for concurrent use. Use newSink, and close it at the end.
+type sink struct {
+	out     io.Writer
+	max     int            // bytes that may wait
+	dropped atomic.Uint64  // lines
+	tell    func(n uint64) // told of dropped lines once there is room again
+
+	mu      sync.Mutex // guards the following fields
+	more    sync.Cond  // there is something to write, or closed
+	waiting []byte
+	closed  bool
+
+	done chan struct{} // closed when all is written after close
+}
+
+// newSink returns a sink whose goroutine ends with close.
+func newSink(out io.Writer, max int, tell func(n uint64)) *sink {
+	s := &sink{out: out, max: max, tell: tell, done: make(chan struct{})}
+	s.more.L = &s.mu
+	go s.run()
+	return s
+}
+
+// Write implements io.Writer for lines of no level. It never fails.
+func (s *sink) Write(line []byte) (int, error) { return s.WriteLevel(zerolog.NoLevel, line) }
+
+// WriteLevel implements zerolog.LevelWriter. An eighth of the buffer is for warnings
+// and errors alone.
+//
+// Hot path: zero allocations once the buffers have grown, guarded by TestSinkAllocs.
+func (s *sink) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	room := s.max
+	if level < zerolog.WarnLevel {
+		room -= s.max / 8
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting)+len(line) > room || s.closed {
+		s.dropped.Add(1)
+		return len(line), nil
+	}
+	s.waiting = append(s.waiting, line...)
+	s.more.Signal()
+	return len(line), nil
+}
+
+// run writes until close.
+func (s *sink) run() {
+	defer close(s.done)
+	var batch []byte
+	told := uint64(0)
+	for {
+		s.mu.Lock()
+		for len(s.waiting) == 0 && !s.closed {
+			s.more.Wait()
+		}
+		if len(s.waiting) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		batch, s.waiting = s.waiting, batch[:0]
+		s.mu.Unlock()
+		if n, err := s.out.Write(batch); err != nil {
+			s.dropped.Add(uint64(bytes.Count(batch[n:], []byte("\n"))))
+		} else if n := s.dropped.Load(); n > told {
+			s.tell(n - told)
+			told = n
+		}
+	}
+}
+
+// close has what waits written, for at most limit. Lines that come later are dropped.
+func (s *sink) close(limit time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	s.more.Signal()
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+	case <-time.After(limit):
+	}
+}
+
+// logFile is a file that can be opened anew, after it was renamed.
+type logFile struct {
+	path string
+
+	mu   sync.Mutex // guards file
+	file *os.File
+}
+
+// The names of outputs that are no paths.
+const (
+	logStdout = "stdout"
+	logStderr = "stderr"
+)
+
+// OpenLog returns the output that a logging key names.
+func OpenLog(name string) (io.Writer, error) {
+	if f := standardStream(name); f != nil {
+		return f, nil
+	}
+	f := &logFile{path: name}
+	return f, f.reopen()
+}
+
+// maxLinks bounds the symbolic links that are followed to a standard stream.
+const maxLinks = 10
+
+// standardStream returns what name means where that is a standard stream, by its name,
+// its path, or a symbolic link to that; nil if it is none. To open the path would fail
+// for a socket, as under systemd, and for a pipe of another user, as in containers.
+func standardStream(name string) *os.File {
+	switch name {
+	case logStdout:
+		return os.Stdout
+	case logStderr:
+		return os.Stderr
+	}
+	for range maxLinks {
+		switch path.Clean(name) {
+		case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", fmt.Sprintf("/proc/%d/fd/1", os.Getpid()):
+			return os.Stdout
+		case "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", fmt.Sprintf("/proc/%d/fd/2", os.Getpid()):
+			return os.Stderr
+		}
+		to, err := os.Readlink(name)
+		if err != nil {
+			return nil
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(name), to)
+		}
+		name = to
+	}
+	return nil
+}
+
+// checkLog tells whether there can be a log of this name. Rights are not looked at: who
+// asks need not be who serves.
+func checkLog(name string) error {
+	if standardStream(name) != nil {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(name)) // it will be made there
+	}
+	switch {
+	case err != nil:
+		return logProblem(name, err)
+	case info != nil && info.IsDir():
+		return logProblem(name, unix.EISDIR)
+	case info != nil && info.Mode()&fs.ModeSocket != 0:
+		return logProblem(name, unix.ENXIO)
+	}
+	return nil
+}
+
+// logProblem says why the log of this name cannot be opened, and what to do about it.
+func logProblem(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err // without the path once more
+	}
+	fix := "choose another path, or stdout or stderr"
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return logUnheard(name, err)
+	case errors.Is(err, fs.ErrNotExist):
+		fix = "make its folder first"
+	case errors.Is(err, fs.ErrPermission):
+		fix = "let the user that the gateway runs as write it, and its folder where it is not there yet"
+	case errors.Is(err, unix.EISDIR):
+		fix = "name a file in the folder"
+	case errors.Is(err, unix.ENOTDIR):
+		fix = "one of its folders is a file: choose another path"
+	case errors.Is(err, unix.EROFS):
+		fix = "its file system is read-only: choose another path, or stdout or stderr"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		fix = "make room on its disk, or choose another path"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		fix = "raise the limit of open files: ulimit -n"
+	}
+	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
+}
+
+// logUnheard is logProblem for what can be written to by none that open it now: what
+// that is decides what helps.
+func logUnheard(name string, err error) error {
+	var mode fs.FileMode
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode()
+	}
+	switch {
+	case mode&fs.ModeSocket != 0:
+		return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
+	case mode&fs.ModeNamedPipe != 0:
+		return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
+	}
+	return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
+}
+
+// reopen opens the path again, and closes the file that was written to so far.
+//
+// A named pipe that nobody reads is refused: to open it would wait for a reader, in
+// silence. For other files O_NONBLOCK has no effect.
+func (f *logFile) reopen() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
+	if err != nil {
+		return logProblem(f.path, err)
+	}
+	f.mu.Lock()
+	old := f.file
+	f.file = file
+	f.mu.Unlock()
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// Write implements io.Writer.
+func (f *logFile) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file.Write(b)
+}

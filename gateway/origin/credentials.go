@@ -1,0 +1,155 @@
+package origin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/sign"
+)
+
+const (
+	// rereadShared is how often a shared credentials file is read again.
+	rereadShared = time.Minute
+	// renewWait is how long a request waits for a credential in place of one that the
+	// origin does not take.
+	renewWait = 5 * time.Second
+	// credentialsWait is how long start-up and reload wait for credentials.
+	credentialsWait = 5 * time.Second
+)
+
+// newProvider returns what has the credentials for s, and reports each retrieval.
+func newProvider(s *config.S3, report func(error)) (*sign.Provider, error) {
+	c := &s.Credentials
+	switch c.Source {
+	case config.SourceAnonymous:
+		return sign.NewAnonymousProvider(), nil
+	case config.SourceStatic:
+		return sign.NewStaticProvider(sign.Options{
+			AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal(), Region: s.Region,
+		})
+	}
+	o := sign.ProviderOptions{Region: s.Region, Report: report}
+	if c.Source == config.SourceSharedFile {
+		o.Reread = rereadShared
+	}
+	client := &http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: 5 * time.Second, IdleConnTimeout: 30 * time.Second,
+	}}
+	o.Retrieve = func(ctx context.Context) (sign.Credential, error) {
+		v, err := retrieve(s, &credentials.CredContext{Client: client, Context: ctx})
+		if err != nil {
+			return sign.Credential{}, err
+		}
+		if v.SignerType == credentials.SignatureAnonymous || v.AccessKeyID == "" || v.SecretAccessKey == "" {
+			return sign.Credential{}, fmt.Errorf("source %s offers no credential", c.Source)
+		}
+		return sign.Credential{AccessKey: v.AccessKeyID, SecretKey: v.SecretAccessKey, SessionToken: v.SessionToken, Expires: v.Expiration}, nil
+	}
+	return sign.NewProvider(o), nil
+}
+
+// retrieve asks the source of s for a credential. The providers of the library are
+// made for each time: what they keep is kept elsewhere.
+func retrieve(s *config.S3, cc *credentials.CredContext) (credentials.Value, error) {
+	c := &s.Credentials
+	switch c.Source {
+	case config.SourceEnvironment:
+		return new(credentials.EnvAWS).RetrieveWithCredContext(cc)
+	case config.SourceSharedFile:
+		return (&credentials.FileAWSCredentials{Filename: c.File, Profile: c.Profile}).RetrieveWithCredContext(cc)
+	case config.SourceInstance:
+		return instance(s, c.Endpoint).RetrieveWithCredContext(cc)
+	case config.SourceWebIdentity:
+		file := cmp.Or(c.TokenFile, os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"))
+		role := cmp.Or(c.RoleARN, os.Getenv("AWS_ROLE_ARN"))
+		if file == "" || role == "" {
+			return credentials.Value{}, errors.New("web_identity needs role_arn and token_file, or AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE in the environment")
+		}
+		token, err := os.ReadFile(file)
+		if err != nil {
+			return credentials.Value{}, fmt.Errorf("cannot read the token: %w", err)
+		}
+		return (&credentials.STSWebIdentity{
+			STSEndpoint: stsEndpoint(s), RoleARN: role,
+			GetWebIDTokenExpiry: func() (*credentials.WebIdentityToken, error) {
+				return &credentials.WebIdentityToken{Token: strings.TrimSpace(string(token))}, nil
+			},
+		}).RetrieveWithCredContext(cc)
+	case config.SourceAssumeRole:
+		own, err := ownCredential(s, cc)
+		if err != nil {
+			return credentials.Value{}, err
+		}
+		return (&credentials.STSAssumeRole{STSEndpoint: stsEndpoint(s), Options: credentials.STSAssumeRoleOptions{
+			AccessKey: own.AccessKeyID, SecretKey: own.SecretAccessKey, SessionToken: own.SessionToken,
+			Location: s.Region, DurationSeconds: int(c.Duration / time.Second), RoleARN: c.RoleARN,
+			RoleSessionName: cmp.Or(c.SessionName, "yatagarasu"), ExternalID: c.ExternalID.Reveal(),
+		}}).RetrieveWithCredContext(cc)
+	}
+	panic("BUG: unknown source of credentials: " + c.Source)
+}
+
+// ownCredential returns the credential that takes on a role: that of s3, or what the
+// environment, the shared file or the instance offers.
+func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value, error) {
+	if s.AccessKey != "" {
+		return credentials.Value{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal()}, nil
+	}
+	var errs []error
+	for _, p := range []credentials.Provider{new(credentials.EnvAWS), new(credentials.FileAWSCredentials), instance(s, "")} {
+		v, err := p.RetrieveWithCredContext(cc)
+		if err == nil && v.AccessKeyID != "" {
+			return v, nil
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return credentials.Value{}, fmt.Errorf("there is no credential to take on the role with: set access_key and secret_key, or offer one in the environment, the shared file or the instance: %w", errors.Join(errs...))
+}
+
+// stsEndpoint returns where roles are taken on
+// (https://docs.aws.amazon.com/general/latest/gr/sts.html).
+func stsEndpoint(s *config.S3) string {
+	return cmp.Or(s.Credentials.Endpoint, "https://"+config.AWSHost("sts", s.Region))
+}
+
+// instance returns the provider of what the instance offers. The library has the STS
+// of two partitions alone for a role of Kubernetes.
+func instance(s *config.S3, endpoint string) *credentials.IAM {
+	if endpoint == "" && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
+		endpoint = "https://" + config.AWSHost("sts", cmp.Or(os.Getenv("AWS_REGION"), s.Region))
+	}
+	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
+}
+
+// errNoCredential says that a request cannot be signed.
+var errNoCredential = errors.New("there is no credential that has not expired")
+
+// renew has the credential of x's replica replaced after the origin has refused it; it
+// reports whether there is another one.
+func (f *Fetch) renew() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), renewWait)
+	defer cancel()
+	return f.replica.Credentials.Renew(ctx, f.signer)
+}
+
+// credentialsRetrieved counts and logs the end of retrieving a credential for r.
+func (h *Shared) credentialsRetrieved(r *Replica, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+		h.Log.Warn().Str("bucket", r.Metrics.Bucket).Str("origin", r.Name).Str("source", r.S3.Credentials.Source).Err(err).
+			Msg("a credential could not be retrieved; the one at hand is used until it expires")
+	}
+	r.Metrics.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.Metrics.Bucket, r.Name, outcome)).Inc()
+}

@@ -1,0 +1,134 @@
+package origin
+
+import (
+	"bytes"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/s3error"
+	"yatagarasu/pool"
+	"yatagarasu/sign"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Fetch is one request to a bucket's replicas, with its tries, and the answer to it. It has
+// copies of all that it needs of a client's request, so it may outlive that.
+//
+// Get one by Bucket.fetch, and release it at the end, which closes the connection to
+// the origin. A fetch has one owner at a time: the exchange of the client's request, the
+// flight that fills the cache, or a hedge. Not safe for concurrent use.
+type Fetch struct {
+	*attempt
+	Bucket *Bucket
+	told   *observe.Upstream // notes for the log: those of the client's request, or own
+	own    observe.Upstream
+
+	key   []byte // of the object, decoded
+	query []byte // canonical
+	id    []byte // X-Request-ID of the client's request, for the log
+	trace []byte // traceparent to pass on; empty: none
+
+	head       []byte // request head
+	keyPath    []byte // encoded path
+	rangeValue []byte
+	tag        []byte         // ETag of a body that broke off
+	headers    [3]sign.Header // a condition, the range, and who pays
+
+	failed    replicaSet // replicas that have failed this request
+	corrected bool       // a credential or the clock was, once
+}
+
+// attempt is the latest request of a fetch to a replica, and its answer. A hedge that wins
+// gives its own to the fetch.
+type attempt struct {
+	Answer  *pool.Exchange
+	replica *Replica
+	ticket  pool.Ticket      // of the replica's breaker
+	signer  *sign.Signer     // of the request
+	skew    time.Duration    // of the clock it was signed by, against this one
+	Refusal *s3error.Kind    // meaning of the answer if it is an error, else nil
+	doc     s3error.Document // the error's document
+}
+
+// NewFetch returns a fetch of an object, with copies of the arguments. told, which may be nil,
+// is what the request that waits for it has in the log; the caller owns it.
+func (b *Bucket) NewFetch(told *observe.Upstream, key, query, id, trace []byte) *Fetch {
+	f, _ := b.Shared.fetches.Get().(*Fetch)
+	if f == nil {
+		f = &Fetch{attempt: &attempt{Answer: new(pool.Exchange)}}
+	}
+	f.Bucket = b
+	if f.told = told; told == nil {
+		f.told = &f.own
+	}
+	f.key = append(f.key, key...)
+	f.query = append(f.query, query...)
+	f.id = append(f.id, id...)
+	if b.S3.ForwardTraceparent {
+		f.trace = append(f.trace, trace...)
+	}
+	return f
+}
+
+// Detach has f go on without the request that waited for it.
+func (f *Fetch) Detach() { f.told = &f.own }
+
+// Release closes the connection to the origin, unless it can be kept, and gives f back.
+func (f *Fetch) Release() {
+	s := f.Bucket.Shared
+	f.Answer.Close()
+	f.Answer.SetInterruptible(false)
+	*f.attempt = attempt{Answer: f.Answer}
+	f.Bucket, f.told, f.own = nil, nil, observe.Upstream{ID: f.own.ID[:0]}
+	f.headers = [3]sign.Header{}
+	f.failed, f.corrected = 0, false
+	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
+		*b = observe.Emptied(*b)
+	}
+	s.fetches.Put(f)
+}
+
+// Part tells whether the request asks for a part of a multipart object, which
+// S3 answers like a range: by 206 with Content-Range.
+func (f *Fetch) Part() bool { return IsPart(f.query) }
+
+// IsPart tells whether a canonical query asks for a part.
+func IsPart(query []byte) bool { return bytes.HasPrefix(query, partNumber) }
+
+var partNumber = []byte("partNumber=") // first in a canonical query
+
+// Validators returns the validators of the origin's answer.
+func (f *Fetch) Validators() (etag []byte, modified int64) {
+	h := &f.Answer.Header
+	modified, ok := cache.ParseDate(h.Peek(fasthttp.HeaderLastModified))
+	if !ok {
+		modified = 0
+	}
+	return h.Peek(fasthttp.HeaderETag), modified
+}
+
+// quoteTag writes the ETag of an answer as an entity tag (RFC 9110 section 8.8.3), so that
+// a miss and a hit, conditions and resumed downloads agree on it: some origins leave the
+// quotes out. What cannot be one is dropped.
+func quoteTag(h *fasthttp.ResponseHeader) {
+	v := h.Peek(fasthttp.HeaderETag)
+	if n := len(v); n == 0 || n >= 2 && v[n-1] == '"' && (v[0] == '"' || bytes.HasPrefix(v, []byte(`W/"`)) && n > len(`W/"`)) {
+		return
+	}
+	opaque, weak := bytes.CutPrefix(v, []byte("W/"))
+	opaque = bytes.Trim(opaque, `"`)
+	for _, c := range opaque {
+		if !request.TagBytes[c] {
+			h.Del(fasthttp.HeaderETag)
+			return
+		}
+	}
+	var tag []byte
+	if weak {
+		tag = append(tag, "W/"...)
+	}
+	tag = append(append(append(tag, '"'), opaque...), '"')
+	h.SetBytesV(fasthttp.HeaderETag, tag)
+}

@@ -1,0 +1,138 @@
+package origin
+
+import (
+	"sync/atomic"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/s3error"
+	"yatagarasu/pool"
+	"yatagarasu/sign"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Health is what is known of a replica from the requests to it. Like the upstream it
+// outlives a generation.
+type Health struct {
+	Breaker *pool.Breaker // nil: it is never given up
+	retries *pool.Budget
+	resumes *pool.Budget // of the requests that retries counts
+	hedges  *pool.Budget
+	latency pool.Latencies // to the first byte; kept only for hedging by it
+	Skew    atomic.Int64   // of its clock against this one, in nanoseconds
+	Dated   atomic.Int64   // when that was measured, in Unix nanoseconds
+}
+
+// The spans over which the budgets for requests beside the clients' own hold, and how
+// many there are in each at least.
+const (
+	retrySpan  = time.Second
+	retryLeast = 10
+	hedgeSpan  = 10 * time.Second
+	hedgeBurst = 10 // slow requests come in swarms
+)
+
+func newHealth(s *config.S3, probed bool) *Health {
+	h := &Health{
+		retries: pool.NewBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
+		hedges:  pool.NewBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
+	}
+	h.resumes = h.retries.Beside()
+	if b := s.Breaker; b.Enabled {
+		h.Breaker = pool.NewBreaker(pool.BreakerOptions{
+			FailureRate: int(b.FailureRate), Consecutive: b.Consecutive, Cooldown: b.Cooldown, Probed: probed,
+		})
+	}
+	return h
+}
+
+// maxSkew bounds what is believed of an origin's clock.
+const maxSkew = 24 * time.Hour
+
+// LeastSkew is the difference of clocks below which it is not corrected: the header Date
+// has whole seconds, and takes its time.
+const LeastSkew = 5 * time.Second
+
+// observeDate notes the difference between an origin's clock and this one, by the
+// header Date of an answer to a request of a time between begin and end. An answer with
+// an Age is from a cache, and its Date of when it was stored.
+func (h *Health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time) {
+	unix, ok := cache.ParseDate(head.Peek(fasthttp.HeaderDate))
+	if !ok || len(head.Peek(fasthttp.HeaderAge)) > 0 {
+		return
+	}
+	middle := begin.Add(end.Sub(begin) / 2)
+	skew := time.Unix(unix, 0).Add(time.Second / 2).Sub(middle)
+	if skew < -maxSkew || skew > maxSkew {
+		return
+	}
+	h.Skew.Store(int64(skew))
+	h.Dated.Store(end.UnixNano())
+}
+
+// Correction returns what is added to this clock's time before it is signed: nothing,
+// unless the origin's clock differs much.
+func (h *Health) Correction() time.Duration {
+	skew := time.Duration(h.Skew.Load())
+	if skew.Abs() <= LeastSkew {
+		return 0
+	}
+	return skew
+}
+
+// clock returns the time to sign with.
+func (h *Health) clock(now time.Time) time.Time { return now.Add(h.Correction()) }
+
+// dateEvery is how often an origin's clock is looked at.
+const dateEvery = 10 * time.Second
+
+// proofFor is how long an origin that has taken a credential counts as taking it.
+const proofFor = 10 * time.Second
+
+// proof is the knowledge that an origin takes a credential. The zero value is none. Safe
+// for concurrent use.
+type proof struct {
+	signer atomic.Pointer[sign.Signer]
+	at     atomic.Int64 // Unix nanoseconds
+}
+
+// note takes down that s was taken at now.
+//
+// Hot path: mostly two loads.
+func (p *proof) note(s *sign.Signer, now time.Time) {
+	t := now.UnixNano()
+	if p.signer.Load() == s && t-p.at.Load() < int64(proofFor/10) {
+		return
+	}
+	p.at.Store(t)
+	p.signer.Store(s)
+}
+
+// refute forgets s.
+func (p *proof) refute(s *sign.Signer) { p.signer.CompareAndSwap(s, nil) }
+
+// holds tells whether s was taken shortly before now.
+func (p *proof) holds(s *sign.Signer, now time.Time) bool {
+	return p.signer.Load() == s && now.UnixNano()-p.at.Load() < int64(proofFor)
+}
+
+// noteAnswer takes down what an answer to a request signed with s says about s. An error
+// without a code says nothing: HEAD has none, and not only S3 may have answered. o is nil
+// where it is none.
+func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3error.Kind, code string, now time.Time) {
+	switch {
+	case o == nil:
+		if status < 300 || status == fasthttp.StatusNotModified {
+			p.note(s, now)
+		}
+	case code == "":
+	case o.Fault == s3error.FaultSetup:
+		p.refute(s)
+	default:
+		switch o {
+		case s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown:
+			p.note(s, now) // others may be said before the signature is looked at
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package origin
+
+import (
+	"bytes"
+	"sync"
+	"time"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/s3error"
+	"yatagarasu/pool"
+)
+
+// hedge is a second request for the same, to another replica, because the first takes
+// long (see "The Tail at Scale", Dean and Barroso, 2013).
+type hedge struct {
+	mu     sync.Mutex    // guards the following fields
+	over   bool          // the first has its answer, or has taken that of the second
+	second *Fetch        // nil: it was not sent
+	err    error         // of the second, once it is done
+	done   chan struct{} // closed when the second is done; nil: it was not sent
+	won    bool          // the second was done first, and well
+}
+
+func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+	c := &f.Bucket.S3.Hedge
+	r.Health.hedges.Count(begin)
+	after, known := c.After, true
+	if after == 0 {
+		after, known = r.Health.latency.P95()
+		defer func() { r.Health.latency.Add(time.Since(begin)) }()
+	}
+	if !known {
+		return f.sendTo(r, t, w, head, begin)
+	}
+	var h hedge
+	f.Answer.Close()
+	f.Answer.SetInterruptible(true)
+	timer := time.AfterFunc(after, func() { h.send(f, r, w, head) })
+	err := f.sendTo(r, t, w, head, begin)
+	timer.Stop()
+	err = h.settle(f, err)
+	f.Answer.SetInterruptible(false)
+	return err
+}
+
+// send sends the second request.
+func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
+	y, t := h.begin(f, first, &w)
+	if y == nil {
+		return
+	}
+	defer y.Bucket.Shared.Background.Done()
+	err := y.sendSafely(y.replica, t, w, head)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		y.Release()
+		return
+	}
+	h.err = err
+	close(h.done)
+	if y.answered(err) {
+		h.won = true
+		f.Answer.Interrupt()
+	}
+}
+
+// answered tells whether a request that ended with err has brought what no other
+// replica would better.
+func (f *Fetch) answered(err error) bool {
+	return err == nil && (f.Refusal == nil || f.Refusal.Fault == s3error.FaultRequest && !(f.Refusal == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
+}
+
+// sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.
+func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Forward, head bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.Bucket.Shared.Background.Panicked(p)
+			err = &FetchError{Problem: problem.Panic, Reason: "panic"}
+		}
+	}()
+	return f.sendTo(r, t, w, head, time.Now())
+}
+
+// begin returns the fetch of the second request, if there is to be one. It has all it
+// needs, since the first goes on without it when it has its answer.
+func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, pool.Ticket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return nil, pool.Ticket{}
+	}
+	but, now := f.failed, time.Now()
+	but.add(first)
+	r, t, _ := f.Bucket.pick(but, now)
+	if r == nil {
+		return nil, pool.Ticket{}
+	}
+	if !first.Health.hedges.Take(now) {
+		r.Health.Breaker.Done(t, pool.OutcomeNone, now)
+		return nil, pool.Ticket{}
+	}
+	r.Metrics.Extra(observe.ExtraHedge)
+	y := f.Bucket.NewFetch(nil, f.key, f.query, nil, f.trace)
+	w.Value = bytes.Clone(w.Value)
+	y.replica = r
+	y.Answer.SetInterruptible(true)
+	h.second, h.done = y, make(chan struct{})
+	f.Bucket.Shared.Background.Add(1)
+	return y, t
+}
+
+// settle decides between the first, which ended with err, and the second. What does
+// not count is interrupted.
+func (h *hedge) settle(f *Fetch, err error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	y := h.second
+	if y == nil {
+		h.over = true
+		return err
+	}
+	if !h.won && f.answered(err) {
+		h.over = true
+		select {
+		case <-h.done:
+			y.Release()
+		default:
+			y.Answer.Interrupt() // its goroutine gives it back
+		}
+		return err
+	}
+	if !h.won { // the second may do better
+		h.mu.Unlock()
+		<-h.done
+		h.mu.Lock()
+	}
+	h.over = true
+	defer y.Release()
+	if !y.answered(h.err) {
+		f.failed.add(y.replica)
+		return err
+	}
+	f.attempt, y.attempt = y.attempt, f.attempt
+	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
+	return nil
+}

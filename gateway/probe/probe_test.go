@@ -1,0 +1,54 @@
+package probe
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/pool"
+)
+
+// openBreaker opens a breaker.
+func openBreaker(b *pool.Breaker) {
+	for range 10 {
+		now := time.Now()
+		ticket, _, _ := b.Allow(now)
+		b.Done(ticket, pool.OutcomeSilence, now)
+	}
+}
+
+// TestAwait has two of three breakers wait for probes.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Readiness{done: make(chan struct{})}
+		group := make([]*origin.Replica, 3)
+		for i := range group {
+			group[i] = &origin.Replica{Health: &origin.Health{Breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
+		}
+		openBreaker(group[0].Health.Breaker)
+		openBreaker(group[2].Health.Breaker)
+		begin := time.Now()
+		due := begin.Add(8500 * time.Millisecond)
+		for i, want := range []int{0, 2, 2, 0, 2, -1} {
+			p, ok := r.await(group, i, due)
+			after := min(time.Duration(i+1)*time.Second, due.Sub(begin))
+			switch {
+			case !ok || (p == nil) != (want < 0) || p != nil && p != group[max(want, 0)]:
+				t.Fatalf("step %d: %+v, %t; want replica %d", i, p, ok, want)
+			case p == nil:
+				after = due.Sub(begin)
+			case i == 3 || i == 4:
+				p.Health.Breaker.Probe(true) // it is waited for no longer
+			default:
+				p.Health.Breaker.Probe(false)
+			}
+			if took := time.Since(begin); took != after {
+				t.Errorf("step %d: after %v, want %v", i, took, after)
+			}
+		}
+		close(r.done)
+		if _, ok := r.await(group, 0, time.Now().Add(time.Minute)); ok {
+			t.Error("it goes on after the end")
+		}
+	})
+}

@@ -1,0 +1,89 @@
+// Package problem has the gateway's own answers: their status, code, message and
+// challenge, and the bodies that say so.
+package problem
+
+import (
+	"errors"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Problem is an answer that the gateway gives by itself.
+type Problem struct {
+	Status     int
+	Code       string // `error` of the body: stable, for programs
+	Message    string // for people; never the origin's words
+	Reason     string // for log and metrics; code if empty
+	RetryAfter int    // seconds; 0: no Retry-After
+	Close      bool   // the connection cannot be trusted any more
+	Challenge  string // WWW-Authenticate; empty: none
+}
+
+// The gateway's own answers.
+var (
+	NoRoute   = &Problem{Status: fasthttp.StatusNotFound, Code: "no_route", Message: "no bucket is mounted at this path"}
+	NoKey     = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
+	Method    = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
+	Version   = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
+	Panic     = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}
+	Failed    = &Problem{Status: fasthttp.StatusPreconditionFailed, Code: "precondition_failed", Message: "the object does not meet the request's precondition"}
+	Range     = &Problem{Status: fasthttp.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Message: "the range lies outside the object"}
+	Protocol  = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin sent an answer that makes no sense", Reason: "protocol"}
+	HeadError = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin refused without giving a reason", Reason: "unknown_head"}
+
+	Timeout     = &Problem{Status: fasthttp.StatusGatewayTimeout, Code: "upstream_timeout", Message: "the origin did not answer in time", Reason: "timeout"}
+	Unreachable = &Problem{Status: fasthttp.StatusBadGateway, Code: "upstream_unreachable", Message: "the origin cannot be reached"}
+	Broken      = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin broke off its answer"}
+	Busy        = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "the gateway is waiting for too many answers of the origin; try again soon", RetryAfter: 1}
+
+	Credential = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "no_credential", Message: "the gateway has no valid credential for the origin at the moment; try again soon", Reason: "credentials", RetryAfter: 5}
+	Breaker    = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "origin_down", Message: "the origin is failing and is left alone for a moment; try again soon", Reason: "breaker_open"}
+
+	Address        = &Problem{Status: fasthttp.StatusForbidden, Code: "address_denied", Message: "clients at this address may not read this"}
+	GlobalRate     = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "there are too many requests; try again soon", Reason: "global_rate", RetryAfter: 1}
+	BucketRate     = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "there are too many requests for this bucket; try again soon", Reason: "bucket_rate", RetryAfter: 1}
+	AddressRate    = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests come from this address; try again soon", Reason: "address_rate", RetryAfter: 1}
+	SubjectRate    = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests come with tokens of this subject; try again soon", Reason: "subject_rate", RetryAfter: 1}
+	GlobalInFlight = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests are under way; try again soon", Reason: "global_in_flight", RetryAfter: 1}
+	BucketInFlight = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests for this bucket are under way; try again soon", Reason: "bucket_in_flight", RetryAfter: 1}
+
+	OnlyIfCached = &Problem{Status: fasthttp.StatusGatewayTimeout, Code: "only_if_cached", Message: "the object is not in the cache, and the request wants nothing else"}
+
+	NoToken  = &Problem{Status: fasthttp.StatusUnauthorized, Code: "token_required", Message: "a token is needed to read this", Challenge: `Bearer realm="yatagarasu"`}
+	BadToken = &Problem{Status: fasthttp.StatusForbidden, Code: "invalid_token", Message: "the token is not valid here", Challenge: `Bearer error="invalid_token"`}
+	Expired  = &Problem{Status: fasthttp.StatusForbidden, Code: "token_expired", Message: "the token has expired", Challenge: `Bearer error="invalid_token", error_description="the token has expired"`}
+	Scope    = &Problem{Status: fasthttp.StatusForbidden, Code: "insufficient_scope", Message: "the token does not give access to this", Challenge: `Bearer error="insufficient_scope"`}
+	NoKeys   = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "keys_unavailable", Message: "tokens cannot be verified at the moment; try again soon", RetryAfter: 5}
+
+	NoPage      = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
+	NoCall      = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}
+	AdminOff    = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
+	AdminMethod = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
+	AdminToken  = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
+	Foreign     = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
+	Body        = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
+
+	HeadSize = &Problem{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Code: "header_too_large", Message: "the request head is too large", Close: true}
+	Slow     = &Problem{Status: fasthttp.StatusRequestTimeout, Code: "request_timeout", Message: "the request did not arrive in time", Close: true}
+	Malform  = &Problem{Status: fasthttp.StatusBadRequest, Code: "bad_request", Message: "the request is not valid HTTP", Close: true}
+)
+
+// OfParse returns the answer to a request that fasthttp could not parse.
+func OfParse(err error) *Problem {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return Body
+	case errors.As(err, &small):
+		return HeadSize
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return Slow
+	default:
+		return Malform
+	}
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Code + ": " + p.Message }

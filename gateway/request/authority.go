@@ -1,0 +1,83 @@
+package request
+
+import (
+	"bytes"
+	"net/netip"
+	"unicode/utf8"
+)
+
+// hostBytes are the bytes of a name (RFC 3986, 3.2.2, reg-name) but for two: a comma
+// joins what were two Host headers, and a quote is in no name.
+var hostBytes = func() (t [256]bool) {
+	for _, c := range "-._~!$&()*+;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
+
+// isAuthority reports whether v is a host with or without a port, as a Host header and
+// the authority of a target have it (RFC 9110, 7.2 and 4.2.1): a name or an IPv4
+// address, or an IPv6 address in brackets, without a zone; the port may be empty and is
+// 65535 at most. Userinfo is no part of either, and no host is empty. A name may have
+// escapes of what is not ASCII: an escaped letter would be a second way to write a host.
+//
+// Hot path: zero allocations, guarded by TestHeadAllocs and TestTargetAllocs.
+func isAuthority(v []byte) bool {
+	n := hostLen(v)
+	return n > 0 && (n == len(v) || v[n] == ':' && isPort(v[n+1:]))
+}
+
+// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
+// most Host headers have.
+func isName(v []byte) bool {
+	for _, c := range v {
+		if !hostBytes[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// hostLen returns how many bytes of v, from the first, are a host; 0: none are.
+func hostLen(v []byte) (n int) {
+	if len(v) > 0 && v[0] == '[' {
+		if n = bytes.IndexByte(v, ']'); n < 0 || !isIPv6(v[1:n]) {
+			return 0
+		}
+		return n + 1
+	}
+	for n < len(v) {
+		if hostBytes[v[n]] {
+			n++
+			continue
+		}
+		if v[n] != '%' {
+			break
+		}
+		if c, ok := unhex(v[n:]); !ok || c < utf8.RuneSelf {
+			return 0
+		}
+		n += len("%ff")
+	}
+	return n
+}
+
+// isIPv6 reports whether v is an IPv6 address without a zone.
+func isIPv6(v []byte) bool {
+	a, err := netip.ParseAddr(BytesString(v)) // kept in the error alone, which ends here
+	return err == nil && a.Is6() && a.Zone() == ""
+}
+
+// isPort reports whether v is a port, or empty.
+func isPort(v []byte) bool {
+	n := 0
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return false
+		}
+		if n = n*10 + int(c-'0'); n > 65535 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,134 @@
+package request
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// WellFormedID tells whether a request id of a trusted proxy can be taken over.
+func WellFormedID(id []byte) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for _, c := range id {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// AppendUUIDv7 appends a UUID of version 7, RFC 9562 section 5.7: 48 bits of
+// Unix milliseconds, then random bits. Ids need not be secret.
+//
+// Not google/uuid, which allocates for every id.
+func AppendUUIDv7(dst []byte, now time.Time) []byte {
+	var u [16]byte
+	binary.BigEndian.PutUint64(u[0:], uint64(now.UnixMilli())<<16|rand.Uint64()&0xffff)
+	binary.BigEndian.PutUint64(u[8:], rand.Uint64())
+	u[6] = u[6]&0x0f | 0x70
+	u[8] = u[8]&0x3f | 0x80
+	var s [36]byte
+	hex.Encode(s[0:8], u[0:4])
+	hex.Encode(s[9:13], u[4:6])
+	hex.Encode(s[14:18], u[6:8])
+	hex.Encode(s[19:23], u[8:10])
+	hex.Encode(s[24:36], u[10:16])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return append(dst, s[:]...)
+}
+
+// PeerAddr returns the IP address at the other end of a connection.
+func PeerAddr(a net.Addr) netip.Addr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// TrustedProxies are the addresses of proxies that are believed, server.trusted_proxies.
+type TrustedProxies []netip.Prefix
+
+// Trusts tells whether peer is one of them.
+func (t TrustedProxies) Trusts(peer netip.Addr) bool {
+	for _, p := range t {
+		if p.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// ForwardedClient returns the client that the trusted proxies name: the last address,
+// read from the right, that is not a trusted proxy itself. Everything to the left of
+// it may be invented by the client. lines are those of Forwarded, or else of
+// X-Forwarded-For.
+func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
+	client := peer
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := lines[i]
+		for len(line) > 0 {
+			cut := len(line)
+			for cut > 0 && line[cut-1] != ',' {
+				cut--
+			}
+			element := bytes.Trim(line[cut:], " \t")
+			if forwarded {
+				element = forParameter(element)
+			}
+			a, ok := parseForwarded(element)
+			if !ok {
+				return client
+			}
+			client = a
+			if !t.Trusts(client) {
+				return client
+			}
+			line = line[:max(cut-1, 0)]
+		}
+	}
+	return client
+}
+
+// forParameter returns the node of an element's parameter "for", without quotes (RFC
+// 7239, 4); nothing if there is none. A comma within quotes ends the element: no
+// address has one.
+func forParameter(element []byte) []byte {
+	for len(element) > 0 {
+		var pair []byte
+		pair, element, _ = bytes.Cut(element, []byte(";"))
+		name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
+		if bytes.EqualFold(name, []byte("for")) {
+			return bytes.Trim(value, `"`)
+		}
+	}
+	return nil
+}
+
+// parseForwarded parses an address, which may have a port, and brackets in IPv6.
+//
+// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. Hence one
+// parser for each form: one that fails allocates its error.
+func parseForwarded(v []byte) (a netip.Addr, ok bool) {
+	s := BytesString(v) // netip keeps nothing of it but in its errors, which end here
+	var err error
+	switch {
+	case len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']':
+		a, err = netip.ParseAddr(s[1 : len(s)-1])
+	case strings.HasPrefix(s, "[") || strings.Count(s, ":") == 1: // an IPv6 address has two, or more
+		var p netip.AddrPort
+		p, err = netip.ParseAddrPort(s)
+		a = p.Addr()
+	default:
+		a, err = netip.ParseAddr(s)
+	}
+	return a.Unmap(), err == nil && a.Zone() == ""
+}

@@ -1,0 +1,246 @@
+package request
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"yatagarasu/gateway/problem"
+
+	"github.com/valyala/fasthttp"
+)
+
+// HeadFlaw says what is wrong with the header lines of a request; 0 is nothing.
+type HeadFlaw uint8
+
+const (
+	HeadOK HeadFlaw = iota
+	headEnding
+	headFold
+	headName
+	headValue
+	headFraming
+	headHost
+	headHostForm
+	headAuthorization
+	headExpect
+	HeadBody
+	numHeadFlaws
+)
+
+// headProblems says how the gateway answers each HeadFlaw. The connection is
+// closed after all of them: after most nobody can tell where the next request
+// begins, and a client that sends the others gains nothing by keeping it.
+var headProblems = [numHeadFlaws]problem.Problem{
+	headEnding:        {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_line_ending", Close: true, Message: "a header line does not end in CRLF"},
+	headFold:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_fold", Close: true, Message: "a header line is folded"},
+	headName:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_name", Close: true, Message: "a header line does not begin with a name and a colon"},
+	headValue:         {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_value", Close: true, Message: "a header has a control character"},
+	headFraming:       {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_framing", Close: true, Message: "Content-Length or Transfer-Encoding is not acceptable"},
+	headHost:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_host", Close: true, Message: "a request needs exactly one Host header"},
+	headHostForm:      {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_host_form", Close: true, Message: "the Host header is not a host with or without a port"},
+	headAuthorization: {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_authorization", Close: true, Message: "there is more than one Authorization header"},
+	headExpect:        {Status: fasthttp.StatusExpectationFailed, Code: "expectation_failed", Close: true, Message: "only the expectation 100-continue can be met"},
+	HeadBody:          {Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_not_allowed", Close: true, Message: "a request must not have a body"},
+}
+
+// Problem returns the answer to f, which must not be HeadOK. It is shared: the
+// caller must not change it.
+func (f HeadFlaw) Problem() *problem.Problem { return &headProblems[f] }
+
+// Head is what was found of the headers that decide on framing, routing and
+// access. Headers are counted up to 2.
+type Head struct {
+	host, authorization, length, coding uint8
+
+	Conditional bool // a precondition or a range
+
+	badHost   bool // a Host that is neither empty nor a host with or without a port
+	badLength bool // a Content-Length that is not 1*DIGIT
+	badCoding bool // a Transfer-Encoding other than chunked
+	body      bool // a Content-Length above 0, or chunked
+	badExpect bool
+}
+
+// checkHead checks the header lines of a request as they were received, up to
+// and including the empty line: fasthttp's RequestHeader.RawHeaders. That is
+// empty where there is no header. http11 tells that the request is HTTP/1.1.
+//
+// fasthttp v1.77.0 has refused lines without a colon, names that are empty or
+// have other bytes than a token's or a space, a space before the colon, control
+// bytes in values, a second Host, Content-Length or Transfer-Encoding, codings
+// other than chunked and identity, and HTTP/1.1 without a Host. It lets through
+// what RFC 9112 section 2.2 and 5 tell a recipient to refuse, or to repair,
+// where two readers may do it differently: lines that end in a bare LF, an
+// empty line of a bare LF, obs-fold, spaces within a name; a Host with userinfo, a
+// port above 65535 or bytes of no host; and Transfer-Encoding with Content-Length,
+// which section 6.1 calls an attack.
+// All of it is checked here, for the sake of the next version.
+//
+// A name with '_' is never its twin with '-'.
+//
+// Hot path: zero allocations, guarded by TestHeadAllocs.
+func checkHead(raw []byte, http11 bool) HeadFlaw {
+	var seen Head
+	return seen.Check(raw, http11)
+}
+
+// Check is checkHead, and leaves in s what was seen.
+func (s *Head) Check(raw []byte, http11 bool) HeadFlaw {
+	for i := 0; i < len(raw); {
+		colon := i
+		for colon < len(raw) && nameBytes[raw[colon]] {
+			colon++
+		}
+		if colon == i || colon == len(raw) || raw[colon] != ':' {
+			if string(raw[i:]) == "\r\n" {
+				return s.flaw(http11)
+			}
+			return badName(raw[i:], colon-i)
+		}
+		end, flaw := valueEnd(raw, colon+1)
+		if flaw != HeadOK {
+			return flaw
+		}
+		s.note(raw[i:colon], raw[colon+1:end])
+		i = end + len("\r\n")
+	}
+	if len(raw) > 0 {
+		return headEnding // the empty line is missing
+	}
+	return s.flaw(http11)
+}
+
+// nameBytes are the bytes of a token, RFC 9110 section 5.6.2.
+var nameBytes = func() (t [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
+
+// badName says what is wrong with line, of which the first n bytes are a name.
+func badName(line []byte, n int) HeadFlaw {
+	switch {
+	case n == 0 && (line[0] == ' ' || line[0] == '\t'):
+		return headFold
+	case n == 0 && (line[0] == '\n' || line[0] == '\r'):
+		return headEnding
+	}
+	return headName
+}
+
+// valueEnd returns the index of the CRLF that ends the value from raw[i:]. Eight
+// bytes at a time: few have control bytes in them.
+func valueEnd(raw []byte, i int) (end int, flaw HeadFlaw) {
+	for {
+		for len(raw)-i >= 8 {
+			if m := controlBytes(binary.LittleEndian.Uint64(raw[i:])); m != 0 {
+				i += bits.TrailingZeros64(m) / 8
+				break
+			}
+			i += 8
+		}
+		for i < len(raw) && (raw[i] >= ' ' && raw[i] != 0x7f) {
+			i++
+		}
+		switch {
+		case i == len(raw), raw[i] == '\n':
+			return 0, headEnding
+		case raw[i] == '\t':
+			i++
+		case raw[i] != '\r':
+			return 0, headValue
+		case i+1 < len(raw) && raw[i+1] == '\n':
+			return i, HeadOK
+		default:
+			return 0, headEnding
+		}
+	}
+}
+
+// controlBytes returns a word whose lowest set bit is the highest of the first
+// byte of w, in memory order, that is below 0x20 or 0x7f; 0 if there is none.
+// Bits above the lowest mean nothing.
+func controlBytes(w uint64) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	low := (w - ones*0x20) &^ w
+	del := w ^ ones*0x7f
+	return (low | (del-ones)&^del) & tops
+}
+
+// note takes down a header that matters.
+func (s *Head) note(name, value []byte) {
+	if len(name) >= len("if-") && nameIs(name[:len("if-")], "if-") {
+		s.Conditional = true
+		return
+	}
+	switch len(name) {
+	case len("range"):
+		s.Conditional = s.Conditional || nameIs(name, "range")
+	case len("host"):
+		if nameIs(name, "host") {
+			s.host = min(s.host+1, 2)
+			if len(value) > 0 && value[0] == ' ' {
+				value = value[1:]
+			}
+			if !isName(value) { // trimmed as most are
+				value = trimOWS(value)
+				s.badHost = s.badHost || len(value) > 0 && !isAuthority(value)
+			}
+		}
+	case len("expect"):
+		if nameIs(name, "expect") {
+			s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
+		}
+	case len("authorization"):
+		if nameIs(name, "authorization") {
+			s.authorization = min(s.authorization+1, 2)
+		}
+	case len("content-length"):
+		if nameIs(name, "content-length") {
+			n, ok := ParseDigits(trimOWS(value))
+			s.length = min(s.length+1, 2)
+			s.badLength = s.badLength || !ok
+			s.body = s.body || n > 0
+		}
+	case len("transfer-encoding"):
+		if nameIs(name, "transfer-encoding") {
+			s.coding = min(s.coding+1, 2)
+			s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
+			s.body = true
+		}
+	}
+}
+
+// nameIs compares b with name, which is in lower case, without regard to case:
+// letters differ in bit 0x20 alone. That bit also makes '-' and digits of some
+// control bytes, so b must have none; of '_' it makes 0x7f, which is in no name.
+func nameIs(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := range b {
+		if b[i]|0x20 != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// flaw judges what was seen, framing first.
+func (s *Head) flaw(http11 bool) HeadFlaw {
+	switch {
+	case s.length > 1, s.badLength, s.coding > 1, s.badCoding, s.length > 0 && s.coding > 0:
+		return headFraming
+	case s.host > 1, s.host == 0 && http11:
+		return headHost
+	case s.badHost:
+		return headHostForm
+	case s.authorization > 1:
+		return headAuthorization
+	case s.badExpect:
+		return headExpect
+	case s.body: // the last, which not every answer waits for
+		return HeadBody
+	}
+	return HeadOK
+}

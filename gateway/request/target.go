@@ -1,0 +1,482 @@
+// Package request judges what a client sent: the head, the target, ranges, conditions, what
+// it accepts, traces, and the address that proxies forward for.
+package request
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/sign"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	maxTargetLen     = 8 << 10 // bytes of a raw request target, query included
+	MaxKeyLen        = 1024    // bytes of an object key in UTF-8 (S3 User Guide, "Naming Amazon S3 objects")
+	maxQueryValueLen = 1024    // bytes of a decoded query value that goes upstream
+	maxPartNumber    = 10000   // S3 User Guide, "Amazon S3 multipart upload limits"
+)
+
+// Target is a request target (RFC 9112, 3.2), parsed once. Nothing else in the
+// program looks at the URI.
+//
+// The zero value is ready for parse. A target is not safe for concurrent use.
+// Reused, it keeps its two buffers, which maxTargetLen bounds.
+type Target struct {
+	// authority is that of the absolute form, which takes the place of Host, checked
+	// by isAuthority; nil in the origin form. It aliases the slice given to parse.
+	Authority []byte
+	// path is the path, percent-decoded once; it begins with '/', is valid UTF-8
+	// without control bytes, and has no segment "." or "..". The target owns it;
+	// it is valid until the next parse.
+	Path []byte
+	// query is what follows the first '?', raw; nil without one. It aliases the
+	// slice given to parse and is valid as long as that.
+	Query []byte
+	// encodedSlash is the index in path of the first '/' that came as %2F, or -1.
+	encodedSlash int
+
+	value []byte // scratch of AllowedQuery: one decoded value
+}
+
+// TargetFlaw says what is wrong with a request target; 0 is nothing.
+type TargetFlaw uint8
+
+const (
+	TargetOK TargetFlaw = iota
+	targetTooLong
+	targetForm
+	targetAuthority
+	targetByte
+	targetEscape
+	targetControl
+	targetUTF8
+	targetDots
+	targetEncodedSlash
+	targetKeyTooLong
+	targetQueryEscape
+	targetQueryControl
+	targetQueryTwice
+	targetQueryTooLong
+	targetQueryPartNumber
+	targetQueryVersionID
+	numTargetErrors
+)
+
+// targetErrors says how the gateway answers each TargetFlaw.
+var targetErrors = [numTargetErrors]struct {
+	status int
+	text   string
+}{
+	TargetOK:              {fasthttp.StatusOK, ""},
+	targetTooLong:         {fasthttp.StatusRequestURITooLong, "the request target is longer than 8 KiB"},
+	targetForm:            {fasthttp.StatusBadRequest, "the request target must begin with one slash, or be an http or https URL"},
+	targetAuthority:       {fasthttp.StatusBadRequest, "the URL of the request target must name a host, with or without a port and without userinfo"},
+	targetByte:            {fasthttp.StatusBadRequest, "the request target has a control character, a space or a '#'"},
+	targetEscape:          {fasthttp.StatusBadRequest, "the path has a '%' without two hexadecimal digits"},
+	targetControl:         {fasthttp.StatusBadRequest, "the path has an encoded control character"},
+	targetUTF8:            {fasthttp.StatusBadRequest, "the path is not valid UTF-8"},
+	targetDots:            {fasthttp.StatusBadRequest, "the path has the segment '.' or '..'"},
+	targetEncodedSlash:    {fasthttp.StatusBadRequest, "the path has an encoded slash before the object key"},
+	targetKeyTooLong:      {fasthttp.StatusBadRequest, "the object key is longer than 1024 bytes"},
+	targetQueryEscape:     {fasthttp.StatusBadRequest, "the query has a '%' without two hexadecimal digits"},
+	targetQueryControl:    {fasthttp.StatusBadRequest, "the query has an encoded control character"},
+	targetQueryTwice:      {fasthttp.StatusBadRequest, "the query has a parameter twice"},
+	targetQueryTooLong:    {fasthttp.StatusBadRequest, "the query has a value longer than 1024 bytes"},
+	targetQueryPartNumber: {fasthttp.StatusBadRequest, "partNumber must be an integer from 1 to 10000"},
+	targetQueryVersionID:  {fasthttp.StatusBadRequest, "versionId must not be empty"},
+}
+
+// Status returns the HTTP status for e; 200 for TargetOK.
+func (e TargetFlaw) Status() int { return targetErrors[e].status }
+
+// Text returns what the client is told about e. It is fixed text, without any
+// byte of the request.
+func (e TargetFlaw) Text() string { return targetErrors[e].text }
+
+// Classes of the bytes of a raw target. Bytes without one are copied as they are.
+const (
+	byteBad    = 1 << iota // must not occur: 0x00-0x20, 0x7f, '#'
+	byteEscape             // '%'
+	byteQuery              // '?'
+	byteHigh               // 0x80 and above: part of UTF-8, or invalid
+)
+
+var targetBytes = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c <= ' ' || c == 0x7f || c == '#':
+			t[c] = byteBad
+		case c == '%':
+			t[c] = byteEscape
+		case c == '?':
+			t[c] = byteQuery
+		case c >= utf8.RuneSelf:
+			t[c] = byteHigh
+		}
+	}
+	return t
+}()
+
+// hexDigits has the value of each hexadecimal digit plus 1, and 0 elsewhere.
+var hexDigits = func() (t [256]uint8) {
+	for i := range uint8(10) {
+		t['0'+i] = i + 1
+	}
+	for i := range uint8(6) {
+		t['a'+i] = i + 11
+		t['A'+i] = i + 11
+	}
+	return t
+}()
+
+// Parse takes raw, a request target as it was received, and forgets the one
+// before. Taken are the origin form (RFC 9112, 3.2.1), without a second slash at
+// its start, which elsewhere begins an authority, and the absolute form (3.2.2) with
+// http or https, whose path is read as that of the origin form. The path must be
+// UTF-8, as object keys in S3 are. After an error t has no authority, path and query.
+//
+// t.authority and t.query alias raw; nothing else does.
+//
+// Hot path: zero allocations, guarded by TestTargetAllocs.
+func (t *Target) Parse(raw []byte) TargetFlaw {
+	t.Reset()
+	var err TargetFlaw
+	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
+		err = t.parsePath(raw) // as nearly all are
+	} else {
+		err = t.parseForm(raw)
+	}
+	if err != TargetOK {
+		t.Reset()
+	}
+	return err
+}
+
+// Reset forgets the target parsed last and keeps the buffers.
+func (t *Target) Reset() {
+	t.Authority, t.Path, t.Query, t.encodedSlash = nil, t.Path[:0], nil, -1
+}
+
+// parseForm fills t, which is reset, from either form.
+func (t *Target) parseForm(raw []byte) TargetFlaw {
+	if len(raw) > maxTargetLen {
+		return targetTooLong
+	}
+	if len(raw) == 0 || raw[0] != '/' {
+		authority, rest, ok := cutAuthority(raw)
+		if !ok {
+			return targetForm
+		}
+		if !isAuthority(authority) {
+			return targetAuthority
+		}
+		t.Authority, raw = authority, rest
+		if len(raw) == 0 || raw[0] == '?' {
+			t.Path = append(t.Path, '/') // an empty path is the same (RFC 9110, 4.2.3)
+			return t.parsePath(raw)
+		}
+	}
+	if len(raw) > 1 && raw[1] == '/' {
+		return targetForm
+	}
+	return t.parsePath(raw)
+}
+
+// cutAuthority cuts an absolute form with http or https behind its authority, which
+// may be anything; not ok: raw has another form, or another scheme.
+func cutAuthority(raw []byte) (authority, rest []byte, ok bool) {
+	for _, scheme := range [...]string{"http://", "https://"} {
+		n := len(scheme)
+		if len(raw) < n || !strings.EqualFold(BytesString(raw[:n]), scheme) {
+			continue
+		}
+		if i := bytes.IndexAny(raw[n:], "/?"); i >= 0 {
+			return raw[n : n+i], raw[n+i:], true
+		}
+		return raw[n:], nil, true
+	}
+	return nil, nil, false
+}
+
+// Host returns the host that a request with the head h is for, with its port as it
+// came: the authority of its target, which replaces Host, or else that of Host.
+func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
+	if t.Authority != nil {
+		return t.Authority
+	}
+	return h.Host()
+}
+
+// parsePath appends to t.path the path that raw begins with, and takes the query.
+func (t *Target) parsePath(raw []byte) TargetFlaw {
+	var seen uint8 // classes of the bytes in path
+	start := 0     // of the bytes not yet copied to path
+	i := 0
+scan:
+	for ; i < len(raw); i++ {
+		class := targetBytes[raw[i]]
+		if class == 0 {
+			continue
+		}
+		seen |= class
+		switch class {
+		case byteQuery:
+			break scan
+		case byteBad:
+			return targetByte
+		case byteEscape:
+			c, ok := unhex(raw[i:])
+			if !ok {
+				return targetEscape
+			}
+			if isControl(c) {
+				return targetControl
+			}
+			t.Path = append(t.Path, raw[start:i]...)
+			if c == '/' && t.encodedSlash < 0 {
+				t.encodedSlash = len(t.Path)
+			}
+			t.Path = append(t.Path, c)
+			seen |= targetBytes[c]
+			i += 2
+			start = i + 1
+		}
+	}
+	t.Path = append(t.Path, raw[start:i]...)
+	if i < len(raw) {
+		t.Query = raw[i+1:]
+		for _, c := range t.Query {
+			if targetBytes[c] == byteBad {
+				return targetByte
+			}
+		}
+	}
+	if hasDotSegment(t.Path) {
+		return targetDots
+	}
+	if seen&byteHigh != 0 && !utf8.Valid(t.Path) {
+		return targetUTF8
+	}
+	return TargetOK
+}
+
+// unhex returns the byte that s, which begins with '%', encodes there.
+func unhex(s []byte) (c byte, ok bool) {
+	if len(s) < 3 {
+		return 0, false
+	}
+	hi, lo := hexDigits[s[1]], hexDigits[s[2]]
+	return (hi-1)<<4 | (lo - 1), hi != 0 && lo != 0
+}
+
+func isControl(c byte) bool { return c < ' ' || c == 0x7f }
+
+// hasDotSegment reports whether a segment of path, which begins with '/', is
+// "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
+func hasDotSegment(path []byte) bool {
+	for {
+		i := bytes.Index(path, []byte("/."))
+		if i < 0 {
+			return false
+		}
+		path = path[i+len("/."):]
+		rest := path
+		if len(rest) > 0 && rest[0] == '.' {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 || rest[0] == '/' {
+			return true
+		}
+	}
+}
+
+// Key returns the object key below the prefix that is the first prefixLen bytes
+// of the path: 0, or the length of whole segments, as route.Table finds it. The
+// Key begins after the slash that follows the prefix; it is empty for the
+// prefix itself, with or without that slash.
+//
+// An encoded slash within the prefix or right behind it is an error, so that
+// there is one way to write a prefix. Further on it is a slash of the key.
+//
+// The key aliases t.path.
+//
+// Hot path: zero allocations, guarded by TestTargetAllocs.
+func (t *Target) Key(prefixLen int) (key []byte, err TargetFlaw) {
+	if t.encodedSlash >= 0 && t.encodedSlash <= prefixLen {
+		return nil, targetEncodedSlash
+	}
+	if prefixLen == len(t.Path) {
+		return nil, TargetOK
+	}
+	if t.Path[prefixLen] != '/' {
+		panic("BUG: the prefix ends within a segment of the path")
+	}
+	key = t.Path[prefixLen+1:]
+	if len(key) > MaxKeyLen {
+		return nil, targetKeyTooLong
+	}
+	return key, TargetOK
+}
+
+// queryParams iterates over the parameters of a raw query:
+//
+//	for q := t.params(); q.next(); {
+//		use(q.name, q.value)
+//	}
+type queryParams struct {
+	rest []byte
+	// name and value of the parameter at hand, raw and aliasing the query; value
+	// is empty where there is no '='.
+	name, value []byte
+}
+
+// params returns an iterator over t.query.
+func (t *Target) params() queryParams { return queryParams{rest: t.Query} }
+
+// next goes to the next parameter and reports whether there is one. Parameters
+// end at '&' alone (WHATWG URL, 5.1); empty ones are left out.
+func (q *queryParams) next() bool {
+	for len(q.rest) > 0 {
+		var param []byte
+		param, q.rest, _ = bytes.Cut(q.rest, []byte("&"))
+		if len(param) > 0 {
+			q.name, q.value, _ = bytes.Cut(param, []byte("="))
+			return true
+		}
+	}
+	return false
+}
+
+// AllowedQuery appends to dst the query that goes upstream: the parameters
+// named in allow and no others, sorted by name, each value decoded once ('+' is
+// a plus) and encoded as SigV4 wants it (Create a canonical request, step 3), so
+// that equal queries are equal bytes. Nothing is appended for none.
+//
+// Names are compared with the raw query byte by byte: an encoded name is
+// another, and is dropped. Those of allow consist of A-Z a-z 0-9 - . _ ~. An
+// allowed parameter given twice, or with a value that S3 cannot mean, is an
+// error: dst is then returned as it came.
+//
+// Hot path: zero allocations if dst has room, guarded by TestTargetAllocs.
+func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, TargetFlaw) {
+	if len(t.Query) == 0 {
+		return dst, TargetOK
+	}
+	start := len(dst)
+	for name := nextName(allow, ""); name != ""; name = nextName(allow, name) {
+		found := false
+		for q := t.params(); q.next(); {
+			if string(q.name) != name {
+				continue
+			}
+			if found {
+				return dst[:start], targetQueryTwice
+			}
+			found = true
+			if err := t.decodeValue(name, q.value); err != TargetOK {
+				return dst[:start], err
+			}
+			if len(dst) > start {
+				dst = append(dst, '&')
+			}
+			dst = append(dst, name...)
+			dst = append(dst, '=')
+			dst = sign.AppendQueryComponent(dst, t.value)
+		}
+	}
+	return dst, TargetOK
+}
+
+// nextName returns the smallest of names above last, or "". The lists have two
+// names or so and come in the order of the configuration file.
+func nextName(names []string, last string) string {
+	next := ""
+	for _, name := range names {
+		if name > last && (next == "" || name < next) {
+			next = name
+		}
+	}
+	return next
+}
+
+// decodeValue decodes the raw value of the parameter name into t.value.
+func (t *Target) decodeValue(name string, raw []byte) TargetFlaw {
+	t.value = t.value[:0]
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c == '%' {
+			var ok bool
+			if c, ok = unhex(raw[i:]); !ok {
+				return targetQueryEscape
+			}
+			if isControl(c) {
+				return targetQueryControl
+			}
+			i += 2
+		}
+		t.value = append(t.value, c)
+	}
+	switch {
+	case len(t.value) > maxQueryValueLen:
+		return targetQueryTooLong
+	case name == "partNumber" && !isPartNumber(t.value):
+		return targetQueryPartNumber
+	case name == "versionId" && len(t.value) == 0:
+		return targetQueryVersionID
+	}
+	return TargetOK
+}
+
+// isPartNumber reports whether v is a part number, in the one way to write it:
+// two would be two cache keys.
+func isPartNumber(v []byte) bool {
+	if len(v) == 0 || len(v) > len("10000") || v[0] == '0' {
+		return false
+	}
+	n := 0
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n <= maxPartNumber
+}
+
+// RawPath returns the path of a target, which may be a bad one, shortened for the log:
+// neither its query, which can hold a token, nor its userinfo.
+func RawPath(raw []byte) []byte {
+	const most = 2 << 10
+	if i := bytes.IndexByte(raw, '?'); i >= 0 {
+		raw = raw[:i]
+	}
+	if len(raw) > 0 && raw[0] != '/' {
+		raw = withoutAuthority(raw)
+	}
+	return raw[:min(len(raw), most)]
+}
+
+// withoutAuthority returns the path of an absolute form of any scheme, and what any
+// other form has behind userinfo.
+func withoutAuthority(raw []byte) []byte {
+	_, rest, absolute := bytes.Cut(raw, []byte("://"))
+	if !absolute {
+		return raw[bytes.LastIndexByte(raw, '@')+1:]
+	}
+	if i := bytes.IndexByte(rest, '/'); i >= 0 {
+		return rest[i:]
+	}
+	return []byte("/")
+}
+
+// Problem returns the answer to a bad request target.
+func (e TargetFlaw) Problem() *problem.Problem {
+	code := "bad_target"
+	if e.Status() == fasthttp.StatusRequestURITooLong {
+		code = "target_too_long"
+	}
+	return &problem.Problem{Status: e.Status(), Code: code, Message: e.Text()}
+}

@@ -1,0 +1,183 @@
+package serve
+
+import (
+	"errors"
+	"strconv"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+
+	"github.com/valyala/fasthttp"
+)
+
+// serveCached answers from the cache of the bucket, and fetches what is not there.
+func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
+	c := x.bucket.Cached
+	x.conn = ctx.Conn()
+	x.cacheKey = c.AppendKey(x.cacheKey[:0], x.key, x.Query)
+	o := c.Cache.Get(x.cacheKey)
+	now := x.s.Now()
+	if c.ClientDirectives {
+		x.readControl(&ctx.Request.Header)
+	}
+	state := x.stateOf(o, now)
+	switch {
+	case state == cache.Refused:
+		x.Fail(ctx, problem.OnlyIfCached)
+		return
+	case o != nil && o.Status == fill.StatusPass:
+		if state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached {
+			x.Fail(ctx, problem.OnlyIfCached)
+			return
+		}
+		if state == cache.Fresh {
+			x.forward = forwardedMiss
+			x.serveOrigin(ctx)
+			return
+		}
+		o = nil
+	case state == cache.Fresh:
+		x.answerCached(ctx, o, nil, observe.Hit, now)
+		return
+	case state == cache.StaleRevalidate:
+		c.Refresh(x.key, x.Query, x.ID, x.cacheKey, func() {})
+		x.answerCached(ctx, o, nil, observe.Stale, now)
+		return
+	}
+	x.forward = forwardingOf(o, now)
+	if c.ClientDirectives && x.control.NoStore {
+		x.serveOrigin(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
+		return
+	}
+	if o == nil && (x.Method == observe.MethodHead || x.readConditions(ctx).WantsPart()) {
+		// A part or a head alone is asked for as it is: the whole may be large.
+		if c.Fill && x.Method == observe.MethodGet {
+			c.FillInBackground(x.key, x.Query, x.ID, x.cacheKey)
+		}
+		x.Cache = observe.Miss
+		x.serveOrigin(ctx)
+		return
+	}
+	f, leads, o := c.JoinIf(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
+	if leads {
+		if state = x.stateOf(o, now); o != nil && state == cache.Fresh {
+			// Another flight has stored it since the look-up.
+			if o.Status == fill.StatusPass {
+				f.Pass()
+				x.serveOrigin(ctx)
+				return
+			}
+			f.Land(o)
+			x.answerCached(ctx, o, nil, observe.Hit, x.s.Now())
+			return
+		}
+		x.answerFlight(ctx, x.fetchForFlight(f, o), o)
+		return
+	}
+	switch state, shared, err := f.Await(); state {
+	case cache.Streaming:
+		x.answerCached(ctx, shared, f, observe.Coalesced, x.s.Now())
+	case cache.Landed:
+		x.answerCached(ctx, shared, nil, observe.Coalesced, x.s.Now())
+	case cache.Orphaned:
+		x.answerFlight(ctx, x.fetchForFlight(f, o), o)
+	case cache.Passed:
+		x.serveOrigin(ctx)
+	case cache.Failed:
+		x.answerFailed(ctx, err, o)
+	default:
+		panic("BUG: a flight that is awaited has the state " + strconv.Itoa(int(state)))
+	}
+}
+
+// stateOf says what the object is good for; o may be nil.
+func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
+	var f *cache.Freshness
+	if o != nil {
+		f = o.FreshnessAt(now)
+	}
+	state := cache.Expired
+	if x.bucket.Cached.ClientDirectives {
+		state = cache.Apply(&x.control, f, now)
+	} else if f != nil {
+		state = f.State(now)
+	}
+	return state
+}
+
+// mayFollow tells whether the request may take what the flight under way brings. Before
+// anything is known of that, it is as much an answer to this request as to the one that
+// leads, unless this one wants the origin asked. Afterwards, o is a stored response as
+// any other (RFC 9111 section 4), though its body still arrives.
+func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
+	if o != nil {
+		return x.stateOf(o, now) == cache.Fresh
+	}
+	return !x.bucket.Cached.ClientDirectives || !x.control.NoCache && x.control.MaxAge != 0
+}
+
+// readControl takes what the request's Cache-Control and Pragma say.
+func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
+	x.control.Reset()
+	lines := h.PeekAll(fasthttp.HeaderCacheControl)
+	for _, line := range lines {
+		cache.ParseControl(&x.control, line)
+	}
+	if len(lines) == 0 {
+		for _, line := range h.PeekAll(fasthttp.HeaderPragma) {
+			cache.ParsePragma(&x.control, line)
+		}
+	}
+}
+
+// fetchForFlight fetches the object for f, which the request leads. x has a fetch afterwards
+// only if the response cannot be shared.
+func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Result {
+	x.beginFetch()
+	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch}
+	x.fetch = nil
+	defer func() { x.fetch, x.scratch = t.Fetch, t.Scratch }()
+	return t.Run(f, stale)
+}
+
+// answerFlight answers with what the request's own flight brought.
+func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *cache.Object) {
+	switch {
+	case l.Err != nil:
+		x.answerFailed(ctx, l.Err, stale)
+	case l.Object != nil:
+		x.answerCached(ctx, l.Object, l.Flight, l.How, x.s.Now())
+	case x.readConditions(ctx).WantsPart():
+		x.serveOrigin(ctx) // the part alone, now that the whole is known to pass the cache by
+	default:
+		x.Cache = observe.Miss
+		x.readConditions(ctx)
+		x.answer(ctx, request.Forward{})
+	}
+}
+
+// answerFailed answers for a flight that failed: with a stale object, if there is
+// one that may be, else with the error.
+func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cache.Object) {
+	var failure *origin.FetchError
+	if !errors.As(err, &failure) {
+		failure = &origin.FetchError{Problem: problem.Broken, Cause: err}
+	}
+	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 && x.mayServeOnError(stale) {
+		x.Cause = failure.Cause
+		x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
+		return
+	}
+	x.Cause, x.Reason = failure.Cause, failure.Reason
+	x.Cache = observe.Miss
+	x.Fail(ctx, failure.Problem)
+}
+
+func (x *Exchange) mayServeOnError(o *cache.Object) bool {
+	state := x.stateOf(o, x.s.Now())
+	return state == cache.StaleError || state == cache.StaleRevalidate || state == cache.Fresh
+}

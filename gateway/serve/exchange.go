@@ -1,0 +1,220 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+	"yatagarasu/pool"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Exchange is the client's side of one request. It owns everything that the end of the
+// request needs, because a body ends after fasthttp took the RequestCtx back.
+//
+// It is acquired at the start of the handler and finished exactly once: by the handler, or,
+// when closedByServer is set, by fasthttp closing it after the body.
+type Exchange struct {
+	observe.Entry
+	s *Server
+
+	Target request.Target
+	bucket *Bucket
+	key    []byte // decoded object key, within target
+
+	access  auth.Request
+	verdict auth.Verdict
+	private bool // a token was asked for: shared caches must not keep the answer
+
+	Unread     bool // a body came with the request and was not read: the connection is closed
+	conditions request.Conditions
+	control    cache.Control // Cache-Control of the request, where that counts
+	admittedTo *scope        // counts the request as under way, as does the bucket's; nil: it is not
+
+	cacheKey []byte        // empty: the answer does not involve a cache
+	forward  forwardReason // why the answer is not from memory as it is
+	memory   *cache.Object // the cached object that the answer is made of; nil: none
+	aged     time.Time     // the time that its age is counted up to
+	pinned   *cache.Object // the cached object whose bytes are being sent
+	fetch    *origin.Fetch // the request to the origin whose answer is passed on; nil: none
+
+	flight   *cache.Flight // whose body is streamed
+	segments [][]byte      // else the body, in memory
+	conn     net.Conn      // the client's, for streaming
+
+	lifecycle
+	scratch []byte              // for small values
+	trace   request.Traceparent // of a trusted proxy; empty: none
+}
+
+// lifecycle is how far an exchange and its response are.
+type lifecycle struct {
+	conditional    bool // the head has a precondition or a range
+	conditionsRead bool
+	closedByServer bool // fasthttp closes the exchange, see handOver
+	finished       bool // finish was called
+	complete       bool // the response has its Date and X-Request-ID
+}
+
+// Acquire returns an exchange of a request that began at start.
+func (s *Server) Acquire(start time.Time) *Exchange {
+	x, _ := s.exchanges.Get().(*Exchange)
+	if x == nil {
+		x = new(Exchange)
+	}
+	x.s, x.Start, x.finished = s, start, false
+	return x
+}
+
+// reset clears what belongs to one request.
+func (x *Exchange) reset() {
+	x.Entry.Reset()
+	x.Target.Reset()
+	x.access.Reset()
+	x.conditions.Reset()
+	x.bucket, x.key, x.conn = nil, nil, nil
+	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
+	x.lifecycle = lifecycle{finished: x.finished}
+	x.forward, x.memory, x.flight = forwardedNot, nil, nil
+	clear(x.segments)
+	x.segments = x.segments[:0]
+	x.trace = x.trace[:0]
+	x.scratch, x.cacheKey = observe.Emptied(x.scratch), observe.Emptied(x.cacheKey)
+}
+
+// since returns how long the request has been under way.
+func (x *Exchange) since() time.Duration { return time.Since(x.Start) }
+
+// took returns how long the request has taken: up to now, or, of an answer that went out
+// whole with its head, up to that.
+func (x *Exchange) took() time.Duration {
+	if x.closedByServer {
+		return x.since()
+	}
+	return x.FirstByte
+}
+
+// finish ends the request: one count, one access line, everything released.
+func (x *Exchange) finish() {
+	if x.finished {
+		panic("BUG: an exchange is finished twice")
+	}
+	x.finished = true
+	if x.fetch != nil {
+		x.fetch.Release() // before anything is told: it has what is new of the upstream
+		x.fetch = nil
+	}
+	x.leave()
+	x.s.Told(&x.Entry, x.took())
+	x.Release()
+}
+
+// Release gives x back without a trace in log and metrics.
+func (x *Exchange) Release() {
+	if x.fetch != nil {
+		x.fetch.Release()
+		x.fetch = nil
+	}
+	if x.pinned != nil {
+		x.bucket.Cached.Cache.Unpin(x.pinned)
+		x.pinned = nil
+	}
+	x.reset()
+	x.s.exchanges.Put(x)
+}
+
+// exchangeKey is the user value under which fasthttp keeps, and after writing
+// closes, the exchange of a body in memory.
+type exchangeKey struct{}
+
+// handOver has fasthttp close the exchange once the response, whose body is in memory, was
+// written or given up.
+//
+// firstByte is how long the answer took to begin.
+func (x *Exchange) handOver(ctx *fasthttp.RequestCtx, firstByte time.Duration) {
+	x.closedByServer, x.FirstByte = true, firstByte
+	ctx.SetUserValue(exchangeKey{}, x)
+}
+
+// handOverStream has fasthttp call WriteTo for a body of length bytes, and then close the
+// exchange.
+func (x *Exchange) handOverStream(ctx *fasthttp.RequestCtx, firstByte time.Duration, length int) {
+	x.closedByServer, x.FirstByte = true, firstByte
+	ctx.Response.ImmediateHeaderFlush = true
+	ctx.Response.SetBodyStream(x, length)
+}
+
+// takeBack undoes either, and drops the body: the handler finishes the exchange.
+func (x *Exchange) takeBack(ctx *fasthttp.RequestCtx) {
+	x.closedByServer = false // before fasthttp closes the body that it is to forget
+	ctx.RemoveUserValue(exchangeKey{})
+	ctx.Response.ResetBody()
+	ctx.Response.ImmediateHeaderFlush = false
+}
+
+// Close is called by fasthttp.
+func (x *Exchange) Close() error {
+	if x.closedByServer {
+		x.finish()
+	}
+	return nil
+}
+
+// Read exists because a body stream must be a reader; fasthttp uses WriteTo.
+func (x *Exchange) Read([]byte) (int, error) {
+	panic("BUG: a streamed body is read instead of written")
+}
+
+// SupportsBodyWriteTo implements fasthttp.BodyWriterTo.
+func (x *Exchange) SupportsBodyWriteTo() bool { return true }
+
+// WriteTo streams the body to the client's connection, past the writer, which
+// fasthttp has flushed after the head.
+func (x *Exchange) WriteTo(io.Writer) (int64, error) {
+	n, err := x.streamBody()
+	x.Bytes += n
+	if err != nil {
+		x.Cause = err
+		var e *pool.Error
+		if errors.As(err, &e) {
+			x.Reason = e.Reason.String()
+		}
+		// fasthttp closes the connection: the client sees that bytes are missing.
+	}
+	return n, err
+}
+
+// errPanicked is a body that a mistake in the gateway cut short.
+var errPanicked = errors.New("sending the body panicked")
+
+// streamBody sends the body to the client's connection. A panic becomes an error here:
+// fasthttp would end the connection for it and tell nobody.
+func (x *Exchange) streamBody() (n int64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.s.Panicked(p, x.ID)
+			x.Reason, err = problem.Panic.Reason, errPanicked
+		}
+	}()
+	switch {
+	case x.flight != nil:
+		return pool.Send(x.conn, x.s.Origins.Pace, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
+	case len(x.segments) > 0:
+		next := 0
+		return pool.Send(x.conn, x.s.Origins.Pace, func(int64) ([]byte, error) {
+			if next == len(x.segments) {
+				return nil, nil
+			}
+			next++
+			return x.segments[next-1], nil
+		})
+	}
+	return x.fetch.Relay(x.conn)
+}

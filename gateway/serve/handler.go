@@ -1,0 +1,278 @@
+package serve
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"strconv"
+	"time"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Handle serves one request: the path of a request, top to bottom.
+func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
+	start := ctx.Time()
+	if start.IsZero() {
+		start = time.Now() // not from a server
+	}
+	x := s.Acquire(start)
+	defer func() {
+		if p := recover(); p != nil {
+			x.Panicked(ctx, p)
+		}
+		if s.Draining.Load() {
+			ctx.SetConnectionClose()
+		}
+		x.CompleteHead(ctx)
+		if !x.closedByServer {
+			x.FirstByte = x.since()
+			x.finish()
+		}
+	}()
+	s.serve(ctx, x)
+}
+
+func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
+	h := &ctx.Request.Header
+	gen := s.Generation.Load()
+	if !x.Begin(ctx, gen) {
+		return
+	}
+	if IsReserved(x.Target.Path) {
+		s.Reserved(ctx, x)
+		return
+	}
+	b, prefixLen := gen.Table.Lookup(x.Target.Host(h), x.Target.Path)
+	if b == nil {
+		x.Fail(ctx, problem.NoRoute)
+		return
+	}
+	x.bucket = b
+	x.Bucket, x.Route, x.Cached = b.Metrics, b.Prefix, b.Cached != nil
+	if x.Method == observe.MethodOther {
+		x.Fail(ctx, problem.Method)
+		return
+	}
+	if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+		x.refuse(ctx, by, wait)
+		return
+	}
+
+	key, e := x.Target.Key(prefixLen)
+	if e != request.TargetOK {
+		x.Fail(ctx, e.Problem())
+		return
+	}
+	x.key = key
+	if b.Policy != nil && !x.authorize(ctx) {
+		return
+	}
+	if wait := x.admitSubject(); wait > 0 {
+		x.refuse(ctx, observe.LimitSubjectRate, wait)
+		return
+	}
+	if len(key) == 0 {
+		x.Fail(ctx, problem.NoKey)
+		return
+	}
+	if x.Query, e = x.Target.AllowedQuery(x.Query, b.AllowQuery); e != request.TargetOK {
+		x.Fail(ctx, e.Problem())
+		return
+	}
+	if b.Cached != nil {
+		x.serveCached(ctx)
+		return
+	}
+	x.serveOrigin(ctx)
+}
+
+// IsReserved tells whether a path is one of the gateway's own, which win over buckets:
+// /health, /ready, /metrics, and /admin with all below it.
+func IsReserved(path []byte) bool {
+	switch string(path) {
+	case "/health", "/ready", "/metrics":
+		return true
+	}
+	return IsAdmin(path)
+}
+
+// IsAdmin tells whether a path is one of administrative calls.
+func IsAdmin(path []byte) bool {
+	const admin = "/admin"
+	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
+}
+
+// Begin identifies the request, checks its head and parses its target. It reports
+// whether they are sound; if not, the request is answered.
+//
+// A body that came with the request and was not read decides last: on a GET or HEAD it
+// is refused, but under /admin only to those who may call; any other method gets the
+// answer that it gets without a body.
+func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
+	h := &ctx.Request.Header
+	x.Method = methodOf(ctx)
+	x.Identify(ctx, gen)
+	if x.s.Draining.Load() {
+		ctx.SetConnectionClose()
+	}
+
+	// The head first: until it is known to be sound, nothing in it can be
+	// trusted, not even where the next request begins.
+	var seen request.Head
+	flaw := seen.Check(h.RawHeaders(), h.IsHTTP11())
+	x.conditional = seen.Conditional
+	if flaw == request.HeadBody {
+		x.Unread = len(h.Peek(HeaderInvited)) == 0
+	} else if flaw != request.HeadOK {
+		x.Fail(ctx, flaw.Problem())
+		return false
+	}
+	if x.Unread {
+		ctx.SetConnectionClose()
+	}
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		x.Fail(ctx, problem.Version)
+		return false
+	}
+
+	raw := h.RequestURI()
+	x.Path = append(x.Path, request.RawPath(raw)...)
+	if e := x.Target.Parse(raw); e != request.TargetOK {
+		if x.Method == observe.MethodOther {
+			x.Fail(ctx, problem.Method) // CONNECT and OPTIONS * have targets of their own
+			return false
+		}
+		x.Fail(ctx, e.Problem())
+		return false
+	}
+	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
+		x.Fail(ctx, request.HeadBody.Problem())
+		return false
+	}
+	if len(x.Target.Query) > 0 {
+		// A query can hold a token, which must not leak by the Referer header.
+		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
+	}
+	return true
+}
+
+// Identify determines who asks, and under which id the request is logged.
+func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
+	h := &ctx.Request.Header
+	peer, mute := x.peer(ctx)
+	x.Client = peer
+	// What a proxy passes on without saying whose it is, anybody may have written.
+	if !mute && gen.Trusted.Trusts(peer) {
+		name, forwarded := fasthttp.HeaderXForwardedFor, gen.Config.Server.ForwardedHeader == "forwarded"
+		if forwarded {
+			name = fasthttp.HeaderForwarded
+		}
+		x.Client = gen.Trusted.ForwardedClient(peer, h.PeekAll(name), forwarded)
+		if v := h.Peek("Traceparent"); request.WellFormedTrace(v) {
+			x.trace = append(x.trace[:0], v[:request.TraceLength]...)
+			x.TraceID, x.ParentSpan = x.trace.ID(), x.trace.Span()
+		}
+		if id := h.PeekBytes(headerRequestID); request.WellFormedID(id) {
+			x.ID = append(x.ID[:0], id...)
+			return
+		}
+	}
+	x.ID = request.AppendUUIDv7(x.ID[:0], x.Start)
+}
+
+// peer returns the address at the other end of the connection: with PROXY headers,
+// that of the proxy's client, or the proxy's own if it is mute about that.
+func (x *Exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
+	if x.s.BehindProxies == nil {
+		return request.PeerAddr(ctx.RemoteAddr()), false
+	}
+	c := ctx.Conn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return x.s.BehindProxies.Client(c)
+}
+
+func methodOf(ctx *fasthttp.RequestCtx) observe.Method {
+	switch m := ctx.Request.Header.Method(); string(m) {
+	case fasthttp.MethodGet:
+		return observe.MethodGet
+	case fasthttp.MethodHead:
+		return observe.MethodHead
+	}
+	return observe.MethodOther
+}
+
+// Fail answers with p. It may be called again: the last answer counts.
+func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
+	if x.closedByServer {
+		x.takeBack(ctx)
+	}
+	x.Status = p.Status
+	if x.Reason == "" || p.Reason != "" {
+		x.Reason = p.Reason
+	}
+	if x.Reason == "" {
+		x.Reason = p.Code
+	}
+	h := &ctx.Response.Header
+	ctx.SetStatusCode(p.Status)
+	plain := request.PrefersPlain(ctx.Request.Header.Peek(fasthttp.HeaderAccept))
+	if plain {
+		h.SetContentType("text/plain; charset=utf-8")
+	} else {
+		h.SetContentType("application/json")
+	}
+	if p.RetryAfter > 0 {
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.RetryAfter))
+	}
+	if p.Status == fasthttp.StatusMethodNotAllowed {
+		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
+	}
+	if p.Challenge != "" {
+		h.Set(fasthttp.HeaderWWWAuthenticate, p.Challenge)
+	}
+	if x.private {
+		h.SetCanonical(headerCacheControl, cacheControlPrivate)
+	}
+	if p.Close {
+		ctx.SetConnectionClose()
+	}
+	x.scratch = problem.AppendBody(x.scratch[:0], plain, p.Status, p.Code, p.Message, x.ID)
+	ctx.Response.SetBody(x.scratch)
+	x.Bytes = int64(len(ctx.Response.Body()))
+	if x.Method == observe.MethodHead {
+		x.Bytes = 0
+	}
+}
+
+// Panicked turns a panic of the handler into a 500; the process lives on.
+func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
+	x.s.Panicked(p, x.ID)
+	x.takeBack(ctx)
+	ctx.Response.Reset()
+	x.Reason, x.Cache, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
+	x.Fail(ctx, problem.Panic)
+	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
+	x.complete = true // fasthttp has dated it, after Reset
+}
+
+// HandleError answers requests that fasthttp could not parse. Its error texts
+// quote the request, tokens included, so they are used nowhere.
+func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
+	x := s.Acquire(time.Now())
+	x.Method = methodOf(ctx)
+	x.Identify(ctx, s.Generation.Load())
+	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
+	x.Fail(ctx, problem.OfParse(err))
+	x.CompleteHead(ctx)
+	x.FirstByte = x.since()
+	x.finish()
+}
+
+// HeaderInvited marks a request whose body fasthttp reads. No client can send it: a name
+// is not empty before its colon.
+const HeaderInvited = ":invited"

@@ -1,0 +1,179 @@
+package serve
+
+import (
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/problem"
+
+	"github.com/valyala/fasthttp"
+)
+
+// limitProblems are the answers to what a limit refuses.
+var limitProblems = [observe.NumLimits]*problem.Problem{
+	observe.LimitAddress:        problem.Address,
+	observe.LimitGlobalRate:     problem.GlobalRate,
+	observe.LimitBucketRate:     problem.BucketRate,
+	observe.LimitAddressRate:    problem.AddressRate,
+	observe.LimitGlobalInFlight: problem.GlobalInFlight,
+	observe.LimitBucketInFlight: problem.BucketInFlight,
+	observe.LimitSubjectRate:    problem.SubjectRate,
+}
+
+// scope is what limits hold for: the gateway as a whole, or one bucket.
+type scope struct {
+	addresses   *limit.Addresses
+	rates       config.Rates // what the next three were made for
+	rate        *limit.Rate
+	perAddress  *limit.Table
+	perSubject  *limit.Table
+	maxInFlight int64         // 0: no limit
+	InFlight    *atomic.Int64 // outlives the generation, as its requests may
+}
+
+// newScope returns a scope that takes over from old, which may be nil, the state
+// of the rates that stay the same.
+func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix) *scope {
+	s := &scope{rates: rates, maxInFlight: int64(maxInFlight), addresses: limit.NewAddresses(allow, deny)}
+	if old == nil {
+		old = &scope{InFlight: new(atomic.Int64)}
+	}
+	s.InFlight = old.InFlight
+	if s.rate = old.rate; rates.All != old.rates.All {
+		s.rate = limit.NewRate(limit.Limit(rates.All))
+	}
+	if s.perAddress = old.perAddress; rates.PerAddress != old.rates.PerAddress {
+		s.perAddress = limit.NewTable(limit.Limit(rates.PerAddress), clients)
+	}
+	if s.perSubject = old.perSubject; rates.PerSubject != old.rates.PerSubject {
+		s.perSubject = limit.NewTable(limit.Limit(rates.PerSubject), clients)
+	}
+	return s
+}
+
+// limit gives gen and its buckets their limits. What the generation before it, nil
+// at the start, has of the same, it takes over with its state.
+func (gen *Generation) limit(before *Generation, clients int, inFlight *atomic.Int64) {
+	old := make(map[string]*scope)
+	all := &scope{InFlight: inFlight}
+	if before != nil {
+		all = before.limits
+		for _, b := range before.Buckets {
+			old[b.Name] = b.Limits
+		}
+	}
+	server := &gen.Config.Server
+	l := &server.Limits
+	gen.limits = newScope(all, l.Rates, l.MaxInFlight, clients, server.Allow, server.Deny)
+	for i, b := range gen.Buckets {
+		c := &gen.Config.Buckets[i]
+		b.Limits = newScope(old[b.Name], c.Limits.Rates, c.Limits.MaxInFlight, clients, c.Allow, c.Deny)
+	}
+}
+
+// admit holds a request against the limits for which the client's address is
+// enough, all being those of the gateway as a whole. It returns what refuses it,
+// and how long that will do so, and counts the request as under way otherwise.
+//
+// What is refused is given back to the rates that others share, so that a client
+// beyond its own limit takes nothing from them, and what a bucket's rate refuses to
+// the client's own for all buckets.
+func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
+	own := x.bucket.Limits
+	now := x.Start.Sub(x.s.Started)
+	if !all.addresses.Allow(x.Client) || !own.addresses.Allow(x.Client) {
+		return observe.LimitAddress, 0
+	}
+	if wait := all.rate.Take(now); wait > 0 {
+		return observe.LimitGlobalRate, wait
+	}
+	if wait := own.rate.Take(now); wait > 0 {
+		all.rate.Return()
+		return observe.LimitBucketRate, wait
+	}
+	client := limit.AddressKey(x.Client)
+	if wait := all.perAddress.Take(client, now); wait > 0 {
+		x.returnShared(all)
+		return observe.LimitAddressRate, wait
+	}
+	if wait := own.perAddress.Take(client, now); wait > 0 {
+		all.perAddress.Return(client)
+		x.returnShared(all)
+		return observe.LimitAddressRate, wait
+	}
+	if !all.enter() {
+		x.returnShared(all)
+		return observe.LimitGlobalInFlight, 0
+	}
+	if !own.enter() {
+		all.leave()
+		x.returnShared(all)
+		return observe.LimitBucketInFlight, 0
+	}
+	x.admittedTo = all
+	return observe.LimitNone, 0
+}
+
+// admitSubject holds an authorised request against the limits of its token's
+// subject. It returns how long they refuse it.
+func (x *Exchange) admitSubject() (wait time.Duration) {
+	id := x.verdict.SubjectID
+	if id == 0 {
+		return 0 // no token was asked for, or it has no subject
+	}
+	now := time.Since(x.s.Started) // authorising may have waited for keys
+	if wait = x.admittedTo.perSubject.Take(id, now); wait == 0 {
+		if wait = x.bucket.Limits.perSubject.Take(id, now); wait > 0 {
+			x.admittedTo.perSubject.Return(id)
+			x.admittedTo.perAddress.Return(limit.AddressKey(x.Client))
+		}
+	}
+	if wait > 0 {
+		x.returnShared(x.admittedTo)
+	}
+	return wait
+}
+
+// returnShared gives a refused request back to the rates that clients share.
+func (x *Exchange) returnShared(all *scope) {
+	all.rate.Return()
+	x.bucket.Limits.rate.Return()
+}
+
+// leave counts the request as no longer under way.
+func (x *Exchange) leave() {
+	if x.admittedTo != nil {
+		x.admittedTo.leave()
+		x.bucket.Limits.leave()
+		x.admittedTo = nil
+	}
+}
+
+// enter counts a request as under way, unless too many are.
+func (s *scope) enter() bool {
+	if n := s.InFlight.Add(1); s.maxInFlight > 0 && n > s.maxInFlight {
+		s.InFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *scope) leave() { s.InFlight.Add(-1) }
+
+// refuse answers a request that a limit refuses for wait.
+//
+// Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
+func (x *Exchange) refuse(ctx *fasthttp.RequestCtx, by observe.Limit, wait time.Duration) {
+	x.LimitedBy = by
+	x.bucket.Metrics.Rejected(by).Inc()
+	x.Fail(ctx, limitProblems[by])
+	if wait > time.Second {
+		seconds := int64((wait + time.Second - 1) / time.Second)
+		x.scratch = strconv.AppendInt(x.scratch[:0], seconds, 10)
+		ctx.Response.Header.SetCanonical(headerRetryAfter, x.scratch)
+	}
+}

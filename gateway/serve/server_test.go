@@ -1,0 +1,76 @@
+package serve
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/pool"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
+)
+
+// newTestServer returns a server of a configuration, without a listener and without logs.
+func newTestServer(t testing.TB, yaml string) *Server {
+	t.Helper()
+	c, err := config.Parse("test.yaml", []byte(yaml), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &observe.Observer{Metrics: observe.NewMetrics()}
+	if err := o.CheckLogs(&c.Logging); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Observer: o, Started: time.Now(), Now: time.Now, StreamBuffer: pool.DefaultBufferSize}
+	s.Origins = &origin.Shared{Observer: o, Buffers: pool.NewBuffers(s.StreamBuffer, 0)}
+	s.Origins.Pace = pool.NewPace(0, time.Second)
+	s.Origins.Background.Panicked = func(p any) { t.Errorf("panic: %v", p) }
+	gen, err := NewGeneration(c, &GenerationOptions{Origins: s.Origins, Now: time.Now, LimitClients: 1 << 17, InFlight: &s.InFlight}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Generation.Store(gen)
+	t.Cleanup(gen.Close)
+	return s
+}
+
+// bucketOf is one item of buckets, mounted at a prefix; more are further lines of it.
+func bucketOf(name, prefix, endpoint string, more ...string) string {
+	s := fmt.Sprintf("  - name: %s\n    path_prefix: %s\n    s3: {bucket: things, region: us-east-1, endpoint: %q, access_key: AK, secret_key: SK}\n", name, prefix, endpoint)
+	for _, line := range more {
+		s += "    " + line + "\n"
+	}
+	return s
+}
+
+// requestOf returns a context with the request of a head.
+func requestOf(t testing.TB, head string) *fasthttp.RequestCtx {
+	t.Helper()
+	ctx := new(fasthttp.RequestCtx)
+	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
+	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// fetched has the cache take the object of a target: a client that takes its body asks for
+// it, on a connection of its own.
+func (s *Server) fetched(t *testing.T, target string) {
+	t.Helper()
+	ln := fasthttputil.NewInmemoryListener()
+	server := &fasthttp.Server{Handler: s.Handle}
+	go server.Serve(ln) // ends with ln
+	defer ln.Close()
+	client := &fasthttp.Client{Dial: func(string) (net.Conn, error) { return ln.Dial() }}
+	if status, _, err := client.Get(nil, "http://g"+target); err != nil || status != 200 {
+		t.Fatalf("%s: %d, %v", target, status, err)
+	}
+	s.Origins.Background.Wait()
+}
