@@ -147,6 +147,13 @@ func listenAt(t *testing.T, ip, port string) *atomic.Int64 {
 	return &n
 }
 
+// outdate ends the time for which the last answer is good.
+func outdate(a *addresses) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.until = time.Now().Add(-time.Millisecond)
+}
+
 // fresh has each exchange open a connection.
 func fresh(o *Options) { o.MaxAge = time.Nanosecond }
 
@@ -229,26 +236,20 @@ func TestTimeToLive(t *testing.T) {
 		t.Fatalf("good for %v", ttl)
 	}
 	s.set(func() { s.ips = []string{"127.0.0.2"} })
-	for deadline := time.Now().Add(10 * time.Second); second.Load() == 0; time.Sleep(20 * time.Millisecond) {
-		u.opts.KeepIdle = time.Nanosecond // have it look
-		mustFetch(t, u)
-		if time.Now().After(deadline) {
-			t.Fatal("the new address is never used")
-		}
+	outdate(u.addresses)
+	u.opts.KeepIdle = time.Nanosecond // have it look
+	if !eventually(func() bool { mustFetch(t, u); return second.Load() > 0 }) {
+		t.Fatal("the new address is never used")
 	}
 	// A server that fails leaves the last answer.
 	s.set(func() { s.down = true })
-	time.Sleep(1100 * time.Millisecond)
+	outdate(u.addresses)
+	if !eventually(func() bool { mustFetch(t, u); return u.addresses.failed.Load() > 0 }) {
+		t.Fatal("it is never asked again")
+	}
 	for range 3 {
 		mustFetch(t, u)
 	}
-	for deadline := time.Now().Add(10 * time.Second); u.addresses.failed.Load() == 0; time.Sleep(5 * time.Millisecond) {
-		mustFetch(t, u)
-		if time.Now().After(deadline) {
-			t.Fatal("it is never asked again")
-		}
-	}
-	mustFetch(t, u)
 }
 
 // TestIdleConnectionsToGoneAddresses has answers that are without the address of a
@@ -325,7 +326,7 @@ func TestGone(t *testing.T) {
 					if gone := a.take(ips, err); (len(gone) > 0) != (n > 0 && n == c.gone) {
 						t.Errorf("answer %d: %v are gone", n, gone)
 					}
-					time.Sleep(c.pause)
+					time.Sleep(c.pause) // of the bubble
 				}
 			})
 		})

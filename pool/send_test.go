@@ -31,13 +31,13 @@ func endless() func(int64) ([]byte, error) {
 	return func(int64) ([]byte, error) { return piece, nil }
 }
 
-// registered waits until p looks after a transfer.
-func registered(p *Pace) {
-	for there := false; !there; time.Sleep(time.Millisecond) {
+// registered waits until p looks after a transfer, and tells whether it does.
+func registered(p *Pace) bool {
+	return eventually(func() bool {
 		p.mu.Lock()
-		there = p.first != nil
-		p.mu.Unlock()
-	}
+		defer p.mu.Unlock()
+		return p.first != nil
+	})
 }
 
 // unregistered fails unless p has forgotten all transfers.
@@ -164,7 +164,7 @@ func TestSendBreaks(t *testing.T) {
 				if _, err := client.Read(b); err != nil {
 					return
 				}
-				time.Sleep(time.Millisecond) // the slowness
+				time.Sleep(time.Millisecond) // the slowness, which is what is tested
 			}
 		}, ReasonClientSlow},
 		"all streams are ended": {0, func(_, client net.Conn, p *Pace) {
@@ -287,13 +287,10 @@ func TestSendOfSlowSource(t *testing.T) {
 // acknowledged waits until the client's kernel has n bytes, where that can be told.
 func acknowledged(t *testing.T, ours net.Conn, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	if !eventually(func() bool {
 		d, ok := delivered(ours.(*net.TCPConn))
-		if !ok || d.acked >= uint64(n) && !d.pending {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("not acknowledged")
-		}
+		return !ok || d.acked >= uint64(n) && !d.pending
+	}) {
+		t.Fatal("not acknowledged")
 	}
 }

@@ -119,11 +119,7 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 	go func() { _, body, _ := fetch(u); got <- body }()
 	waiting(t, u, 1)
 	goOn <- true
-	for deadline := time.Now().Add(5 * time.Second); c.look() != peekBytes; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the surplus does not come")
-		}
-	}
+	arrived(t, c)
 	u.release(c)
 	if body := <-got; body != "body" {
 		t.Errorf("the one that waited got %q", body)
@@ -157,10 +153,8 @@ func TestQueueIsBounded(t *testing.T) {
 		}()
 	}
 	start("first")
-	for deadline := time.Now().Add(5 * time.Second); s.Requests.Load() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is asked")
-		}
+	if !eventually(func() bool { return s.Requests.Load() > 0 }) {
+		t.Fatal("nothing is asked")
 	}
 	for i, name := range []string{"a", "b", "c", "d", "e"} {
 		start(name)
