@@ -16,9 +16,9 @@ import (
 // with a share of its own would turn away objects larger than the share, and
 // waste what the others do not need. A Put takes its bytes from the counter
 // before it stores anything; where they are not to be had, it evicts the
-// object that was used longest ago in any shard, until they are. For that, uses are stamped with a counter, and each shard publishes the stamp of its
-// oldest entry, so that the oldest of all is found without a lock. No
-// operation ever holds two locks.
+// object that was used longest ago in any shard, until they are. For that, uses are stamped with a counter, and each shard publishes the stamp
+// of its oldest entry, so that the oldest of all is found without a lock. No operation
+// ever holds two locks.
 //
 // The order of use is exact within a shard; between shards it is exact but for
 // a few dozen hits.
@@ -59,7 +59,7 @@ func New(o Options) *Cache {
 		oldest: make([]atomic.Uint64, o.Shards),
 	}
 	for i := range c.shards {
-		c.shards[i].init(newPolicy(o.Policy))
+		c.shards[i].init(o.Policy == PolicyTinyLFU)
 		c.oldest[i].Store(none)
 	}
 	return c
@@ -99,7 +99,7 @@ func (c *Cache) Get(key []byte) *Object {
 	s := &c.shards[n]
 	s.mu.Lock()
 	s.gets++
-	s.policy.ask(hash)
+	s.sketch.ask(hash)
 	slot := s.findLocked(hash, key)
 	if slot == 0 {
 		s.mu.Unlock()
@@ -183,35 +183,31 @@ func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
 	fits := c.fits(o, e.size)
 	var r room
 	defer c.release(&r)
-	for {
-		s.mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for wanted() {
 		slot := s.findLocked(hash, o.Key)
-		switch {
-		case !wanted():
-			s.rejected++
-			s.mu.Unlock()
-			return false
-		case !fits:
-			s.rejected++
-			c.dropLocked(n, slot) // unlocks
-			return false
-		case c.storeLocked(n, slot, e, &r):
+		if !fits {
+			c.dropLocked(n, slot)
+			break
+		}
+		if c.storeLocked(n, slot, e, &r) {
 			s.puts++
-			s.mu.Unlock()
 			return true
 		}
 		asked := maxFrequency // what is stored was admitted before
 		if slot == 0 && !overrule {
-			asked = s.policy.frequency(hash)
+			asked = s.sketch.frequency(hash)
 		}
 		s.mu.Unlock()
-		if !c.evict(n, asked, &r) {
-			s.mu.Lock()
-			s.rejected++
-			s.mu.Unlock()
-			return false
+		evicted := c.evict(n, asked, &r)
+		s.mu.Lock()
+		if !evicted {
+			break
 		}
 	}
+	s.rejected++
+	return false
 }
 
 // fits reports whether o, of a given size, may be stored at all.
@@ -236,16 +232,19 @@ func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
 	state, name := c.groups.at(e.group), c.nameHash(old.Key)
 	var r room
 	defer c.release(&r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		s.mu.Lock()
 		slot := s.findLocked(hash, old.Key)
-		current := slot != 0 && s.at(slot).obj == old && state.epoch(name) == epoch
-		done := current && c.storeLocked(n, slot, e, &r)
-		s.mu.Unlock()
-		if done || !current {
-			return done
+		if slot == 0 || s.at(slot).obj != old || state.epoch(name) != epoch {
+			return false
 		}
+		if c.storeLocked(n, slot, e, &r) {
+			return true
+		}
+		s.mu.Unlock()
 		c.evict(n, maxFrequency, &r)
+		s.mu.Lock()
 	}
 }
 
@@ -254,6 +253,7 @@ func (c *Cache) Delete(key []byte) bool {
 	hash, n := c.locate(key)
 	s := &c.shards[n]
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	return c.dropLocked(n, s.findLocked(hash, key))
 }
 
@@ -288,26 +288,23 @@ func (c *Cache) storeLocked(n int, slot uint32, e entry, r *room) bool {
 	return true
 }
 
-// dropLocked forgets an entry of shard n, or nothing for slot 0, and unlocks it.
+// dropLocked drops an entry of shard n, and reports whether there is one: slot 0 is none.
 func (c *Cache) dropLocked(n int, slot uint32) bool {
-	s := &c.shards[n]
 	if slot == 0 {
-		s.mu.Unlock()
 		return false
 	}
-	gone := s.removeLocked(slot)
-	c.leave(gone.obj)
-	c.publishLocked(n)
-	s.mu.Unlock()
-	c.forget(gone.group, 1, gone.size)
-	c.bytes.Add(-gone.size)
+	c.bytes.Add(-c.removeLocked(n, slot))
 	return true
 }
 
-// forget counts entries of a group out; their bytes are still reserved.
-func (c *Cache) forget(group uint32, entries int, size int64) {
-	c.groups.add(group, -int64(entries), -size)
-	c.entries.Add(-int64(entries))
+// removeLocked removes an entry of shard n and returns its bytes, which are still reserved.
+func (c *Cache) removeLocked(n int, slot uint32) int64 {
+	gone := c.shards[n].removeLocked(slot)
+	c.leave(gone.obj)
+	c.publishLocked(n)
+	c.groups.add(gone.group, -1, -gone.size)
+	c.entries.Add(-1)
+	return gone.size
 }
 
 // publishLocked makes the age of the oldest entry of shard n known.

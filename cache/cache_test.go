@@ -308,7 +308,7 @@ func TestReplace(t *testing.T) {
 // TestEqualHashes has keys that only a comparison of the whole keys tells apart.
 func TestEqualHashes(t *testing.T) {
 	var s shard
-	s.init(lru{})
+	s.init(false)
 	for round := range 3 {
 		for i := range 100 {
 			s.insertLocked(newEntry(object(fmt.Sprintf("%d", i), 0), 7, 0, 0))

@@ -108,9 +108,8 @@ func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Obj
 // the end.
 func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (last uint32, purged int) {
 	s := &c.shards[n]
-	var freed int64
-	dropped := 0
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	last = root
 	for budget := purgeBudget; slot < s.slots; slot++ {
 		if budget <= 0 {
@@ -134,19 +133,8 @@ func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func
 			continue
 		}
 		budget -= dropCost
-		gone := s.removeLocked(slot)
-		c.leave(gone.obj)
-		freed += gone.size
-		dropped++
+		c.dropLocked(n, slot)
 	}
 	s.purged += uint64(purged)
-	if freed > 0 {
-		c.publishLocked(n)
-	}
-	s.mu.Unlock()
-	if freed > 0 {
-		c.forget(group, dropped, freed)
-		c.bytes.Add(-freed)
-	}
 	return last, purged
 }

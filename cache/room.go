@@ -50,20 +50,17 @@ func (c *Cache) evict(n, asked int, r *room) bool {
 	if slot == root {
 		return true
 	}
-	if s.policy.frequency(s.at(slot).hash) > asked {
+	if s.sketch.frequency(s.at(slot).hash) > asked {
 		// The next one meets another: were it the same until its count is halved,
 		// what is newly popular could not get past it.
 		s.touchLocked(slot, c.tick.Load())
 		c.publishLocked(n)
 		return false
 	}
-	gone := s.removeLocked(slot)
-	c.leave(gone.obj)
-	c.publishLocked(n)
+	size := c.removeLocked(n, slot)
 	s.evictions++
-	s.evictedBytes += uint64(gone.size)
-	c.forget(gone.group, 1, gone.size)
-	r.bytes += gone.size
+	s.evictedBytes += uint64(size)
+	r.bytes += size
 	return true
 }
 
