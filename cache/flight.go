@@ -70,30 +70,23 @@ type Flight struct {
 	err     error
 	waiting int // followers in Await
 	tries   int // leaders that failed
-	readers int // followers so far
 }
 
-// Join returns the flight under way for key, or a new one that the caller leads.
-// epoch is [Cache.Epoch] of the key's group at this moment: a flight that began
-// before a purge is not joined after it; one that began after it may be joined by
-// who took the epoch before. key is not kept.
-func (fs *Flights) Join(key []byte, epoch uint64) (f *Flight, leads bool) {
-	return fs.JoinIf(key, epoch, func(*Object) bool { return true })
-}
-
-// JoinIf is Join, except that the caller leads a new flight, too, if the one under way
-// does not serve it. serves is given the object whose body is arriving; nil: nothing is
-// known yet. It is called under a lock, and must not call the Flights.
+// JoinIf returns the flight under way for key if that serves the caller, or a new one
+// that the caller leads. epoch is [Cache.Epoch] of the key's group at this moment: a
+// flight that began before a purge is not joined after it; one that began after it may be
+// joined with the epoch from before. key is not kept.
+//
+// serves is given the object whose body is arriving; nil: nothing is known yet. It is
+// called under a lock, and must not call the Flights.
 func (fs *Flights) JoinIf(key []byte, epoch uint64, serves func(o *Object) bool) (f *Flight, leads bool) {
 	s := &fs.shards[maphash.Bytes(fs.seed, key)%uint64(len(fs.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f = s.flights[string(key)]; f != nil {
-		if f.epoch >= epoch && f.follow(serves) {
-			return f, false
-		}
+	older := s.flights[string(key)]
+	if older != nil && older.epoch >= epoch && serves(older.arriving()) {
+		return older, false
 	}
-	older := f
 	f = &Flight{shard: s, key: string(key), epoch: epoch}
 	f.changed.L = &f.mu
 	if older != nil {
@@ -103,15 +96,11 @@ func (fs *Flights) JoinIf(key []byte, epoch uint64, serves func(o *Object) bool)
 	return f, true
 }
 
-// follow counts a follower, if the flight serves it.
-func (f *Flight) follow(serves func(o *Object) bool) bool {
+// arriving returns the object whose body is arriving; nil: nothing is known yet.
+func (f *Flight) arriving() *Object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !serves(f.object) {
-		return false
-	}
-	f.readers++
-	return true
+	return f.object
 }
 
 // Len returns the number of flights under way.
@@ -137,13 +126,6 @@ func (f *Flight) Epoch() uint64 {
 		}
 	}
 	return f.epoch
-}
-
-// Followers returns how many requests have joined.
-func (f *Flight) Followers() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.readers
 }
 
 // Await waits until more is known than nothing. The object comes with Streaming and

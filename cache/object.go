@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -120,13 +121,6 @@ func allocated(n int64) int64 {
 	if n > sizeClasses[len(sizeClasses)-1] {
 		return (n + pageBytes - 1) / pageBytes * pageBytes
 	}
-	lo, hi := 0, len(sizeClasses)-1
-	for lo < hi {
-		if mid := (lo + hi) / 2; sizeClasses[mid] < n {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return sizeClasses[lo]
+	i, _ := slices.BinarySearch(sizeClasses[:], n)
+	return sizeClasses[i]
 }
