@@ -71,7 +71,7 @@ func TestLargeRates(t *testing.T) {
 	ours, client := pair(t, false)
 	go drain(client)
 	const window = 10 * time.Second
-	p := &Pace{rate: 1 << 30, window: window}
+	p := pacedByHand(1<<30, window)
 	result := make(chan error, 1)
 	go func() { result <- stream(t, u, p, ours) }()
 	if !registered(p) {
@@ -120,7 +120,7 @@ func TestStallAfterFastStart(t *testing.T) {
 		return false
 	}).upstream(func(o *Options) { o.IdleTimeout = 20 * time.Second })
 	ours, client := pair(t, false)
-	p := &Pace{rate: 1 << 10, window: window} // checked by hand
+	p := pacedByHand(1<<10, window)
 	result := make(chan error, 1)
 	go func() { result <- stream(t, u, p, ours) }()
 	if !registered(p) {

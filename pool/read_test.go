@@ -323,9 +323,7 @@ func TestFill(t *testing.T) {
 		want(t, err, ReasonTimeout, PhaseBody, true)
 		x.Close()
 		idle(t, slow, 0)
-		if strict.first != nil {
-			t.Error("still registered")
-		}
+		unregistered(t, strict)
 
 		broken := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n%s", body[:1000])

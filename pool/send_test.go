@@ -31,12 +31,17 @@ func endless() func(int64) ([]byte, error) {
 	return func(int64) ([]byte, error) { return piece, nil }
 }
 
+// pacedByHand returns a Pace that looks at its streams when check is called.
+func pacedByHand(rate int64, window time.Duration) *Pace {
+	return &Pace{rate: rate, window: window, streams: make(map[*transfer]struct{})}
+}
+
 // registered waits until p looks after a transfer, and tells whether it does.
 func registered(p *Pace) bool {
 	return eventually(func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.first != nil
+		return len(p.streams) > 0
 	})
 }
 
@@ -45,7 +50,7 @@ func unregistered(t *testing.T, p *Pace) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.first != nil {
+	if len(p.streams) > 0 {
 		t.Error("Pace still refers to a transfer")
 	}
 }
@@ -170,7 +175,9 @@ func TestSendBreaks(t *testing.T) {
 		"all streams are ended": {0, func(_, client net.Conn, p *Pace) {
 			io.CopyN(io.Discard, client, 1000)
 			p.mu.Lock()
-			p.first.end(ReasonClosed)
+			for t := range p.streams {
+				t.end(ReasonClosed)
+			}
 			p.mu.Unlock()
 		}, ReasonClosed},
 	} {
@@ -229,7 +236,7 @@ func TestSendOfSlowSource(t *testing.T) {
 	// start sends begin and has the transfer cut; end is what the source does then.
 	start := func(t *testing.T, end func(ours net.Conn) ([]byte, error)) (ours net.Conn, sent int64, err error) {
 		ours, client := pair(t, false)
-		p := &Pace{rate: 1 << 10, window: window} // checked by hand
+		p := pacedByHand(1<<10, window)
 		sent, err = Send(ours, p, func(sent int64) ([]byte, error) {
 			if sent == 0 {
 				return begin, nil
