@@ -123,6 +123,14 @@ func ioError(phase Phase, sent bool, err error) *Error {
 	}
 }
 
+// bodyError types an error of reading a body.
+func bodyError(err error) *Error { return ioError(PhaseBody, true, err) }
+
+// clientGone is the failure of a connection to a client.
+func clientGone(err error) *Error {
+	return &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
+}
+
 // dialError types an error of opening a connection.
 func dialError(phase Phase, err error) *Error {
 	var dns *net.DNSError

@@ -27,7 +27,6 @@ type Exchange struct {
 	up     *Upstream
 	conn   *conn
 	br     *bufio.Reader
-	start  time.Time
 	length int64 // of the body by the head; -1: not given
 	rest   int64 // bytes of the body not yet delivered
 	reuse  bool  // the connection may be kept once the body was read
@@ -157,9 +156,8 @@ func (x *Exchange) takeBuffer(c *conn) error {
 func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, now time.Time) error {
 	x.conn, x.began = c, false
 	x.br.Reset(c.Conn)
-	x.start = now
 	x.uses(c)
-	if err := x.conn.SetDeadline(x.start.Add(x.up.opts.HeadTimeout)); err != nil {
+	if err := x.conn.SetDeadline(now.Add(x.up.opts.HeadTimeout)); err != nil {
 		return ioError(PhaseSend, false, err)
 	}
 	if x.Interrupted() { // after arming: Interrupt may have been first
