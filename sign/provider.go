@@ -246,21 +246,18 @@ func (p *Provider) retrieve() error {
 	ctx, cancel := context.WithTimeout(p.ctx, retrieveTimeout)
 	defer cancel()
 	c, err := p.opts.Retrieve(ctx)
-	var s *Signer
 	if err == nil && !c.Expires.IsZero() && !time.Now().Before(c.Expires) {
 		err = fmt.Errorf("the credential has expired at %s", c.Expires.UTC().Format(time.RFC3339))
 	}
-	before := p.current.Load()
-	same := err == nil && before != nil && before.Credential == c
-	if err == nil && !same {
-		s, err = New(Options{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Region: p.opts.Region})
+	next := p.current.Load()
+	if err == nil && (next == nil || next.Credential != c) {
+		next = &issued{Credential: c}
+		next.signer, err = New(Options{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Region: p.opts.Region})
 	}
 	p.mu.Lock()
 	if p.state.Err = err; err == nil {
 		p.state.Retrieved, p.state.Expires = time.Now(), c.Expires
-	}
-	if err == nil && !same {
-		p.current.Store(&issued{c, s})
+		p.current.Store(next)
 	}
 	if p.renewing = false; p.state.Attempts == 0 {
 		close(p.first)
