@@ -51,8 +51,8 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 // documentError types an error of reading an error document: of the connection,
 // or, when that is sound, of the chunks on it.
 func documentError(err error, chunked bool) *Error {
-	var ne net.Error
-	if chunked && !errors.As(err, &ne) && !isClosedByPeer(err) {
+	_, ofConn := errors.AsType[net.Error](err)
+	if chunked && !ofConn && !isClosedByPeer(err) {
 		return &Error{Reason: ReasonProtocol, Phase: PhaseBody, Sent: true, Err: errChunks}
 	}
 	return bodyError(err)

@@ -124,21 +124,17 @@ func (t *transfer) orCut(err error) error {
 	return err
 }
 
-var (
-	errOriginSlow = errors.New("the origin sends below the minimum rate")
-	errClientSlow = errors.New("the client reads below the minimum rate")
-)
+// cutCauses are the errors of the reasons for which Pace ends a transfer.
+var cutCauses = [numReasons]error{
+	ReasonTimeout:    errors.New("the origin sends below the minimum rate"),
+	ReasonClientSlow: errors.New("the client reads below the minimum rate"),
+}
 
-// cutError returns the error of a stream that Pace ended; nil if it did not.
+// cutError returns the error of a transfer that Pace ended; nil if it did not.
 func (t *transfer) cutError() error {
-	switch Reason(t.cut.Load()) {
-	case ReasonNone:
+	reason := Reason(t.cut.Load())
+	if reason == ReasonNone {
 		return nil
-	case ReasonClosed:
-		return &Error{Reason: ReasonClosed, Phase: PhaseBody, Sent: true}
-	case ReasonClientSlow:
-		return &Error{Reason: ReasonClientSlow, Phase: PhaseBody, Sent: true, Err: errClientSlow}
-	default:
-		return &Error{Reason: ReasonTimeout, Phase: PhaseBody, Sent: true, Err: errOriginSlow}
 	}
+	return &Error{Reason: reason, Phase: PhaseBody, Sent: true, Err: cutCauses[reason]}
 }
