@@ -58,6 +58,7 @@ func New(o Options) *Cache {
 		shards: make([]shard, o.Shards),
 		oldest: make([]atomic.Uint64, o.Shards),
 	}
+	c.groups.table.Store(&groupTable{places: make(map[string]uint32)})
 	for i := range c.shards {
 		c.shards[i].init(o.Policy == PolicyTinyLFU)
 		c.oldest[i].Store(none)

@@ -214,9 +214,8 @@ func (r *Response) lifetime(sent time.Time) (d time.Duration, explicit bool) {
 	return seconds(min(max(r.expires-date, 0), MaxSeconds)), true
 }
 
-func seconds(n int64) time.Duration          { return time.Duration(n) * time.Second }
-func clamp(d time.Duration) time.Duration    { return min(max(d, 0), seconds(MaxSeconds)) }
-func wholeSeconds(d time.Duration) (n int64) { return int64(d / time.Second) }
+func seconds(n int64) time.Duration       { return time.Duration(n) * time.Second }
+func clamp(d time.Duration) time.Duration { return min(max(d, 0), seconds(MaxSeconds)) }
 
 // Freshness says for how long a stored response may be served. The zero value is
 // one that may not be. It does not change once made; copies are free. No duration
@@ -265,7 +264,7 @@ func (f *Freshness) age(now time.Time) time.Duration {
 // Age returns the age at now in whole seconds, as the Age field has it (RFC 9111
 // section 5.1).
 func (f *Freshness) Age(now time.Time) int64 {
-	return min(wholeSeconds(f.age(now)), MaxSeconds)
+	return min(int64(f.age(now)/time.Second), MaxSeconds)
 }
 
 // ended returns f as if its lifetime ended at a time, unless it has ended before.
@@ -278,7 +277,7 @@ func (f *Freshness) ended(at time.Time) *Freshness {
 // TTL returns how many whole seconds are left of the lifetime, as the ttl of
 // Cache-Status has it (RFC 9211 section 2.4): negative once stale.
 func (f *Freshness) TTL(now time.Time) int64 {
-	return wholeSeconds(f.Lifetime) - f.Age(now)
+	return int64(f.Lifetime/time.Second) - f.Age(now)
 }
 
 // State returns what the response is good for at now, to a client without

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -83,28 +84,20 @@ func (g *groups) place(name string) uint32 {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := &groupTable{places: map[string]uint32{}}
-	if t := g.table.Load(); t != nil {
-		if place, ok := t.places[name]; ok {
-			return place
-		}
-		next.places = maps.Clone(t.places)
-		next.groups = append(next.groups, t.groups...)
+	t := g.table.Load()
+	if place, ok := t.places[name]; ok {
+		return place
 	}
-	place := uint32(len(next.groups))
+	place := uint32(len(t.groups))
+	next := &groupTable{places: maps.Clone(t.places), groups: append(slices.Clip(t.groups), new(groupState))}
 	next.places[name] = place
-	next.groups = append(next.groups, new(groupState))
 	g.table.Store(next)
 	return place
 }
 
 // find returns the place of a group, if it has one.
 func (g *groups) find(name string) (uint32, bool) {
-	t := g.table.Load()
-	if t == nil {
-		return 0, false
-	}
-	place, ok := t.places[name]
+	place, ok := g.table.Load().places[name]
 	return place, ok
 }
 

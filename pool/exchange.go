@@ -105,12 +105,10 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	if err == nil {
 		return nil
 	}
-	var first *Error
-	if x.Interrupted() || !reused || !errors.As(err, &first) {
-		u.discard(c)
-		return err
-	}
+	first, again := errors.AsType[*Error](err)
 	switch {
+	case x.Interrupted(), !reused, !again:
+		again = false
 	case err == errStale: // nothing was sent
 		u.stale.Add(1)
 	case first.Err == errTwoAnswers, first.Err == errNotHTTP && !x.began:
@@ -119,6 +117,9 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	case first.Reason == ReasonReset && !x.began && x.br.Buffered() == 0:
 		u.retries.Add(1)
 	default:
+		again = false
+	}
+	if !again {
 		u.discard(c)
 		return err
 	}
@@ -134,8 +135,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		}
 		u.discard(c)
 	}
-	var second *Error
-	if errors.As(err, &second) {
+	if second, ok := errors.AsType[*Error](err); ok {
 		second.Sent = second.Sent || first.Sent
 	}
 	return err
