@@ -15,8 +15,8 @@ import (
 // rarely meet. The bytes are bounded by one counter for all of them: a shard
 // with a share of its own would turn away objects larger than the share, and
 // waste what the others do not need. A Put takes its bytes from the counter
-// before it stores anything; where they are not to be had, it evicts the
-// object that was used longest ago in any shard, until they are. For that, uses are stamped with a counter, and each shard publishes the stamp
+// before it stores anything; while there are too few left, it evicts the
+// object that was used longest ago in any shard. For that, uses are stamped with a counter, and each shard publishes the stamp
 // of its oldest entry, so that the oldest of all is found without a lock. No operation
 // ever holds two locks.
 //
@@ -130,8 +130,8 @@ func (c *Cache) Peek(key []byte) *Object {
 	return o
 }
 
-// Inspect is Peek that also tells how often Get has returned what is stored under
-// key, since there is something.
+// Inspect is Peek, and tells how often Get has returned an object of key since there has
+// been one.
 func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 	hash, n := c.locate(key)
 	s := &c.shards[n]
@@ -175,8 +175,8 @@ func (c *Cache) putSince(o *Object, epoch uint64, overrule bool) bool {
 	return c.put(o, func() bool { return state.epoch(name) == epoch }, overrule)
 }
 
-// put stores o if wanted holds at that moment, under the shard's lock, and if the
-// policy, unless that is to be overruled, admits it.
+// put stores o if wanted holds, which it asks under the shard's lock, and if the policy
+// admits o or is overruled.
 func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
 	hash, n := c.locate(o.Key)
 	s := &c.shards[n]

@@ -40,7 +40,7 @@ const (
 	Streaming
 	// Landed: the object is complete.
 	Landed
-	// Orphaned: its leader failed, and who is told of this leads it now.
+	// Orphaned: its leader failed. Await returns it to one follower, which leads now.
 	Orphaned
 	// Passed: the object cannot be shared; each request fetches for itself.
 	Passed
@@ -52,18 +52,19 @@ const (
 // is known, a follower tries again, until these many have failed.
 const maxTries = 3
 
-// Flight is one fetch. Its leader must end it by Land, Pass or Fail, after Stream or
-// without; the first of these counts.
+// Flight is one fetch. Its leader must end it by Land, Pass or Fail, with or without
+// Stream before; the first of these counts. Flights.JoinIf makes it; it is safe for
+// concurrent use.
 type Flight struct {
 	shard *flightShard
 	key   string
 	epoch uint64
 
-	next    atomic.Pointer[Flight] // that has begun in its place; nil: none
-	brought atomic.Bool            // Epoch was asked for: it has an object to store
+	next    atomic.Pointer[Flight] // the flight that has replaced it; nil: none
+	brought atomic.Bool            // Epoch was called: there is an object to store
 
 	mu      sync.Mutex // guards the following fields
-	changed sync.Cond  // broadcast when any of them does
+	changed sync.Cond  // signals a change of any of them
 	state   FlightState
 	object  *Object
 	filled  int // bytes of the object's body that are there
@@ -114,10 +115,10 @@ func (fs *Flights) Len() (n int) {
 	return n
 }
 
-// Epoch returns that of [Cache.PutSince] and [Cache.Replace] for what the flight brings:
-// what it was begun with, or, once another that has begun in its place has asked for
-// its own, one that is never current, because the other's object is the younger one. It
-// is to be asked for when there is an object, right before that is stored.
+// Epoch returns the epoch with which [Cache.PutSince] and [Cache.Replace] store the
+// flight's object: the one that the flight began with. Once a flight that has replaced it
+// has called Epoch, it is one that is never current, because the object of that flight is
+// younger. Call it when there is an object, right before that is stored.
 func (f *Flight) Epoch() uint64 {
 	f.brought.Store(true)
 	for y := f.next.Load(); y != nil; y = y.next.Load() {
@@ -128,7 +129,7 @@ func (f *Flight) Epoch() uint64 {
 	return f.epoch
 }
 
-// Await waits until more is known than nothing. The object comes with Streaming and
+// Await waits until something is known. The object comes with Streaming and
 // Landed, the error with Failed. Where it returns Orphaned, the caller has become
 // the leader.
 func (f *Flight) Await() (FlightState, *Object, error) {

@@ -41,20 +41,21 @@ func (r Reason) String() string {
 	return reasonNames[r]
 }
 
-// Response is what decides about storing a response. Reset prepares one, AddField
-// takes each line of its head. It may be copied and used again.
+// Response holds what decides whether a response is stored. Reset prepares one, AddField
+// takes each line of the head. It may be copied and used again; not safe for concurrent
+// use.
 type Response struct {
 	Control Control
 
 	status        int
 	expires, date int64 // Unix seconds, or absent or invalid
 	age           int64 // -1: absent
-	vary          bool  // by what the cache does not tell apart
+	vary          bool  // by what is not in the key
 	setCookie     bool
 	contentRange  bool
 }
 
-// What a date is that is none. Both are before all dates of HTTP.
+// Stand-ins for a date that is not there or not valid, before all dates of HTTP.
 const (
 	dateAbsent  = math.MinInt64
 	dateInvalid = math.MinInt64 + 1
@@ -217,9 +218,9 @@ func (r *Response) lifetime(sent time.Time) (d time.Duration, explicit bool) {
 func seconds(n int64) time.Duration       { return time.Duration(n) * time.Second }
 func clamp(d time.Duration) time.Duration { return min(max(d, 0), seconds(MaxSeconds)) }
 
-// Freshness says for how long a stored response may be served. The zero value is
-// one that may not be. It does not change once made; copies are free. No duration
-// is beyond MaxSeconds.
+// Freshness says for how long a stored response may be served; with the zero value, not
+// at all. It does not change once made, so that any number may read it. No duration is
+// beyond MaxSeconds.
 type Freshness struct {
 	Sent                 time.Time     // when the request for the response was sent
 	Received             time.Duration // the Age it came with
@@ -295,7 +296,8 @@ func (f *Freshness) State(now time.Time) State {
 	return f.onError(age)
 }
 
-// onError returns the state of a response that is not good enough as it is.
+// onError returns the state of a response of that age that may only be served if the
+// origin fails.
 func (f *Freshness) onError(age time.Duration) State {
 	if !f.NeverStale && f.StaleIfError > 0 && age < f.Lifetime+f.StaleIfError {
 		return StaleError

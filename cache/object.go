@@ -42,8 +42,8 @@ type Object struct {
 	// without counting it.
 	Marker bool
 
-	purged atomic.Pointer[time.Time] // when a soft purge marked it; nil: none did
-	own    atomic.Int64              // see uses
+	purged atomic.Pointer[time.Time] // time of the soft purge that marked it; nil: none
+	own    atomic.Int64              // uses of the body, by readers and in the cache; see uses
 	shared *atomic.Int64             // the original's own, in a clone; nil: own
 }
 

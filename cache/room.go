@@ -8,8 +8,8 @@ import "runtime"
 // enough for itself.
 type room struct{ bytes int64 }
 
-// reserve takes n bytes from r, and what r lacks from the budget; or nothing,
-// where they are not left. What n is below zero goes to r.
+// reserve takes n bytes from r, and what r lacks from the budget. If that has too few
+// left, it takes nothing and returns false. A negative n adds to r.
 func (c *Cache) reserve(n int64, r *room) bool {
 	for n > r.bytes {
 		used := c.bytes.Load()
@@ -31,9 +31,9 @@ func (c *Cache) release(r *room) {
 }
 
 // evict drops the object that was used longest ago, adds its bytes to r and
-// returns true. If the key of that object is asked for more often than asked,
-// evict leaves it, makes it the newest and returns false. Equally old objects
-// are taken from shard n on, so that no shard is emptied before the others.
+// returns true. If the key of that object was asked for more often than asked,
+// evict makes it the newest instead and returns false. Equally old objects are
+// taken from shard n on, so that no shard is emptied before the others.
 func (c *Cache) evict(n, asked int, r *room) bool {
 	n = c.oldestShard(n)
 	if n < 0 {

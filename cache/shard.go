@@ -88,7 +88,7 @@ func (s *shard) findLocked(hash uint64, key []byte) uint32 {
 	}
 }
 
-// insertLocked stores o as the newest entry. Its key must not be there.
+// insertLocked stores e as the newest entry. Its key must not be there.
 func (s *shard) insertLocked(e entry) {
 	slot := s.free
 	if slot != 0 {

@@ -51,7 +51,8 @@ func (c *Cache) UpdateGroupStats(group string, s *Stats) {
 }
 
 // groups counts what each group occupies. Groups are never forgotten: their
-// names come from configurations, which are few.
+// names come from configurations, which are few. It is safe for concurrent use once there
+// is a table.
 type groups struct {
 	table atomic.Pointer[groupTable] // replaced whole, so that reading takes no lock
 	mu    sync.Mutex                 // serialises replacing
@@ -64,8 +65,8 @@ type groupTable struct {
 
 type groupState struct {
 	entries, bytes atomic.Int64
-	purges         atomic.Uint64             // begun, of more than one name
-	names          [nameEpochs]atomic.Uint64 // begun, of one name, by its hash
+	purges         atomic.Uint64             // purges of more than one name
+	names          [nameEpochs]atomic.Uint64 // purges of one name, by its hash
 }
 
 // nameEpochs is how many counters the purges of single names are spread over, so

@@ -275,10 +275,10 @@ func TestIdleConnectionsToGoneAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.mu.Lock()
-		under := a.under
+		pending := a.pending
 		a.mu.Unlock()
-		if under != nil {
-			<-under.done
+		if pending != nil {
+			<-pending.done
 		}
 	}
 	for range goneAnswers {
@@ -429,15 +429,15 @@ func TestNoSuchName(t *testing.T) {
 	}
 }
 
-// TestHear has a resolver's messages, and nonsense.
-func TestHear(t *testing.T) {
+// TestNoteTTL has a resolver's messages, and nonsense.
+func TestNoteTTL(t *testing.T) {
 	a, err := newAddresses(t.Context(), "origin.test:443", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.ttl.Store(-1)
 	for _, b := range [][]byte{nil, {1}, make([]byte, 11), make([]byte, 12), make([]byte, 600)} {
-		a.hear(b)
+		a.noteTTL(b)
 	}
 	if a.ttl.Load() != -1 {
 		t.Error("nonsense has a time to live")

@@ -141,8 +141,8 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	return err
 }
 
-// takeBuffer borrows a buffer for an exchange on c, or gives c back. There is none before
-// there is a connection: who waits for one origin must not take them from another.
+// takeBuffer borrows a buffer for an exchange on c, or gives c back. It comes after the
+// connection: exchanges that wait for one origin must not starve those of another.
 func (x *Exchange) takeBuffer(c *conn) error {
 	if x.br = x.up.opts.Buffers.acquire(x.up.opts.TLS == nil && x.up.fullBody.Load()); x.br != nil {
 		return nil

@@ -7,11 +7,11 @@ import (
 
 // interrupt lets another goroutine end Do.
 type interrupt struct {
-	done  chan struct{} // closed by Interrupt; nil: it may not be called
+	done  chan struct{} // closed by Interrupt; nil: not interruptible
 	fired atomic.Bool
 
-	mu sync.Mutex // guards what follows
-	on *conn      // that Do writes to or reads from
+	mu sync.Mutex // guards on
+	on *conn      // the connection that Do uses; nil: none
 }
 
 // SetInterruptible says whether Interrupt may end what Do begins from now on. Nobody

@@ -85,7 +85,7 @@ type Upstream struct {
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
 
-	life  context.Context // of dials and look-ups
+	life  context.Context // parent of the contexts of dials and look-ups
 	abort context.CancelFunc
 	conns connSet
 }
@@ -149,7 +149,7 @@ func (u *Upstream) retire(closes bool) {
 
 // acquire returns a connection that the caller owns until release or discard.
 // reused tells whether it served before. Waiting ends with done, which may be nil. now
-// is when it is called.
+// is the time of the call.
 func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
