@@ -60,13 +60,9 @@ func ParseControl(dst *Control, value []byte) {
 //
 // Hot path: zero allocations, guarded by TestControlAllocs.
 func ParsePragma(dst *Control, value []byte) {
-	for len(value) > 0 {
-		var element []byte
-		element, value = cutElement(value)
-		if name, _, _ := cutDirective(element); bytes.EqualFold(name, []byte("no-cache")) {
-			dst.NoCache = true
-		}
-	}
+	var c Control
+	ParseControl(&c, value)
+	dst.NoCache = dst.NoCache || c.NoCache
 }
 
 // cutElement takes one element from the front of a list. A comma within a quoted

@@ -95,27 +95,21 @@ func (c *Cache) markOf(soft bool) *time.Time {
 }
 
 func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Object) bool) (total int) {
-	for last, more := uint32(root), true; more; more = last != root {
+	for slot := uint32(root + 1); slot != root; {
 		var purged int
-		last, purged = c.purgeSome(n, last+1, group, mark, match)
+		slot, purged = c.purgeSome(n, slot, group, mark, match)
 		total += purged
 	}
 	return total
 }
 
 // purgeSome purges entries of shard n from slot on, as many as one holding of
-// the lock allows. It returns the slot of the last that it looked at, or root at
-// the end.
-func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (last uint32, purged int) {
+// the lock allows. It returns the slot to go on from, or root at the end.
+func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (next uint32, purged int) {
 	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last = root
-	for budget := purgeBudget; slot < s.slots; slot++ {
-		if budget <= 0 {
-			last = slot - 1
-			break
-		}
+	for budget := purgeBudget; slot < s.slots && budget > 0; slot++ {
 		budget--
 		e := s.at(slot)
 		if e.obj == nil || e.group != group {
@@ -136,5 +130,8 @@ func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func
 		c.dropLocked(n, slot)
 	}
 	s.purged += uint64(purged)
-	return last, purged
+	if slot == s.slots {
+		slot = root
+	}
+	return slot, purged
 }

@@ -106,15 +106,12 @@ func (x *Exchange) frame(bodiless bool) error {
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 			return protocolError(errFraming)
 		}
-		x.rest = int64(n)
+		x.rest = x.length
 		if full := x.rest > smallSize && x.FitsBuffer(); x.up.fullBody.Load() != full {
 			x.up.fullBody.Store(full)
 		}
 	default:
-		x.rest = -1 // an error document: read by Document in any framing
-		if n >= 0 {
-			x.rest = int64(n)
-		}
+		x.rest = x.length // an error document: read by Document in any framing
 	}
 	return nil
 }

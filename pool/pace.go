@@ -21,7 +21,7 @@ type Pace struct {
 	rate   int64 // bytes per second; 0: nothing is measured
 	window time.Duration
 	stop   chan struct{}
-	done   chan struct{}
+	wg     sync.WaitGroup // of run
 
 	mu      sync.Mutex // guards the following fields
 	streams map[*transfer]struct{}
@@ -32,12 +32,10 @@ type Pace struct {
 // in bytes per second, 0 turns it off; window is how long a stream may stay
 // below it.
 func NewPace(rate int, window time.Duration) *Pace {
-	p := &Pace{rate: int64(rate), window: window, stop: make(chan struct{}), done: make(chan struct{}), streams: make(map[*transfer]struct{})}
-	if rate <= 0 {
-		close(p.done)
-		return p
+	p := &Pace{rate: int64(rate), window: window, stop: make(chan struct{}), streams: make(map[*transfer]struct{})}
+	if rate > 0 {
+		p.wg.Go(p.run)
 	}
-	go p.run()
 	return p
 }
 
@@ -45,7 +43,7 @@ func NewPace(rate int, window time.Duration) *Pace {
 // ReasonClosed.
 func (p *Pace) Stop() {
 	close(p.stop)
-	<-p.done
+	p.wg.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
@@ -55,7 +53,6 @@ func (p *Pace) Stop() {
 }
 
 func (p *Pace) run() {
-	defer close(p.done)
 	ticker := time.NewTicker(max(p.window/8, 10*time.Millisecond))
 	defer ticker.Stop()
 	for {

@@ -161,7 +161,7 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
 		u.mu.Unlock()
-		if u.usable(c, now) && c.clean() {
+		if now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge && c.clean() {
 			return c, true, nil
 		}
 		u.stale.Add(1)
@@ -263,10 +263,6 @@ func (u *Upstream) drop(addresses []netip.Addr) {
 	for _, c := range gone {
 		c.Close()
 	}
-}
-
-func (u *Upstream) usable(c *conn, now time.Time) bool {
-	return now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge
 }
 
 // release takes back a connection whose exchange ended at a message boundary.

@@ -209,18 +209,16 @@ func (p *Provider) run() {
 		err := p.retrieve()
 		next := p.next(time.Now())
 		if err != nil {
-			next = min(pause/2+rand.N(pause/2), maxPause)
+			next = pause/2 + rand.N(pause/2)
 			pause = min(2*pause, maxPause)
 		} else {
 			pause = retrievePause
 		}
-		timer := time.NewTimer(next)
 		select {
-		case <-timer.C:
+		case <-time.After(next):
 		case <-p.wake:
 		case <-p.ctx.Done():
 		}
-		timer.Stop()
 		if p.ctx.Err() != nil {
 			return
 		}
