@@ -5,7 +5,8 @@ import "runtime"
 // room is what a Put has freed for itself: bytes of objects that it evicted,
 // which stay counted, so that no other Put can take them while it frees more. A
 // large object would otherwise make room for many small ones and never find
-// enough for itself.
+// enough for itself. The zero value is empty; release ends it. Not safe for
+// concurrent use.
 type room struct{ bytes int64 }
 
 // reserve takes n bytes from r, and what r lacks from the budget. If that has too few

@@ -12,7 +12,6 @@ import (
 type Stats struct {
 	Gets         uint64 // look-ups by Get
 	Hits         uint64 // of these, found
-	Misses       uint64 // of these, not found
 	Puts         uint64 // objects stored by Put
 	Rejected     uint64 // objects that Put did not store
 	Evictions    uint64 // objects dropped to make room
@@ -29,7 +28,6 @@ func (c *Cache) UpdateStats(s *Stats) {
 		sh.mu.Lock()
 		s.Gets += sh.gets
 		s.Hits += sh.hits
-		s.Misses += sh.gets - sh.hits
 		s.Puts += sh.puts
 		s.Rejected += sh.rejected
 		s.Evictions += sh.evictions

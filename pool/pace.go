@@ -65,7 +65,8 @@ func (p *Pace) run() {
 	}
 }
 
-// transfer is a body on its way to a client, or from an origin to memory.
+// transfer is a body on its way to a client, or from an origin to memory. The zero value is
+// ready. One goroutine moves the bytes; a Pace looks on from another.
 type transfer struct {
 	sent atomic.Int64  // bytes handed to the client's connection, or to memory
 	cut  atomic.Uint32 // Reason with which Pace ended it; 0: not

@@ -128,6 +128,7 @@ func (u *Upstream) Abort() {
 // ends. Exchanges that are late still get one; nothing is left open after the last.
 func (u *Upstream) Retire() { u.retire(false) }
 
+// retire closes the idle connections for good, and with closes refuses new exchanges.
 func (u *Upstream) retire(closes bool) {
 	u.mu.Lock()
 	u.retired, u.closed = true, u.closed || closes
