@@ -69,8 +69,8 @@ func New(o Options) *Cache {
 // Len returns the number of stored objects.
 func (c *Cache) Len() int { return int(c.entries.Load()) }
 
-// Bytes returns the sum of their sizes, and of those that are being evicted to
-// make room; it never exceeds Options.MaxBytes.
+// Bytes returns the sizes of the stored objects and of those that are being evicted to
+// make room. It never exceeds Options.MaxBytes.
 func (c *Cache) Bytes() int64 { return c.bytes.Load() }
 
 // locate returns the hash of key and the number of its shard, which depends on
@@ -147,10 +147,10 @@ func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 // Put stores o, in place of one with the same key, and takes ownership of it. It
 // evicts what is needed to make room.
 //
-// It returns false when it did not store o: the policy finds that others are
-// asked for more, or o is too large: its body for Options.MaxObjectBytes, or all
-// of it for the cache. An object of the same key, which o supersedes, is then
-// dropped.
+// It returns false when it did not store o: because the policy prefers objects that
+// are asked for more, or because o is too large, its body for Options.MaxObjectBytes or
+// all of it for the cache. If o is too large, an object of the same key is dropped, as o
+// supersedes it.
 func (c *Cache) Put(o *Object) bool {
 	return c.put(o, func() bool { return true }, false)
 }
@@ -218,8 +218,8 @@ func (c *Cache) fits(o *Object, size int64) bool {
 
 // Replace stores updated in place of old, and takes ownership of it, if old is
 // still what is stored under its key, and no purge that covers it may have begun
-// since [Cache.Epoch] returned epoch. Both must have the same key. No look-up in
-// between finds neither.
+// since [Cache.Epoch] returned epoch. Both must have the same key. Every look-up
+// meanwhile finds one of the two.
 func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
 	hash, n := c.locate(old.Key)
 	if string(old.Key) != string(updated.Key) {

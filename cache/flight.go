@@ -53,8 +53,8 @@ const (
 const maxTries = 3
 
 // Flight is one fetch. Its leader must end it by Land, Pass or Fail, with or without
-// Stream before; the first of these counts. Flights.JoinIf makes it; it is safe for
-// concurrent use.
+// Stream before; the first of these counts. A Flight is safe for concurrent use. Use
+// Flights.JoinIf.
 type Flight struct {
 	shard *flightShard
 	key   string

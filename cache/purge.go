@@ -9,9 +9,9 @@ import (
 
 // A purge visits every entry, a few at a time, and lets go of the shard's lock
 // in between, so that hits are hardly held up. It covers all objects of its
-// group that were stored when it began and not replaced since; of those stored
-// while it runs it may cover some. Objects that are being fetched then, and
-// stored later, are the business of [Cache.Epoch].
+// group that were stored when it began and not replaced since, and some of those
+// stored while it runs. Objects that are being fetched then, and stored later, are
+// what [Cache.Epoch] is for.
 //
 // A soft purge marks the objects instead of dropping them, with the time at which it
 // began; see [Object.FreshnessAt].
@@ -62,8 +62,8 @@ func (c *Cache) Epoch(group string, key []byte) uint64 {
 	return c.groups.at(c.groups.place(group)).epoch(c.nameHash(key))
 }
 
-// Outdate makes the epoch of a group grow without a purge: what is being fetched for it
-// is not stored, and what is stored stays.
+// Outdate makes the epoch of a group grow without a purge: objects being fetched for it
+// are not stored, and stored ones stay.
 func (c *Cache) Outdate(group string) {
 	if place, ok := c.groups.find(group); ok {
 		c.groups.at(place).purges.Add(1)
@@ -75,8 +75,8 @@ func (c *Cache) purge(group string, soft bool, match func(*Object) bool) int {
 	if !ok {
 		return 0
 	}
-	// Before any lock is taken: who stores an object under a lock that the purge
-	// has already held sees it.
+	// Before any lock is taken: a Put under a lock that the purge has already let go
+	// of must see it.
 	c.groups.at(place).purges.Add(1)
 	total, mark := 0, c.markOf(soft)
 	for n := range c.shards {

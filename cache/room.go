@@ -52,8 +52,8 @@ func (c *Cache) evict(n, asked int, r *room) bool {
 		return true
 	}
 	if s.sketch.frequency(s.at(slot).hash) > asked {
-		// The next one meets another: were it the same until its count is halved,
-		// what is newly popular could not get past it.
+		// The next new object meets another old one. With the same one each time,
+		// newly popular objects could not get past it until its count is halved.
 		s.touchLocked(slot, c.tick.Load())
 		c.publishLocked(n)
 		return false

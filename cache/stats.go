@@ -11,7 +11,7 @@ import (
 // Bytes are counted.
 type Stats struct {
 	Gets         uint64 // look-ups by Get
-	Hits         uint64 // of these, found
+	Hits         uint64 // look-ups that found an object
 	Puts         uint64 // objects stored by Put
 	Rejected     uint64 // objects that Put did not store
 	Evictions    uint64 // objects dropped to make room

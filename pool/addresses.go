@@ -45,7 +45,7 @@ type addresses struct {
 
 	ttl     atomic.Int64 // lowest in the answers to the pending look-up, in seconds; -1: none
 	lookUps atomic.Uint64
-	failed  atomic.Uint64 // of those
+	failed  atomic.Uint64 // look-ups without an answer
 
 	mu      sync.Mutex // guards the following fields
 	list    []netip.Addr
@@ -63,7 +63,7 @@ type missing struct {
 	answers int
 }
 
-// lookUp is one look-up, for all who wait for it. It outlives them: a name server that
+// lookUp is one look-up, for all exchanges that wait for it. It outlives them: a name server that
 // is down takes longer than a request waits, and the next one is asked only then.
 type lookUp struct {
 	done chan struct{} // closed at its end

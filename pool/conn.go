@@ -98,13 +98,13 @@ var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("th
 var errSpokeFirst = errors.New("the origin has sent bytes before it was asked")
 
 // send writes head and waits until there is something to read, or the read deadline has
-// passed, which the next read tells. reused says that c served before. It returns how
+// passed, which the next read reports. reused tells that c served before. It returns how
 // many bytes were written.
 //
 // A read right after a write finds nothing in nearly every case, and costs a system
-// call. So the write is made between arming the poller and waiting for it: it tells what
-// comes after that, and a look at the queue what came before. Writing must not read,
-// neither does TLS after its handshake: the callback holds the socket's reading side.
+// call. So the write comes between arming the poller and waiting for it: the poller tells
+// what comes afterwards, a look at the queue what came before. Writing must not read, as
+// the callback holds the socket's reading side; after its handshake, TLS does not.
 //
 // Bytes that were there before answer nothing, on a new connection neither. There TLS is
 // asked first: its tickets are bytes in the socket, too.

@@ -122,9 +122,9 @@ func (x *Exchange) announcesBody() bool {
 	return n > 0 || n == -1 // -1: chunked
 }
 
-// twoAnswers tells whether another response came together with the one at hand: on a
-// kept connection the first may be one that nobody asked for, and came too late to be
-// seen by send.
+// twoAnswers tells whether another response came together with the one at hand. On a kept
+// connection the first may then be one that nobody asked for, and that came too late for
+// send to see it.
 func (x *Exchange) twoAnswers() bool {
 	n := x.br.Buffered()
 	if x.rest < 0 || x.rest >= int64(n) {

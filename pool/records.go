@@ -36,8 +36,8 @@ func newRecords(c *net.TCPConn) (*records, error) {
 	return r, nil
 }
 
-// Read implements io.Reader. An error that says that nothing is there is a timeout,
-// after which TLS can be read on.
+// Read implements io.Reader. Where nothing is there, the error is a timeout, after which
+// TLS can be read on.
 func (r *records) Read(b []byte) (n int, err error) {
 	if r.now {
 		n, err = r.readNow(b)

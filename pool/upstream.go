@@ -80,7 +80,7 @@ type Upstream struct {
 	mu      sync.Mutex  // guards the following fields
 	idle    []*conn     // most recently used last
 	open    int         // connections idle, in use or being opened
-	waiters list.List   // of chan grant: who waits for a connection, the longest first
+	waiters list.List   // exchanges that wait, each a chan grant; the oldest first
 	closed  bool        // no new exchanges
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
@@ -342,7 +342,7 @@ type Stats struct {
 	QueueFull     uint64 // exchanges that gave up their wait for others
 	Received      uint64 // bytes of bodies
 	LookUps       uint64 // of the origin's name
-	LookUpsFailed uint64 // of those
+	LookUpsFailed uint64 // look-ups without an answer
 	Aside         int    // addresses of the origin that are left alone for a while
 	Open          int    // connections idle, in use or being opened
 	Idle          int    // connections waiting for an exchange

@@ -225,9 +225,9 @@ func (p *Provider) run() {
 	}
 }
 
-// next returns after how long the credential at hand is to be replaced: when four
-// fifths of the rest of its time are over, or five minutes before its end if that is
-// earlier, but not before half of it; a little earlier at random.
+// next returns how long until the credential at hand is replaced: until four fifths of the
+// rest of its time are over, or until five minutes before its end if that is earlier, but
+// at least half of the rest; a little less at random.
 func (p *Provider) next(now time.Time) time.Duration {
 	i := p.current.Load()
 	if i == nil || i.Expires.IsZero() {
