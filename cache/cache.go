@@ -15,10 +15,10 @@ import (
 // rarely meet. The bytes are bounded by one counter for all of them: a shard
 // with a share of its own would turn away objects larger than the share, and
 // waste what the others do not need. A Put takes its bytes from the counter
-// before it stores anything; where they are not to be had, it evicts the
-// object that was used longest ago in any shard, until they are. For that, uses are stamped with a counter, and each shard publishes the stamp of its
-// oldest entry, so that the oldest of all is found without a lock. No
-// operation ever holds two locks.
+// before it stores anything; while there are too few left, it evicts the
+// object that was used longest ago in any shard. For that, uses are stamped with a counter, and each shard publishes the stamp
+// of its oldest entry, so that the oldest of all is found without a lock. No operation
+// ever holds two locks.
 //
 // The order of use is exact within a shard; between shards it is exact but for
 // a few dozen hits.
@@ -58,8 +58,9 @@ func New(o Options) *Cache {
 		shards: make([]shard, o.Shards),
 		oldest: make([]atomic.Uint64, o.Shards),
 	}
+	c.groups.table.Store(&groupTable{places: make(map[string]uint32)})
 	for i := range c.shards {
-		c.shards[i].init(newPolicy(o.Policy))
+		c.shards[i].init(o.Policy == PolicyTinyLFU)
 		c.oldest[i].Store(none)
 	}
 	return c
@@ -68,8 +69,8 @@ func New(o Options) *Cache {
 // Len returns the number of stored objects.
 func (c *Cache) Len() int { return int(c.entries.Load()) }
 
-// Bytes returns the sum of their sizes, and of those that are being evicted to
-// make room; it never exceeds Options.MaxBytes.
+// Bytes returns the sizes of the stored objects and of those that are being evicted to
+// make room. It never exceeds Options.MaxBytes.
 func (c *Cache) Bytes() int64 { return c.bytes.Load() }
 
 // locate returns the hash of key and the number of its shard, which depends on
@@ -99,7 +100,7 @@ func (c *Cache) Get(key []byte) *Object {
 	s := &c.shards[n]
 	s.mu.Lock()
 	s.gets++
-	s.policy.ask(hash)
+	s.sketch.ask(hash)
 	slot := s.findLocked(hash, key)
 	if slot == 0 {
 		s.mu.Unlock()
@@ -129,8 +130,8 @@ func (c *Cache) Peek(key []byte) *Object {
 	return o
 }
 
-// Inspect is Peek that also tells how often Get has returned what is stored under
-// key, since there is something.
+// Inspect is Peek, and tells how often Get has returned an object of key since there has
+// been one.
 func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 	hash, n := c.locate(key)
 	s := &c.shards[n]
@@ -146,10 +147,10 @@ func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 // Put stores o, in place of one with the same key, and takes ownership of it. It
 // evicts what is needed to make room.
 //
-// It returns false when it did not store o: the policy finds that others are
-// asked for more, or o is too large: its body for Options.MaxObjectBytes, or all
-// of it for the cache. An object of the same key, which o supersedes, is then
-// dropped.
+// It returns false when it did not store o: because the policy prefers objects that
+// are asked for more, or because o is too large, its body for Options.MaxObjectBytes or
+// all of it for the cache. If o is too large, an object of the same key is dropped, as o
+// supersedes it.
 func (c *Cache) Put(o *Object) bool {
 	return c.put(o, func() bool { return true }, false)
 }
@@ -174,8 +175,8 @@ func (c *Cache) putSince(o *Object, epoch uint64, overrule bool) bool {
 	return c.put(o, func() bool { return state.epoch(name) == epoch }, overrule)
 }
 
-// put stores o if wanted holds at that moment, under the shard's lock, and if the
-// policy, unless that is to be overruled, admits it.
+// put stores o if wanted holds, which it asks under the shard's lock, and if the policy
+// admits o or is overruled.
 func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
 	hash, n := c.locate(o.Key)
 	s := &c.shards[n]
@@ -183,35 +184,31 @@ func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
 	fits := c.fits(o, e.size)
 	var r room
 	defer c.release(&r)
-	for {
-		s.mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for wanted() {
 		slot := s.findLocked(hash, o.Key)
-		switch {
-		case !wanted():
-			s.rejected++
-			s.mu.Unlock()
-			return false
-		case !fits:
-			s.rejected++
-			c.dropLocked(n, slot) // unlocks
-			return false
-		case c.storeLocked(n, slot, e, &r):
+		if !fits {
+			c.dropLocked(n, slot)
+			break
+		}
+		if c.storeLocked(n, slot, e, &r) {
 			s.puts++
-			s.mu.Unlock()
 			return true
 		}
 		asked := maxFrequency // what is stored was admitted before
 		if slot == 0 && !overrule {
-			asked = s.policy.frequency(hash)
+			asked = s.sketch.frequency(hash)
 		}
 		s.mu.Unlock()
-		if !c.evict(n, asked, &r) {
-			s.mu.Lock()
-			s.rejected++
-			s.mu.Unlock()
-			return false
+		evicted := c.evict(n, asked, &r)
+		s.mu.Lock()
+		if !evicted {
+			break
 		}
 	}
+	s.rejected++
+	return false
 }
 
 // fits reports whether o, of a given size, may be stored at all.
@@ -221,8 +218,8 @@ func (c *Cache) fits(o *Object, size int64) bool {
 
 // Replace stores updated in place of old, and takes ownership of it, if old is
 // still what is stored under its key, and no purge that covers it may have begun
-// since [Cache.Epoch] returned epoch. Both must have the same key. No look-up in
-// between finds neither.
+// since [Cache.Epoch] returned epoch. Both must have the same key. Every look-up
+// meanwhile finds one of the two.
 func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
 	hash, n := c.locate(old.Key)
 	if string(old.Key) != string(updated.Key) {
@@ -236,16 +233,19 @@ func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
 	state, name := c.groups.at(e.group), c.nameHash(old.Key)
 	var r room
 	defer c.release(&r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		s.mu.Lock()
 		slot := s.findLocked(hash, old.Key)
-		current := slot != 0 && s.at(slot).obj == old && state.epoch(name) == epoch
-		done := current && c.storeLocked(n, slot, e, &r)
-		s.mu.Unlock()
-		if done || !current {
-			return done
+		if slot == 0 || s.at(slot).obj != old || state.epoch(name) != epoch {
+			return false
 		}
+		if c.storeLocked(n, slot, e, &r) {
+			return true
+		}
+		s.mu.Unlock()
 		c.evict(n, maxFrequency, &r)
+		s.mu.Lock()
 	}
 }
 
@@ -254,6 +254,7 @@ func (c *Cache) Delete(key []byte) bool {
 	hash, n := c.locate(key)
 	s := &c.shards[n]
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	return c.dropLocked(n, s.findLocked(hash, key))
 }
 
@@ -288,26 +289,23 @@ func (c *Cache) storeLocked(n int, slot uint32, e entry, r *room) bool {
 	return true
 }
 
-// dropLocked forgets an entry of shard n, or nothing for slot 0, and unlocks it.
+// dropLocked drops an entry of shard n, and reports whether there is one: slot 0 is none.
 func (c *Cache) dropLocked(n int, slot uint32) bool {
-	s := &c.shards[n]
 	if slot == 0 {
-		s.mu.Unlock()
 		return false
 	}
-	gone := s.removeLocked(slot)
-	c.leave(gone.obj)
-	c.publishLocked(n)
-	s.mu.Unlock()
-	c.forget(gone.group, 1, gone.size)
-	c.bytes.Add(-gone.size)
+	c.bytes.Add(-c.removeLocked(n, slot))
 	return true
 }
 
-// forget counts entries of a group out; their bytes are still reserved.
-func (c *Cache) forget(group uint32, entries int, size int64) {
-	c.groups.add(group, -int64(entries), -size)
-	c.entries.Add(-int64(entries))
+// removeLocked removes an entry of shard n and returns its bytes, which are still reserved.
+func (c *Cache) removeLocked(n int, slot uint32) int64 {
+	gone := c.shards[n].removeLocked(slot)
+	c.leave(gone.obj)
+	c.publishLocked(n)
+	c.groups.add(gone.group, -1, -gone.size)
+	c.entries.Add(-1)
+	return gone.size
 }
 
 // publishLocked makes the age of the oldest entry of shard n known.

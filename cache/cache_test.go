@@ -65,7 +65,7 @@ func consistent(t *testing.T, c *Cache) {
 	}
 	var s Stats
 	c.UpdateStats(&s)
-	if s.Entries != entries || s.Bytes != size || c.Len() != int(entries) || c.Bytes() != size || s.Gets != s.Hits+s.Misses {
+	if s.Entries != entries || s.Bytes != size || c.Len() != int(entries) || c.Bytes() != size || s.Gets < s.Hits {
 		t.Errorf("%+v, want %d entries, %d bytes", s, entries, size)
 	}
 	for name, want := range groups {
@@ -308,7 +308,7 @@ func TestReplace(t *testing.T) {
 // TestEqualHashes has keys that only a comparison of the whole keys tells apart.
 func TestEqualHashes(t *testing.T) {
 	var s shard
-	s.init(lru{})
+	s.init(false)
 	for round := range 3 {
 		for i := range 100 {
 			s.insertLocked(newEntry(object(fmt.Sprintf("%d", i), 0), 7, 0, 0))

@@ -5,9 +5,10 @@ import "bytes"
 // MaxSeconds is what longer times count as, RFC 9111 section 1.2.2.
 const MaxSeconds = 1 << 31
 
-// Control is what Cache-Control says, in a response (RFC 9111 section 5.2.2, RFC
-// 5861, RFC 8246) or in a request (RFC 9111 section 5.2.1). Times are in seconds,
-// at most MaxSeconds; -1: absent.
+// Control is what Cache-Control says to this cache, in a response (RFC 9111 section
+// 5.2.2, RFC 5861) or in a request (RFC 9111 section 5.2.1). Times are in seconds, at most
+// MaxSeconds; -1: absent. Of the rest, public permits what is done anyway, no-transform
+// forbids what is not done, and immutable speaks to those who revalidate what is fresh.
 //
 // The zero value is not one without directives: all its times are 0. Reset makes
 // that. A Control may be copied.
@@ -15,11 +16,8 @@ type Control struct {
 	NoStore         bool // in a request: do not store the response; nothing here heeds that
 	NoCache         bool // with or without a list of fields
 	Private         bool // with or without a list of fields
-	Public          bool
 	MustRevalidate  bool
 	ProxyRevalidate bool
-	Immutable       bool // has no effect here: it speaks to those who revalidate what is fresh
-	NoTransform     bool
 	OnlyIfCached    bool
 
 	MaxAge               int64
@@ -62,13 +60,9 @@ func ParseControl(dst *Control, value []byte) {
 //
 // Hot path: zero allocations, guarded by TestControlAllocs.
 func ParsePragma(dst *Control, value []byte) {
-	for len(value) > 0 {
-		var element []byte
-		element, value = cutElement(value)
-		if name, _, _ := cutDirective(element); bytes.EqualFold(name, []byte("no-cache")) {
-			dst.NoCache = true
-		}
-	}
+	var c Control
+	ParseControl(&c, value)
+	dst.NoCache = dst.NoCache || c.NoCache
 }
 
 // cutElement takes one element from the front of a list. A comma within a quoted
@@ -148,16 +142,10 @@ func (c *Control) set(name, arg []byte, hasArg bool) {
 		c.NoCache = true
 	case "private":
 		c.Private = true
-	case "public":
-		c.Public = true
 	case "must-revalidate":
 		c.MustRevalidate = true
 	case "proxy-revalidate":
 		c.ProxyRevalidate = true
-	case "immutable":
-		c.Immutable = true
-	case "no-transform":
-		c.NoTransform = true
 	case "only-if-cached":
 		c.OnlyIfCached = true
 	case "max-age":

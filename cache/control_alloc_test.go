@@ -18,7 +18,7 @@ func TestControlAllocs(t *testing.T) {
 	}
 	run()
 	want := with(func(c *Control) {
-		c.Public, c.Private, c.NoCache, c.MaxAge, c.MaxStale, c.MinFresh = true, true, true, 60, MaxSeconds, MaxSeconds
+		c.Private, c.NoCache, c.MaxAge, c.MaxStale, c.MinFresh = true, true, 60, MaxSeconds, MaxSeconds
 	})
 	if c != want {
 		t.Fatalf("got %+v, want %+v", c, want)

@@ -32,7 +32,6 @@ func TestParseControl(t *testing.T) {
 	maxStale := func(n int64) Control { return with(func(c *Control) { c.MaxStale = n }) }
 	none, noStore := with(nil), with(func(c *Control) { c.NoStore = true })
 	noCache, private := with(func(c *Control) { c.NoCache = true }), with(func(c *Control) { c.Private = true })
-	public := with(func(c *Control) { c.Public = true })
 
 	for _, tc := range []struct {
 		name  string
@@ -46,12 +45,12 @@ func TestParseControl(t *testing.T) {
 		{"no-store", []string{"no-store"}, noStore},
 		{"no-cache", []string{"no-cache"}, noCache},
 		{"private", []string{"private"}, private},
-		{"public", []string{"public"}, public},
+		{"public", []string{"public"}, none},
 		{"must-revalidate", []string{"must-revalidate"}, with(func(c *Control) { c.MustRevalidate = true })},
 		{"proxy-revalidate", []string{"proxy-revalidate"}, with(func(c *Control) { c.ProxyRevalidate = true })},
-		{"immutable", []string{"immutable"}, with(func(c *Control) { c.Immutable = true })},
-		{"immutable with an argument, which has no meaning", []string{"immutable=0"}, with(func(c *Control) { c.Immutable = true })},
-		{"no-transform", []string{"no-transform"}, with(func(c *Control) { c.NoTransform = true })},
+		{"immutable", []string{"immutable"}, none},
+		{"immutable with an argument, which has no meaning", []string{"immutable=0"}, none},
+		{"no-transform", []string{"no-transform"}, none},
 		{"only-if-cached", []string{"only-if-cached"}, with(func(c *Control) { c.OnlyIfCached = true })},
 		{"max-age", []string{"max-age=60"}, maxAge(60)},
 		{"s-maxage", []string{"s-maxage=60"}, with(func(c *Control) { c.SMaxAge = 60 })},
@@ -215,10 +214,10 @@ func parseControlNaive(lines ...string) (c Control) {
 	}
 	has := func(name string) bool { return len(args[name]) > 0 }
 	return Control{
-		NoStore: has("no-store"), NoCache: has("no-cache"), Private: has("private"), Public: has("public"),
-		MustRevalidate: has("must-revalidate"), ProxyRevalidate: has("proxy-revalidate"), Immutable: has("immutable"),
-		NoTransform: has("no-transform"), OnlyIfCached: has("only-if-cached"),
-		MaxAge: number("max-age", 0), SMaxAge: number("s-maxage", 0),
+		NoStore: has("no-store"), NoCache: has("no-cache"), Private: has("private"),
+		MustRevalidate: has("must-revalidate"), ProxyRevalidate: has("proxy-revalidate"),
+		OnlyIfCached: has("only-if-cached"),
+		MaxAge:       number("max-age", 0), SMaxAge: number("s-maxage", 0),
 		StaleWhileRevalidate: number("stale-while-revalidate", 0), StaleIfError: number("stale-if-error", 0),
 		MinFresh: number("min-fresh", MaxSeconds), MaxStale: number("max-stale", 0),
 	}

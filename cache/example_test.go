@@ -57,13 +57,14 @@ func ExampleFlights() {
 	flights := cache.NewFlights()
 	key := cache.AppendKey(nil, []byte("photos/cat.jpg"), []byte("public"))
 
-	f, leads := flights.Join(key, c.Epoch("public", key))
+	always := func(*cache.Object) bool { return true }
+	f, leads := flights.JoinIf(key, c.Epoch("public", key), always)
 	fmt.Println("the first leads:", leads)
 
 	var bodies [2]string
 	var followers sync.WaitGroup
 	for i := range bodies {
-		f, leads := flights.Join(key, c.Epoch("public", key))
+		f, leads := flights.JoinIf(key, c.Epoch("public", key), always)
 		fmt.Println("another leads:", leads)
 		followers.Go(func() { // ends with the flight
 			if state, _, _ := f.Await(); state != cache.Streaming && state != cache.Landed {

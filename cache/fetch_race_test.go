@@ -51,7 +51,7 @@ func (m *market) fetch(i int, r *rand.Rand) (*Object, []byte) {
 // pause lets others go on, often until all of them wait.
 func pause(r *rand.Rand) {
 	if r.IntN(3) == 0 {
-		time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond) // of the bubble
+		time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond) // of the bubble: until all others wait
 	} else {
 		runtime.Gosched()
 	}

@@ -40,7 +40,7 @@ const (
 	Streaming
 	// Landed: the object is complete.
 	Landed
-	// Orphaned: its leader failed, and who is told of this leads it now.
+	// Orphaned: its leader failed. Await returns it to one follower, which leads now.
 	Orphaned
 	// Passed: the object cannot be shared; each request fetches for itself.
 	Passed
@@ -52,48 +52,42 @@ const (
 // is known, a follower tries again, until these many have failed.
 const maxTries = 3
 
-// Flight is one fetch. Its leader must end it by Land, Pass or Fail, after Stream or
-// without; the first of these counts.
+// Flight is one fetch. Its leader must end it by Land, Pass or Fail, with or without
+// Stream before; the first of these counts. A Flight is safe for concurrent use. Use
+// Flights.JoinIf.
 type Flight struct {
 	shard *flightShard
 	key   string
 	epoch uint64
 
-	next    atomic.Pointer[Flight] // that has begun in its place; nil: none
-	brought atomic.Bool            // Epoch was asked for: it has an object to store
+	next    atomic.Pointer[Flight] // the flight that has replaced it; nil: none
+	brought atomic.Bool            // Epoch was called: there is an object to store
 
 	mu      sync.Mutex // guards the following fields
-	changed sync.Cond  // broadcast when any of them does
+	changed sync.Cond  // signals a change of any of them
 	state   FlightState
 	object  *Object
 	filled  int // bytes of the object's body that are there
 	err     error
 	waiting int // followers in Await
 	tries   int // leaders that failed
-	readers int // followers so far
 }
 
-// Join returns the flight under way for key, or a new one that the caller leads.
-// epoch is [Cache.Epoch] of the key's group at this moment: a flight that began
-// before a purge is not joined after it; one that began after it may be joined by
-// who took the epoch before. key is not kept.
-func (fs *Flights) Join(key []byte, epoch uint64) (f *Flight, leads bool) {
-	return fs.JoinIf(key, epoch, func(*Object) bool { return true })
-}
-
-// JoinIf is Join, except that the caller leads a new flight, too, if the one under way
-// does not serve it. serves is given the object whose body is arriving; nil: nothing is
-// known yet. It is called under a lock, and must not call the Flights.
+// JoinIf returns the flight under way for key if that serves the caller, or a new one
+// that the caller leads. epoch is [Cache.Epoch] of the key's group at this moment: a
+// flight that began before a purge is not joined after it; one that began after it may be
+// joined with the epoch from before. key is not kept.
+//
+// serves is given the object whose body is arriving; nil: nothing is known yet. It is
+// called under a lock, and must not call the Flights.
 func (fs *Flights) JoinIf(key []byte, epoch uint64, serves func(o *Object) bool) (f *Flight, leads bool) {
 	s := &fs.shards[maphash.Bytes(fs.seed, key)%uint64(len(fs.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f = s.flights[string(key)]; f != nil {
-		if f.epoch >= epoch && f.follow(serves) {
-			return f, false
-		}
+	older := s.flights[string(key)]
+	if older != nil && older.epoch >= epoch && serves(older.arriving()) {
+		return older, false
 	}
-	older := f
 	f = &Flight{shard: s, key: string(key), epoch: epoch}
 	f.changed.L = &f.mu
 	if older != nil {
@@ -103,15 +97,11 @@ func (fs *Flights) JoinIf(key []byte, epoch uint64, serves func(o *Object) bool)
 	return f, true
 }
 
-// follow counts a follower, if the flight serves it.
-func (f *Flight) follow(serves func(o *Object) bool) bool {
+// arriving returns the object whose body is arriving; nil: nothing is known yet.
+func (f *Flight) arriving() *Object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !serves(f.object) {
-		return false
-	}
-	f.readers++
-	return true
+	return f.object
 }
 
 // Len returns the number of flights under way.
@@ -125,10 +115,10 @@ func (fs *Flights) Len() (n int) {
 	return n
 }
 
-// Epoch returns that of [Cache.PutSince] and [Cache.Replace] for what the flight brings:
-// what it was begun with, or, once another that has begun in its place has asked for
-// its own, one that is never current, because the other's object is the younger one. It
-// is to be asked for when there is an object, right before that is stored.
+// Epoch returns the epoch with which [Cache.PutSince] and [Cache.Replace] store the
+// flight's object: the one that the flight began with. Once a flight that has replaced it
+// has called Epoch, it is one that is never current, because the object of that flight is
+// younger. Call it when there is an object, right before that is stored.
 func (f *Flight) Epoch() uint64 {
 	f.brought.Store(true)
 	for y := f.next.Load(); y != nil; y = y.next.Load() {
@@ -139,14 +129,7 @@ func (f *Flight) Epoch() uint64 {
 	return f.epoch
 }
 
-// Followers returns how many requests have joined.
-func (f *Flight) Followers() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.readers
-}
-
-// Await waits until more is known than nothing. The object comes with Streaming and
+// Await waits until something is known. The object comes with Streaming and
 // Landed, the error with Failed. Where it returns Orphaned, the caller has become
 // the leader.
 func (f *Flight) Await() (FlightState, *Object, error) {

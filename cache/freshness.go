@@ -41,20 +41,21 @@ func (r Reason) String() string {
 	return reasonNames[r]
 }
 
-// Response is what decides about storing a response. Reset prepares one, AddField
-// takes each line of its head. It may be copied and used again.
+// Response holds what decides whether a response is stored. Reset prepares one, AddField
+// takes each line of the head. It may be copied and used again; not safe for concurrent
+// use.
 type Response struct {
 	Control Control
 
 	status        int
 	expires, date int64 // Unix seconds, or absent or invalid
 	age           int64 // -1: absent
-	vary          bool  // by what the cache does not tell apart
+	vary          bool  // by what is not in the key
 	setCookie     bool
 	contentRange  bool
 }
 
-// What a date is that is none. Both are before all dates of HTTP.
+// Stand-ins for a date that is not there or not valid, before all dates of HTTP.
 const (
 	dateAbsent  = math.MinInt64
 	dateInvalid = math.MinInt64 + 1
@@ -214,13 +215,12 @@ func (r *Response) lifetime(sent time.Time) (d time.Duration, explicit bool) {
 	return seconds(min(max(r.expires-date, 0), MaxSeconds)), true
 }
 
-func seconds(n int64) time.Duration          { return time.Duration(n) * time.Second }
-func clamp(d time.Duration) time.Duration    { return min(max(d, 0), seconds(MaxSeconds)) }
-func wholeSeconds(d time.Duration) (n int64) { return int64(d / time.Second) }
+func seconds(n int64) time.Duration       { return time.Duration(n) * time.Second }
+func clamp(d time.Duration) time.Duration { return min(max(d, 0), seconds(MaxSeconds)) }
 
-// Freshness says for how long a stored response may be served. The zero value is
-// one that may not be. It does not change once made; copies are free. No duration
-// is beyond MaxSeconds.
+// Freshness says for how long a stored response may be served; with the zero value, not
+// at all. It does not change once made, so that any number may read it. No duration is
+// beyond MaxSeconds.
 type Freshness struct {
 	Sent                 time.Time     // when the request for the response was sent
 	Received             time.Duration // the Age it came with
@@ -265,7 +265,7 @@ func (f *Freshness) age(now time.Time) time.Duration {
 // Age returns the age at now in whole seconds, as the Age field has it (RFC 9111
 // section 5.1).
 func (f *Freshness) Age(now time.Time) int64 {
-	return min(wholeSeconds(f.age(now)), MaxSeconds)
+	return min(int64(f.age(now)/time.Second), MaxSeconds)
 }
 
 // ended returns f as if its lifetime ended at a time, unless it has ended before.
@@ -278,7 +278,7 @@ func (f *Freshness) ended(at time.Time) *Freshness {
 // TTL returns how many whole seconds are left of the lifetime, as the ttl of
 // Cache-Status has it (RFC 9211 section 2.4): negative once stale.
 func (f *Freshness) TTL(now time.Time) int64 {
-	return wholeSeconds(f.Lifetime) - f.Age(now)
+	return int64(f.Lifetime/time.Second) - f.Age(now)
 }
 
 // State returns what the response is good for at now, to a client without
@@ -296,7 +296,8 @@ func (f *Freshness) State(now time.Time) State {
 	return f.onError(age)
 }
 
-// onError returns the state of a response that is not good enough as it is.
+// onError returns the state of a response of that age that may only be served if the
+// origin fails.
 func (f *Freshness) onError(age time.Duration) State {
 	if !f.NeverStale && f.StaleIfError > 0 && age < f.Lifetime+f.StaleIfError {
 		return StaleError

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -41,8 +42,8 @@ type Object struct {
 	// without counting it.
 	Marker bool
 
-	purged atomic.Pointer[time.Time] // when a soft purge marked it; nil: none did
-	own    atomic.Int64              // see uses
+	purged atomic.Pointer[time.Time] // time of the soft purge that marked it; nil: none
+	own    atomic.Int64              // uses of the body, by readers and in the cache; see uses
 	shared *atomic.Int64             // the original's own, in a clone; nil: own
 }
 
@@ -120,13 +121,6 @@ func allocated(n int64) int64 {
 	if n > sizeClasses[len(sizeClasses)-1] {
 		return (n + pageBytes - 1) / pageBytes * pageBytes
 	}
-	lo, hi := 0, len(sizeClasses)-1
-	for lo < hi {
-		if mid := (lo + hi) / 2; sizeClasses[mid] < n {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return sizeClasses[lo]
+	i, _ := slices.BinarySearch(sizeClasses[:], n)
+	return sizeClasses[i]
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -43,17 +44,11 @@ const (
 
 // setDefaults fills in what is zero.
 func (o *Options) setDefaults() {
-	if o.MaxObjectBytes == 0 {
-		o.MaxObjectBytes = o.MaxBytes / 2
-	}
-	if o.Policy == "" {
-		o.Policy = PolicyLRU
-	}
+	o.MaxObjectBytes = cmp.Or(o.MaxObjectBytes, o.MaxBytes/2)
+	o.Policy = cmp.Or(o.Policy, PolicyLRU)
+	o.Shards = cmp.Or(o.Shards, min(1<<bits.Len64(uint64(o.MaxBytes)>>21), maxDefaultShards))
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Shards == 0 {
-		o.Shards = min(1<<bits.Len64(uint64(o.MaxBytes)>>21), maxDefaultShards)
 	}
 }
 

@@ -4,8 +4,8 @@ import "sync/atomic"
 
 // A body lives as long as somebody reads it, whether or not it is stored. So that
 // slow readers of many objects cannot hold any amount of memory unseen, readers of
-// large bodies pin them, and what is pinned without being stored is counted, once
-// for all objects that share it.
+// large bodies pin them. Bodies that are pinned without being stored are counted,
+// once for all objects that share one.
 
 // stored is what each stored object that has the body adds to its uses; below it,
 // its readers are counted.
@@ -47,7 +47,7 @@ func (c *Cache) Reserve(o *Object, size, limit int64) bool {
 }
 
 // Pinned returns the bytes of bodies that are being read, or filled, and are not
-// stored. It may be off for a moment by what is just being stored or dropped.
+// stored. It may be off for a moment by an object that is just being stored or dropped.
 func (c *Cache) Pinned() int64 { return c.pinned.Load() }
 
 // enter marks o as stored.

@@ -121,7 +121,7 @@ func TestSketch(t *testing.T) {
 	const keys = 1000
 	seed := maphash.MakeSeed()
 	hash := func(i int) uint64 { return maphash.Comparable(seed, i) }
-	var s sketch
+	s := newSketch()
 	if s.frequency(hash(1)) != 0 {
 		t.Error("an empty sketch counts")
 	}

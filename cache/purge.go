@@ -9,9 +9,9 @@ import (
 
 // A purge visits every entry, a few at a time, and lets go of the shard's lock
 // in between, so that hits are hardly held up. It covers all objects of its
-// group that were stored when it began and not replaced since; of those stored
-// while it runs it may cover some. Objects that are being fetched then, and
-// stored later, are the business of [Cache.Epoch].
+// group that were stored when it began and not replaced since, and some of those
+// stored while it runs. Objects that are being fetched then, and stored later, are
+// what [Cache.Epoch] is for.
 //
 // A soft purge marks the objects instead of dropping them, with the time at which it
 // began; see [Object.FreshnessAt].
@@ -62,8 +62,8 @@ func (c *Cache) Epoch(group string, key []byte) uint64 {
 	return c.groups.at(c.groups.place(group)).epoch(c.nameHash(key))
 }
 
-// Outdate makes the epoch of a group grow without a purge: what is being fetched for it
-// is not stored, and what is stored stays.
+// Outdate makes the epoch of a group grow without a purge: objects being fetched for it
+// are not stored, and stored ones stay.
 func (c *Cache) Outdate(group string) {
 	if place, ok := c.groups.find(group); ok {
 		c.groups.at(place).purges.Add(1)
@@ -75,8 +75,8 @@ func (c *Cache) purge(group string, soft bool, match func(*Object) bool) int {
 	if !ok {
 		return 0
 	}
-	// Before any lock is taken: who stores an object under a lock that the purge
-	// has already held sees it.
+	// Before any lock is taken: a Put under a lock that the purge has already let go
+	// of must see it.
 	c.groups.at(place).purges.Add(1)
 	total, mark := 0, c.markOf(soft)
 	for n := range c.shards {
@@ -95,28 +95,21 @@ func (c *Cache) markOf(soft bool) *time.Time {
 }
 
 func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Object) bool) (total int) {
-	for last, more := uint32(root), true; more; more = last != root {
+	for slot := uint32(root + 1); slot != root; {
 		var purged int
-		last, purged = c.purgeSome(n, last+1, group, mark, match)
+		slot, purged = c.purgeSome(n, slot, group, mark, match)
 		total += purged
 	}
 	return total
 }
 
 // purgeSome purges entries of shard n from slot on, as many as one holding of
-// the lock allows. It returns the slot of the last that it looked at, or root at
-// the end.
-func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (last uint32, purged int) {
+// the lock allows. It returns the slot to go on from, or root at the end.
+func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (next uint32, purged int) {
 	s := &c.shards[n]
-	var freed int64
-	dropped := 0
 	s.mu.Lock()
-	last = root
-	for budget := purgeBudget; slot < s.slots; slot++ {
-		if budget <= 0 {
-			last = slot - 1
-			break
-		}
+	defer s.mu.Unlock()
+	for budget := purgeBudget; slot < s.slots && budget > 0; slot++ {
 		budget--
 		e := s.at(slot)
 		if e.obj == nil || e.group != group {
@@ -134,19 +127,11 @@ func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func
 			continue
 		}
 		budget -= dropCost
-		gone := s.removeLocked(slot)
-		c.leave(gone.obj)
-		freed += gone.size
-		dropped++
+		c.dropLocked(n, slot)
 	}
 	s.purged += uint64(purged)
-	if freed > 0 {
-		c.publishLocked(n)
+	if slot == s.slots {
+		slot = root
 	}
-	s.mu.Unlock()
-	if freed > 0 {
-		c.forget(group, dropped, freed)
-		c.bytes.Add(-freed)
-	}
-	return last, purged
+	return slot, purged
 }

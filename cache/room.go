@@ -5,11 +5,12 @@ import "runtime"
 // room is what a Put has freed for itself: bytes of objects that it evicted,
 // which stay counted, so that no other Put can take them while it frees more. A
 // large object would otherwise make room for many small ones and never find
-// enough for itself.
+// enough for itself. The zero value is empty; release ends it. Not safe for
+// concurrent use.
 type room struct{ bytes int64 }
 
-// reserve takes n bytes from r, and what r lacks from the budget; or nothing,
-// where they are not left. What n is below zero goes to r.
+// reserve takes n bytes from r, and what r lacks from the budget. If that has too few
+// left, it takes nothing and returns false. A negative n adds to r.
 func (c *Cache) reserve(n int64, r *room) bool {
 	for n > r.bytes {
 		used := c.bytes.Load()
@@ -31,9 +32,9 @@ func (c *Cache) release(r *room) {
 }
 
 // evict drops the object that was used longest ago, adds its bytes to r and
-// returns true. If the key of that object is asked for more often than asked,
-// evict leaves it, makes it the newest and returns false. Equally old objects
-// are taken from shard n on, so that no shard is emptied before the others.
+// returns true. If the key of that object was asked for more often than asked,
+// evict makes it the newest instead and returns false. Equally old objects are
+// taken from shard n on, so that no shard is emptied before the others.
 func (c *Cache) evict(n, asked int, r *room) bool {
 	n = c.oldestShard(n)
 	if n < 0 {
@@ -50,20 +51,17 @@ func (c *Cache) evict(n, asked int, r *room) bool {
 	if slot == root {
 		return true
 	}
-	if s.policy.frequency(s.at(slot).hash) > asked {
-		// The next one meets another: were it the same until its count is halved,
-		// what is newly popular could not get past it.
+	if s.sketch.frequency(s.at(slot).hash) > asked {
+		// The next new object meets another old one. With the same one each time,
+		// newly popular objects could not get past it until its count is halved.
 		s.touchLocked(slot, c.tick.Load())
 		c.publishLocked(n)
 		return false
 	}
-	gone := s.removeLocked(slot)
-	c.leave(gone.obj)
-	c.publishLocked(n)
+	size := c.removeLocked(n, slot)
 	s.evictions++
-	s.evictedBytes += uint64(gone.size)
-	c.forget(gone.group, 1, gone.size)
-	r.bytes += gone.size
+	s.evictedBytes += uint64(size)
+	r.bytes += size
 	return true
 }
 

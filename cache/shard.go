@@ -40,7 +40,7 @@ const none = math.MaxUint64
 type shard struct {
 	mu     sync.Mutex // guards the following fields
 	index  index
-	policy policy
+	sketch *sketch // nil: every new object is stored
 	pages  []*[pageEntries]entry
 	free   uint32 // first free slot; 0: none
 	slots  uint32 // slots handed out ever, with root
@@ -56,8 +56,10 @@ func newEntry(o *Object, hash uint64, size int64, group uint32) entry {
 	return entry{obj: o, key: unsafe.String(unsafe.SliceData(o.Key), len(o.Key)), hash: hash, size: size, group: group}
 }
 
-func (s *shard) init(p policy) {
-	s.policy = p
+func (s *shard) init(admission bool) {
+	if admission {
+		s.sketch = newSketch()
+	}
 	s.pages = append(s.pages, new([pageEntries]entry))
 	s.slots = 1
 }
@@ -86,7 +88,7 @@ func (s *shard) findLocked(hash uint64, key []byte) uint32 {
 	}
 }
 
-// insertLocked stores o as the newest entry. Its key must not be there.
+// insertLocked stores e as the newest entry. Its key must not be there.
 func (s *shard) insertLocked(e entry) {
 	slot := s.free
 	if slot != 0 {
@@ -101,7 +103,7 @@ func (s *shard) insertLocked(e entry) {
 	*s.at(slot) = e
 	s.linkLocked(slot)
 	s.index.add(e.hash, slot)
-	s.policy.grow(s.index.used)
+	s.sketch.grow(s.index.used)
 }
 
 // removeLocked forgets an entry and returns what it was.

@@ -5,11 +5,18 @@ package cache
 // count-min sketch of 4-bit counters: each key has four of them and its estimate
 // is the least, which other keys may have raised. After every ten look-ups for
 // each entry, all counters are halved, so that what was popular once does not
-// stay forever.
+// stay forever. The four counters of a key are in one block of 64 bytes, a cache line.
 //
-// The four counters of a key are in one block of 64 bytes, a cache line.
+// Objects are always evicted in the order of use, oldest first. With a sketch, a new
+// object is stored only if its key was asked for at least as often as that of each
+// object that has to go for it. One that stays because it was asked for more becomes
+// the newest, as if used. There is no window in which new objects stay for a while
+// unconditionally: as each new one meets another old one, bursts get in without.
+// `make hitratio` compares that with a library that has such a window.
+//
+// Use newSketch; nil counts nothing. Its shard's lock guards it.
 type sketch struct {
-	blocks []block // a power of two, or none
+	blocks []block // a power of two
 	asked  int     // since the last halving, roughly
 }
 
@@ -21,6 +28,8 @@ const (
 	maxFrequency   = 15
 	restBitsOfEach = 0x7777777777777777
 )
+
+func newSketch() *sketch { return &sketch{blocks: make([]block, 1)} }
 
 // spread makes bits that are independent of those that choose the shard and the
 // place in the index (the finaliser of MurmurHash3).
@@ -39,9 +48,10 @@ func counter(h uint64, i int) (word int, shift uint) {
 
 func (s *sketch) block(h uint64) *block { return &s.blocks[h&uint64(len(s.blocks)-1)&(1<<32-1)] }
 
+// ask counts a look-up of the key with this hash, found or not.
 func (s *sketch) ask(hash uint64) {
-	if len(s.blocks) == 0 {
-		s.blocks = make([]block, 1)
+	if s == nil {
+		return
 	}
 	h := spread(hash)
 	b := s.block(h)
@@ -61,8 +71,9 @@ func (s *sketch) ask(hash uint64) {
 	}
 }
 
+// frequency returns how often a key was asked for lately.
 func (s *sketch) frequency(hash uint64) int {
-	if len(s.blocks) == 0 {
+	if s == nil {
 		return 0
 	}
 	h := spread(hash)
@@ -84,15 +95,11 @@ func (s *sketch) halve() {
 	s.asked /= 2
 }
 
-// grow doubles the sketch as often as needed. A key is in the block that the
+// grow doubles the sketch until it is large enough for so many entries. A key is in the block that the
 // low bits of its hash name, so that two copies of the old blocks, one after
 // the other, hold the same estimates.
 func (s *sketch) grow(entries int) {
-	for entries > blockEntries*len(s.blocks) {
-		if len(s.blocks) == 0 {
-			s.blocks = make([]block, 1)
-			continue
-		}
+	for s != nil && entries > blockEntries*len(s.blocks) {
 		s.blocks = append(s.blocks, s.blocks...)
 	}
 }

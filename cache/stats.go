@@ -2,6 +2,7 @@ package cache
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -10,8 +11,7 @@ import (
 // Bytes are counted.
 type Stats struct {
 	Gets         uint64 // look-ups by Get
-	Hits         uint64 // of these, found
-	Misses       uint64 // of these, not found
+	Hits         uint64 // look-ups that found an object
 	Puts         uint64 // objects stored by Put
 	Rejected     uint64 // objects that Put did not store
 	Evictions    uint64 // objects dropped to make room
@@ -28,7 +28,6 @@ func (c *Cache) UpdateStats(s *Stats) {
 		sh.mu.Lock()
 		s.Gets += sh.gets
 		s.Hits += sh.hits
-		s.Misses += sh.gets - sh.hits
 		s.Puts += sh.puts
 		s.Rejected += sh.rejected
 		s.Evictions += sh.evictions
@@ -50,7 +49,8 @@ func (c *Cache) UpdateGroupStats(group string, s *Stats) {
 }
 
 // groups counts what each group occupies. Groups are never forgotten: their
-// names come from configurations, which are few.
+// names come from configurations, which are few. It is safe for concurrent use once there
+// is a table.
 type groups struct {
 	table atomic.Pointer[groupTable] // replaced whole, so that reading takes no lock
 	mu    sync.Mutex                 // serialises replacing
@@ -63,8 +63,8 @@ type groupTable struct {
 
 type groupState struct {
 	entries, bytes atomic.Int64
-	purges         atomic.Uint64             // begun, of more than one name
-	names          [nameEpochs]atomic.Uint64 // begun, of one name, by its hash
+	purges         atomic.Uint64             // purges of more than one name
+	names          [nameEpochs]atomic.Uint64 // purges of one name, by its hash
 }
 
 // nameEpochs is how many counters the purges of single names are spread over, so
@@ -83,28 +83,20 @@ func (g *groups) place(name string) uint32 {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := &groupTable{places: map[string]uint32{}}
-	if t := g.table.Load(); t != nil {
-		if place, ok := t.places[name]; ok {
-			return place
-		}
-		next.places = maps.Clone(t.places)
-		next.groups = append(next.groups, t.groups...)
+	t := g.table.Load()
+	if place, ok := t.places[name]; ok {
+		return place
 	}
-	place := uint32(len(next.groups))
+	place := uint32(len(t.groups))
+	next := &groupTable{places: maps.Clone(t.places), groups: append(slices.Clip(t.groups), new(groupState))}
 	next.places[name] = place
-	next.groups = append(next.groups, new(groupState))
 	g.table.Store(next)
 	return place
 }
 
 // find returns the place of a group, if it has one.
 func (g *groups) find(name string) (uint32, bool) {
-	t := g.table.Load()
-	if t == nil {
-		return 0, false
-	}
-	place, ok := t.places[name]
+	place, ok := g.table.Load().places[name]
 	return place, ok
 }
 

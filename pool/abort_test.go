@@ -27,9 +27,7 @@ func TestAbort(t *testing.T) {
 			s := startScripted(t, overTLS, silent("HTTP/1.1 200"))
 			u := s.upstream(patient)
 			go func() {
-				for s.Requests.Load() == 0 {
-					time.Sleep(time.Millisecond)
-				}
+				s.asked(1)
 				u.Abort()
 			}()
 			_, _, err := fetch(u)
@@ -70,9 +68,7 @@ func TestAbort(t *testing.T) {
 			go func() { _, _, err := fetch(u); errs <- err }()
 		}
 		waiting(t, u, 1)
-		for s.Requests.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		s.asked(1)
 		u.Abort()
 		for range 2 {
 			if err := <-errs; Of(err) != ReasonClosed {

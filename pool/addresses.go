@@ -18,10 +18,10 @@ const (
 	unknownTTL    = 30 * time.Second // where the answer does not tell, as of /etc/hosts
 	leastTTL      = time.Second
 	mostTTL       = 5 * time.Minute
-	staleFor      = time.Hour              // that an answer is used while there is no newer one
+	staleFor      = time.Hour              // how long an answer serves while there is no newer one
 	lookUpTimeout = 20 * time.Second       // the resolver waits 5 s for each name server
-	headStart     = 250 * time.Millisecond // of one address before the next, RFC 8305 section 5
-	leastAside    = 10 * time.Second       // that an address is put aside for, doubled each time
+	headStart     = 250 * time.Millisecond // of one address over the next, RFC 8305 section 5
+	leastAside    = 10 * time.Second       // how long an address is left alone; doubled each time
 	mostAside     = time.Minute
 
 	// An address is gone when as many answers in a row, over as long, were without it:
@@ -30,30 +30,31 @@ const (
 	goneAfter   = time.Minute
 )
 
-// addresses are those of one host. Look-ups are repeated when their time to live is
-// over, in the background where an older answer is at hand.
+// addresses knows the addresses of one host. It looks them up again when their time to
+// live is over, in the background where an older answer is at hand.
 //
-// An addresses is safe for concurrent use. Use newAddresses.
+// An addresses is safe for concurrent use. Use newAddresses, whose context ends its
+// look-ups.
 type addresses struct {
-	life     context.Context // of look-ups
+	life     context.Context // parent of the look-ups' contexts
 	host     string
 	port     uint16
 	resolver *net.Resolver
-	gone     func([]netip.Addr) // told of those that the host has no more
-	server   string             // name server, in tests; empty: those of the system
+	gone     func([]netip.Addr) // told of addresses that the host no longer has; may be nil
+	server   string             // name server of a test; empty: the system's
 
-	ttl     atomic.Int64 // least of the answers of the look-up under way, in seconds; -1: none
+	ttl     atomic.Int64 // lowest in the answers to the pending look-up, in seconds; -1: none
 	lookUps atomic.Uint64
-	failed  atomic.Uint64 // of those
+	failed  atomic.Uint64 // look-ups without an answer
 
 	mu      sync.Mutex // guards the following fields
 	list    []netip.Addr
-	known   time.Time // when list was looked up; zero: it is not
-	until   time.Time // that list is current
-	under   *lookUp   // way; nil: none is
-	turn    int
-	aside   map[netip.Addr]aside
-	missing map[netip.Addr]missing // former ones that are not gone yet
+	known   time.Time              // time of the look-up that brought list; zero: none has
+	until   time.Time              // end of list's time to live
+	pending *lookUp                // the look-up under way; nil: none
+	turn    int                    // calls of candidates, from a random start
+	aside   map[netip.Addr]aside   // addresses to leave alone for a while
+	missing map[netip.Addr]missing // former addresses that are not gone yet
 }
 
 // missing is an address that the latest answers were without.
@@ -62,11 +63,11 @@ type missing struct {
 	answers int
 }
 
-// lookUp is one look-up, for all who wait for it. It outlives them: a name server that
+// lookUp is one look-up, for all exchanges that wait for it. It outlives them: a name server that
 // is down takes longer than a request waits, and the next one is asked only then.
 type lookUp struct {
 	done chan struct{} // closed at its end
-	err  error         // since then
+	err  error         // its result, once done is closed
 }
 
 // aside is an address that is left alone for a while.
@@ -75,8 +76,8 @@ type aside struct {
 	pause time.Duration
 }
 
-// newAddresses returns the addresses of host:port; look-ups end with life. gone may
-// be nil.
+// newAddresses returns the addresses of host:port. Look-ups end with life. gone may be
+// nil.
 func newAddresses(life context.Context, address string, gone func([]netip.Addr)) (*addresses, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -103,11 +104,11 @@ func (a *addresses) candidates(ctx context.Context) ([]netip.AddrPort, error) {
 	defer a.mu.Unlock()
 	now := time.Now()
 	if a.known.IsZero() || now.After(a.until) {
-		if a.under == nil {
-			a.under = &lookUp{done: make(chan struct{})}
-			go a.lookUp(a.under) // ends after lookUpTimeout, or with life
+		if a.pending == nil {
+			a.pending = &lookUp{done: make(chan struct{})}
+			go a.lookUp(a.pending) // ends after lookUpTimeout, or with life
 		}
-		if l := a.under; a.known.IsZero() || now.Sub(a.until) > staleFor {
+		if l := a.pending; a.known.IsZero() || now.Sub(a.until) > staleFor {
 			a.mu.Unlock()
 			err := l.wait(ctx, a.host)
 			a.mu.Lock()
@@ -164,7 +165,7 @@ func (l *lookUp) wait(ctx context.Context, host string) error {
 	return ctx.Err()
 }
 
-// lookUp replaces the addresses by what l finds.
+// lookUp carries out l, and replaces the addresses by what it finds.
 func (a *addresses) lookUp(l *lookUp) {
 	ctx, cancel := context.WithTimeout(a.life, lookUpTimeout)
 	defer cancel()
@@ -188,12 +189,12 @@ func (a *addresses) lookUp(l *lookUp) {
 	}
 }
 
-// take ends the look-up under way with its result, and returns the addresses that are
-// gone since the last one.
+// take ends the pending look-up with its result, and returns the addresses that are gone
+// since the one before.
 func (a *addresses) take(ips []netip.Addr, err error) (gone []netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.under = nil
+	a.pending = nil
 	now := time.Now()
 	if err != nil {
 		a.until = now.Add(leastTTL) // and then again
@@ -216,8 +217,8 @@ func (a *addresses) take(ips []netip.Addr, err error) (gone []netip.Addr) {
 	return gone
 }
 
-// miss notes which addresses an answer is without, and returns those that are gone with
-// it; a.mu is held.
+// miss notes which addresses an answer lacks, and returns those that are gone now; a.mu
+// is held.
 func (a *addresses) miss(ips []netip.Addr, now time.Time) (gone []netip.Addr) {
 	for _, ip := range a.list {
 		if _, known := a.missing[ip]; !known {
@@ -253,7 +254,7 @@ func (a *addresses) report(ip netip.Addr, ok bool) {
 	}
 	now := time.Now()
 	if was && now.Before(before.until) {
-		return // all are aside
+		return // tried since all are aside
 	}
 	pause := min(max(2*before.pause, leastAside), mostAside)
 	a.aside[ip] = aside{now.Add(pause*3/4 + rand.N(pause/2)), pause}
@@ -273,7 +274,7 @@ func (a *addresses) putAside() (n int) {
 }
 
 // dial connects to one of the addresses: to the next one as soon as one has failed, or
-// has taken too long, and uses the first connection that stands (RFC 8305).
+// takes too long. The first to succeed is used (RFC 8305).
 func (a *addresses) dial(ctx context.Context, d *net.Dialer) (*net.TCPConn, error) {
 	list, err := a.candidates(ctx)
 	if err != nil {
@@ -287,7 +288,7 @@ func (a *addresses) dial(ctx context.Context, d *net.Dialer) (*net.TCPConn, erro
 		return c.(*net.TCPConn), nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // those that lost
+	defer cancel() // the slower ones
 	type result struct {
 		c   net.Conn
 		err error
@@ -340,36 +341,36 @@ func (a *addresses) dial(ctx context.Context, d *net.Dialer) (*net.TCPConn, erro
 	return nil, first
 }
 
-// dialResolver connects to a name server, and listens to what it says: the library's
-// resolver does not tell how long its answers are good for.
+// dialResolver connects to a name server, and reads along: the library's resolver does
+// not tell the time to live of its answers.
 func (a *addresses) dialResolver(ctx context.Context, network, address string) (net.Conn, error) {
 	if a.server != "" {
 		address = a.server
 	}
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
 	if udp, ok := c.(*net.UDPConn); ok && err == nil {
-		return &listened{udp, a}, nil
+		return &ttlConn{udp, a}, nil
 	}
 	return c, err
 }
 
-// listened is a connection to a name server.
-type listened struct {
+// ttlConn is a connection to a name server that notes the time to live of answers.
+type ttlConn struct {
 	*net.UDPConn // must be a net.PacketConn, or the resolver takes it for a stream
-	a            *addresses
+	addresses    *addresses
 }
 
 // Read implements net.Conn.
-func (l *listened) Read(b []byte) (int, error) {
-	n, err := l.UDPConn.Read(b)
+func (c *ttlConn) Read(b []byte) (int, error) {
+	n, err := c.UDPConn.Read(b)
 	if err == nil {
-		l.a.hear(b[:n])
+		c.addresses.noteTTL(b[:n])
 	}
 	return n, err
 }
 
-// hear takes the time to live out of a message of a name server.
-func (a *addresses) hear(message []byte) {
+// noteTTL notes the time to live in a name server's message.
+func (a *addresses) noteTTL(message []byte) {
 	var p dnsmessage.Parser
 	if _, err := p.Start(message); err != nil || p.SkipAllQuestions() != nil {
 		return

@@ -147,6 +147,13 @@ func listenAt(t *testing.T, ip, port string) *atomic.Int64 {
 	return &n
 }
 
+// outdate ends the time for which the last answer is good.
+func outdate(a *addresses) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.until = time.Now().Add(-time.Millisecond)
+}
+
 // fresh has each exchange open a connection.
 func fresh(o *Options) { o.MaxAge = time.Nanosecond }
 
@@ -229,26 +236,20 @@ func TestTimeToLive(t *testing.T) {
 		t.Fatalf("good for %v", ttl)
 	}
 	s.set(func() { s.ips = []string{"127.0.0.2"} })
-	for deadline := time.Now().Add(10 * time.Second); second.Load() == 0; time.Sleep(20 * time.Millisecond) {
-		u.opts.KeepIdle = time.Nanosecond // have it look
-		mustFetch(t, u)
-		if time.Now().After(deadline) {
-			t.Fatal("the new address is never used")
-		}
+	outdate(u.addresses)
+	u.opts.KeepIdle = time.Nanosecond // have it look
+	if !eventually(func() bool { mustFetch(t, u); return second.Load() > 0 }) {
+		t.Fatal("the new address is never used")
 	}
 	// A server that fails leaves the last answer.
 	s.set(func() { s.down = true })
-	time.Sleep(1100 * time.Millisecond)
+	outdate(u.addresses)
+	if !eventually(func() bool { mustFetch(t, u); return u.addresses.failed.Load() > 0 }) {
+		t.Fatal("it is never asked again")
+	}
 	for range 3 {
 		mustFetch(t, u)
 	}
-	for deadline := time.Now().Add(10 * time.Second); u.addresses.failed.Load() == 0; time.Sleep(5 * time.Millisecond) {
-		mustFetch(t, u)
-		if time.Now().After(deadline) {
-			t.Fatal("it is never asked again")
-		}
-	}
-	mustFetch(t, u)
 }
 
 // TestIdleConnectionsToGoneAddresses has answers that are without the address of a
@@ -274,10 +275,10 @@ func TestIdleConnectionsToGoneAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.mu.Lock()
-		under := a.under
+		pending := a.pending
 		a.mu.Unlock()
-		if under != nil {
-			<-under.done
+		if pending != nil {
+			<-pending.done
 		}
 	}
 	for range goneAnswers {
@@ -325,7 +326,7 @@ func TestGone(t *testing.T) {
 					if gone := a.take(ips, err); (len(gone) > 0) != (n > 0 && n == c.gone) {
 						t.Errorf("answer %d: %v are gone", n, gone)
 					}
-					time.Sleep(c.pause)
+					time.Sleep(c.pause) // of the bubble
 				}
 			})
 		})
@@ -428,15 +429,15 @@ func TestNoSuchName(t *testing.T) {
 	}
 }
 
-// TestHear has a resolver's messages, and nonsense.
-func TestHear(t *testing.T) {
+// TestNoteTTL has a resolver's messages, and nonsense.
+func TestNoteTTL(t *testing.T) {
 	a, err := newAddresses(t.Context(), "origin.test:443", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.ttl.Store(-1)
 	for _, b := range [][]byte{nil, {1}, make([]byte, 11), make([]byte, 12), make([]byte, 600)} {
-		a.hear(b)
+		a.noteTTL(b)
 	}
 	if a.ttl.Load() != -1 {
 		t.Error("nonsense has a time to live")

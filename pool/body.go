@@ -9,6 +9,30 @@ import (
 // up, so that an origin that drips cannot hold a buffer for hours.
 const slowest = 1 << 10
 
+// Await waits until the first byte of the body is there, without consuming it,
+// so that an origin which fails right after its head can still be answered with
+// a status. The time to the head and to this byte together is bounded by
+// Options.HeadTimeout.
+func (x *Exchange) Await() error {
+	if x.rest <= 0 || x.br.Buffered() > 0 {
+		return nil
+	}
+	if x.conn.tls != nil {
+		if _, err := x.br.Peek(1); err != nil {
+			return bodyError(err)
+		}
+		return nil
+	}
+	// Left in the socket, the bytes can be spliced.
+	if err := x.conn.raw.Read(x.conn.ready); err != nil {
+		return bodyError(err)
+	}
+	if x.conn.peeked != peekBytes {
+		return bodyError(io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
 // Body reads the whole body of a response for which FitsBuffer holds and
 // returns it; the bytes are valid until Close. The connection is kept or
 // closed at once.
@@ -23,20 +47,21 @@ func (x *Exchange) Body() ([]byte, error) {
 	if x.br.Buffered() < n {
 		end := time.Now().Add(x.up.opts.IdleTimeout + time.Duration(n)*time.Second/slowest)
 		for have := x.br.Buffered(); have < n; have = x.br.Buffered() {
-			if err := x.conn.SetReadDeadline(earlier(time.Now().Add(x.up.opts.IdleTimeout), end)); err != nil {
-				return nil, ioError(PhaseBody, true, err)
+			by := time.Now().Add(x.up.opts.IdleTimeout)
+			if by.After(end) {
+				by = end
+			}
+			if err := x.conn.SetReadDeadline(by); err != nil {
+				return nil, bodyError(err)
 			}
 			if _, err := x.br.Peek(have + 1); err != nil {
-				return nil, ioError(PhaseBody, true, err)
+				return nil, bodyError(err)
 			}
 		}
 	}
 	b, _ := x.br.Peek(n)
 	x.consume(int64(n))
-	if x.br.Buffered() > n {
-		x.surplus = true
-		x.reuse = false // surplus bytes would answer the next request
-	}
+	x.noteSurplus(x.br.Buffered() > n)
 	x.releaseConn()
 	return b, nil
 }
@@ -45,17 +70,26 @@ func (x *Exchange) Body() ([]byte, error) {
 // length: then it is not certain which bytes are the object. More may be on its way.
 func (x *Exchange) Surplus() bool { return x.surplus }
 
+// noteSurplus notes whether more came than the body: that would answer the next request.
+func (x *Exchange) noteSurplus(more bool) {
+	if more {
+		x.surplus, x.reuse = true, false
+	}
+}
+
 // consume counts bytes of the body that were taken from the connection.
 func (x *Exchange) consume(n int64) {
 	x.rest -= n
 	x.up.received.Add(uint64(n))
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// armRead begins a wait for more of the body, of at most the idle timeout. It fails where
+// Pace has ended the transfer: looked at after arming, or Pace may have been first.
+func (x *Exchange) armRead() error {
+	if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
+		return bodyError(err)
 	}
-	return b
+	return x.cutError()
 }
 
 // Fill reads the whole body into b, which has its length, and tells each time how
@@ -69,20 +103,14 @@ func (x *Exchange) Fill(pace *Pace, b []byte, filled func(n int)) error {
 		n += read
 		x.sent.Store(int64(n))
 		if err == io.EOF {
-			err = ioError(PhaseBody, true, io.ErrUnexpectedEOF)
+			err = bodyError(io.ErrUnexpectedEOF)
 		}
 		if err != nil {
-			if cut := x.cutError(); cut != nil {
-				return cut
-			}
-			return err
+			return x.orCut(err)
 		}
 		filled(n)
 	}
-	if x.br.Buffered() > 0 || x.conn.unasked() {
-		x.surplus = true
-		x.reuse = false // surplus bytes would answer the next request
-	}
+	x.noteSurplus(x.br.Buffered() > 0 || x.conn.unasked())
 	return nil
 }
 
@@ -94,17 +122,14 @@ func (x *Exchange) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if x.br.Buffered() == 0 {
-		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
-			return 0, ioError(PhaseBody, true, err)
-		}
-		if err := x.cutError(); err != nil { // after arming: Pace may have been first
+		if err := x.armRead(); err != nil {
 			return 0, err
 		}
 	}
 	n, err := x.br.Read(b[:min(int64(len(b)), x.rest)])
 	x.consume(int64(n))
 	if err != nil && x.rest > 0 { // TLS tells the end together with the last bytes
-		return n, ioError(PhaseBody, true, err)
+		return n, bodyError(err)
 	}
 	return n, nil
 }

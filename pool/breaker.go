@@ -56,14 +56,14 @@ const (
 	OutcomeSilence                // no answer
 )
 
-// Ticket is what a request that passed a Breaker reports its outcome with.
+// Ticket stands for a request that a Breaker let pass. The request hands it back with its
+// outcome.
 type Ticket struct{ epoch uint64 }
 
 // Breaker keeps requests from an origin that fails, until it has recovered.
 //
-// A request on trial that never reports takes its place for a bounded time, and one
-// that reports late, or from before the state last changed, is not listened to: the
-// breaker cannot stick.
+// A breaker cannot get stuck: a request on trial that never reports holds the next one up
+// for a bounded time, and reports that come late, or are of a former state, are ignored.
 //
 // A Breaker is safe for concurrent use. Use NewBreaker; nil lets everything pass.
 type Breaker struct {
@@ -91,8 +91,8 @@ func NewBreaker(o BreakerOptions) *Breaker {
 	return &Breaker{opts: o, window: newWindow(breakerSpan), cooldown: o.Cooldown}
 }
 
-// Allow tells whether a request may pass; it must then call Done. If not, wait is
-// after how long one may.
+// Allow tells whether a request may pass; it must then call Done. If not, wait is how
+// long until one may.
 //
 // Hot path: no allocation.
 func (b *Breaker) Allow(now time.Time) (t Ticket, wait time.Duration, ok bool) {
@@ -148,9 +148,9 @@ func (b *Breaker) Done(t Ticket, o Outcome, now time.Time) {
 	}
 }
 
-// Fail turns the success that a request was Done with into a failure, which showed
-// later, as of a body that broke off. One of a request on trial opens the breaker also
-// when others have closed it meanwhile, unless that is long ago.
+// Fail turns a success that was reported to Done into a failure that shows later: the body
+// breaks off. If the request was on trial, the breaker opens even if others have closed it
+// meanwhile, unless that is long ago.
 func (b *Breaker) Fail(t Ticket, now time.Time) {
 	if b == nil {
 		return
@@ -159,7 +159,7 @@ func (b *Breaker) Fail(t Ticket, now time.Time) {
 	defer b.mu.Unlock()
 	switch {
 	case b.state == BreakerOpen, t.epoch < b.trial:
-		// It is known, or from before the origin's recovery.
+		// Known already, or from before the origin's recovery.
 	case t.epoch == b.epoch && b.state == BreakerClosed:
 		b.fail(0, now)
 	case b.state == BreakerHalfOpen, now.Sub(b.since) < breakerSpan:
@@ -184,12 +184,12 @@ func (b *Breaker) count(o Outcome, now time.Time) {
 	b.fail(1, now)
 }
 
-// fail notes a failure, of so many requests that are not counted yet, while closed;
-// b.mu is held.
+// fail counts a failure while closed, and with it so many requests that are not counted
+// yet; b.mu is held.
 func (b *Breaker) fail(requests uint32, now time.Time) {
 	b.window.add(now, requests, 1)
 	all, failures := b.window.sum(now)
-	all = max(all, failures) // of long bodies the request is forgotten when they break off
+	all = max(all, failures) // a long body may break off when its request is no longer counted
 	if b.silent >= b.opts.Consecutive || all >= breakerRequests && failures*100 >= all*b.opts.FailureRate {
 		b.open(now)
 	}
@@ -217,8 +217,8 @@ func (b *Breaker) enter(s BreakerState, now time.Time) {
 	b.silent, b.proofs = 0, 0
 }
 
-// Probe tells the result of a request that was made to find out whether the origin is
-// there, without Allow.
+// Probe reports the result of a probe: a request that did not ask Allow, to find out
+// whether the origin is there.
 func (b *Breaker) Probe(ok bool) {
 	if b == nil {
 		return
@@ -230,8 +230,8 @@ func (b *Breaker) Probe(ok bool) {
 	}
 }
 
-// AwaitsProbe tells whether b lets nothing pass until Probe has told of a success, or
-// its time is over.
+// AwaitsProbe tells whether b lets nothing pass until a probe succeeds, or the time for
+// one is over.
 func (b *Breaker) AwaitsProbe() bool {
 	if b == nil {
 		return false

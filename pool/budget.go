@@ -5,30 +5,31 @@ import (
 	"time"
 )
 
-// Budget bounds requests that are made beside the clients' own, such as retries, to a
-// share of those, so that they cannot multiply the load on an origin that is in
-// trouble (see "The Tail at Scale" and the retry budgets of Finagle and Envoy).
+// Budget bounds extra requests, such as retries, to a share of the clients' own, so that
+// they cannot multiply the load on an origin in trouble (see "The Tail at Scale" and the
+// retry budgets of Finagle and Envoy).
 //
 // A Budget is safe for concurrent use. Use NewBudget.
 type Budget struct {
-	share float64
-	least int
-	burst int
-	of    *Budget // that counts the requests of clients; itself, unless made by Beside
+	share float64 // of the clients' requests
+	least int     // extra requests that are always allowed in a span
+	burst int     // extra requests beyond the share
+	of    *Budget // the one that counts the clients' requests; itself, unless made by Beside
 
-	mu     sync.Mutex
-	window window // all: requests of clients; marked: those beside them
+	mu     sync.Mutex // guards window
+	window window     // all: clients' requests; marked: extra ones
 }
 
-// NewBudget returns a budget of percent of the requests in the latest span, and of burst
-// more, but at least of so many in each span.
+// NewBudget returns a budget of percent of the clients' requests in the latest span, plus
+// burst, and of least where that is more.
 func NewBudget(percent, burst, least int, span time.Duration) *Budget {
 	b := &Budget{share: float64(percent) / 100, burst: burst, least: least, window: newWindow(span)}
 	b.of = b
 	return b
 }
 
-// Beside returns a budget of its own, as large as b, of the requests that b counts.
+// Beside returns another budget, as large as b, that goes by the clients' requests which b
+// counts.
 func (b *Budget) Beside() *Budget {
 	return &Budget{share: b.share, burst: b.burst, least: b.least, of: b.of, window: newWindow(b.window.slot * windowSlots)}
 }
@@ -40,7 +41,7 @@ func (b *Budget) Count(now time.Time) {
 	b.mu.Unlock()
 }
 
-// Take takes one of the requests that may be made beside those, if there is one.
+// Take counts an extra request if there is room for one, and tells whether there was.
 func (b *Budget) Take(now time.Time) bool {
 	requests := b.of.requests(now)
 	b.mu.Lock()

@@ -30,7 +30,7 @@ const DefaultBufferSize = 64 << 10
 // usable.
 type Buffers struct {
 	size  int
-	max   int64 // most buffers in use at once; 0: no limit
+	max   int64 // of buffers in use; 0: no limit
 	inUse atomic.Int64
 	small sync.Pool // of *bufio.Reader, of smallSize bytes
 	full  sync.Pool // of *bufio.Reader, of size bytes
@@ -82,7 +82,7 @@ func (b *Buffers) widen(br *bufio.Reader, source *joined) *bufio.Reader {
 	return wide
 }
 
-// joined reads what first holds, and then on.
+// joined reads what first holds, and then the Reader.
 type joined struct {
 	first *bufio.Reader // nil: nothing
 	io.Reader

@@ -21,23 +21,23 @@ type conn struct {
 	opened   time.Time
 	idleAt   time.Time // when it last became idle
 
-	queued, dialed time.Duration // what the exchange that is to begin waited for it
+	queued, dialed time.Duration // how long the next exchange waited for it, and for it to be opened
 
-	in     *connSet
+	in     *connSet // the set that Close takes it out of
 	raw    syscall.RawConn
-	peek   func(fd uintptr)      // bound once, so that a check allocates nothing
-	ready  func(fd uintptr) bool // the same, for waiting
+	peek   func(fd uintptr)      // looks at the socket; bound once, so that a check allocates nothing
+	ready  func(fd uintptr) bool // the same, and tells whether there is something
 	peeked peekResult
 
-	ask     func(fd uintptr) bool // the same, for request
+	ask     func(fd uintptr) bool // writes request, see send
 	request pendingRequest
 }
 
-// pendingRequest is what ask works on.
+// pendingRequest is a request for ask to write, and how that went.
 type pendingRequest struct {
-	head   []byte // not written yet; nil: it is
-	reused bool
-	wrote  int
+	head   []byte // nil once it is written
+	reused bool   // the connection served before
+	wrote  int    // bytes
 	err    error
 }
 
@@ -98,16 +98,16 @@ var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("th
 var errSpokeFirst = errors.New("the origin has sent bytes before it was asked")
 
 // send writes head and waits until there is something to read, or the read deadline has
-// passed, which the next read tells. reused says that c served before. It returns how
+// passed, which the next read reports. reused tells that c served before. It returns how
 // many bytes were written.
 //
 // A read right after a write finds nothing in nearly every case, and costs a system
-// call. So the write is made between arming the poller and waiting for it: it tells what
-// comes after that, and a look at the queue what came before. Writing must not read,
-// neither does TLS after its handshake: the callback holds the socket's reading side.
+// call. So the write comes between arming the poller and waiting for it: the poller tells
+// what comes afterwards, a look at the queue what came before. Writing must not read, as
+// the callback holds the socket's reading side; after its handshake, TLS does not.
 //
-// What was there before is nobody's answer, also on a new connection, where TLS has to
-// be asked first: its tickets are bytes in the socket, too.
+// Bytes that were there before answer nothing, on a new connection neither. There TLS is
+// asked first: its tickets are bytes in the socket, too.
 func (c *conn) send(head []byte, reused bool) (int, error) {
 	if c.tls != nil && !reused {
 		if n, err := c.tlsNow(); n > 0 {
@@ -138,9 +138,9 @@ func (c *conn) look() peekResult {
 // elapsed is a deadline in the past.
 var elapsed = time.Unix(1, 0)
 
-// clean reports whether an idle connection may carry another request as far as can be
-// told before send looks at its socket: under TLS, nothing has come, a message of TLS
-// itself neither, nor has it begun to.
+// clean reports whether an idle connection may carry another request, as far as can be
+// told before send looks at its socket: under TLS, no byte has come, not even of a message
+// of TLS itself.
 func (c *conn) clean() bool {
 	if c.tls == nil {
 		return true
@@ -176,7 +176,7 @@ func (c *conn) Close() error {
 }
 
 // connSet holds the open connections of an upstream, to close those in use from
-// outside. The zero value is empty.
+// outside. The zero value is empty. It is safe for concurrent use.
 type connSet struct {
 	mu     sync.Mutex // guards the following fields
 	all    map[*conn]struct{}
@@ -204,7 +204,8 @@ func (s *connSet) remove(c *conn) {
 	delete(s.all, c)
 }
 
-// closeAll closes every connection now and later. Who uses one finds it closed.
+// closeAll closes every connection, and has add refuse those to come. Exchanges under way
+// find theirs closed.
 func (s *connSet) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,10 +61,8 @@ func TestSendAfterTheAnswer(t *testing.T) {
 					t.Fatal(err)
 				}
 				<-answered // under TLS not the first that comes
-				for end := time.Now().Add(5 * time.Second); c.look() == peekClean; time.Sleep(time.Millisecond) {
-					if time.Now().After(end) {
-						t.Fatal("nothing came")
-					}
+				if !eventually(func() bool { return c.look() != peekClean }) {
+					t.Fatal("nothing came")
 				}
 				x := Exchange{up: u}
 				if err := x.takeBuffer(c); err != nil {

@@ -26,6 +26,7 @@ func (u *Upstream) dialSlot(done <-chan struct{}) (*conn, bool, error) {
 	return c, false, nil
 }
 
+// dial opens a connection; done, which may be nil, ends that.
 func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 	ctx, cancel := context.WithTimeout(u.life, u.opts.DialTimeout)
 	defer cancel()

@@ -20,7 +20,7 @@ const documentPace = 128 << 10
 func (x *Exchange) Document(limit int) ([]byte, error) {
 	limited := x.up.opts.HeadTimeout + time.Duration(limit/documentPace)*time.Second
 	if err := x.conn.SetReadDeadline(time.Now().Add(limited)); err != nil {
-		return nil, ioError(PhaseBody, true, err)
+		return nil, bodyError(err)
 	}
 	var r io.Reader = x.br
 	chunked := x.length < 0 && len(x.Header.Peek(fasthttp.HeaderTransferEncoding)) > 0
@@ -36,7 +36,7 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 	}
 	switch {
 	case x.rest >= 0 && int64(len(doc)) < min(x.rest, int64(limit)):
-		return doc, ioError(PhaseBody, true, io.ErrUnexpectedEOF)
+		return doc, bodyError(io.ErrUnexpectedEOF)
 	case x.rest >= 0 && int64(len(doc)) == x.rest:
 		x.rest = 0
 	case chunked && x.endOfChunks(r):
@@ -51,11 +51,11 @@ func (x *Exchange) Document(limit int) ([]byte, error) {
 // documentError types an error of reading an error document: of the connection,
 // or, when that is sound, of the chunks on it.
 func documentError(err error, chunked bool) *Error {
-	var ne net.Error
-	if chunked && !errors.As(err, &ne) && !isClosedByPeer(err) {
+	_, ofConn := errors.AsType[net.Error](err)
+	if chunked && !ofConn && !isClosedByPeer(err) {
 		return &Error{Reason: ReasonProtocol, Phase: PhaseBody, Sent: true, Err: errChunks}
 	}
-	return ioError(PhaseBody, true, err)
+	return bodyError(err)
 }
 
 // endOfChunks consumes the end of a chunked body: the last chunk, which r must

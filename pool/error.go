@@ -88,17 +88,15 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Of returns the reason of err, ReasonNone when it is not an *Error.
 func Of(err error) Reason {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return ReasonNone
 }
 
 func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &ne) && ne.Timeout()
+	e, ok := errors.AsType[net.Error](err) // also those of os and context
+	return ok && e.Timeout()
 }
 
 // isClosedByPeer tells whether err means that the other side closed or reset
@@ -111,31 +109,39 @@ func isClosedByPeer(err error) bool {
 // ioError types an error of reading from or writing to an established
 // connection.
 func ioError(phase Phase, sent bool, err error) *Error {
+	e := &Error{Reason: ReasonReset, Phase: phase, Sent: sent, Err: err}
 	switch {
 	case errors.Is(err, net.ErrClosed):
-		return &Error{Reason: ReasonClosed, Phase: phase, Sent: sent}
+		e.Reason, e.Err = ReasonClosed, nil
 	case isTimeout(err):
-		return &Error{Reason: ReasonTimeout, Phase: phase, Sent: sent, Err: os.ErrDeadlineExceeded}
+		e.Reason, e.Err = ReasonTimeout, os.ErrDeadlineExceeded
 	case phase == PhaseBody && isClosedByPeer(err):
-		return &Error{Reason: ReasonTruncated, Phase: phase, Sent: sent, Err: err}
-	default:
-		return &Error{Reason: ReasonReset, Phase: phase, Sent: sent, Err: err}
+		e.Reason = ReasonTruncated
 	}
+	return e
+}
+
+// bodyError types an error of reading a body.
+func bodyError(err error) *Error { return ioError(PhaseBody, true, err) }
+
+// clientGone is the failure of a connection to a client.
+func clientGone(err error) *Error {
+	return &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
 }
 
 // dialError types an error of opening a connection.
 func dialError(phase Phase, err error) *Error {
-	var dns *net.DNSError
+	e := &Error{Reason: ReasonConnect, Phase: phase, Err: err}
+	_, dns := errors.AsType[*net.DNSError](err)
 	switch {
 	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
-		return &Error{Reason: ReasonClosed, Phase: phase}
-	case errors.As(err, &dns): // also where no name server answers
-		return &Error{Reason: ReasonDNS, Phase: phase, Err: err}
+		e.Reason, e.Err = ReasonClosed, nil
+	case dns: // also where no name server answers
+		e.Reason = ReasonDNS
 	case isTimeout(err):
-		return &Error{Reason: ReasonTimeout, Phase: phase, Err: err}
+		e.Reason = ReasonTimeout
 	case phase == PhaseTLS:
-		return &Error{Reason: ReasonTLS, Phase: phase, Err: err}
-	default:
-		return &Error{Reason: ReasonConnect, Phase: phase, Err: err}
+		e.Reason = ReasonTLS
 	}
+	return e
 }

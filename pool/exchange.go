@@ -27,7 +27,6 @@ type Exchange struct {
 	up     *Upstream
 	conn   *conn
 	br     *bufio.Reader
-	start  time.Time
 	length int64 // of the body by the head; -1: not given
 	rest   int64 // bytes of the body not yet delivered
 	reuse  bool  // the connection may be kept once the body was read
@@ -106,12 +105,10 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	if err == nil {
 		return nil
 	}
-	var first *Error
-	if x.Interrupted() || !reused || !errors.As(err, &first) {
-		u.discard(c)
-		return err
-	}
+	first, again := errors.AsType[*Error](err)
 	switch {
+	case x.Interrupted(), !reused, !again:
+		again = false
 	case err == errStale: // nothing was sent
 		u.stale.Add(1)
 	case first.Err == errTwoAnswers, first.Err == errNotHTTP && !x.began:
@@ -120,6 +117,9 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	case first.Reason == ReasonReset && !x.began && x.br.Buffered() == 0:
 		u.retries.Add(1)
 	default:
+		again = false
+	}
+	if !again {
 		u.discard(c)
 		return err
 	}
@@ -135,15 +135,14 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		}
 		u.discard(c)
 	}
-	var second *Error
-	if errors.As(err, &second) {
+	if second, ok := errors.AsType[*Error](err); ok {
 		second.Sent = second.Sent || first.Sent
 	}
 	return err
 }
 
-// takeBuffer borrows a buffer for an exchange on c, or gives c back. There is none before
-// there is a connection: who waits for one origin must not take them from another.
+// takeBuffer borrows a buffer for an exchange on c, or gives c back. It comes after the
+// connection: exchanges that wait for one origin must not starve those of another.
 func (x *Exchange) takeBuffer(c *conn) error {
 	if x.br = x.up.opts.Buffers.acquire(x.up.opts.TLS == nil && x.up.fullBody.Load()); x.br != nil {
 		return nil
@@ -157,9 +156,8 @@ func (x *Exchange) takeBuffer(c *conn) error {
 func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, now time.Time) error {
 	x.conn, x.began = c, false
 	x.br.Reset(c.Conn)
-	x.start = now
 	x.uses(c)
-	if err := x.conn.SetDeadline(x.start.Add(x.up.opts.HeadTimeout)); err != nil {
+	if err := x.conn.SetDeadline(now.Add(x.up.opts.HeadTimeout)); err != nil {
 		return ioError(PhaseSend, false, err)
 	}
 	if x.Interrupted() { // after arming: Interrupt may have been first

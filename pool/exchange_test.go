@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,9 +154,7 @@ func TestStaleReplacement(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { _, _, err := fetch(u); result <- err }()
-		for s.Requests.Load() < 2 {
-			runtime.Gosched()
-		}
+		s.asked(2)
 		return u, fail, result
 	}
 	t.Run("ahead of those that wait", func(t *testing.T) {
@@ -241,20 +238,8 @@ func TestDocumentsOutOfOrder(t *testing.T) {
 }
 
 func TestDrip(t *testing.T) {
-	drip := func(prefix string, n int) func(net.Conn, int, string) bool {
-		return func(c net.Conn, _ int, _ string) bool {
-			io.WriteString(c, prefix)
-			for range n {
-				if _, err := io.WriteString(c, "x"); err != nil {
-					return false
-				}
-				time.Sleep(5 * time.Millisecond)
-			}
-			return true
-		}
-	}
 	t.Run("of a head", func(t *testing.T) {
-		u := startScripted(t, false, drip("HTTP/1.1 200 OK\r\nA: ", 2000)).upstream(func(o *Options) { o.HeadTimeout = 300 * time.Millisecond })
+		u := startScripted(t, false, drip("HTTP/1.1 200 OK\r\nA: ")).upstream(func(o *Options) { o.HeadTimeout = 300 * time.Millisecond })
 		begin := time.Now()
 		_, _, err := fetch(u)
 		want(t, err, ReasonTimeout, PhaseHead, true)
@@ -265,7 +250,7 @@ func TestDrip(t *testing.T) {
 	})
 	t.Run("of a small body", func(t *testing.T) {
 		// 500 bytes get 0.5 s and the idle time; the drip would take 2.5 s.
-		u := startScripted(t, false, drip("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", 500)).upstream(func(o *Options) { o.IdleTimeout = 300 * time.Millisecond })
+		u := startScripted(t, false, drip("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")).upstream(func(o *Options) { o.IdleTimeout = 300 * time.Millisecond })
 		begin := time.Now()
 		_, _, err := fetch(u)
 		want(t, err, ReasonTimeout, PhaseBody, true)

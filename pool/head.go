@@ -106,15 +106,12 @@ func (x *Exchange) frame(bodiless bool) error {
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 			return protocolError(errFraming)
 		}
-		x.rest = int64(n)
+		x.rest = x.length
 		if full := x.rest > smallSize && x.FitsBuffer(); x.up.fullBody.Load() != full {
 			x.up.fullBody.Store(full)
 		}
 	default:
-		x.rest = -1 // an error document: read by Document in any framing
-		if n >= 0 {
-			x.rest = int64(n)
-		}
+		x.rest = x.length // an error document: read by Document in any framing
 	}
 	return nil
 }
@@ -125,9 +122,9 @@ func (x *Exchange) announcesBody() bool {
 	return n > 0 || n == -1 // -1: chunked
 }
 
-// twoAnswers tells whether another response came together with the one at hand: on a
-// kept connection the first may be one that nobody asked for, and came too late to be
-// seen by send.
+// twoAnswers tells whether another response came together with the one at hand. On a kept
+// connection the first may then be one that nobody asked for, and that came too late for
+// send to see it.
 func (x *Exchange) twoAnswers() bool {
 	n := x.br.Buffered()
 	if x.rest < 0 || x.rest >= int64(n) {

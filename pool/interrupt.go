@@ -7,15 +7,15 @@ import (
 
 // interrupt lets another goroutine end Do.
 type interrupt struct {
-	done  chan struct{} // closed by Interrupt; nil: it may not be called
+	done  chan struct{} // closed by Interrupt; nil: not interruptible
 	fired atomic.Bool
 
-	mu sync.Mutex // guards what follows
-	on *conn      // that Do writes to or reads from
+	mu sync.Mutex // guards on
+	on *conn      // the connection that Do uses; nil: none
 }
 
-// SetInterruptible says whether Interrupt may end what Do begins from now on. Nobody
-// may call Interrupt meanwhile.
+// SetInterruptible sets whether Interrupt may end later calls of Do. Not to be called
+// together with Interrupt.
 func (x *Exchange) SetInterruptible(yes bool) {
 	x.fired.Store(false)
 	x.done = nil
@@ -25,7 +25,7 @@ func (x *Exchange) SetInterruptible(yes bool) {
 }
 
 // Interrupt ends a Do of an interruptible exchange, with ReasonClosed, or the one to
-// come. It may be called once, from any goroutine.
+// come. Call it once, from any goroutine.
 func (x *Exchange) Interrupt() {
 	x.fired.Store(true)
 	close(x.done)

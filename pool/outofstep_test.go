@@ -27,10 +27,8 @@ func finish(x *Exchange) error {
 // arrived waits until bytes are in the socket of c.
 func arrived(t *testing.T, c *conn) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); c.look() != peekBytes; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing comes")
-		}
+	if !eventually(func() bool { return c.look() == peekBytes }) {
+		t.Fatal("nothing comes")
 	}
 }
 

@@ -21,23 +21,21 @@ type Pace struct {
 	rate   int64 // bytes per second; 0: nothing is measured
 	window time.Duration
 	stop   chan struct{}
-	done   chan struct{}
+	wg     sync.WaitGroup // of run
 
-	mu    sync.Mutex // guards the following fields and every transfer's links
-	first *transfer  // registered streams, newest first
-	ended bool       // Stop was called
+	mu      sync.Mutex // guards the following fields
+	streams map[*transfer]struct{}
+	ended   bool // Stop was called
 }
 
 // NewPace starts the goroutine that looks at the streams; Stop ends it. rate is
 // in bytes per second, 0 turns it off; window is how long a stream may stay
 // below it.
 func NewPace(rate int, window time.Duration) *Pace {
-	p := &Pace{rate: int64(rate), window: window, stop: make(chan struct{}), done: make(chan struct{})}
-	if rate <= 0 {
-		close(p.done)
-		return p
+	p := &Pace{rate: int64(rate), window: window, stop: make(chan struct{}), streams: make(map[*transfer]struct{})}
+	if rate > 0 {
+		p.wg.Go(p.run)
 	}
-	go p.run()
 	return p
 }
 
@@ -45,17 +43,16 @@ func NewPace(rate int, window time.Duration) *Pace {
 // ReasonClosed.
 func (p *Pace) Stop() {
 	close(p.stop)
-	<-p.done
+	p.wg.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
-	for t := p.first; t != nil; t = t.next {
+	for t := range p.streams {
 		t.end(ReasonClosed)
 	}
 }
 
 func (p *Pace) run() {
-	defer close(p.done)
 	ticker := time.NewTicker(max(p.window/8, 10*time.Millisecond))
 	defer ticker.Stop()
 	for {
@@ -68,29 +65,25 @@ func (p *Pace) run() {
 	}
 }
 
-// transfer is a body on its way to a client, or from an origin to memory.
+// transfer is a body on its way to a client, or from an origin to memory. The zero value is
+// ready. One goroutine moves the bytes; a Pace looks on from another.
 type transfer struct {
 	sent atomic.Int64  // bytes handed to the client's connection, or to memory
 	cut  atomic.Uint32 // Reason with which Pace ended it; 0: not
 
 	// The following are guarded by Pace.mu.
-	client     net.Conn // nil: the bytes go to memory
-	origin     net.Conn // nil: the bytes are in memory
-	prev, next *transfer
-	since      time.Time // start of the current window
-	base       int64     // progress at since
-	sampled    bool      // base is set
+	client  net.Conn  // nil: the bytes go to memory
+	origin  net.Conn  // nil: the bytes are in memory
+	since   time.Time // start of the current window
+	base    int64     // progress at since
+	sampled bool      // base is set
 }
 
 func (p *Pace) add(t *transfer, client, origin net.Conn) {
 	t.sent.Store(0)
 	p.mu.Lock()
 	t.client, t.origin, t.sampled = client, origin, false
-	t.prev, t.next = nil, p.first
-	if p.first != nil {
-		p.first.prev = t
-	}
-	p.first = t
+	p.streams[t] = struct{}{}
 	if p.ended {
 		t.end(ReasonClosed)
 	}
@@ -99,15 +92,8 @@ func (p *Pace) add(t *transfer, client, origin net.Conn) {
 
 func (p *Pace) remove(t *transfer) {
 	p.mu.Lock()
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		p.first = t.next
-	}
-	if t.next != nil {
-		t.next.prev = t.prev
-	}
-	t.client, t.origin, t.prev, t.next = nil, nil, nil, nil
+	delete(p.streams, t)
+	t.client, t.origin = nil, nil
 	p.mu.Unlock()
 }
 
@@ -117,26 +103,20 @@ func (p *Pace) check(now time.Time) {
 	need := int64(min(float64(p.rate)*p.window.Seconds(), 1<<62))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for e := p.first; e != nil; e = e.next {
-		if !e.sampled {
-			// Sampled at the first look, not at add: most streams end before.
-			e.base, _ = e.progress()
-			e.since, e.sampled = now, true
+	for t := range p.streams {
+		if t.sampled && now.Sub(t.since) < p.window {
 			continue
 		}
-		if now.Sub(e.since) < p.window {
-			continue
+		have, clientBehind := t.progress()
+		switch {
+		case !t.sampled || have-t.base >= need:
+			// The first sample is taken here, not by add: most streams end before.
+			t.since, t.base, t.sampled = now, have, true
+		case clientBehind:
+			t.end(ReasonClientSlow)
+		default:
+			t.end(ReasonTimeout)
 		}
-		have, clientBehind := e.progress()
-		if have-e.base >= need {
-			e.since, e.base = now, have
-			continue
-		}
-		reason := ReasonTimeout
-		if clientBehind {
-			reason = ReasonClientSlow
-		}
-		e.end(reason)
 	}
 }
 
@@ -153,20 +133,27 @@ func (t *transfer) end(reason Reason) {
 	}
 }
 
+// delivery is what the kernel knows of a connection's send side.
+type delivery struct {
+	acked   uint64 // bytes that the peer has acknowledged
+	pending bool   // bytes wait to be sent or acknowledged
+	over    bool   // the connection was reset
+}
+
 // progress returns a count of delivered bytes that only grows, and whether the
 // client has bytes to take.
-func (e *transfer) progress() (n int64, clientBehind bool) {
-	c := e.client
+func (t *transfer) progress() (n int64, clientBehind bool) {
+	c := t.client
 	if c == nil {
-		return e.sent.Load(), false
+		return t.sent.Load(), false
 	}
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
+	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = tls.NetConn()
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		if d, ok := delivered(tcp); ok {
 			return int64(d.acked), d.pending
 		}
 	}
-	return e.sent.Load(), true
+	return t.sent.Load(), true
 }

@@ -67,22 +67,16 @@ func TestStreamAfterStop(t *testing.T) {
 
 // TestLargeRates has products of rate and window that no int64 holds.
 func TestLargeRates(t *testing.T) {
-	u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
-		io.WriteString(c, largeHead)
-		for {
-			if _, err := c.Write([]byte("x")); err != nil {
-				return false
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}).upstream()
+	u := startScripted(t, false, drip(largeHead)).upstream()
 	ours, client := pair(t, false)
 	go drain(client)
 	const window = 10 * time.Second
-	p := &Pace{rate: 1 << 30, window: window}
+	p := pacedByHand(1<<30, window)
 	result := make(chan error, 1)
 	go func() { result <- stream(t, u, p, ours) }()
-	registered(p)
+	if !registered(p) {
+		t.Fatal("Pace does not look after it")
+	}
 	now := time.Now()
 	p.check(now)
 	p.check(now.Add(window))
@@ -126,10 +120,12 @@ func TestStallAfterFastStart(t *testing.T) {
 		return false
 	}).upstream(func(o *Options) { o.IdleTimeout = 20 * time.Second })
 	ours, client := pair(t, false)
-	p := &Pace{rate: 1 << 10, window: window} // checked by hand
+	p := pacedByHand(1<<10, window)
 	result := make(chan error, 1)
 	go func() { result <- stream(t, u, p, ours) }()
-	registered(p)
+	if !registered(p) {
+		t.Fatal("Pace does not look after it")
+	}
 	now := time.Now()
 	p.check(now)
 	goOn <- true

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -35,6 +36,45 @@ func startScripted(t *testing.T, overTLS bool, script rawserver.Script) *scripte
 	s.Server = rawserver.Start(t, server, script)
 	return s
 }
+
+// asked waits until n requests came.
+func (s *scripted) asked(n int64) {
+	s.t.Helper()
+	if !eventually(func() bool { return s.Requests.Load() >= n }) {
+		s.t.Errorf("%d requests came, want %d", s.Requests.Load(), n)
+	}
+}
+
+// eventually waits until ok, for ten seconds at most, and reports whether it is. It is for
+// what no channel tells: the state of a socket, or of the code under test.
+func eventually(ok func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// slowly returns a script that sends head and then n pieces of so many bytes, with a pause
+// after each: a slow origin.
+func slowly(head string, n, size int, pause time.Duration) rawserver.Script {
+	return func(c net.Conn, _ int, _ string) bool {
+		io.WriteString(c, head)
+		piece := bytes.Repeat([]byte("x"), size)
+		for range n {
+			if _, err := c.Write(piece); err != nil {
+				return false
+			}
+			time.Sleep(pause) // the slowness, which is what is tested
+		}
+		return true
+	}
+}
+
+// drip returns a script that sends head and then a byte at a time, for longer than a test
+// takes.
+func drip(head string) rawserver.Script { return slowly(head, 1<<20, 1, 5*time.Millisecond) }
 
 // upstream returns a pool of connections to s with short timeouts.
 func (s *scripted) upstream(tune ...func(*Options)) *Upstream {
@@ -112,15 +152,12 @@ func want(t *testing.T, err error, reason Reason, phase Phase, sent bool) {
 func idle(t *testing.T, u *Upstream, n int) {
 	t.Helper()
 	var s Stats
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	if !eventually(func() bool {
 		s = Stats{}
 		u.UpdateStats(&s)
-		if s.Open == n && s.Idle == n && s.Waiting == 0 && u.opts.Buffers.InUse() == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%+v, %d buffers; want %d connections, idle", s, u.opts.Buffers.InUse(), n)
-		}
+		return s.Open == n && s.Idle == n && s.Waiting == 0 && u.opts.Buffers.InUse() == 0
+	}) {
+		t.Fatalf("%+v, %d buffers; want %d connections, idle", s, u.opts.Buffers.InUse(), n)
 	}
 }
 
@@ -279,10 +316,10 @@ func TestStaleConnection(t *testing.T) {
 
 func TestUnsolicitedBytes(t *testing.T) {
 	overBoth(t, func(t *testing.T, overTLS bool) {
-		late := make(chan bool, 1)
+		taken, late := make(chan bool), make(chan bool)
 		s := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, ok("body"))
-			time.Sleep(5 * time.Millisecond) // the gateway has taken the body by then
+			<-taken
 			io.WriteString(c, ok("evil"))
 			late <- true
 			return true
@@ -292,6 +329,7 @@ func TestUnsolicitedBytes(t *testing.T) {
 			if _, body, err := fetch(u); body != "body" || err != nil {
 				t.Fatalf("%q %v", body, err)
 			}
+			taken <- true
 			<-late
 		}
 	})
@@ -485,16 +523,7 @@ func TestDocument(t *testing.T) {
 		idle(t, u, 0)
 	})
 	t.Run("a drip ends by the deadline", func(t *testing.T) {
-		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
-			io.WriteString(c, "HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\n\r\n")
-			for range 1000 {
-				if _, err := io.WriteString(c, "x"); err != nil {
-					return false
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			return false
-		}).upstream(func(o *Options) { o.HeadTimeout = 200 * time.Millisecond })
+		u := startScripted(t, false, drip("HTTP/1.1 500 Oops\r\nContent-Length: 1000\r\n\r\n")).upstream(func(o *Options) { o.HeadTimeout = 200 * time.Millisecond })
 		var x Exchange
 		if err := u.Do(&x, []byte(getHead), false); err != nil {
 			t.Fatal(err)

@@ -138,14 +138,8 @@ func TestReadSlowly(t *testing.T) {
 	shorter := func(o *Options) { o.HeadTimeout, o.IdleTimeout = 300*time.Millisecond, 400*time.Millisecond }
 	overBoth(t, func(t *testing.T, overTLS bool) {
 		t.Run("the origin", func(t *testing.T) {
-			u := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
-				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", pieces*size)
-				for range pieces {
-					c.Write(make([]byte, size))
-					time.Sleep(60 * time.Millisecond)
-				}
-				return true
-			}).upstream(shorter)
+			head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", pieces*size)
+			u := startScripted(t, overTLS, slowly(head, pieces, size, 60*time.Millisecond)).upstream(shorter)
 			var x Exchange
 			for range 2 { // the times of one exchange are not those of the next
 				do(t, u, &x)
@@ -175,10 +169,8 @@ func TestReadSurplus(t *testing.T) {
 				if got, err := readAll(&x, 1<<20); err != io.EOF || !bytes.Equal(got, body) {
 					t.Fatalf("%d bytes, %v", len(got), err)
 				}
-				for deadline := time.Now().Add(5 * time.Second); !overTLS && x.br.Buffered() == 0 && x.conn.look() != peekBytes; time.Sleep(time.Millisecond) {
-					if time.Now().After(deadline) {
-						t.Fatal("the surplus does not come")
-					}
+				if !overTLS && x.br.Buffered() == 0 {
+					arrived(t, x.conn)
 				}
 				x.Close()
 			}
@@ -322,16 +314,7 @@ func TestFill(t *testing.T) {
 			x.Close()
 			idle(t, u, 1)
 		}
-		slow := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n")
-			for range 1000 {
-				if _, err := c.Write([]byte("x")); err != nil {
-					return false
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			return false
-		}).upstream()
+		slow := startScripted(t, overTLS, drip("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n")).upstream()
 		strict := NewPace(100<<10, 200*time.Millisecond)
 		defer strict.Stop()
 		var x Exchange
@@ -340,9 +323,7 @@ func TestFill(t *testing.T) {
 		want(t, err, ReasonTimeout, PhaseBody, true)
 		x.Close()
 		idle(t, slow, 0)
-		if strict.first != nil {
-			t.Error("still registered")
-		}
+		unregistered(t, strict)
 
 		broken := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n%s", body[:1000])

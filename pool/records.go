@@ -10,18 +10,18 @@ import (
 // records is the socket that TLS reads records from. crypto/tls reads ahead, and does
 // not tell that it holds the beginning of a record: this counts where they end.
 //
-// It belongs to who owns the connection.
+// Not safe for concurrent use: it belongs to the owner of the connection.
 type records struct {
 	*net.TCPConn
 	header [5]byte // of the record that comes next, RFC 8446, 5.1
 	have   int     // bytes of header that came
 	left   int     // bytes of the record's content still to come
 
-	now  bool // Read takes what is there, and does not wait
-	came bool // that was anything
+	now  bool // Read does not wait
+	came bool // such a Read found bytes
 	raw  syscall.RawConn
 	take func(fd uintptr) // bound once, so that a check allocates nothing
-	into []byte           // that take reads into
+	into []byte           // buffer for take
 	n    int
 	err  error
 }
@@ -36,8 +36,8 @@ func newRecords(c *net.TCPConn) (*records, error) {
 	return r, nil
 }
 
-// Read implements io.Reader. An error that says that nothing is there is a timeout,
-// after which TLS can be read on.
+// Read implements io.Reader. Where nothing is there, the error is a timeout, after which
+// TLS can be read on.
 func (r *records) Read(b []byte) (n int, err error) {
 	if r.now {
 		n, err = r.readNow(b)

@@ -44,10 +44,8 @@ func TestResetAfterOriginClosed(t *testing.T) {
 				d, ok := delivered(ours.(*net.TCPConn))
 				return x.conn.look() == peekEOF && (!ok || d.over == c.client)
 			}
-			for deadline := time.Now().Add(5 * time.Second); !ready(); time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("the connections stay open")
-				}
+			if !eventually(ready) {
+				t.Fatal("the connections stay open")
 			}
 			if _, ok := delivered(ours.(*net.TCPConn)); !ok {
 				t.Skip("the sides can be told apart on Linux alone")
@@ -80,16 +78,22 @@ func TestHalfClosedClient(t *testing.T) {
 		idle(t, u, 1)
 	})
 	t.Run("the origin resets", func(t *testing.T) {
+		const sent = 200_000
+		taken := make(chan bool)
 		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, largeHead)
-			c.Write(make([]byte, 200_000))
-			time.Sleep(20 * time.Millisecond)
+			c.Write(make([]byte, sent))
+			<-taken // a reset discards what was not read yet
 			c.(*net.TCPConn).SetLinger(0)
 			return false
 		}).upstream()
 		ours, client := pair(t, false)
 		client.(*net.TCPConn).CloseWrite()
-		go drain(client)
+		go func() {
+			io.CopyN(io.Discard, client, sent)
+			taken <- true
+			drain(client)
+		}()
 		want(t, stream(t, u, pace(t, 0, time.Minute), ours), ReasonTruncated, PhaseBody, true)
 	})
 }

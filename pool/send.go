@@ -17,45 +17,46 @@ const maxWrite = 256 << 10
 // the transfer when the client is too slow, and an error, an *Error unless it comes
 // from next, means that the connection must be closed.
 func Send(client net.Conn, pace *Pace, next func(sent int64) ([]byte, error)) (sent int64, err error) {
-	if err := client.SetWriteDeadline(time.Time{}); err != nil {
-		return 0, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
-	}
 	var t transfer
-	sent, err = t.pacedSend(client, pace, next)
-	if err == nil && t.cut.Load() != 0 {
+	err = t.paced(client, nil, pace, func() error { return t.send(client, next) })
+	return t.sent.Load(), err
+}
+
+// paced runs move, which sends a body to client, while pace looks at it. client has no
+// write deadline but pace's meanwhile, and none afterwards. origin may be nil.
+func (t *transfer) paced(client, origin net.Conn, pace *Pace, move func() error) error {
+	if err := client.SetWriteDeadline(time.Time{}); err != nil {
+		return clientGone(err)
+	}
+	err := func() error {
+		pace.add(t, client, origin)
+		defer pace.remove(t) // also in a panic, which the caller may survive
+		return move()
+	}()
+	if err == nil && t.cut.Swap(0) != 0 {
 		// Pace gave the transfer up as it completed; its deadline must not stay.
 		if err := client.SetWriteDeadline(time.Time{}); err != nil {
-			return sent, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
+			return clientGone(err)
 		}
 	}
-	return sent, err
+	return err
 }
 
-func (t *transfer) pacedSend(client net.Conn, pace *Pace, next func(sent int64) ([]byte, error)) (sent int64, err error) {
-	pace.add(t, client, nil)
-	defer pace.remove(t) // also in a panic, which the caller may survive
-	return t.send(client, next)
-}
-
-func (t *transfer) send(client net.Conn, next func(sent int64) ([]byte, error)) (sent int64, err error) {
+func (t *transfer) send(client net.Conn, next func(sent int64) ([]byte, error)) error {
 	for {
-		b, err := next(sent)
+		b, err := next(t.sent.Load())
 		if err != nil || len(b) == 0 {
-			return sent, err
+			return err
 		}
 		for len(b) > 0 {
 			if cut := t.cutError(); cut != nil {
-				return sent, cut
+				return cut
 			}
 			n, err := client.Write(b[:min(len(b), maxWrite)])
-			sent += int64(n)
 			t.sent.Add(int64(n))
 			b = b[n:]
 			if err != nil {
-				if cut := t.cutError(); cut != nil {
-					return sent, cut
-				}
-				return sent, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
+				return t.orCut(clientGone(err))
 			}
 		}
 	}

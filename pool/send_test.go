@@ -31,13 +31,18 @@ func endless() func(int64) ([]byte, error) {
 	return func(int64) ([]byte, error) { return piece, nil }
 }
 
-// registered waits until p looks after a transfer.
-func registered(p *Pace) {
-	for there := false; !there; time.Sleep(time.Millisecond) {
+// pacedByHand returns a Pace that looks at its streams when check is called.
+func pacedByHand(rate int64, window time.Duration) *Pace {
+	return &Pace{rate: rate, window: window, streams: make(map[*transfer]struct{})}
+}
+
+// registered waits until p looks after a transfer, and tells whether it does.
+func registered(p *Pace) bool {
+	return eventually(func() bool {
 		p.mu.Lock()
-		there = p.first != nil
-		p.mu.Unlock()
-	}
+		defer p.mu.Unlock()
+		return len(p.streams) > 0
+	})
 }
 
 // unregistered fails unless p has forgotten all transfers.
@@ -45,7 +50,7 @@ func unregistered(t *testing.T, p *Pace) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.first != nil {
+	if len(p.streams) > 0 {
 		t.Error("Pace still refers to a transfer")
 	}
 }
@@ -164,13 +169,15 @@ func TestSendBreaks(t *testing.T) {
 				if _, err := client.Read(b); err != nil {
 					return
 				}
-				time.Sleep(time.Millisecond) // the slowness
+				time.Sleep(time.Millisecond) // the slowness, which is what is tested
 			}
 		}, ReasonClientSlow},
 		"all streams are ended": {0, func(_, client net.Conn, p *Pace) {
 			io.CopyN(io.Discard, client, 1000)
 			p.mu.Lock()
-			p.first.end(ReasonClosed)
+			for t := range p.streams {
+				t.end(ReasonClosed)
+			}
 			p.mu.Unlock()
 		}, ReasonClosed},
 	} {
@@ -229,7 +236,7 @@ func TestSendOfSlowSource(t *testing.T) {
 	// start sends begin and has the transfer cut; end is what the source does then.
 	start := func(t *testing.T, end func(ours net.Conn) ([]byte, error)) (ours net.Conn, sent int64, err error) {
 		ours, client := pair(t, false)
-		p := &Pace{rate: 1 << 10, window: window} // checked by hand
+		p := pacedByHand(1<<10, window)
 		sent, err = Send(ours, p, func(sent int64) ([]byte, error) {
 			if sent == 0 {
 				return begin, nil
@@ -287,13 +294,10 @@ func TestSendOfSlowSource(t *testing.T) {
 // acknowledged waits until the client's kernel has n bytes, where that can be told.
 func acknowledged(t *testing.T, ours net.Conn, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	if !eventually(func() bool {
 		d, ok := delivered(ours.(*net.TCPConn))
-		if !ok || d.acked >= uint64(n) && !d.pending {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("not acknowledged")
-		}
+		return !ok || d.acked >= uint64(n) && !d.pending
+	}) {
+		t.Fatal("not acknowledged")
 	}
 }

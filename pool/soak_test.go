@@ -122,16 +122,7 @@ func TestSoak(t *testing.T) {
 			t.Errorf("%+v, %d buffers", stats, u.opts.Buffers.InUse())
 		}
 		u.Close()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			runtime.GC() // package net keeps the pipes of splices until a collection
-			g, d := runtime.NumGoroutine(), descriptorsNow()
-			if g <= goroutines && d <= open {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("goroutines %d -> %d, descriptors %d -> %d", goroutines, g, open, d)
-			}
-		}
+		nothingLeft(t, goroutines, open)
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"syscall"
-	"time"
 )
 
 // maxSplice bounds the bytes of one splice, so that deadlines roll in between.
@@ -20,25 +19,9 @@ const maxSplice = 1 << 20
 // *Error whose reason tells whether the origin or the client failed; the client
 // then has fewer bytes than it was promised, and its connection must be closed.
 func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
-	if err := client.SetWriteDeadline(time.Time{}); err != nil {
-		return 0, &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
-	}
 	total := x.rest
-	err := x.pacedSend(client, pace)
-	if err == nil && x.cut.Load() != 0 {
-		// Pace gave the stream up as it completed; its deadline must not stay.
-		x.cut.Store(0)
-		if err := client.SetWriteDeadline(time.Time{}); err != nil {
-			return total - x.rest, x.clientError(err)
-		}
-	}
+	err := x.paced(client, x.conn.Conn, pace, func() error { return x.send(client) })
 	return total - x.rest, err
-}
-
-func (x *Exchange) pacedSend(client net.Conn, pace *Pace) error {
-	pace.add(&x.transfer, client, x.conn.Conn)
-	defer pace.remove(&x.transfer) // also in a panic, which the exchange outlives
-	return x.send(client)
 }
 
 // send moves the rest of the body by the cheapest way there is.
@@ -64,7 +47,7 @@ func (x *Exchange) writeBuffered(client net.Conn) error {
 	x.br.Discard(w)
 	x.advance(int64(w))
 	if err != nil {
-		return x.clientError(err)
+		return x.orCut(clientGone(err))
 	}
 	return nil
 }
@@ -77,14 +60,11 @@ func (x *Exchange) advance(n int64) {
 // copyTo moves the rest of the body through the exchange's buffer.
 func (x *Exchange) copyTo(client net.Conn) error {
 	for x.rest > 0 {
-		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
-			return ioError(PhaseBody, true, err)
-		}
-		if err := x.cutError(); err != nil { // after arming: Pace may have been first
+		if err := x.armRead(); err != nil {
 			return err
 		}
 		if _, err := x.br.Peek(1); err != nil {
-			return x.originError(err)
+			return x.orCut(bodyError(err))
 		}
 		if err := x.writeBuffered(client); err != nil {
 			return err
@@ -97,10 +77,7 @@ func (x *Exchange) copyTo(client net.Conn) error {
 func (x *Exchange) spliceTo(client *net.TCPConn) error {
 	defer func() { x.splice.R = nil }()
 	for x.rest > 0 {
-		if err := x.conn.SetReadDeadline(time.Now().Add(x.up.opts.IdleTimeout)); err != nil {
-			return ioError(PhaseBody, true, err)
-		}
-		if err := x.cutError(); err != nil {
+		if err := x.armRead(); err != nil {
 			return err
 		}
 		want := min(x.rest, maxSplice)
@@ -113,7 +90,7 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 		case err != nil:
 			return x.spliceError(client, err)
 		case n < want:
-			return x.originError(io.ErrUnexpectedEOF)
+			return x.orCut(bodyError(io.ErrUnexpectedEOF))
 		}
 	}
 	return nil
@@ -121,57 +98,43 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 
 // spliceError finds out which side an error of a splice came from.
 func (x *Exchange) spliceError(client *net.TCPConn, err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return x.originError(err) // by Abort
-	}
-	if isTimeout(err) || errors.Is(err, syscall.EPIPE) {
-		// The client has no deadline but Pace's; the origin is only read.
-		if errors.Is(err, syscall.EPIPE) {
-			return x.clientError(err)
-		}
-		return x.originError(err)
-	}
-	// A reset, and either side may have sent it. The origin's end alone does not
-	// tell: it may have closed properly with the rest still on its way.
-	d, ok := delivered(client)
-	if !ok {
-		d.over = x.conn.look() != peekEOF
-	}
-	if d.over {
-		return x.clientError(err)
-	}
-	return x.originError(err)
-}
-
-func (x *Exchange) originError(err error) error {
-	if cut := x.cutError(); cut != nil {
-		return cut
-	}
-	return ioError(PhaseBody, true, err)
-}
-
-func (x *Exchange) clientError(err error) error {
-	if cut := x.cutError(); cut != nil {
-		return cut
-	}
-	return &Error{Reason: ReasonClientGone, Phase: PhaseBody, Sent: true, Err: err}
-}
-
-var (
-	errOriginSlow = errors.New("the origin sends below the minimum rate")
-	errClientSlow = errors.New("the client reads below the minimum rate")
-)
-
-// cutError returns the error of a stream that Pace ended; nil if it did not.
-func (t *transfer) cutError() error {
-	switch Reason(t.cut.Load()) {
-	case ReasonNone:
-		return nil
-	case ReasonClosed:
-		return &Error{Reason: ReasonClosed, Phase: PhaseBody, Sent: true}
-	case ReasonClientSlow:
-		return &Error{Reason: ReasonClientSlow, Phase: PhaseBody, Sent: true, Err: errClientSlow}
+	var ofClient bool
+	switch {
+	case errors.Is(err, syscall.EPIPE): // the origin is only read
+		ofClient = true
+	case errors.Is(err, net.ErrClosed), isTimeout(err):
+		// By Abort, or by the origin's deadline: the client has none but Pace's.
 	default:
-		return &Error{Reason: ReasonTimeout, Phase: PhaseBody, Sent: true, Err: errOriginSlow}
+		// A reset, and either side may have sent it. The origin's end alone does not
+		// tell: it may have closed properly with the rest still on its way.
+		d, ok := delivered(client)
+		ofClient = d.over || !ok && x.conn.look() != peekEOF
 	}
+	if ofClient {
+		return x.orCut(clientGone(err))
+	}
+	return x.orCut(bodyError(err))
+}
+
+// orCut returns the error of a transfer that Pace ended, else err.
+func (t *transfer) orCut(err error) error {
+	if cut := t.cutError(); cut != nil {
+		return cut
+	}
+	return err
+}
+
+// cutCauses are the errors of the reasons for which Pace ends a transfer.
+var cutCauses = [numReasons]error{
+	ReasonTimeout:    errors.New("the origin sends below the minimum rate"),
+	ReasonClientSlow: errors.New("the client reads below the minimum rate"),
+}
+
+// cutError returns the error of a transfer that Pace ended; nil if it did not.
+func (t *transfer) cutError() error {
+	reason := Reason(t.cut.Load())
+	if reason == ReasonNone {
+		return nil
+	}
+	return &Error{Reason: reason, Phase: PhaseBody, Sent: true, Err: cutCauses[reason]}
 }

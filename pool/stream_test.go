@@ -114,6 +114,7 @@ const largeHead = "HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n"
 
 func TestStreamBreaks(t *testing.T) {
 	half := noise(300_000)
+	taken := make(chan bool) // half, by the client
 	for _, c := range []struct {
 		name   string
 		script func(net.Conn, int, string) bool
@@ -128,12 +129,16 @@ func TestStreamBreaks(t *testing.T) {
 		{"origin resets", func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, largeHead)
 			c.Write(half)
-			time.Sleep(20 * time.Millisecond) // a reset discards what was not read yet
+			<-taken // a reset discards what was not read yet
 			if t, ok := c.(*net.TCPConn); ok {
 				t.SetLinger(0)
 			}
 			return false
-		}, drain, ReasonTruncated},
+		}, func(c net.Conn) {
+			io.CopyN(io.Discard, c, int64(len(half)))
+			taken <- true
+			drain(c)
+		}, ReasonTruncated},
 		{"origin falls silent", func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, largeHead)
 			c.Write(half)
@@ -185,14 +190,9 @@ func drain(c net.Conn) { io.Copy(io.Discard, c) }
 func TestSlowButNotIdleOrigin(t *testing.T) {
 	const pieces, size = 12, 20_000
 	overBoth(t, func(t *testing.T, overTLS bool) {
-		u := startScripted(t, overTLS, func(c net.Conn, _ int, _ string) bool {
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", pieces*size)
-			for range pieces {
-				c.Write(make([]byte, size))
-				time.Sleep(60 * time.Millisecond)
-			}
-			return true
-		}).upstream(func(o *Options) { o.IdleTimeout = 400 * time.Millisecond }) // well below the whole
+		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", pieces*size)
+		u := startScripted(t, overTLS, slowly(head, pieces, size, 60*time.Millisecond)).
+			upstream(func(o *Options) { o.HeadTimeout, o.IdleTimeout = 300*time.Millisecond, 400*time.Millisecond }) // well below the whole
 		ours, client := pair(t, false)
 		go drain(client)
 		var x Exchange
@@ -216,15 +216,6 @@ func TestPace(t *testing.T) {
 			}
 		}
 	}
-	drip := func(c net.Conn, _ int, _ string) bool {
-		io.WriteString(c, largeHead)
-		for {
-			if _, err := c.Write([]byte("x")); err != nil {
-				return false
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
 	for _, overTLS := range []bool{false, true} {
 		t.Run(fmt.Sprintf("a client that stops reading, tls %t", overTLS), func(t *testing.T) {
 			u := startScripted(t, false, endless).upstream()
@@ -232,14 +223,14 @@ func TestPace(t *testing.T) {
 			want(t, stream(t, u, pace(t, 1<<20, 100*time.Millisecond), ours), ReasonClientSlow, PhaseBody, true)
 		})
 		t.Run(fmt.Sprintf("an origin that drips, tls %t", overTLS), func(t *testing.T) {
-			u := startScripted(t, overTLS, drip).upstream()
+			u := startScripted(t, overTLS, drip(largeHead)).upstream()
 			ours, client := pair(t, false)
 			go drain(client)
 			want(t, stream(t, u, pace(t, 10<<10, 200*time.Millisecond), ours), ReasonTimeout, PhaseBody, true)
 		})
 	}
 	t.Run("stopping ends streams", func(t *testing.T) {
-		u := startScripted(t, false, drip).upstream()
+		u := startScripted(t, false, drip(largeHead)).upstream()
 		ours, client := pair(t, false)
 		p := NewPace(0, time.Minute)
 		go func() {
@@ -249,14 +240,8 @@ func TestPace(t *testing.T) {
 		want(t, stream(t, u, p, ours), ReasonClosed, PhaseBody, true)
 	})
 	t.Run("a sufficient rate is left alone", func(t *testing.T) {
-		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 40*5000)
-			for range 40 {
-				c.Write(make([]byte, 5000))
-				time.Sleep(30 * time.Millisecond)
-			}
-			return true
-		}).upstream()
+		const head = "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n"
+		u := startScripted(t, false, slowly(head, 40, 5000, 30*time.Millisecond)).upstream()
 		ours, client := pair(t, false)
 		go drain(client)
 		var x Exchange
@@ -352,15 +337,19 @@ func TestNothingIsLost(t *testing.T) {
 		t.Errorf("%+v, %d buffers", stats, u.opts.Buffers.InUse())
 	}
 	u.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	nothingLeft(t, goroutines, descriptors)
+}
+
+// nothingLeft waits until there are no more goroutines and descriptors than before.
+func nothingLeft(t *testing.T, goroutines, descriptors int) {
+	t.Helper()
+	var g, d int
+	if !eventually(func() bool {
 		runtime.GC() // package net keeps the pipes of splices until a collection
-		g, d := runtime.NumGoroutine(), descriptorsNow()
-		if g <= goroutines && d <= descriptors {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("goroutines %d -> %d, descriptors %d -> %d", goroutines, g, descriptors, d)
-		}
+		g, d = runtime.NumGoroutine(), descriptorsNow()
+		return g <= goroutines && d <= descriptors
+	}) {
+		t.Fatalf("goroutines %d -> %d, descriptors %d -> %d", goroutines, g, descriptors, d)
 	}
 }
 

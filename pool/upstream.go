@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"crypto/tls"
 	"net"
@@ -76,15 +77,15 @@ type Upstream struct {
 
 	dials, reuses, stale, retries, queueTimeouts, queueFull, received atomic.Uint64
 
-	mu      sync.Mutex // guards the following fields
-	idle    []*conn    // most recently used last
-	open    int        // connections idle, in use or being opened
-	waiters waitQueue
+	mu      sync.Mutex  // guards the following fields
+	idle    []*conn     // most recently used last
+	open    int         // connections idle, in use or being opened
+	waiters list.List   // exchanges that wait, each a chan grant; the oldest first
 	closed  bool        // no new exchanges
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
 
-	life  context.Context // of dials and look-ups
+	life  context.Context // parent of the contexts of dials and look-ups
 	abort context.CancelFunc
 	conns connSet
 }
@@ -114,18 +115,7 @@ func NewUpstream(o Options) *Upstream {
 
 // Close closes the idle connections, refuses new exchanges and fails those
 // that wait for a connection. Exchanges under way keep theirs.
-func (u *Upstream) Close() {
-	u.mu.Lock()
-	u.closed = true
-	idle := u.retireLocked()
-	for w := u.waiters.pop(); w != nil; w = u.waiters.pop() {
-		w.grant <- grant{closed: true}
-	}
-	u.mu.Unlock()
-	for _, c := range idle {
-		c.Close()
-	}
-}
+func (u *Upstream) Close() { u.retire(true) }
 
 // Abort is Close, and ends the exchanges under way, whatever they wait for.
 func (u *Upstream) Abort() {
@@ -136,31 +126,31 @@ func (u *Upstream) Abort() {
 
 // Retire closes the idle connections, and each of the others when its exchange
 // ends. Exchanges that are late still get one; nothing is left open after the last.
-func (u *Upstream) Retire() {
+func (u *Upstream) Retire() { u.retire(false) }
+
+// retire closes the idle connections for good, and with closes refuses new exchanges.
+func (u *Upstream) retire(closes bool) {
 	u.mu.Lock()
-	idle := u.retireLocked()
+	u.retired, u.closed = true, u.closed || closes
+	idle := u.idle
+	u.idle = nil
+	u.open -= len(idle)
+	if u.reaper != nil {
+		u.reaper.Stop()
+		u.reaper = nil
+	}
+	for u.closed && u.waiters.Len() > 0 {
+		u.nextWaiter() <- grant{err: &Error{Reason: ReasonClosed, Phase: PhaseQueue}}
+	}
 	u.mu.Unlock()
 	for _, c := range idle {
 		c.Close()
 	}
 }
 
-// retireLocked returns the idle connections, which are the pool's no longer.
-func (u *Upstream) retireLocked() []*conn {
-	idle := u.idle
-	u.idle = nil
-	u.open -= len(idle)
-	u.retired = true
-	if u.reaper != nil {
-		u.reaper.Stop()
-		u.reaper = nil
-	}
-	return idle
-}
-
 // acquire returns a connection that the caller owns until release or discard.
 // reused tells whether it served before. Waiting ends with done, which may be nil. now
-// is when it is called.
+// is the time of the call.
 func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
@@ -172,7 +162,7 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
 		u.mu.Unlock()
-		if u.usable(c, now) && c.clean() {
+		if now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge && c.clean() {
 			return c, true, nil
 		}
 		u.stale.Add(1)
@@ -184,18 +174,35 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.mu.Unlock()
 		return u.dialSlot(done)
 	}
-	w := newWaiter()
-	u.waiters.push(w)
-	if u.waiters.n > u.opts.MaxWaiting {
+	granted := make(chan grant, 1)
+	place := u.waiters.PushBack(granted)
+	if u.waiters.Len() > u.opts.MaxWaiting {
 		// Whoever has waited longest is the first to be given up by its client.
-		u.waiters.pop().grant <- grant{full: true}
+		u.queueFull.Add(1)
+		u.nextWaiter() <- grant{err: &Error{Reason: ReasonQueue, Phase: PhaseQueue}}
 	}
 	u.mu.Unlock()
-	return u.wait(w, done)
+	return u.wait(granted, place, done)
 }
 
-// wait blocks until w is granted a connection or a place to open one.
-func (u *Upstream) wait(w *waiter, done <-chan struct{}) (c *conn, reused bool, err error) {
+// grant is what ends a wait: an error, an idle connection, or, where both are nil, the
+// right to open one. Whoever takes a waiter out of the queue grants it once; the channel
+// has room for that.
+type grant struct {
+	conn *conn
+	err  error
+}
+
+// nextWaiter takes the oldest waiter out of the queue; nil: there is none. u.mu is held.
+func (u *Upstream) nextWaiter() chan grant {
+	if e := u.waiters.Front(); e != nil {
+		return u.waiters.Remove(e).(chan grant)
+	}
+	return nil
+}
+
+// wait blocks until the waiter in place is granted a connection or the right to open one.
+func (u *Upstream) wait(granted chan grant, place *list.Element, done <-chan struct{}) (c *conn, reused bool, err error) {
 	begin := time.Now()
 	defer func() {
 		if c != nil {
@@ -206,25 +213,22 @@ func (u *Upstream) wait(w *waiter, done <-chan struct{}) (c *conn, reused bool, 
 	defer timer.Stop()
 	var g grant
 	select {
-	case g = <-w.grant:
+	case g = <-granted:
 	case <-timer.C:
-		if u.leaves(w) {
+		if u.leaves(place) {
 			u.queueTimeouts.Add(1)
 			return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
 		}
-		g = <-w.grant // granted in the same moment
+		g = <-granted // in the same moment
 	case <-done:
-		if u.leaves(w) {
+		if u.leaves(place) {
 			return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 		}
-		g = <-w.grant
+		g = <-granted
 	}
 	switch {
-	case g.closed:
-		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
-	case g.full:
-		u.queueFull.Add(1)
-		return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
+	case g.err != nil:
+		return nil, false, g.err
 	case g.conn != nil && g.conn.clean():
 		return g.conn, true, nil
 	case g.conn != nil:
@@ -234,11 +238,13 @@ func (u *Upstream) wait(w *waiter, done <-chan struct{}) (c *conn, reused bool, 
 	return u.dialSlot(done)
 }
 
-// leaves takes w out of the queue and reports whether it was still there.
-func (u *Upstream) leaves(w *waiter) bool {
+// leaves takes a waiter out of the queue and reports whether it was still there.
+func (u *Upstream) leaves(place *list.Element) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.waiters.remove(w)
+	n := u.waiters.Len()
+	u.waiters.Remove(place)
+	return u.waiters.Len() < n
 }
 
 // drop closes the idle connections to addresses that are gone. Those in use are closed
@@ -246,25 +252,18 @@ func (u *Upstream) leaves(w *waiter) bool {
 func (u *Upstream) drop(addresses []netip.Addr) {
 	var gone []*conn
 	u.mu.Lock()
-	kept := u.idle[:0]
-	for _, c := range u.idle {
-		if slices.Contains(addresses, c.remote) {
+	u.idle = slices.DeleteFunc(u.idle, func(c *conn) bool {
+		isGone := slices.Contains(addresses, c.remote)
+		if isGone {
 			gone = append(gone, c)
-		} else {
-			kept = append(kept, c)
 		}
-	}
-	clear(u.idle[len(kept):])
-	u.idle = kept
+		return isGone
+	})
 	u.open -= len(gone)
 	u.mu.Unlock()
 	for _, c := range gone {
 		c.Close()
 	}
-}
-
-func (u *Upstream) usable(c *conn, now time.Time) bool {
-	return now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge
 }
 
 // release takes back a connection whose exchange ended at a message boundary.
@@ -276,9 +275,9 @@ func (u *Upstream) release(c *conn) {
 		return
 	}
 	u.mu.Lock()
-	if w := u.waiters.pop(); w != nil {
+	if w := u.nextWaiter(); w != nil {
 		u.mu.Unlock()
-		w.grant <- grant{conn: c}
+		w <- grant{conn: c}
 		return
 	}
 	if u.retired {
@@ -303,13 +302,11 @@ func (u *Upstream) discard(c *conn) {
 // freeSlot hands the place of a connection to the first waiter, or gives it up.
 func (u *Upstream) freeSlot() {
 	u.mu.Lock()
-	w := u.waiters.pop()
-	if w == nil {
+	defer u.mu.Unlock()
+	if w := u.nextWaiter(); w != nil {
+		w <- grant{}
+	} else {
 		u.open--
-	}
-	u.mu.Unlock()
-	if w != nil {
-		w.grant <- grant{}
 	}
 }
 
@@ -327,10 +324,8 @@ func (u *Upstream) reap() {
 		n++
 	}
 	u.open -= n
-	rest := copy(u.idle, u.idle[n:])
-	clear(u.idle[rest:])
-	u.idle = u.idle[:rest]
-	if rest == 0 {
+	u.idle = slices.Delete(u.idle, 0, n)
+	if len(u.idle) == 0 {
 		u.reaper = nil
 		return
 	}
@@ -347,7 +342,7 @@ type Stats struct {
 	QueueFull     uint64 // exchanges that gave up their wait for others
 	Received      uint64 // bytes of bodies
 	LookUps       uint64 // of the origin's name
-	LookUpsFailed uint64 // of those
+	LookUpsFailed uint64 // look-ups without an answer
 	Aside         int    // addresses of the origin that are left alone for a while
 	Open          int    // connections idle, in use or being opened
 	Idle          int    // connections waiting for an exchange
@@ -369,6 +364,6 @@ func (u *Upstream) UpdateStats(s *Stats) {
 	u.mu.Lock()
 	s.Open += u.open
 	s.Idle += len(u.idle)
-	s.Waiting += u.waiters.n
+	s.Waiting += u.waiters.Len()
 	u.mu.Unlock()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,13 +25,13 @@ func blocking(t *testing.T) (s *scripted, next chan bool) {
 // waiting waits until n exchanges wait for a connection of u.
 func waiting(t *testing.T, u *Upstream, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		var s Stats
-		if u.UpdateStats(&s); s.Waiting == n {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%d waiting, want %d", s.Waiting, n)
-		}
+	var s Stats
+	if !eventually(func() bool {
+		s = Stats{}
+		u.UpdateStats(&s)
+		return s.Waiting == n
+	}) {
+		t.Fatalf("%d waiting, want %d", s.Waiting, n)
 	}
 }
 
@@ -41,42 +40,24 @@ func TestQueue(t *testing.T) {
 	t.Run("a freed connection goes to the one that waits longest", func(t *testing.T) {
 		s, next := blocking(t)
 		u := s.upstream(one)
-		var mu sync.Mutex
-		var order []int
-		var wg sync.WaitGroup
+		served := make(chan int)
 		for i := range 4 {
-			wg.Go(func() {
+			go func() {
 				if _, body, err := fetch(u); body != "body" || err != nil {
 					t.Errorf("%d: %q %v", i, body, err)
 				}
-				mu.Lock()
-				order = append(order, i)
-				mu.Unlock()
-			})
+				served <- i
+			}()
 			if i == 0 {
-				for s.Requests.Load() == 0 {
-					runtime.Gosched()
-				}
+				s.asked(1)
 			} else {
 				waiting(t, u, i)
 			}
 		}
 		for i := range 4 {
 			next <- true
-			for {
-				mu.Lock()
-				n := len(order)
-				mu.Unlock()
-				if n > i {
-					break
-				}
-				runtime.Gosched()
-			}
-		}
-		wg.Wait()
-		for i, n := range order {
-			if i != n {
-				t.Fatalf("served in the order %v", order)
+			if n := <-served; n != i {
+				t.Errorf("%d is served, want %d", n, i)
 			}
 		}
 		if n := s.Conns.Load(); n != 1 {
@@ -91,9 +72,7 @@ func TestQueue(t *testing.T) {
 		for i := range 2 {
 			go func() { _, _, err := fetch(u); results <- err }()
 			if i == 0 {
-				for s.Requests.Load() == 0 {
-					runtime.Gosched()
-				}
+				s.asked(1)
 			}
 		}
 		waiting(t, u, 1)
@@ -113,9 +92,7 @@ func TestQueue(t *testing.T) {
 		u := s.upstream(one, func(o *Options) { o.QueueTimeout = 50 * time.Millisecond })
 		done := make(chan error, 1)
 		go func() { _, _, err := fetch(u); done <- err }()
-		for s.Requests.Load() == 0 {
-			runtime.Gosched()
-		}
+		s.asked(1)
 		_, _, err := fetch(u)
 		want(t, err, ReasonQueue, PhaseQueue, false)
 		waiting(t, u, 0)
@@ -156,9 +133,7 @@ func TestCloseOfUpstream(t *testing.T) {
 	u := s.upstream(func(o *Options) { o.MaxConns = 1 })
 	first := make(chan error, 1)
 	go func() { _, _, err := fetch(u); first <- err }()
-	for s.Requests.Load() == 0 {
-		runtime.Gosched()
-	}
+	s.asked(1)
 	second := make(chan error, 1)
 	go func() { _, _, err := fetch(u); second <- err }()
 	waiting(t, u, 1)
@@ -289,9 +264,7 @@ func TestAges(t *testing.T) {
 		for range 2 {
 			wg.Go(func() { fetch(u) })
 		}
-		for s.Requests.Load() < 2 {
-			runtime.Gosched()
-		}
+		s.asked(2)
 		next <- true
 		next <- true
 		wg.Wait()
@@ -322,9 +295,7 @@ func TestBuffersLimit(t *testing.T) {
 	u := s.upstream(func(o *Options) { o.Buffers = NewBuffers(DefaultBufferSize, 1) })
 	done := make(chan error, 1)
 	go func() { _, _, err := fetch(u); done <- err }()
-	for s.Requests.Load() == 0 {
-		runtime.Gosched()
-	}
+	s.asked(1)
 	_, _, err := fetch(u)
 	want(t, err, ReasonBuffers, PhaseQueue, false)
 	next <- true
@@ -348,9 +319,7 @@ func TestWaitersHoldNoBuffers(t *testing.T) {
 		done <- err
 	}
 	go run(busy)
-	for s.Requests.Load() == 0 {
-		runtime.Gosched()
-	}
+	s.asked(1)
 	for range 3 {
 		go run(busy)
 	}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"container/list"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -19,38 +20,41 @@ import (
 
 // TestWaitQueue compares the queue with a slice.
 func TestWaitQueue(t *testing.T) {
+	type waiter struct {
+		granted chan grant
+		place   *list.Element
+	}
 	r := rand.New(rand.NewPCG(1, 2))
-	var q waitQueue
-	var model, gone []*waiter
+	var u Upstream
+	var model, gone []waiter
 	for step := range 20_000 {
 		switch n := r.IntN(4); {
 		case n < 2 && len(model) < 12:
-			w := newWaiter()
-			q.push(w)
-			model = append(model, w)
+			granted := make(chan grant, 1)
+			model = append(model, waiter{granted, u.waiters.PushBack(granted)})
 		case n == 2:
-			var first *waiter
+			var first waiter
 			if len(model) > 0 {
 				first, model = model[0], model[1:]
 				gone = append(gone, first)
 			}
-			if got := q.pop(); got != first {
-				t.Fatalf("step %d: another was popped", step)
+			if got := u.nextWaiter(); got != first.granted {
+				t.Fatalf("step %d: another was taken", step)
 			}
 		case len(model) > 0:
 			i := r.IntN(len(model))
 			w := model[i]
 			model = slices.Delete(model, i, i+1)
 			gone = append(gone, w)
-			if !q.remove(w) {
-				t.Fatalf("step %d: one in the queue was not removed", step)
+			if !u.leaves(w.place) {
+				t.Fatalf("step %d: one in the queue did not leave", step)
 			}
 		}
-		if len(gone) > 0 && q.remove(gone[len(gone)-1]) {
-			t.Fatalf("step %d: one was removed twice", step)
+		if len(gone) > 0 && u.leaves(gone[len(gone)-1].place) {
+			t.Fatalf("step %d: one left twice", step)
 		}
-		if q.n != len(model) || (q.head == nil) != (len(model) == 0) || (q.tail == nil) != (len(model) == 0) {
-			t.Fatalf("step %d: %d in the queue, want %d", step, q.n, len(model))
+		if u.waiters.Len() != len(model) {
+			t.Fatalf("step %d: %d in the queue, want %d", step, u.waiters.Len(), len(model))
 		}
 	}
 }
@@ -119,11 +123,7 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 	go func() { _, body, _ := fetch(u); got <- body }()
 	waiting(t, u, 1)
 	goOn <- true
-	for deadline := time.Now().Add(5 * time.Second); c.look() != peekBytes; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the surplus does not come")
-		}
-	}
+	arrived(t, c)
 	u.release(c)
 	if body := <-got; body != "body" {
 		t.Errorf("the one that waited got %q", body)
@@ -157,10 +157,8 @@ func TestQueueIsBounded(t *testing.T) {
 		}()
 	}
 	start("first")
-	for deadline := time.Now().Add(5 * time.Second); s.Requests.Load() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is asked")
-		}
+	if !eventually(func() bool { return s.Requests.Load() > 0 }) {
+		t.Fatal("nothing is asked")
 	}
 	for i, name := range []string{"a", "b", "c", "d", "e"} {
 		start(name)

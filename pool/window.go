@@ -5,8 +5,8 @@ import "time"
 // windowSlots is how finely a window forgets.
 const windowSlots = 10
 
-// window counts events, and some of them apart, over the latest span of time, which
-// it forgets a tenth at a time. The caller guards it.
+// window counts events, and those of them that are marked, over the latest span of time.
+// It forgets a tenth of the span at a time. Use newWindow; not safe for concurrent use.
 type window struct {
 	slot  time.Duration // a tenth of the span
 	slots [windowSlots]struct {

@@ -43,7 +43,7 @@ func ExampleSigner_AppendHeaders() {
 	// X-Amz-Content-Sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 	// Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41
 	//
-	// sign.Signer{Region: us-east-1, Service: s3, credential: ***}
+	// sign.Signer{Region: us-east-1, credential: ***}
 }
 
 func ExampleAppendPath() {

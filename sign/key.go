@@ -15,7 +15,7 @@ type dayKey struct {
 	day  int64  // days since 1970-01-01 UTC
 	date []byte // the same as YYYYMMDD
 
-	// scope is "YYYYMMDD/region/service/aws4_request".
+	// scope is "YYYYMMDD/region/s3/aws4_request".
 	scope []byte
 	// authorization is the Authorization line up to the signed header names.
 	authorization []byte
@@ -49,14 +49,14 @@ func (c *credential) derive(day int64) *dayKey {
 	k := &dayKey{day: day}
 	k.date = time.Unix(day*secondsPerDay, 0).UTC().AppendFormat(nil, "20060102")
 	k.scope = append(k.scope, k.date...)
-	k.scope = append(k.scope, "/"+c.region+"/"+c.service+"/aws4_request"...)
+	k.scope = append(k.scope, "/"+c.region+"/s3/aws4_request"...)
 	k.authorization = append(k.authorization, "Authorization: "+algorithm+" Credential="+c.accessKey+"/"...)
 	k.authorization = append(k.authorization, k.scope...)
 	k.authorization = append(k.authorization, ", SignedHeaders="...)
 
 	sum := hmacSum([]byte(c.secret), k.date)
 	sum = hmacSum(sum, []byte(c.region))
-	sum = hmacSum(sum, []byte(c.service))
+	sum = hmacSum(sum, []byte("s3"))
 	sum = hmacSum(sum, []byte("aws4_request"))
 	copy(k.inner[:], sum)
 	copy(k.outer[:], sum)

@@ -19,15 +19,15 @@ type Credential struct {
 
 // ProviderOptions say where a Provider has its credentials from.
 type ProviderOptions struct {
-	// Retrieve returns a credential that is good now. It is never called twice at the
-	// same time, and ends with its context.
+	// Retrieve returns a credential that is valid now, and ends with its context. Calls do
+	// not overlap.
 	Retrieve func(context.Context) (Credential, error)
 	// Region is the signing region, see Options.
 	Region string
 	// Reread is how often a credential that does not expire is retrieved anew; 0:
 	// only when asked to.
 	Reread time.Duration
-	// Report is told, if not nil, of the end of each retrieval.
+	// Report is called with the result of each retrieval; nil: it is not.
 	Report func(error)
 }
 
@@ -38,10 +38,10 @@ const (
 	renewPause      = 5 * time.Second // between retrievals that Renew causes
 )
 
-// ProviderState tells how a Provider does.
+// ProviderState is what a Provider shows of itself.
 type ProviderState struct {
 	Expires   time.Time // of the current credential; zero: never, or there is none
-	Retrieved time.Time // the last time that this worked; zero: never
+	Retrieved time.Time // end of the last retrieval that worked; zero: none has
 	Attempts  int       // retrievals that have ended
 	Err       error     // of the last one; nil: it worked
 }
@@ -49,7 +49,8 @@ type ProviderState struct {
 // Provider keeps a credential current: it retrieves the next one in the background
 // before the present one expires, and goes on using that while this fails.
 //
-// A Provider is safe for concurrent use. Use NewProvider or NewStaticProvider.
+// A Provider is safe for concurrent use. Use NewProvider, NewStaticProvider or
+// NewAnonymousProvider; Stop ends it.
 type Provider struct {
 	opts ProviderOptions
 
@@ -59,7 +60,7 @@ type Provider struct {
 	state    ProviderState
 	finished chan struct{} // closed at the end of the next retrieval
 	renewed  time.Time     // when Renew last caused one
-	renewing bool          // it has not ended
+	renewing bool          // that retrieval has not ended
 	started  bool
 
 	wake    chan struct{} // capacity 1: one retrieval, please
@@ -101,8 +102,8 @@ func NewProvider(o ProviderOptions) *Provider {
 	return p
 }
 
-// Start begins to retrieve credentials, in a goroutine that Stop ends. Once it has
-// begun, it has the credential retrieved anew.
+// Start begins to retrieve credentials, in a goroutine that Stop ends. Later calls have the
+// credential retrieved again at once.
 func (p *Provider) Start() {
 	if p.opts.Retrieve == nil {
 		return
@@ -118,7 +119,8 @@ func (p *Provider) Start() {
 	go p.run()
 }
 
-// Stop ends retrieving. The credential at hand stays good until it expires.
+// Stop ends retrieving, and waits for the goroutine. The credential at hand stays good
+// until it expires.
 func (p *Provider) Stop() {
 	if p.opts.Retrieve == nil {
 		return
@@ -155,16 +157,16 @@ func (p *Provider) Signer(now time.Time) *Signer {
 	return i.signer
 }
 
-// State tells how p does.
+// State returns the present state.
 func (p *Provider) State() ProviderState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
 }
 
-// Renew has a credential that an origin does not take replaced, and reports whether
-// there is another one than that of used now. It waits until ctx ends at most. All who
-// ask at the same time get the same, and those who ask too often nothing.
+// Renew replaces the credential of used, which an origin refuses, and reports whether there
+// is another one now. It waits for the retrieval, at most until ctx ends. Calls at the same
+// time share one retrieval; within five seconds of the last one there is none.
 func (p *Provider) Renew(ctx context.Context, used *Signer) bool {
 	if p.opts.Retrieve == nil {
 		return false
@@ -207,27 +209,25 @@ func (p *Provider) run() {
 		err := p.retrieve()
 		next := p.next(time.Now())
 		if err != nil {
-			next = min(pause/2+rand.N(pause/2), maxPause)
+			next = pause/2 + rand.N(pause/2)
 			pause = min(2*pause, maxPause)
 		} else {
 			pause = retrievePause
 		}
-		timer := time.NewTimer(next)
 		select {
-		case <-timer.C:
+		case <-time.After(next):
 		case <-p.wake:
 		case <-p.ctx.Done():
 		}
-		timer.Stop()
 		if p.ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// next returns after how long the credential at hand is to be replaced: when four
-// fifths of the rest of its time are over, or five minutes before its end if that is
-// earlier, but not before half of it; a little earlier at random.
+// next returns how long until the credential at hand is replaced: until four fifths of the
+// rest of its time are over, or until five minutes before its end if that is earlier, but
+// at least half of the rest; a little less at random.
 func (p *Provider) next(now time.Time) time.Duration {
 	i := p.current.Load()
 	if i == nil || i.Expires.IsZero() {
@@ -246,21 +246,18 @@ func (p *Provider) retrieve() error {
 	ctx, cancel := context.WithTimeout(p.ctx, retrieveTimeout)
 	defer cancel()
 	c, err := p.opts.Retrieve(ctx)
-	var s *Signer
 	if err == nil && !c.Expires.IsZero() && !time.Now().Before(c.Expires) {
 		err = fmt.Errorf("the credential has expired at %s", c.Expires.UTC().Format(time.RFC3339))
 	}
-	before := p.current.Load()
-	same := err == nil && before != nil && before.Credential == c
-	if err == nil && !same {
-		s, err = New(Options{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Region: p.opts.Region})
+	next := p.current.Load()
+	if err == nil && (next == nil || next.Credential != c) {
+		next = &issued{Credential: c}
+		next.signer, err = New(Options{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Region: p.opts.Region})
 	}
 	p.mu.Lock()
 	if p.state.Err = err; err == nil {
 		p.state.Retrieved, p.state.Expires = time.Now(), c.Expires
-	}
-	if err == nil && !same {
-		p.current.Store(&issued{c, s})
+		p.current.Store(next)
 	}
 	if p.renewing = false; p.state.Attempts == 0 {
 		close(p.first)

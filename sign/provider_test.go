@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -56,7 +57,7 @@ func keyOf(p *Provider) string {
 	return c.AccessKey
 }
 
-// eventually waits until ok.
+// eventually waits until ok, in the time of a bubble.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -84,16 +85,19 @@ func TestStaticProvider(t *testing.T) {
 }
 
 func TestProviderRefreshesBeforeExpiry(t *testing.T) {
-	i := &issuer{life: 3 * time.Second}
-	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if p.Signer(time.Now()) == nil {
-			t.Fatalf("there is no credential, after %d", i.issued.Load())
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{life: 3 * time.Second}
+		p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
+		for range 1000 { // 5 s of the bubble
+			time.Sleep(5 * time.Millisecond)
+			if p.Signer(time.Now()) == nil {
+				t.Fatalf("there is no credential, after %d", i.issued.Load())
+			}
 		}
-	}
-	if n := i.issued.Load(); n < 3 || n > 6 {
-		t.Errorf("%d credentials in 5 s", n)
-	}
+		if n := i.issued.Load(); n < 3 || n > 6 {
+			t.Errorf("%d credentials in 5 s", n)
+		}
+	})
 }
 
 // TestProviderNext has the times of the documentation.
@@ -117,36 +121,40 @@ func TestProviderNext(t *testing.T) {
 }
 
 func TestProviderKeepsTheOldOneUntilItExpires(t *testing.T) {
-	i := &issuer{life: 2 * time.Second}
-	var reports atomic.Int64
-	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve, Report: func(err error) {
-		if err != nil {
-			reports.Add(1)
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{life: 2 * time.Second}
+		var reports atomic.Int64
+		p := startProvider(t, ProviderOptions{Retrieve: i.retrieve, Report: func(err error) {
+			if err != nil {
+				reports.Add(1)
+			}
+		}})
+		i.down.Store(true)
+		eventually(t, "a failure is visible", func() bool { s := p.State(); return s.Err != nil && !s.Expires.IsZero() })
+		if p.Signer(time.Now()) == nil || p.Signer(time.Now().Add(2*time.Second)) != nil {
+			t.Error("not the one at hand until it expires")
 		}
-	}})
-	i.down.Store(true)
-	eventually(t, "a failure is visible", func() bool { s := p.State(); return s.Err != nil && !s.Expires.IsZero() })
-	if p.Signer(time.Now()) == nil || p.Signer(time.Now().Add(2*time.Second)) != nil {
-		t.Error("not the one at hand until it expires")
-	}
-	eventually(t, "it expires", func() bool { return p.Signer(time.Now()) == nil })
-	i.down.Store(false)
-	eventually(t, "there is a new one", func() bool { return p.Signer(time.Now()) != nil && p.State().Err == nil })
-	if reports.Load() == 0 {
-		t.Error("nothing is reported")
-	}
+		eventually(t, "it expires", func() bool { return p.Signer(time.Now()) == nil })
+		i.down.Store(false)
+		eventually(t, "there is a new one", func() bool { return p.Signer(time.Now()) != nil && p.State().Err == nil })
+		if reports.Load() == 0 {
+			t.Error("nothing is reported")
+		}
+	})
 }
 
 func TestProviderWithoutACredential(t *testing.T) {
-	i := new(issuer)
-	i.down.Store(true)
-	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
-	if _, ok := credentialOf(p); ok || p.Signer(time.Now()) != nil || !strings.Contains(p.State().Err.Error(), "down") {
-		t.Error(p.State())
-	}
-	i.down.Store(false)
-	p.Start() // again: at once
-	eventually(t, "there is one", func() bool { return p.Signer(time.Now()) != nil })
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		i.down.Store(true)
+		p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
+		if _, ok := credentialOf(p); ok || p.Signer(time.Now()) != nil || !strings.Contains(p.State().Err.Error(), "down") {
+			t.Error(p.State())
+		}
+		i.down.Store(false)
+		p.Start() // again: at once
+		eventually(t, "there is one", func() bool { return p.Signer(time.Now()) != nil })
+	})
 }
 
 func TestProviderRefusesWhatIsNoCredential(t *testing.T) {
@@ -164,63 +172,74 @@ func TestProviderRefusesWhatIsNoCredential(t *testing.T) {
 
 // TestRenewIsCalledOnce has a thousand requests find that a credential is not taken.
 func TestRenewIsCalledOnce(t *testing.T) {
-	i := new(issuer)
-	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
-	used := p.Signer(time.Now())
-	var wg sync.WaitGroup
-	var renewed atomic.Int64
-	for range 1000 {
-		wg.Go(func() {
-			if p.Renew(t.Context(), used) {
-				renewed.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if n := i.issued.Load(); renewed.Load() != 1000 || n != 2 {
-		t.Errorf("%d are renewed by %d credentials", renewed.Load(), n)
-	}
-	if used = p.Signer(time.Now()); p.Renew(t.Context(), used) || i.issued.Load() != 2 {
-		t.Error("asked too often, it is retrieved again")
-	}
-	slow := startProvider(t, ProviderOptions{Retrieve: func(ctx context.Context) (Credential, error) {
-		if i.issued.Add(1) > 3 {
-			<-ctx.Done()
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		p := startProvider(t, ProviderOptions{Retrieve: i.retrieve})
+		used := p.Signer(time.Now())
+		var wg sync.WaitGroup
+		var renewed atomic.Int64
+		for range 1000 {
+			wg.Go(func() {
+				if p.Renew(t.Context(), used) {
+					renewed.Add(1)
+				}
+			})
 		}
-		return i.retrieve(ctx)
-	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if slow.Renew(ctx, slow.Signer(time.Now())) {
-		t.Error("what does not end is waited for")
-	}
+		wg.Wait()
+		if n := i.issued.Load(); renewed.Load() != 1000 || n != 2 {
+			t.Errorf("%d are renewed by %d credentials", renewed.Load(), n)
+		}
+		if used = p.Signer(time.Now()); p.Renew(t.Context(), used) || i.issued.Load() != 2 {
+			t.Error("asked too often, it is retrieved again")
+		}
+		slow := startProvider(t, ProviderOptions{Retrieve: func(ctx context.Context) (Credential, error) {
+			if i.issued.Add(1) > 3 {
+				<-ctx.Done()
+			}
+			return i.retrieve(ctx)
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if slow.Renew(ctx, slow.Signer(time.Now())) {
+			t.Error("what does not end is waited for")
+		}
+	})
 }
 
 func TestProviderRereads(t *testing.T) {
-	i := new(issuer)
-	p := startProvider(t, ProviderOptions{Retrieve: i.retrieve, Reread: 10 * time.Millisecond})
-	eventually(t, "it is read again", func() bool { return i.issued.Load() >= 3 && keyOf(p) != "AK1" })
-	same := startProvider(t, ProviderOptions{Reread: time.Millisecond, Retrieve: func(context.Context) (Credential, error) {
-		return Credential{AccessKey: "a", SecretKey: "s"}, nil
-	}})
-	s := same.Signer(time.Now())
-	eventually(t, "it is read again", func() bool { return same.State().Attempts > 5 })
-	if same.Signer(time.Now()) != s {
-		t.Error("the same credential has another signer")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		p := startProvider(t, ProviderOptions{Retrieve: i.retrieve, Reread: 10 * time.Millisecond})
+		eventually(t, "it is read again", func() bool { return i.issued.Load() >= 3 && keyOf(p) != "AK1" })
+		same := startProvider(t, ProviderOptions{Reread: time.Millisecond, Retrieve: func(context.Context) (Credential, error) {
+			return Credential{AccessKey: "a", SecretKey: "s"}, nil
+		}})
+		s := same.Signer(time.Now())
+		eventually(t, "it is read again", func() bool { return same.State().Attempts > 5 })
+		if same.Signer(time.Now()) != s {
+			t.Error("the same credential has another signer")
+		}
+	})
 }
 
 func TestProviderStops(t *testing.T) {
-	began := make(chan bool, 1)
-	p := NewProvider(ProviderOptions{Region: "r", Retrieve: func(ctx context.Context) (Credential, error) {
-		began <- true
-		<-ctx.Done()
-		return Credential{}, ctx.Err()
-	}})
-	p.Start()
-	<-began
-	p.Stop() // ends only when the goroutine does
-	NewProvider(ProviderOptions{Retrieve: new(issuer).retrieve}).Stop()
+	synctest.Test(t, func(t *testing.T) {
+		began := make(chan bool, 1)
+		var ended atomic.Bool
+		p := NewProvider(ProviderOptions{Region: "r", Retrieve: func(ctx context.Context) (Credential, error) {
+			began <- true
+			<-ctx.Done()
+			time.Sleep(time.Second) // of the bubble: it takes a while to end
+			ended.Store(true)
+			return Credential{}, ctx.Err()
+		}})
+		p.Start()
+		<-began
+		if p.Stop(); !ended.Load() {
+			t.Error("it stops while it retrieves")
+		}
+		NewProvider(ProviderOptions{Retrieve: new(issuer).retrieve}).Stop()
+	})
 }
 
 // TestAnonymous signs nothing; a signer that nobody made signs nothing either, but by a

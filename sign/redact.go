@@ -5,34 +5,22 @@ import (
 	"io"
 )
 
-// String returns the region and the service; the credential is masked.
+// String returns the region; the credential is masked.
 func (s *Signer) String() string {
 	if s.anonymous {
 		return "sign.Signer{anonymous}"
 	}
-	return "sign.Signer{Region: " + s.cred.region + ", Service: " + s.cred.service + ", credential: ***}"
+	return "sign.Signer{Region: " + s.cred.region + ", credential: ***}"
 }
-
-// GoString is the same as String.
-func (s *Signer) GoString() string { return s.String() }
 
 // Format writes String for every verb: none shows the credential.
-func (s *Signer) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, s.String())
-}
+func (s *Signer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// String returns the region and the service; the credential is masked.
-func (o Options) String() string {
-	return "sign.Options{Region: " + o.Region + ", Service: " + o.Service + ", credential: ***}"
-}
-
-// GoString is the same as String.
-func (o Options) GoString() string { return o.String() }
+// String returns the region; the credential is masked.
+func (o Options) String() string { return "sign.Options{Region: " + o.Region + ", credential: ***}" }
 
 // Format writes String for every verb: none shows the credential.
-func (o Options) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, o.String())
-}
+func (o Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
 // MarshalText returns String, which keeps secrets out of JSON, YAML and slog.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }

@@ -55,14 +55,14 @@ func TestNothingPrintsSecrets(t *testing.T) {
 func TestStringNamesTheRegion(t *testing.T) {
 	o := exampleOptions
 	s := newSigner(t, o)
-	want := "sign.Signer{Region: us-east-1, Service: s3, credential: ***}"
-	for _, got := range []string{s.String(), s.GoString(), fmt.Sprint(s), fmt.Sprintf("%x", s)} {
+	want := "sign.Signer{Region: us-east-1, credential: ***}"
+	for _, got := range []string{s.String(), fmt.Sprintf("%#v", s), fmt.Sprint(s), fmt.Sprintf("%x", s)} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	want = "sign.Options{Region: us-east-1, Service: , credential: ***}"
-	for _, got := range []string{o.String(), o.GoString(), fmt.Sprint(o), fmt.Sprintf("%+q", o)} {
+	want = "sign.Options{Region: us-east-1, credential: ***}"
+	for _, got := range []string{o.String(), fmt.Sprintf("%#v", o), fmt.Sprint(o), fmt.Sprintf("%+q", o)} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

@@ -1,6 +1,9 @@
 package sign
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Request is what is signed: byte for byte what will be sent. A signer only
 // reads it, and keeps none of its slices.
@@ -112,12 +115,7 @@ func (sc *scratch) appendCanonicalRequest(r *Request, own []Header) {
 // appendCanonicalValue appends v without the white space around it and with
 // each run of spaces inside as one space.
 func appendCanonicalValue(dst, v []byte) []byte {
-	for len(v) > 0 && isBlank(v[0]) {
-		v = v[1:]
-	}
-	for len(v) > 0 && isBlank(v[len(v)-1]) {
-		v = v[:len(v)-1]
-	}
+	v = bytes.Trim(v, " \t")
 	start := 0
 	for i := 1; i < len(v); i++ {
 		if v[i] == ' ' && v[i-1] == ' ' {
@@ -127,5 +125,3 @@ func appendCanonicalValue(dst, v []byte) []byte {
 	}
 	return append(dst, v[start:]...)
 }
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }

@@ -50,34 +50,23 @@ type Options struct {
 	// Region is the signing region, as in "eu-west-1". Required; printable
 	// ASCII without spaces, commas and slashes.
 	Region string
-	// Service is the signing name. Empty: "s3". The same characters as Region.
-	Service string
 }
 
 // validate reports everything that is wrong, without printing any value.
 func (o *Options) validate() error {
 	var errs []error
-	if o.AccessKey == "" {
-		errs = append(errs, errors.New("access key is empty"))
-	} else if !isToken(o.AccessKey, ",") {
-		errs = append(errs, errors.New("access key has a space, a comma, a control or a non-ASCII character"))
+	check := func(ok bool, text string) {
+		if !ok {
+			errs = append(errs, errors.New(text))
+		}
 	}
-	if o.SecretKey == "" {
-		errs = append(errs, errors.New("secret key is empty"))
-	} else if strings.ContainsFunc(o.SecretKey, isControl) {
-		errs = append(errs, errors.New("secret key has a control character, such as a newline at its end"))
-	}
-	if !isToken(o.SessionToken, "") {
-		errs = append(errs, errors.New("session token has a space, a control or a non-ASCII character"))
-	}
-	if o.Region == "" {
-		errs = append(errs, errors.New("region is empty"))
-	} else if !isToken(o.Region, ",/") {
-		errs = append(errs, errors.New("region has a space, a comma, a slash, a control or a non-ASCII character"))
-	}
-	if !isToken(o.Service, ",/") {
-		errs = append(errs, errors.New("service has a space, a comma, a slash, a control or a non-ASCII character"))
-	}
+	check(o.AccessKey != "", "access key is empty")
+	check(isToken(o.AccessKey, ","), "access key has a space, a comma, a control or a non-ASCII character")
+	check(o.SecretKey != "", "secret key is empty")
+	check(!strings.ContainsFunc(o.SecretKey, isControl), "secret key has a control character, such as a newline at its end")
+	check(isToken(o.SessionToken, ""), "session token has a space, a control or a non-ASCII character")
+	check(o.Region != "", "region is empty")
+	check(isToken(o.Region, ",/"), "region has a space, a comma, a slash, a control or a non-ASCII character")
 	return errors.Join(errs...)
 }
 
@@ -116,7 +105,6 @@ type credential struct {
 	secret    string // "AWS4" + the secret key
 	token     string // empty without one
 	region    string
-	service   string
 }
 
 // New returns a signer for o. The error names all that is wrong with o, and
@@ -125,15 +113,11 @@ func New(o Options) (*Signer, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("cannot sign with these credentials: %w", err)
 	}
-	if o.Service == "" {
-		o.Service = "s3"
-	}
 	return &Signer{cred: &credential{
 		accessKey: o.AccessKey,
 		secret:    "AWS4" + o.SecretKey,
 		token:     o.SessionToken,
 		region:    o.Region,
-		service:   o.Service,
 	}}, nil
 }
 
