@@ -58,7 +58,7 @@ var ErrCrowded = errors.New("the cache has no memory left for bodies that arrive
 func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 	cacheKey := c.AppendKey(nil, key, nil)
 	f, leads, present := c.join(cacheKey)
-	if leads && present != nil && !present.Stale() && present.Freshness.State(c.now()) == cache.Fresh {
+	if leads && present != nil && !present.Stale() && present.Freshness.State(c.Options.Now()) == cache.Fresh {
 		if present.Status == StatusPass {
 			f.Pass()
 		} else {

@@ -132,9 +132,6 @@ func (c *Cache) JoinIf(key []byte, serves func(o *cache.Object) bool) (f *cache.
 // that requests for it do not wait for each other in vain.
 const passFor = 2 * time.Minute
 
-// now returns the time that ages of objects are counted by.
-func (b *Budget) now() time.Time { return b.Options.Now() }
-
 // Sees tells whether c, which may be nil, finds what before has stored.
 func (c *Cache) Sees(before *Cache) bool {
 	return c != nil && c.Cache == before.Cache && bytes.Equal(c.origin, before.origin)

@@ -3,6 +3,7 @@ package fill
 import (
 	"bytes"
 	"time"
+	"unsafe"
 	"yatagarasu/cache"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -46,9 +47,9 @@ func (t *Task) newObject(freshness cache.Freshness) *cache.Object {
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
 	// One allocation for all, of which a full cache holds very many.
-	o.ETag = request.BytesString(LineValue(o.Header, HeaderETagSent))
+	o.ETag = asString(LineValue(o.Header, HeaderETagSent))
 	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
-	o.LastModified = request.BytesString(modified)
+	o.LastModified = asString(modified)
 	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
 }
@@ -292,3 +293,6 @@ func WithDate(head []byte) []byte {
 	}
 	return AppendDateLine(head, time.Now())
 }
+
+// asString returns b, which must not change any more, as a string.
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

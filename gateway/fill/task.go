@@ -59,7 +59,7 @@ func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 }
 
 func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
-	sent, condition := t.Cache.now(), validation(stale)
+	sent, condition := t.Cache.Options.Now(), validation(stale)
 	err := t.Fetch.Send(condition, false)
 	if err == nil && t.Fetch.Answer.Header.StatusCode() == fasthttp.StatusNotModified {
 		if t.validates(stale, condition) {

@@ -115,18 +115,6 @@ func (o *Observer) ReopenLogs() {
 	}
 }
 
-// timeFormat is RFC 3339 with milliseconds.
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
-
-// timestamp adds the time to every event in UTC.
-type timestamp struct{}
-
-// Run implements zerolog.Hook.
-func (timestamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
-	var b [len(timeFormat) + 8]byte
-	e.Bytes(zerolog.TimestampFieldName, time.Now().UTC().AppendFormat(b[:0], timeFormat))
-}
-
 // ServerLogger passes on what fasthttp logs: never about a request's content.
 type ServerLogger struct{ Log *Logger }
 
@@ -154,3 +142,42 @@ func connProblem(err error) string {
 	p := problem.OfParse(err)
 	return cmp.Or(p.Reason, p.Code)
 }
+
+// levelOf returns the least level that is logged.
+func levelOf(c *config.Logging) zerolog.Level {
+	l, err := zerolog.ParseLevel(c.Level)
+	if err != nil {
+		panic("BUG: log level was not validated: " + c.Level)
+	}
+	return l
+}
+
+// formatted returns what turns lines into those of a format, for out.
+func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
+	if format == "text" {
+		return textWriter{out}
+	}
+	return out
+}
+
+// textWriter writes lines as text for people. Each keeps its level, which zerolog's
+// ConsoleWriter does not pass on: the sink has room that is for warnings alone.
+type textWriter struct{ out zerolog.LevelWriter }
+
+// Write implements io.Writer for lines of no level.
+func (w textWriter) Write(line []byte) (int, error) { return w.WriteLevel(zerolog.NoLevel, line) }
+
+// WriteLevel implements zerolog.LevelWriter.
+func (w textWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	c := zerolog.ConsoleWriter{Out: levelled{w.out, level}, NoColor: true, TimeFormat: timeFormat}
+	return c.Write(line)
+}
+
+// levelled is a writer of lines of one level.
+type levelled struct {
+	out   zerolog.LevelWriter
+	level zerolog.Level
+}
+
+// Write implements io.Writer.
+func (l levelled) Write(line []byte) (int, error) { return l.out.WriteLevel(l.level, line) }

@@ -3,12 +3,136 @@
 package observe
 
 import (
+	"hash/fnv"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"yatagarasu/gateway/config"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
 )
+
+// Entry is what log, audit log, metrics and the list of slow requests are told of one
+// request at its end. The exchange of the request owns it and fills it in; who is told
+// keeps nothing of it but copies.
+//
+// The zero value, after reset, is an entry of a request that nothing is known of. Not safe
+// for concurrent use.
+type Entry struct {
+	Start  time.Time
+	Method Method
+	Client netip.Addr // not valid: not known
+	ID     []byte     // X-Request-ID
+	Path   []byte     // raw, without the query, shortened
+	Query  []byte     // canonical query for the origin: what the allow-list let through
+
+	Bucket *Bucket // of the bucket; nil: none is mounted there
+	Route  string  // path prefix of the bucket
+	Cached bool    // the bucket has a cache
+
+	Auth      Auth
+	LimitedBy Limit
+	Cache     Outcome
+
+	Status    int
+	Bytes     int64         // of the body
+	Reason    string        // typed reason of a failure
+	Cause     error         // what broke
+	FirstByte time.Duration // from start to the first byte of the answer
+
+	TraceID, ParentSpan []byte // of a trusted proxy's trace; empty: none
+
+	Upstream Upstream
+}
+
+// Auth is the verdict on a request's token. The zero value: none was asked for.
+type Auth struct {
+	Outcome string // public, allowed or denied
+	Reason  string // of a denial
+	Subject string // of the token
+}
+
+// Upstream is what a request had to do with its origin. The zero value: nothing.
+type Upstream struct {
+	Status   int           // of the latest answer; 0: none
+	ID       []byte        // of the request at S3
+	Replica  string        // name of the replica asked last; empty: the bucket has one alone
+	Tries    int           // beside the first
+	Resumes  int           // times that the body was continued
+	Queued   time.Duration // wait for a connection
+	Dialed   time.Duration // opening one
+	Answered time.Time     // arrival of the latest answer's head
+}
+
+// Reset clears e for the next request, and keeps its buffers.
+func (e *Entry) Reset() {
+	*e = Entry{ID: e.ID[:0], Path: e.Path[:0], Query: e.Query[:0], Upstream: Upstream{ID: e.Upstream.ID[:0]}}
+}
+
+// Method is the class of a request's method.
+type Method uint8
+
+const (
+	MethodGet Method = iota
+	MethodHead
+	MethodOther
+	numMethods
+)
+
+var MethodNames = [numMethods]string{"GET", "HEAD", "other"}
+
+// Outcome says what the cache had to do with an answer.
+type Outcome uint8
+
+const (
+	Bypass      Outcome = iota // nothing: not cached, or not to be
+	Hit                        // from memory
+	Miss                       // from the origin
+	Stale                      // from memory, past its freshness
+	Revalidated                // from memory, as the origin allowed
+	Coalesced                  // from another request's fetch
+	NumOutcomes
+)
+
+// Outcomes has the name of each outcome as label and log field, and as X-Cache.
+var Outcomes = [NumOutcomes]struct{ Name, Header string }{
+	Bypass:      {"bypass", "BYPASS"},
+	Hit:         {"hit", "HIT"},
+	Miss:        {"miss", "MISS"},
+	Stale:       {"stale", "STALE"},
+	Revalidated: {"revalidated", "REVALIDATED"},
+	Coalesced:   {"coalesced", "COALESCED"},
+}
+
+// Limit is what refused a request, beside its token.
+type Limit uint8
+
+const (
+	LimitNone Limit = iota
+	LimitAddress
+	LimitGlobalRate
+	LimitBucketRate
+	LimitAddressRate
+	LimitGlobalInFlight
+	LimitBucketInFlight
+	LimitSubjectRate
+	NumLimits
+)
+
+// limitLabels are the values of the metrics' label limit.
+var limitLabels = [NumLimits]string{
+	LimitAddress: "address", LimitGlobalRate: "global_rate", LimitBucketRate: "bucket_rate", LimitAddressRate: "address_rate",
+	LimitGlobalInFlight: "global_in_flight", LimitBucketInFlight: "bucket_in_flight", LimitSubjectRate: "subject_rate",
+}
+
+// String returns the value of the metrics' label limit.
+func (l Limit) String() string { return limitLabels[l] }
+
+// maxReasons bounds the reasons of verdicts that metrics tell apart.
+const maxReasons = 32
 
 // Observer is told of every request at its end, and of panics, and keeps what logs and
 // metrics know. Safe for concurrent use once the logs are open.
@@ -34,7 +158,9 @@ func (o *Observer) Told(x *Entry, took time.Duration) {
 	a := m.Answers.Outcome(x.Cache)
 	a.Duration.Observe(took)
 	a.FirstByte.Observe(x.FirstByte)
-	o.Slow.note(x, took)
+	if int64(took) > o.Slow.least.Load() { // before a lock is taken
+		o.Slow.note(x, took)
+	}
 	o.logAccess(x, took)
 }
 
@@ -48,4 +174,181 @@ func (o *Observer) Panicked(p any, id []byte) {
 	}
 	e.Msg(what)
 	o.Metrics.Panics.Inc()
+}
+
+// logAccess writes the one line of a request. Successful ones may be left out, slow
+// ones are warnings and say where the time went.
+func (o *Observer) logAccess(x *Entry, took time.Duration) {
+	c := o.Logging.Load()
+	if o.Logs.auditor != nil {
+		o.logAudit(x)
+	}
+	slow := c.Slow > 0 && took >= c.Slow
+	// A failure after the head went out, or one that a stale object hides, has the status
+	// of a success.
+	failed := x.Status >= 400 || x.Reason != "" || x.Cause != nil
+	if !slow && !failed && c.Sample < 1 && !sampled(x.ID, c.Sample) {
+		return
+	}
+	e := o.Log.Info()
+	if slow {
+		e = o.Log.Warn()
+	}
+	if e == nil {
+		return
+	}
+	if slow {
+		e = e.Bool("slow", true).Dict("phases", x.phases(took))
+	}
+	e = x.logClient(e)
+	if len(x.Query) > 0 {
+		e = e.Bytes("query", x.Query)
+	}
+	if x.Bucket != nil {
+		e = e.Str("bucket", x.Bucket.Name).Str("route", x.Route)
+	}
+	if x.Auth.Outcome != "" {
+		e = e.Dict("auth", x.Auth.log())
+	}
+	e = e.Int("status", x.Status).Int64("bytes", x.Bytes).
+		Float64("duration_ms", Milliseconds(took)).Float64("ttfb_ms", Milliseconds(x.FirstByte))
+	if x.Cached {
+		e = e.Str("cache", Outcomes[x.Cache].Name)
+	}
+	e = x.Upstream.log(e)
+	if x.Reason != "" {
+		e = e.Str("reason", x.Reason)
+	}
+	if x.Cause != nil {
+		e = e.AnErr("cause", x.Cause)
+	}
+	if len(x.TraceID) > 0 {
+		e = e.Bytes("trace_id", x.TraceID).Bytes("parent_span_id", x.ParentSpan)
+	}
+	e.Msg("request")
+}
+
+// logClient adds to e who asked for what.
+func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
+	e = e.Bytes("request_id", x.ID)
+	if x.Client.IsValid() {
+		var b [64]byte
+		e = e.Bytes("client", x.Client.AppendTo(b[:0]))
+	}
+	return e.Str("method", MethodNames[x.Method]).Bytes("path", x.Path)
+}
+
+// log adds to e what the request had to do with its origin.
+func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
+	if u.Status != 0 {
+		e = e.Int("upstream_status", u.Status)
+	}
+	if u.Replica != "" {
+		e = e.Str("replica", u.Replica)
+	}
+	if u.Tries > 0 {
+		e = e.Int("tries", u.Tries+1)
+	}
+	if u.Resumes > 0 {
+		e = e.Int("resumes", u.Resumes)
+	}
+	if len(u.ID) > 0 {
+		e = e.Bytes("s3_request_id", u.ID)
+	}
+	return e
+}
+
+// log returns what log lines say of a verdict; never the token.
+func (a *Auth) log() *zerolog.Event {
+	e := zerolog.Dict().Str("outcome", a.Outcome)
+	if a.Reason != "" {
+		e = e.Str("reason", a.Reason)
+	}
+	if a.Subject != "" {
+		e = e.Str("sub", a.Subject)
+	}
+	return e
+}
+
+// phases returns how long each part of a request took.
+func (x *Entry) phases(took time.Duration) *zerolog.Event {
+	u := &x.Upstream
+	first := max(x.FirstByte-u.Queued-u.Dialed, 0)
+	return zerolog.Dict().
+		Float64("wait_ms", Milliseconds(u.Queued)).Float64("connect_ms", Milliseconds(u.Dialed)).
+		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.FirstByte, 0)))
+}
+
+// sampled tells whether the request is in the given share of all requests: by its id, so
+// that gateways in a row agree.
+func sampled(id []byte, share float64) bool {
+	h := fnv.New32a()
+	h.Write(id)
+	return float64(h.Sum32()) < share*(1<<32)
+}
+
+// decision returns what the audit log calls a request; empty: it is not in there. The
+// status does not tell: the origin refuses too, and who is let in may ask for nothing.
+func (x *Entry) decision() string {
+	switch {
+	case x.LimitedBy != LimitNone, x.Auth.Outcome == "denied":
+		return "denied"
+	case x.Auth.Outcome == "allowed":
+		return "granted"
+	case x.Bucket == nil && (x.Status == fasthttp.StatusUnauthorized || x.Status == fasthttp.StatusForbidden):
+		return "denied" // an administrative call
+	}
+	return ""
+}
+
+// logAudit writes who was let in to a private bucket, and who was refused.
+func (o *Observer) logAudit(x *Entry) {
+	decision := x.decision()
+	if decision == "" {
+		return
+	}
+	e := x.logClient(o.Logs.auditor.Log().Str("decision", decision))
+	if x.Bucket != nil {
+		e = e.Str("bucket", x.Bucket.Name)
+	}
+	if x.Auth.Outcome == "allowed" || x.Auth.Outcome == "denied" {
+		e = e.Dict("auth", x.Auth.log())
+	}
+	e.Int("status", x.Status).Str("reason", x.Reason).Send()
+}
+
+// Milliseconds returns d rounded to microseconds.
+func Milliseconds(d time.Duration) float64 {
+	return float64(d.Microseconds()) / 1000
+}
+
+// Logger is the log of the process. Its level may change while it is in use.
+type Logger struct {
+	current atomic.Pointer[zerolog.Logger]
+}
+
+func (l *Logger) Use(z zerolog.Logger) { l.current.Store(&z) }
+
+// SetLevel makes the level that of c.
+func (l *Logger) SetLevel(c *config.Logging) {
+	z := l.current.Load().Level(levelOf(c))
+	l.current.Store(&z)
+}
+
+// Debug, Info, Warn and Error begin a line; nil if the level is not logged.
+func (l *Logger) Debug() *zerolog.Event { return l.current.Load().Debug() }
+func (l *Logger) Info() *zerolog.Event  { return l.current.Load().Info() }
+func (l *Logger) Warn() *zerolog.Event  { return l.current.Load().Warn() }
+func (l *Logger) Error() *zerolog.Event { return l.current.Load().Error() }
+
+// timeFormat is RFC 3339 with milliseconds.
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// timestamp adds the time to every event in UTC.
+type timestamp struct{}
+
+// Run implements zerolog.Hook.
+func (timestamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
+	var b [len(timeFormat) + 8]byte
+	e.Bytes(zerolog.TimestampFieldName, time.Now().UTC().AppendFormat(b[:0], timeFormat))
 }

@@ -44,16 +44,11 @@ type SlowRequest struct {
 	IdLength, PathLength int // the latter of the whole path
 }
 
-// note takes x into the list if it is slow.
-//
-// Hot path: zero allocations, guarded by TestHitAllocs.
+// note takes x into the list, unless it is of no bucket or others were slower.
 func (s *SlowList) note(x *Entry, took time.Duration) {
-	if x.Bucket != nil && int64(took) > s.least.Load() {
-		s.add(x, took)
+	if x.Bucket == nil {
+		return
 	}
-}
-
-func (s *SlowList) add(x *Entry, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := &s.minutes[s.now]

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"yatagarasu/gateway/config"
 	"yatagarasu/pool"
@@ -124,46 +123,4 @@ func (b *Bucket) ReplicaOf(id upstreamIdentity) *Replica {
 // uses tells whether u is of one of b's replicas.
 func (b *Bucket) uses(u *pool.Upstream) bool {
 	return b != nil && slices.ContainsFunc(b.Replicas, func(r *Replica) bool { return r.Upstream == u })
-}
-
-// replicaSet is a set of replicas of one bucket, by their numbers.
-type replicaSet uint32
-
-func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
-func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
-
-// pick returns the replica that is preferred among those that are not in but and
-// whose breaker lets a request pass, which then owes it an outcome. Those of equal
-// priority take turns. If there is none, wait is after how long one may pass.
-//
-// Hot path: no allocation.
-func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
-	wait = -1
-	turn := 0
-	if len(b.Replicas) > 1 {
-		if turn = int(b.turn.Load()); but == 0 {
-			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
-		}
-	}
-	for first := 0; first < len(b.Replicas); {
-		end := first + 1
-		for end < len(b.Replicas) && b.Replicas[end].Priority == b.Replicas[first].Priority {
-			end++
-		}
-		for i := range end - first {
-			r = b.Replicas[first+(turn+i)%(end-first)]
-			if but.has(r) {
-				continue
-			}
-			t, after, ok := r.Health.Breaker.Allow(now)
-			if ok {
-				return r, t, 0
-			}
-			if wait < 0 || after < wait {
-				wait = after
-			}
-		}
-		first = end
-	}
-	return nil, pool.Ticket{}, wait
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
@@ -85,7 +84,7 @@ func (f *Fetch) Release() {
 	f.headers = [3]sign.Header{}
 	f.failed, f.corrected = 0, false
 	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
-		*b = observe.Emptied(*b)
+		*b = (*b)[:0]
 	}
 	s.fetches.Put(f)
 }
@@ -107,28 +106,4 @@ func (f *Fetch) Validators() (etag []byte, modified int64) {
 		modified = 0
 	}
 	return h.Peek(fasthttp.HeaderETag), modified
-}
-
-// quoteTag writes the ETag of an answer as an entity tag (RFC 9110 section 8.8.3), so that
-// a miss and a hit, conditions and resumed downloads agree on it: some origins leave the
-// quotes out. What cannot be one is dropped.
-func quoteTag(h *fasthttp.ResponseHeader) {
-	v := h.Peek(fasthttp.HeaderETag)
-	if n := len(v); n == 0 || n >= 2 && v[n-1] == '"' && (v[0] == '"' || bytes.HasPrefix(v, []byte(`W/"`)) && n > len(`W/"`)) {
-		return
-	}
-	opaque, weak := bytes.CutPrefix(v, []byte("W/"))
-	opaque = bytes.Trim(opaque, `"`)
-	for _, c := range opaque {
-		if !request.TagBytes[c] {
-			h.Del(fasthttp.HeaderETag)
-			return
-		}
-	}
-	var tag []byte
-	if weak {
-		tag = append(tag, "W/"...)
-	}
-	tag = append(append(append(tag, '"'), opaque...), '"')
-	h.SetBytesV(fasthttp.HeaderETag, tag)
 }

@@ -18,17 +18,18 @@ import (
 // Replica is one place where a bucket's objects are, under one credential. A bucket
 // without s3.replicas has one.
 type Replica struct {
-	Name     string // its label in metrics: the configured name, or the address of the only one
-	number   int    // among those of the bucket
-	Priority int
-	S3       config.S3 // as if it were the only one
-	Address  *Address
-	host     []byte   // origin.host
-	Proxy    *url.URL // on the way there; nil: none
-	Upstream *pool.Upstream
-	Identity upstreamIdentity
-	Health   *Health
-	Metrics  *observe.Replica
+	Name      string // its label in metrics: the configured name, or the address of the only one
+	number    int    // among those of the bucket
+	Priority  int
+	S3        config.S3 // as if it were the only one
+	Address   *Address
+	host      []byte   // origin.host
+	keyPrefix []byte   // what precedes the key in an encoded path
+	Proxy     *url.URL // on the way there; nil: none
+	Upstream  *pool.Upstream
+	Identity  upstreamIdentity
+	Health    *Health
+	Metrics   *observe.Replica
 
 	Credentials *sign.Provider
 
@@ -67,7 +68,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 	if r.Address, err = NewAddress(s); err != nil {
 		return err
 	}
-	r.host = []byte(r.Address.Host)
+	r.host, r.keyPrefix = []byte(r.Address.Host), []byte(r.Address.BasePath+"/")
 	if r.Name == "" {
 		r.Name = r.Address.HostPort
 	}

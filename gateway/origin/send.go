@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"time"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/problem"
@@ -29,6 +30,9 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 			if head && unclear(&f.Answer.Header) {
 				err = f.explain()
 			}
+		}
+		if err == nil && f.Refusal == nil {
+			return nil
 		}
 		help := f.remedy(err)
 		if help == remedyNone {
@@ -90,13 +94,13 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t
 	f.noteReplica()
-	f.keyPath = r.Address.AppendKeyPath(f.keyPath[:0], f.key)
+	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
 
 	headers := f.headers[:0]
 	if w.Condition != "" {
 		headers = append(headers, sign.Header{Name: w.Condition, Value: w.Value})
 	}
-	if w.Ranged() {
+	if w.Range.Kind == request.RangeSingle {
 		f.rangeValue = request.AppendRange(f.rangeValue[:0], w.Range)
 		headers = append(headers, sign.Header{Name: "range", Value: f.rangeValue})
 	}
@@ -218,4 +222,70 @@ func (r *Replica) appendHead(dst []byte, signer *sign.Signer, method string, pat
 	q := sign.Request{Method: method, Host: r.host, Path: path, Query: query, Headers: headers}
 	dst = signer.AppendHeaders(dst, &q, now)
 	return append(dst, "\r\n"...)
+}
+
+// replicaSet is a set of replicas of one bucket, by their numbers.
+type replicaSet uint32
+
+func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
+func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
+
+// pick returns the replica that is preferred among those that are not in but and
+// whose breaker lets a request pass, which then owes it an outcome. Those of equal
+// priority take turns. If there is none, wait is after how long one may pass.
+//
+// Hot path: no allocation.
+func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
+	wait = -1
+	turn := 0
+	if len(b.Replicas) > 1 {
+		if turn = int(b.turn.Load()); but == 0 {
+			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
+		}
+	}
+	for first := 0; first < len(b.Replicas); {
+		end := first + 1
+		for end < len(b.Replicas) && b.Replicas[end].Priority == b.Replicas[first].Priority {
+			end++
+		}
+		for i := range end - first {
+			r = b.Replicas[first+(turn+i)%(end-first)]
+			if but.has(r) {
+				continue
+			}
+			t, after, ok := r.Health.Breaker.Allow(now)
+			if ok {
+				return r, t, 0
+			}
+			if wait < 0 || after < wait {
+				wait = after
+			}
+		}
+		first = end
+	}
+	return nil, pool.Ticket{}, wait
+}
+
+// quoteTag writes the ETag of an answer as an entity tag (RFC 9110 section 8.8.3), so that
+// a miss and a hit, conditions and resumed downloads agree on it: some origins leave the
+// quotes out. What cannot be one is dropped.
+func quoteTag(h *fasthttp.ResponseHeader) {
+	v := h.Peek(fasthttp.HeaderETag)
+	if n := len(v); n == 0 || n >= 2 && v[n-1] == '"' && (v[0] == '"' || bytes.HasPrefix(v, []byte(`W/"`)) && n > len(`W/"`)) {
+		return
+	}
+	opaque, weak := bytes.CutPrefix(v, []byte("W/"))
+	opaque = bytes.Trim(opaque, `"`)
+	for _, c := range opaque {
+		if !request.TagBytes[c] {
+			h.Del(fasthttp.HeaderETag)
+			return
+		}
+	}
+	var tag []byte
+	if weak {
+		tag = append(tag, "W/"...)
+	}
+	tag = append(append(append(tag, '"'), opaque...), '"')
+	h.SetBytesV(fasthttp.HeaderETag, tag)
 }

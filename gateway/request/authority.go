@@ -27,17 +27,6 @@ func isAuthority(v []byte) bool {
 	return n > 0 && (n == len(v) || v[n] == ':' && isPort(v[n+1:]))
 }
 
-// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
-// most Host headers have.
-func isName(v []byte) bool {
-	for _, c := range v {
-		if !hostBytes[c] {
-			return false
-		}
-	}
-	return true
-}
-
 // hostLen returns how many bytes of v, from the first, are a host; 0: none are.
 func hostLen(v []byte) (n int) {
 	if len(v) > 0 && v[0] == '[' {

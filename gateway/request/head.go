@@ -244,3 +244,14 @@ func (s *Head) flaw(http11 bool) HeadFlaw {
 	}
 	return HeadOK
 }
+
+// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
+// most Host headers have.
+func isName(v []byte) bool {
+	for _, c := range v {
+		if !hostBytes[c] {
+			return false
+		}
+	}
+	return true
+}

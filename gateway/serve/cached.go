@@ -53,7 +53,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.serveOrigin(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
 		return
 	}
-	if o == nil && (x.Method == observe.MethodHead || x.readConditions(ctx).WantsPart()) {
+	if o == nil && (x.Method == observe.MethodHead || x.conditional && x.readConditions(ctx).WantsPart()) {
 		// A part or a head alone is asked for as it is: the whole may be large.
 		if c.Fill && x.Method == observe.MethodGet {
 			c.FillInBackground(x.key, x.Query, x.ID, x.cacheKey)
@@ -151,7 +151,7 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *
 		x.answerFailed(ctx, l.Err, stale)
 	case l.Object != nil:
 		x.answerCached(ctx, l.Object, l.Flight, l.How, x.s.Now())
-	case x.readConditions(ctx).WantsPart():
+	case x.conditional && x.readConditions(ctx).WantsPart():
 		x.serveOrigin(ctx) // the part alone, now that the whole is known to pass the cache by
 	default:
 		x.Cache = observe.Miss
@@ -180,4 +180,16 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 func (x *Exchange) mayServeOnError(o *cache.Object) bool {
 	state := x.stateOf(o, x.s.Now())
 	return state == cache.StaleError || state == cache.StaleRevalidate || state == cache.Fresh
+}
+
+// forwardingOf returns why a request is forwarded that o, which may be nil, is not good
+// enough for.
+func forwardingOf(o *cache.Object, now time.Time) forwardReason {
+	switch {
+	case o == nil:
+		return forwardedMiss
+	case o.Stale() || o.Freshness.State(now) != cache.Fresh:
+		return forwardedStale
+	}
+	return forwardedRequest
 }

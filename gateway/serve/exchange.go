@@ -73,12 +73,17 @@ func (s *Server) Acquire(start time.Time) *Exchange {
 	return x
 }
 
+// maxScratch bounds the small values' memory that an exchange keeps for the next request.
+const maxScratch = 16 << 10
+
 // reset clears what belongs to one request.
 func (x *Exchange) reset() {
 	x.Entry.Reset()
 	x.Target.Reset()
 	x.access.Reset()
-	x.conditions.Reset()
+	if x.conditionsRead {
+		x.conditions.Reset()
+	}
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle = lifecycle{finished: x.finished}
@@ -86,19 +91,10 @@ func (x *Exchange) reset() {
 	clear(x.segments)
 	x.segments = x.segments[:0]
 	x.trace = x.trace[:0]
-	x.scratch, x.cacheKey = observe.Emptied(x.scratch), observe.Emptied(x.cacheKey)
-}
-
-// since returns how long the request has been under way.
-func (x *Exchange) since() time.Duration { return time.Since(x.Start) }
-
-// took returns how long the request has taken: up to now, or, of an answer that went out
-// whole with its head, up to that.
-func (x *Exchange) took() time.Duration {
-	if x.closedByServer {
-		return x.since()
+	x.scratch, x.cacheKey = x.scratch[:0], x.cacheKey[:0]
+	if cap(x.scratch) > maxScratch {
+		x.scratch = nil
 	}
-	return x.FirstByte
 }
 
 // finish ends the request: one count, one access line, everything released.
@@ -112,7 +108,11 @@ func (x *Exchange) finish() {
 		x.fetch = nil
 	}
 	x.leave()
-	x.s.Told(&x.Entry, x.took())
+	took := x.FirstByte // of an answer that went out whole with its head
+	if x.closedByServer {
+		took = time.Since(x.Start)
+	}
+	x.s.Told(&x.Entry, took)
 	x.Release()
 }
 
@@ -217,4 +217,21 @@ func (x *Exchange) streamBody() (n int64, err error) {
 		})
 	}
 	return x.fetch.Relay(x.conn)
+}
+
+// readConditions returns what the request says of when it wants the object, and which part
+// of it. The head is read for that once.
+func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions {
+	if x.conditional && !x.conditionsRead {
+		x.conditions.Read(&ctx.Request.Header, x.Method == observe.MethodGet, origin.IsPart(x.Query))
+		x.conditionsRead = true
+	}
+	return &x.conditions
+}
+
+// beginFetch makes sure that there is a fetch.
+func (x *Exchange) beginFetch() {
+	if x.fetch == nil {
+		x.fetch = x.bucket.Origin.NewFetch(&x.Upstream, x.key, x.Query, x.ID, x.trace)
+	}
 }

@@ -28,7 +28,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 		}
 		x.CompleteHead(ctx)
 		if !x.closedByServer {
-			x.FirstByte = x.since()
+			x.FirstByte = time.Since(x.Start)
 			x.finish()
 		}
 	}()
@@ -41,11 +41,12 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if !x.Begin(ctx, gen) {
 		return
 	}
+	host := x.Target.Host(h)
 	if IsReserved(x.Target.Path) {
 		s.Reserved(ctx, x)
 		return
 	}
-	b, prefixLen := gen.Table.Lookup(x.Target.Host(h), x.Target.Path)
+	b, prefixLen := gen.Table.Lookup(host, x.Target.Path)
 	if b == nil {
 		x.Fail(ctx, problem.NoRoute)
 		return
@@ -269,7 +270,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
 	x.Fail(ctx, problem.OfParse(err))
 	x.CompleteHead(ctx)
-	x.FirstByte = x.since()
+	x.FirstByte = time.Since(x.Start)
 	x.finish()
 }
 

@@ -20,23 +20,6 @@ func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 	x.fetchFor(ctx, c.Forward())
 }
 
-// readConditions returns what the request says of when it wants the object, and which part
-// of it. The head is read for that once.
-func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions {
-	if x.conditional && !x.conditionsRead {
-		x.conditions.Read(&ctx.Request.Header, x.Method == observe.MethodGet, origin.IsPart(x.Query))
-		x.conditionsRead = true
-	}
-	return &x.conditions
-}
-
-// beginFetch makes sure that there is a fetch.
-func (x *Exchange) beginFetch() {
-	if x.fetch == nil {
-		x.fetch = x.bucket.Origin.NewFetch(&x.Upstream, x.key, x.Query, x.ID, x.trace)
-	}
-}
-
 // fetchFor answers from the origin, asked for f.
 func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, w request.Forward) {
 	x.beginFetch()
