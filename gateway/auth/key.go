@@ -2,10 +2,13 @@ package auth
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"fmt"
 	"strings"
 
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/cristalhq/jwt/v5"
 
 	"yatagarasu/gateway/config"
 )
@@ -15,29 +18,53 @@ import (
 type key struct {
 	id        string // "kid"; empty: the key is for tokens whose kid names no other
 	algorithm string
-	method    jwt.SigningMethod
-	material  any    // the secret or public key
+	verifier  jwt.Verifier
 	name      string // its place in the configuration or the set, for people
 }
 
 // newKey returns the key for a secret or a public key that fits algorithm.
 func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) (key, error) {
-	k := key{id: id, algorithm: algorithm, method: jwt.GetSigningMethod(algorithm), material: public, name: name}
-	fits := false
-	if strings.HasPrefix(algorithm, "HS") {
-		k.material, fits = secret, len(secret) > 0
-	} else {
-		fits = config.KeyProblem(public, algorithm) == ""
+	k := key{id: id, algorithm: algorithm, name: name}
+	var err error
+	alg := jwt.Algorithm(algorithm)
+	switch public := public.(type) {
+	case nil:
+		k.verifier, err = jwt.NewVerifierHS(alg, secret)
+	case *rsa.PublicKey:
+		if strings.HasPrefix(algorithm, "PS") {
+			k.verifier, err = jwt.NewVerifierPS(alg, public)
+		} else {
+			k.verifier, err = jwt.NewVerifierRS(alg, public)
+		}
+	case *ecdsa.PublicKey:
+		k.verifier, err = jwt.NewVerifierES(alg, public)
+	case ed25519.PublicKey:
+		k.verifier = edVerifier(public)
+	default:
+		err = fmt.Errorf("keys of type %T are not supported", public)
 	}
-	if !fits || k.method == nil {
-		return key{}, fmt.Errorf("cannot use %s: %s is not supported for keys of type %T", name, algorithm, public)
+	if err != nil {
+		return key{}, fmt.Errorf("cannot use %s for %s: %w", name, algorithm, err)
 	}
 	return k, nil
 }
 
-// verifies reports whether the signature of t holds under k.
-func (k *key) verifies(t *token) bool {
-	return k.method.Verify(t.payload, t.signature, k.material) == nil
+// edVerifier verifies Ed25519 signatures under both names of the algorithm (RFC 8037,
+// 3.1; RFC 9864, 2.2). The library knows one of them.
+type edVerifier ed25519.PublicKey
+
+// Algorithm implements jwt.Verifier.
+func (edVerifier) Algorithm() jwt.Algorithm { return jwt.EdDSA }
+
+// Verify implements jwt.Verifier.
+func (v edVerifier) Verify(t *jwt.Token) error {
+	switch {
+	case config.CanonicalAlgorithm(string(t.Header().Algorithm)) != string(jwt.EdDSA):
+		return jwt.ErrAlgorithmMismatch
+	case !ed25519.Verify(ed25519.PublicKey(v), t.PayloadPart(), t.Signature()):
+		return jwt.ErrInvalidSignature
+	}
+	return nil
 }
 
 // configuredKeys returns the keys in the configuration itself.

@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/cristalhq/jwt/v5"
 )
 
 // Mint returns a token for development: signed with the first secret that the
@@ -25,26 +26,38 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 		return "", nil, errors.New("no key of the bucket is a secret (HS256, HS384 or HS512); ask the issuer of its tokens for one")
 	}
 	k := &p.verifier.keys[secret]
-	all := jwt.MapClaims{"sub": "dev", "iat": now.Unix(), "exp": now.Add(lifetime).Unix()}
+	all := map[string]json.RawMessage{
+		"sub": json.RawMessage(`"dev"`),
+		"iat": fmt.Append(nil, now.Unix()),
+		"exp": fmt.Append(nil, now.Add(lifetime).Unix()),
+	}
 	fill := func(name string, accepted []string) {
 		if _, ok := claims[name]; !ok && len(accepted) > 0 {
-			all[name] = accepted[0]
-			notes = append(notes, fmt.Sprintf("%s is %q, which the configuration wants", name, accepted[0]))
+			text, _ := json.Marshal(accepted[0]) // a string can always be encoded
+			all[name] = text
+			notes = append(notes, fmt.Sprintf("%s is %s, which the configuration wants", name, text))
 		}
 	}
 	fill("iss", c.Issuer)
 	fill("aud", c.Audience)
-	for name, value := range claims {
-		all[name] = value
+	maps.Copy(all, claims)
+	body, err := json.Marshal(all)
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot encode the claims: %w", err)
 	}
-	signer := jwt.NewWithClaims(k.method, all)
-	if k.id != "" {
-		signer.Header["kid"] = k.id
-	}
-	if token, err = signer.SignedString(k.material); err != nil {
+	signer, err := jwt.NewSignerHS(jwt.Algorithm(k.algorithm), []byte(c.Keys[secret].Secret.Reveal()))
+	if err != nil {
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
 	}
-	return token, append(notes, p.shortcomings([]byte(token), now)...), nil
+	var options []jwt.BuilderOption
+	if k.id != "" {
+		options = append(options, jwt.WithKeyID(k.id))
+	}
+	signed, err := jwt.NewBuilder(signer, options...).Build(body)
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
+	}
+	return signed.String(), append(notes, p.shortcomings(signed.Bytes(), now)...), nil
 }
 
 // shortcomings describes the checks that a token will not pass, as far as they do not

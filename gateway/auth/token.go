@@ -3,6 +3,8 @@ package auth
 import (
 	"bytes"
 	"encoding/base64"
+
+	"github.com/cristalhq/jwt/v5"
 )
 
 // MaxTokenLen is the length in bytes up to which a token is looked at.
@@ -12,30 +14,35 @@ const MaxTokenLen = 8 << 10
 // verified. The zero value is ready for parse; reused, it keeps its buffers. Not safe for
 // concurrent use.
 type token struct {
-	alg       string
-	kid       string // empty if there is none
-	claims    []byte // decoded, JSON or not
-	payload   string // the signed text
-	signature []byte
+	parsed *jwt.Token // aliases what parse was given
+	alg    string
+	kid    string // empty if there is none
+	claims []byte // decoded, JSON or not
 
-	head []byte // the last header, encoded
+	head    []byte // the last header, encoded
+	decoded []byte // buffer for a part that is checked
 }
 
 // parse parses raw. It uses "alg" and "kid" of the header, refuses "crit", whatever that
 // names (RFC 7515, 4.1.11), and ignores members with or about keys ("jwk", "jku", "x5u",
 // "x5c").
 func (t *token) parse(raw []byte) Reason {
+	t.parsed, t.claims = nil, nil
 	if len(raw) > MaxTokenLen {
 		return TokenTooLong
 	}
 	parts := bytes.Split(raw, []byte("."))
-	if len(parts) != 3 || len(parts[0]) == 0 || len(parts[1]) == 0 || bytes.ContainsAny(raw, "\r\n") { // which decoders skip
+	if len(parts) != 3 || len(parts[1]) == 0 || bytes.ContainsAny(raw, "\r\n") { // which decoders skip
 		return TokenMalformed
 	}
-	var err1, err2 error
-	t.claims, err1 = strict.AppendDecode(t.claims[:0], parts[1])
-	t.signature, err2 = strict.AppendDecode(t.signature[:0], parts[2])
-	if err1 != nil || err2 != nil {
+	var err error
+	for _, part := range parts {
+		if t.decoded, err = strict.AppendDecode(t.decoded[:0], part); err != nil {
+			return TokenMalformed
+		}
+	}
+	parsed, err := jwt.ParseNoVerify(raw)
+	if err != nil {
 		return TokenMalformed
 	}
 	// Tokens of one issuer have the same header: it is read once.
@@ -46,7 +53,7 @@ func (t *token) parse(raw []byte) Reason {
 		}
 		t.head = append(t.head, parts[0]...)
 	}
-	t.payload = string(raw[:bytes.LastIndexByte(raw, '.')])
+	t.parsed, t.claims = parsed, parsed.Claims()
 	return Allowed
 }
 

@@ -184,7 +184,7 @@ func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
 		return nil, r, known
 	}
 	for _, k := range w.candidates {
-		if k.verifies(&w.token) {
+		if k.verifier.Verify(w.token.parsed) == nil {
 			return k, Allowed, known
 		}
 	}
