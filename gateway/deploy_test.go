@@ -289,3 +289,19 @@ func TestAlertsFire(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestReasonsAreExplained has docs/OPERATIONS.md say of each reason that a request to an
+// origin can fail for what it means.
+func TestReasonsAreExplained(t *testing.T) {
+	text, err := os.ReadFile("../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Why a request was answered so\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, reason := range upstreamReasons() {
+		if !strings.Contains(section, "`"+reason+"`") {
+			t.Errorf("the section lacks %s", reason)
+		}
+	}
+}
