@@ -10,7 +10,9 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
@@ -25,12 +27,12 @@ const maxBody = 1 << 20
 // path, {name} stands for one segment and {name...} for the rest. The more precise
 // rows come first.
 var routes = []route{
-	{fasthttp.MethodGet, "/admin/status", (*call).status},
+	{fasthttp.MethodGet, "/admin/status", func(r *call) (any, error) { return r.a.StatusAt(time.Now()), nil }},
 	{fasthttp.MethodGet, "/admin/config", (*call).config},
 	{fasthttp.MethodPost, "/admin/reload", (*call).reloadConfig},
 	{fasthttp.MethodPost, "/admin/cache/purge", (*call).purge},
-	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}", (*call).purgeBucket},
-	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}/{key...}", (*call).purgeKey},
+	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}", (*call).purge},
+	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}/{key...}", (*call).purge},
 	{fasthttp.MethodGet, "/admin/cache/stats", (*call).cacheStats},
 	{fasthttp.MethodGet, "/admin/cache/stats/{bucket}", (*call).cacheStats},
 	{fasthttp.MethodGet, "/admin/cache/entry", (*call).cacheEntry},
@@ -214,7 +216,7 @@ func (r *call) query(names ...string) (url.Values, error) {
 		return nil, badCall("the query cannot be read")
 	}
 	for name, values := range q {
-		if !strings.Contains(" "+strings.Join(names, " ")+" ", " "+name+" ") || len(values) > 1 {
+		if !slices.Contains(names, name) || len(values) > 1 {
 			return nil, badCall("the query has %q twice, or where this call takes it not; it takes: %s", name, strings.Join(names, ", "))
 		}
 	}
@@ -227,6 +229,15 @@ func (r *call) bucket(name string) (*serve.Bucket, error) {
 		return b, nil
 	}
 	return nil, &problem.Problem{Status: fasthttp.StatusNotFound, Code: "no_such_bucket", Message: fmt.Sprintf("no bucket of the configuration has the name %q", name)}
+}
+
+// buckets returns the bucket of a name, or all buckets for the empty one.
+func (r *call) buckets(name string) ([]*serve.Bucket, error) {
+	if name == "" {
+		return r.a.Generation.Load().Buckets, nil
+	}
+	b, err := r.bucket(name)
+	return []*serve.Bucket{b}, err
 }
 
 // badCall is the answer to a call that makes no sense.

@@ -3,7 +3,6 @@
 package probe
 
 import (
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -193,24 +192,13 @@ func (r *Readiness) State(b *origin.Bucket) (state BucketState, ok bool) {
 	return r.of(b), r.mode != "config"
 }
 
-// Known yields what is known of each bucket whose origins are probed, and of those origins.
-func (r *Readiness) Known() iter.Seq2[BucketState, []replicaState] {
-	return func(yield func(BucketState, []replicaState) bool) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.mode == "config" {
-			return
-		}
-		for _, b := range r.buckets {
-			var probed []replicaState
-			for _, p := range b.Replicas {
-				if s := r.states[p]; s != nil {
-					probed = append(probed, *s)
-				}
-			}
-			if !yield(r.of(b), probed) {
-				return
-			}
-		}
+// Reachable tells whether the last probe of p reached it; probed is false if there is none.
+func (r *Readiness) Reachable(p *origin.Replica) (reachable, probed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.states[p]
+	if s == nil || r.mode == "config" {
+		return false, false
 	}
+	return s.Reachable, true
 }
