@@ -39,7 +39,7 @@ var routes = []route{
 	{fasthttp.MethodPost, "/admin/cache/prewarm", (*call).beginPrewarm},
 	{fasthttp.MethodGet, "/admin/cache/prewarm", (*call).prewarms},
 	{fasthttp.MethodGet, "/admin/cache/prewarm/{id}", (*call).prewarm},
-	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).cancelPrewarm},
+	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).prewarm},
 }
 
 // route is what answers one method of one path.
@@ -52,10 +52,11 @@ type route struct {
 
 // call is one administrative call under way.
 type call struct {
-	a    *Server
-	x    *serve.Exchange
-	args []string // what the braces of the path stand for
-	body []byte
+	a      *Server
+	x      *serve.Exchange
+	method string   // of the route
+	args   []string // what the braces of the path stand for
+	body   []byte
 }
 
 // serveAdmin answers a path of /admin. metrics tells that it came by the metrics
@@ -86,7 +87,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		x.Fail(ctx, request.HeadBody.Problem()) // a GET with a body, or one that got its token just now
 		return
 	}
-	reply, err := found.serve(&call{a: a, x: x, args: args, body: ctx.Request.Body()})
+	reply, err := found.serve(&call{a: a, x: x, method: found.method, args: args, body: ctx.Request.Body()})
 	event := a.Log.Info()
 	if found.method == fasthttp.MethodGet {
 		event = a.Log.Debug()

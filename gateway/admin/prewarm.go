@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 )
 
@@ -59,7 +60,8 @@ type prewarmJob struct {
 	state PrewarmState
 }
 
-// prewarmJobs are those under way and the last that ended.
+// prewarmJobs are the jobs under way and the last that ended. The zero value has none. Safe
+// for concurrent use.
 type prewarmJobs struct {
 	mu     sync.Mutex // guards the following fields
 	last   int        // id
@@ -68,7 +70,7 @@ type prewarmJobs struct {
 	wg     sync.WaitGroup // of jobs under way
 }
 
-// beginPrewarm starts a job and returns its state.
+// beginPrewarm starts a job, unless too many are under way, and returns its state.
 func (r *call) beginPrewarm() (any, error) {
 	var c prewarmCall
 	if err := r.decode(&c); err != nil {
@@ -89,11 +91,37 @@ func (r *call) beginPrewarm() (any, error) {
 	if b.Cached == nil {
 		return nil, badCall("the bucket %q has no cache", b.Name)
 	}
-	list := func(context.Context) iter.Seq[origin.Listed] { return keysOf(c.Keys) }
-	if c.Prefix != nil {
-		list = func(ctx context.Context) iter.Seq[origin.Listed] { return b.Origin.Replicas[0].List(ctx, *c.Prefix) }
+	p := &r.a.Prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ended := func(j *prewarmJob) bool { return !j.report().Finished.IsZero() }
+	running := 0
+	for _, j := range p.jobs {
+		if !ended(j) {
+			running++
+		}
 	}
-	return r.a.Prewarms.begin(r.a, b.Name, cmp.Or(c.Rate, prewarmRate), list)
+	if running >= maxPrewarmJobs || p.closed {
+		return nil, &problem.Problem{Status: 429, Code: "too_many_jobs", Message: fmt.Sprintf("%d prewarm jobs are under way; wait for one, or cancel it", running), RetryAfter: 5}
+	}
+	if len(p.jobs) >= keptPrewarmJobs {
+		oldest := slices.IndexFunc(p.jobs, ended)
+		p.jobs = slices.Delete(p.jobs, oldest, oldest+1)
+	}
+	p.last++
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &prewarmJob{a: r.a, bucket: b.Name, cancel: cancel}
+	j.state = PrewarmState{ID: strconv.Itoa(p.last), Bucket: b.Name, State: "running", Started: time.Now().UTC()}
+	p.jobs = append(p.jobs, j)
+	p.wg.Go(func() { // ends with the keys, or by cancel
+		defer cancel()
+		list := keysOf(c.Keys)
+		if c.Prefix != nil {
+			list = b.Origin.Replicas[0].List(ctx, *c.Prefix)
+		}
+		j.run(ctx, cmp.Or(c.Rate, prewarmRate), list)
+	})
+	return j.report(), nil
 }
 
 func keysOf(keys []string) iter.Seq[origin.Listed] {
@@ -104,35 +132,6 @@ func keysOf(keys []string) iter.Seq[origin.Listed] {
 			}
 		}
 	}
-}
-
-// begin starts a job, unless too many are under way.
-func (p *prewarmJobs) begin(a *Server, bucket string, perSecond int, list func(context.Context) iter.Seq[origin.Listed]) (any, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	running := 0
-	for _, j := range p.jobs {
-		if j.report().Finished.IsZero() {
-			running++
-		}
-	}
-	if running >= maxPrewarmJobs || p.closed {
-		return nil, &problem.Problem{Status: 429, Code: "too_many_jobs", Message: fmt.Sprintf("%d prewarm jobs are under way; wait for one, or cancel it", running), RetryAfter: 5}
-	}
-	if len(p.jobs) >= keptPrewarmJobs {
-		oldest := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return !j.report().Finished.IsZero() })
-		p.jobs = slices.Delete(p.jobs, oldest, oldest+1)
-	}
-	p.last++
-	ctx, cancel := context.WithCancel(context.Background())
-	j := &prewarmJob{a: a, bucket: bucket, cancel: cancel}
-	j.state = PrewarmState{ID: strconv.Itoa(p.last), Bucket: bucket, State: "running", Started: time.Now().UTC()}
-	p.jobs = append(p.jobs, j)
-	p.wg.Go(func() { // ends with the list, or by cancel
-		defer cancel()
-		j.run(ctx, perSecond, list(ctx))
-	})
-	return j.report(), nil
 }
 
 // Close cancels all jobs and waits for them, until ctx ends: a fetch under way may
@@ -155,28 +154,6 @@ func (p *prewarmJobs) Close(ctx context.Context) {
 	}
 }
 
-// find returns the job that the path names.
-func (r *call) findPrewarm() (*prewarmJob, error) {
-	p := &r.a.Prewarms
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, j := range p.jobs {
-		if j.state.ID == r.args[0] {
-			return j, nil
-		}
-	}
-	return nil, &problem.Problem{Status: 404, Code: "no_such_job", Message: "there is no prewarm job of this id; the oldest are forgotten"}
-}
-
-// prewarm answers how far a job got.
-func (r *call) prewarm() (any, error) {
-	j, err := r.findPrewarm()
-	if err != nil {
-		return nil, err
-	}
-	return j.report(), nil
-}
-
 // prewarms answers how far all jobs got.
 func (r *call) prewarms() (any, error) {
 	p := &r.a.Prewarms
@@ -189,20 +166,25 @@ func (r *call) prewarms() (any, error) {
 	return map[string]any{"jobs": states}, nil
 }
 
-// cancelPrewarm ends a job early: it fetches nothing more, and is over once what it is
-// fetching has come, or failed.
-func (r *call) cancelPrewarm() (any, error) {
-	j, err := r.findPrewarm()
-	if err != nil {
-		return nil, err
+// prewarm answers how far the job in the path got. With DELETE the job ends early: it
+// fetches nothing more, and is over once what it is fetching has come, or failed.
+func (r *call) prewarm() (any, error) {
+	p := &r.a.Prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return j.report().ID == r.args[0] })
+	if i < 0 {
+		return nil, &problem.Problem{Status: 404, Code: "no_such_job", Message: "there is no prewarm job of this id; the oldest are forgotten"}
 	}
-	j.cancel()
-	j.update(func(s *PrewarmState) {
-		if s.Finished.IsZero() {
-			s.State = "cancelling"
-		}
-	})
-	return j.report(), nil
+	if r.method == fasthttp.MethodDelete {
+		p.jobs[i].cancel()
+		p.jobs[i].update(func(s *PrewarmState) {
+			if s.Finished.IsZero() {
+				s.State = "cancelling"
+			}
+		})
+	}
+	return p.jobs[i].report(), nil
 }
 
 func (j *prewarmJob) report() PrewarmState {
@@ -217,21 +199,11 @@ func (j *prewarmJob) update(f func(*PrewarmState)) {
 	f(&j.state)
 }
 
-// run fetches what list yields, a few at a time and at most so many per second.
+// run fetches the objects of list, a few at a time and at most perSecond of them.
 func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origin.Listed]) {
 	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
-	keys := make(chan origin.Listed)
-	var workers sync.WaitGroup
-	for range prewarmConcurrency {
-		workers.Go(func() { // ends with keys or ctx
-			for k := range keys {
-				if ctx.Err() != nil {
-					return
-				}
-				j.fetch(ctx, k)
-			}
-		})
-	}
+	places := make(chan bool, prewarmConcurrency)
+	var fetches sync.WaitGroup
 	state, failure := "done", ""
 	for k := range list {
 		if k.Err != nil {
@@ -242,13 +214,15 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origi
 			break
 		}
 		j.update(func(s *PrewarmState) { s.Found++ })
-		select {
-		case keys <- k:
-		case <-ctx.Done():
-		}
+		places <- true
+		fetches.Go(func() { // ends with the fetch
+			defer func() { <-places }()
+			if ctx.Err() == nil {
+				j.fetch(ctx, k)
+			}
+		})
 	}
-	close(keys)
-	workers.Wait()
+	fetches.Wait()
 	if ctx.Err() != nil {
 		state, failure = "cancelled", ""
 	}
@@ -261,11 +235,12 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origi
 }
 
 // fetch stores one object, unless it is there. Where there is no memory for its body
-// because of others that arrive, those of this job among them, it waits for some.
+// because of others that arrive, those of this job among them, it waits for some: from 10 ms
+// to 2.56 s, five seconds in all.
 func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 	defer j.a.Origins.Background.Recover()
 	size, stored, err := j.store(k)
-	for wait := crowdedWait; err == fill.ErrCrowded && wait <= maxCrowdedWait; wait *= 2 {
+	for wait := 10 * time.Millisecond; err == fill.ErrCrowded && wait < 5*time.Second; wait *= 2 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -286,12 +261,6 @@ func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 		}
 	})
 }
-
-// The waits for memory double from the one to the other: five seconds in all.
-const (
-	crowdedWait    = 10 * time.Millisecond
-	maxCrowdedWait = 256 * crowdedWait
-)
 
 // store fetches an object. The bucket is that of the present configuration.
 func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
