@@ -43,21 +43,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	key := fs.String("key", "", "With -doctor: the `key` of the object to read. Set it where the credential may not list; the default is one that the bucket lists")
 	showVersion := fs.Bool("version", false, "Print the version and exit")
 	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "version")
-	fs.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.Print(stderr, fs, groups)
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
-	}
-	if fs.NArg() > 0 {
-		fmt.Fprintf(stderr, "yatagarasu: unexpected argument %q; flags begin with a dash, see -help\n", fs.Arg(0))
-		return 2
+	if code, ok := flags.Parse(fs, args, usage, groups); !ok {
+		return code
 	}
 	switch {
+	case fs.NArg() > 0:
+		fmt.Fprintf(stderr, "yatagarasu: unexpected argument %q; flags begin with a dash, see -help\n", fs.Arg(0))
+		return 2
 	case *showVersion:
 		fmt.Fprintln(stdout, "yatagarasu", version)
 		return 0
