@@ -177,24 +177,24 @@ func findRoute(method, path string) (call *route, args []string, allow string) {
 
 // matchPath matches path with a pattern of routes.
 func matchPath(pattern, path string) (args []string, ok bool) {
-	for {
-		var want, got string
-		var moreWant, moreGot bool
-		if strings.HasSuffix(pattern, "...}") && !strings.Contains(pattern, "/") {
-			return append(args, path), path != ""
-		}
-		want, pattern, moreWant = strings.Cut(pattern, "/")
-		got, path, moreGot = strings.Cut(path, "/")
-		switch {
-		case strings.HasPrefix(want, "{") && got != "":
-			args = append(args, got)
-		case want != got:
+	segments := strings.Split(pattern, "/")
+	values := strings.SplitN(path, "/", len(segments)) // the last one is the rest
+	if len(values) < len(segments) {
+		return nil, false
+	}
+	for i, s := range segments {
+		switch v := values[i]; {
+		case !strings.HasPrefix(s, "{"):
+			if v != s {
+				return nil, false
+			}
+		case v == "", strings.Contains(v, "/") && !strings.HasSuffix(s, "...}"):
 			return nil, false
-		}
-		if !moreWant || !moreGot {
-			return args, moreWant == moreGot
+		default:
+			args = append(args, v)
 		}
 	}
+	return args, true
 }
 
 // decode fills v from the call's body, in which it allows no other keys.

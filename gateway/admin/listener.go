@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -70,31 +69,22 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !x.Begin(ctx, a.Generation.Load()) {
 		return
 	}
-	if serve.IsAdmin(x.Target.Path) {
+	switch path := string(x.Target.Path); {
+	case serve.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, true)
-		return
-	}
-	if string(x.Target.Path) == "/" {
-		a.serveStatusPage(ctx, x)
-		return
-	}
-	if a.serveProbe(ctx, x) {
-		return
-	}
-	if string(x.Target.Path) != "/metrics" {
+	case a.serveProbe(ctx, x):
+	case path != "/" && path != "/metrics":
 		x.Fail(ctx, problem.NoPage)
-		return
-	}
-	if x.Method == observe.MethodOther {
+	case x.Method == observe.MethodOther:
 		x.Fail(ctx, problem.Method)
-		return
+	case path == "/":
+		serveStatusPage(ctx)
+	default:
+		h := &ctx.Response.Header
+		h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+		h.Set(fasthttp.HeaderCacheControl, "no-store")
+		a.WriteMetrics(ctx)
 	}
-	var b bytes.Buffer
-	a.WriteMetrics(&b)
-	h := &ctx.Response.Header
-	h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetBody(b.Bytes())
 }
 
 // handleError answers what fasthttp could not parse.

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"time"
+	"yatagarasu/gateway/config"
 )
 
 // ReloadResult is what a reload did: the reply of the administrative call, and what
@@ -51,4 +52,19 @@ type badReload struct {
 // Error implements error.
 func (e *badReload) Error() string {
 	return fmt.Sprintf("the configuration is not reloaded: %d mistake(s)", len(e.Errors))
+}
+
+// configReply tells the configuration in effect.
+type configReply struct {
+	Generation int64             `json:"generation"`
+	File       string            `json:"file"`
+	Loaded     time.Time         `json:"loaded"`
+	Config     config.Document   `json:"config"` // where a flag wins, its value; what needs a restart, as at the start
+	Flags      map[string]string `json:"flags"`
+}
+
+// config answers with the configuration in effect, without its secrets.
+func (r *call) config() (any, error) {
+	gen := r.a.Generation.Load()
+	return &configReply{Generation: gen.Number, File: r.a.ConfigPath, Loaded: gen.Loaded.UTC(), Config: gen.Config.Document(), Flags: r.a.Flags()}, nil
 }
