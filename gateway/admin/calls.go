@@ -94,13 +94,12 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	}
 	event.Bytes("request_id", x.ID).Stringer("client", x.Client).Str("method", method).Bytes("path", x.Path).AnErr("error", err).Msg("administrative call")
 	if err != nil {
-		var bad *badReload
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*badReload](err); ok {
 			x.ReplyJSON(ctx, fasthttp.StatusBadRequest, bad)
 			return
 		}
-		var p *problem.Problem
-		if !errors.As(err, &p) {
+		p, ok := errors.AsType[*problem.Problem](err)
+		if !ok {
 			p = &problem.Problem{Status: fasthttp.StatusInternalServerError, Code: "admin_failed", Message: err.Error()}
 		}
 		x.Fail(ctx, p)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"runtime"
-	"slices"
 	"strconv"
 	"time"
 	"yatagarasu/gateway/observe"
@@ -98,7 +97,7 @@ type source struct {
 	budget  BudgetStats
 	bucket  bucketFigures
 	replica replicaFigures
-	labels  []string // pairs of name and value
+	labels  string // with their values
 }
 
 // known returns v, or if nobody knows it, what stands for no sample.
@@ -129,29 +128,29 @@ func (a *Server) WriteMetrics(w io.Writer) {
 			e[name] = append(e[name], line...)
 		}
 	}
-	e.add("yatagarasu_build_info", 1, "version", a.Version, "go", runtime.Version())
+	e.add("yatagarasu_build_info", 1, fmt.Sprintf("version=%q,go=%q", a.Version, runtime.Version()))
 	for log, n := range a.Logs.Dropped() {
-		e.add("yatagarasu_log_dropped_total", float64(n), "log", log)
+		e.add("yatagarasu_log_dropped_total", float64(n), fmt.Sprintf("log=%q", log))
 	}
 	e.addAnswers(a.Metrics)
 	gen := a.Generation.Load()
 	sources := map[string][]source{"": {{Server: a}}} // by the names of their labels
 	for _, b := range budgetStats(gen) {
-		sources["budget"] = append(sources["budget"], source{budget: b, labels: []string{"budget", b.Bucket}})
+		sources["budget"] = append(sources["budget"], source{budget: b, labels: fmt.Sprintf("budget=%q", b.Bucket)})
 	}
 	for _, b := range a.figuresOf(gen.Buckets) {
-		sources["bucket"] = append(sources["bucket"], source{bucket: b, labels: []string{"bucket", b.Name}})
+		sources["bucket"] = append(sources["bucket"], source{bucket: b, labels: fmt.Sprintf("bucket=%q", b.Name)})
 		for _, r := range b.replicas {
-			labels := []string{"bucket", b.Name, "origin", r.Name}
+			labels := fmt.Sprintf("bucket=%q,origin=%q", b.Name, r.Name)
 			sources["bucket, origin"] = append(sources["bucket, origin"], source{replica: r, labels: labels})
-			e.add("yatagarasu_upstream_connections", float64(r.Idle), slices.Concat(labels, []string{"state", "idle"})...)
-			e.add("yatagarasu_upstream_connections", float64(r.Open-r.Idle), slices.Concat(labels, []string{"state", "in_use"})...)
+			e.add("yatagarasu_upstream_connections", float64(r.Idle), labels+`,state="idle"`)
+			e.add("yatagarasu_upstream_connections", float64(r.Open-r.Idle), labels+`,state="in_use"`)
 		}
 	}
 	for _, f := range Families {
 		if f.value != nil {
 			for _, s := range sources[f.labels] {
-				e.add(f.Name, f.value(&s), s.labels...)
+				e.add(f.Name, f.value(&s), s.labels)
 			}
 		}
 		if lines := e[f.Name]; len(lines) > 0 {
@@ -165,42 +164,36 @@ func (a *Server) WriteMetrics(w io.Writer) {
 // exposition has the lines of samples by family.
 type exposition map[string][]byte
 
-// add adds a sample, unless its value is not known; labels come in pairs of name and value.
-func (e exposition) add(name string, value float64, labels ...string) {
+// add adds a sample, unless its value is not known.
+func (e exposition) add(name string, value float64, labels string) {
 	if !math.IsNaN(value) {
-		e.line(name, name, strconv.FormatFloat(value, 'g', -1, 64), labels...)
+		e.line(name, name, labels, strconv.FormatFloat(value, 'g', -1, 64))
 	}
 }
 
-func (e exposition) line(family, name, value string, labels ...string) {
-	b := append(e[family], name...)
-	for i := 0; i < len(labels); i += 2 {
-		b = append(b, "{,"[min(i, 1)])
-		b = append(append(b, labels[i]...), '=')
-		b = strconv.AppendQuote(b, labels[i+1])
+func (e exposition) line(family, name, labels, value string) {
+	if labels != "" {
+		labels = "{" + labels + "}"
 	}
-	if len(labels) > 0 {
-		b = append(b, '}')
-	}
-	e[family] = append(append(append(b, ' '), value...), '\n')
+	e[family] = fmt.Appendf(e[family], "%s%s %s\n", name, labels, value)
 }
 
 // addAnswers adds what is counted of answers: by bucket, and by outcome of the cache.
 func (e exposition) addAnswers(m *observe.Metrics) {
 	for name, a := range m.Answers() {
-		e.add("yatagarasu_response_bytes_total", float64(a.Bytes.Load()), "bucket", name)
+		e.add("yatagarasu_response_bytes_total", float64(a.Bytes.Load()), fmt.Sprintf("bucket=%q", name))
 		for o := range observe.NumOutcomes {
 			if om := a.Outcomes[o].Load(); om != nil {
-				labels := []string{"bucket", name, "outcome", observe.Outcomes[o].Name}
+				labels := fmt.Sprintf("bucket=%q,outcome=%q", name, observe.Outcomes[o].Name)
 				e.addHistogram("yatagarasu_request_duration_seconds", &om.Duration, labels)
 				e.addHistogram("yatagarasu_time_to_first_byte_seconds", &om.FirstByte, labels)
-				e.add("yatagarasu_cache_requests_total", float64(a.Count(o)), labels...)
+				e.add("yatagarasu_cache_requests_total", float64(a.Count(o)), labels)
 			}
 		}
 	}
 }
 
-func (e exposition) addHistogram(name string, h *observe.Histogram, labels []string) {
+func (e exposition) addHistogram(name string, h *observe.Histogram, labels string) {
 	var c observe.Counts
 	c.Add(h)
 	n := uint64(0)
@@ -210,8 +203,8 @@ func (e exposition) addHistogram(name string, h *observe.Histogram, labels []str
 		if i < len(observe.HistogramBounds) {
 			bound = strconv.FormatFloat(observe.HistogramBounds[i].Seconds(), 'g', -1, 64)
 		}
-		e.line(name, name+"_bucket", strconv.FormatUint(n, 10), slices.Concat(labels, []string{"le", bound})...)
+		e.line(name, name+"_bucket", labels+",le="+strconv.Quote(bound), strconv.FormatUint(n, 10))
 	}
-	e.line(name, name+"_sum", strconv.FormatFloat(c.Sum.Seconds(), 'g', -1, 64), labels...)
-	e.line(name, name+"_count", strconv.FormatUint(n, 10), labels...)
+	e.line(name, name+"_sum", labels, strconv.FormatFloat(c.Sum.Seconds(), 'g', -1, 64))
+	e.line(name, name+"_count", labels, strconv.FormatUint(n, 10))
 }

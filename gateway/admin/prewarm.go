@@ -53,17 +53,14 @@ type PrewarmState struct {
 // prewarmJob fills the cache with objects of one bucket.
 type prewarmJob struct {
 	a      *Server
-	bucket string
 	cancel context.CancelFunc
-
-	mu    sync.Mutex // guards state
-	state PrewarmState
+	state  PrewarmState // but for ID and Bucket, which stay, guarded by mu of prewarmJobs
 }
 
 // prewarmJobs are the jobs under way and the last that ended. The zero value has none. Safe
 // for concurrent use.
 type prewarmJobs struct {
-	mu     sync.Mutex // guards the following fields
+	mu     sync.Mutex // guards the following fields and the states of jobs
 	last   int        // id
 	jobs   []*prewarmJob
 	closed bool
@@ -94,7 +91,7 @@ func (r *call) beginPrewarm() (any, error) {
 	p := &r.a.Prewarms
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ended := func(j *prewarmJob) bool { return !j.report().Finished.IsZero() }
+	ended := func(j *prewarmJob) bool { return !j.state.Finished.IsZero() }
 	running := 0
 	for _, j := range p.jobs {
 		if !ended(j) {
@@ -110,8 +107,7 @@ func (r *call) beginPrewarm() (any, error) {
 	}
 	p.last++
 	ctx, cancel := context.WithCancel(context.Background())
-	j := &prewarmJob{a: r.a, bucket: b.Name, cancel: cancel}
-	j.state = PrewarmState{ID: strconv.Itoa(p.last), Bucket: b.Name, State: "running", Started: time.Now().UTC()}
+	j := &prewarmJob{a: r.a, cancel: cancel, state: PrewarmState{ID: strconv.Itoa(p.last), Bucket: b.Name, State: "running", Started: time.Now().UTC()}}
 	p.jobs = append(p.jobs, j)
 	p.wg.Go(func() { // ends with the keys, or by cancel
 		defer cancel()
@@ -121,7 +117,7 @@ func (r *call) beginPrewarm() (any, error) {
 		}
 		j.run(ctx, cmp.Or(c.Rate, prewarmRate), list)
 	})
-	return j.report(), nil
+	return j.state, nil
 }
 
 func keysOf(keys []string) iter.Seq[origin.Listed] {
@@ -161,7 +157,7 @@ func (r *call) prewarms() (any, error) {
 	defer p.mu.Unlock()
 	states := []PrewarmState{}
 	for _, j := range p.jobs {
-		states = append(states, j.report())
+		states = append(states, j.state)
 	}
 	return map[string]any{"jobs": states}, nil
 }
@@ -172,31 +168,26 @@ func (r *call) prewarm() (any, error) {
 	p := &r.a.Prewarms
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return j.report().ID == r.args[0] })
+	i := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return j.state.ID == r.args[0] })
 	if i < 0 {
 		return nil, &problem.Problem{Status: 404, Code: "no_such_job", Message: "there is no prewarm job of this id; the oldest are forgotten"}
 	}
+	j := p.jobs[i]
 	if r.method == fasthttp.MethodDelete {
-		p.jobs[i].cancel()
-		p.jobs[i].update(func(s *PrewarmState) {
-			if s.Finished.IsZero() {
-				s.State = "cancelling"
-			}
-		})
+		j.cancel()
+		if j.state.Finished.IsZero() {
+			j.state.State = "cancelling"
+		}
 	}
-	return p.jobs[i].report(), nil
+	return j.state, nil
 }
 
-func (j *prewarmJob) report() PrewarmState {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.state
-}
-
-func (j *prewarmJob) update(f func(*PrewarmState)) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+// update changes the state of j by f, and returns it.
+func (j *prewarmJob) update(f func(*PrewarmState)) PrewarmState {
+	j.a.Prewarms.mu.Lock()
+	defer j.a.Prewarms.mu.Unlock()
 	f(&j.state)
+	return j.state
 }
 
 // run fetches the objects of list, a few at a time and at most perSecond of them.
@@ -226,10 +217,9 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origi
 	if ctx.Err() != nil {
 		state, failure = "cancelled", ""
 	}
-	j.update(func(s *PrewarmState) {
+	s := j.update(func(s *PrewarmState) {
 		s.State, s.Error, s.Finished = state, cmp.Or(failure, s.Error), time.Now().UTC()
 	})
-	s := j.report()
 	j.a.Log.Info().Str("bucket", s.Bucket).Str("state", s.State).Str("error", s.Error).Int("fetched", s.Fetched).
 		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
 }
@@ -264,7 +254,7 @@ func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 
 // store fetches an object. The bucket is that of the present configuration.
 func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
-	b := j.a.Generation.Load().Bucket(j.bucket)
+	b := j.a.Generation.Load().Bucket(j.state.Bucket)
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}

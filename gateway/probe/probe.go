@@ -86,15 +86,26 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 	}
 }
 
-// probe probes a replica of a group, and records what it finds.
+// probe probes a replica of a group, and notes the result, also for breakers. A fault of
+// the origin or the credential holds for the whole group.
 func (r *Readiness) probe(log *observe.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
-	if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
-		return r.last(p), false // it never left: no news of the origin
-	}
-	r.record(group, p, reason, shared)
-	if reason != "" {
+	unsent := reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String()
+	if reason != "" && !unsent {
 		log.Debug().Str("bucket", p.Metrics.Bucket).Str("origin", p.Name).Str("reason", reason).Msg("the origin is not reachable")
+	}
+	now := time.Now().UTC()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if unsent {
+		return r.states[p].Reason, false // no news of the origin
+	}
+	for _, o := range group {
+		if o == p || shared {
+			s := r.states[o]
+			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
+			o.Health.Breaker.Probe(s.Reachable)
+		}
 	}
 	return reason, shared
 }
@@ -113,28 +124,6 @@ func (r *Readiness) firstPause(group []*origin.Replica) time.Duration {
 		}
 	}
 	return pause
-}
-
-// last returns the reason that the last probe of p found.
-func (r *Readiness) last(p *origin.Replica) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.states[p].Reason
-}
-
-// record notes the result of probing p, also for its breaker. A fault of the origin or
-// the credential holds for the whole group.
-func (r *Readiness) record(group []*origin.Replica, p *origin.Replica, reason string, shared bool) {
-	now := time.Now().UTC()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, o := range group {
-		if o == p || shared {
-			s := r.states[o]
-			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
-			o.Health.Breaker.Probe(s.Reachable)
-		}
-	}
 }
 
 // Probe asks the origin for the bucket. An empty reason means that it is
