@@ -79,10 +79,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	// Handle signals from here on: by default they end the process.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // early: unhandled ones would end the process
-	// A log whose reader has ended costs its lines; by default it costs the process.
-	signal.Ignore(syscall.SIGPIPE)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Ignore(syscall.SIGPIPE) // of a log whose reader has ended
 	g, err := gateway.New(o)
 	if err != nil {
 		fmt.Fprintln(stderr, err)

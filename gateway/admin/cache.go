@@ -10,14 +10,14 @@ import (
 	"yatagarasu/gateway/request"
 )
 
-// purgeCall is the body of a purge: what goes, of which bucket.
+// purgeCall is the body of a purge. One of Key, Prefix, Tag and All is set.
 type purgeCall struct {
 	Bucket string  `json:"bucket"` // empty: every bucket
-	Key    *string `json:"key"`    // the object of this key, in all its versions
-	Prefix *string `json:"prefix"` // those whose keys begin so
-	Tag    *string `json:"tag"`    // those that have the tag
+	Key    *string `json:"key"`    // of one object, in all its versions
+	Prefix *string `json:"prefix"` // of the keys of objects
+	Tag    *string `json:"tag"`    // of objects
 	All    bool    `json:"all"`
-	Soft   bool    `json:"soft"` // they become stale instead
+	Soft   bool    `json:"soft"` // objects become stale, and stay
 }
 
 // PurgeReply says what a purge did.
@@ -27,8 +27,7 @@ type PurgeReply struct {
 	Buckets map[string]int `json:"buckets"`
 }
 
-// purge answers the call whose body or path says what goes; where neither does, everything
-// goes.
+// purge drops the objects that the body or the path names; all, if neither does.
 func (r *call) purge() (any, error) {
 	c := purgeCall{All: len(r.args) < 2}
 	switch {
@@ -98,14 +97,14 @@ func (r *call) purge() (any, error) {
 	return reply, nil
 }
 
-// BucketCacheStats tells of what one bucket has in a cache.
+// BucketCacheStats are the figures of one bucket's objects in the cache.
 type BucketCacheStats struct {
 	Bucket   string            `json:"bucket"`
 	Enabled  bool              `json:"enabled"`
 	Entries  int64             `json:"entries"`
 	Bytes    int64             `json:"bytes"`
 	Requests map[string]uint64 `json:"requests"`  // by outcome, since start
-	HitRatio float64           `json:"hit_ratio"` // answered without the origin, of those that may be
+	HitRatio float64           `json:"hit_ratio"` // part of the cacheable requests that were answered without the origin
 }
 
 // cacheStats answers with the figures of all buckets, or of the one in the path.
@@ -134,12 +133,12 @@ func (r *call) cacheStats() (any, error) {
 	}{budgets, stats}, nil
 }
 
-// EntryReply tells of one stored object.
+// EntryReply describes one entry of a cache.
 type EntryReply struct {
 	Bucket       string   `json:"bucket"`
 	Key          string   `json:"key"`
 	Status       int      `json:"status"`
-	Stored       bool     `json:"stored"` // false: a note that it cannot be
+	Stored       bool     `json:"stored"` // false: the entry is a note that the object cannot be stored
 	BodyBytes    int      `json:"body_bytes"`
 	Bytes        int64    `json:"bytes"` // of memory
 	ETag         string   `json:"etag,omitempty"`
@@ -153,7 +152,7 @@ type EntryReply struct {
 	Hits         int      `json:"hits"`
 }
 
-// cacheEntry answers what is stored of an object.
+// cacheEntry describes the entry of an object.
 func (r *call) cacheEntry() (any, error) {
 	q, err := r.query("bucket", "key", "versionId", "partNumber")
 	if err != nil {

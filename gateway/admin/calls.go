@@ -23,9 +23,8 @@ import (
 // maxBody bounds the body of an administrative call, in bytes.
 const maxBody = 1 << 20
 
-// routes are the administrative calls: a row is all it takes to add one. In a
-// path, {name} stands for one segment and {name...} for the rest. The more precise
-// rows come first.
+// routes are the administrative calls. In a path, {name} stands for one segment and
+// {name...} for the rest.
 var routes = []route{
 	{fasthttp.MethodGet, "/admin/status", func(r *call) (any, error) { return r.a.StatusAt(time.Now()), nil }},
 	{fasthttp.MethodGet, "/admin/config", (*call).config},
@@ -42,10 +41,10 @@ var routes = []route{
 	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).prewarm},
 }
 
-// route is what answers one method of one path.
+// route is one administrative call.
 type route struct {
 	method, path string
-	// serve returns the reply, which is encoded as JSON, or an error: a *problem
+	// serve returns the reply, which is encoded as JSON, or an error: a *problem.Problem
 	// for what is wrong with the call.
 	serve func(*call) (any, error)
 }
@@ -55,12 +54,12 @@ type call struct {
 	a      *Server
 	x      *serve.Exchange
 	method string   // of the route
-	args   []string // what the braces of the path stand for
+	args   []string // values of the path's braces
 	body   []byte
 }
 
-// serveAdmin answers a path of /admin. metrics tells that it came by the metrics
-// listener.
+// serveAdmin answers a request under /admin. metrics says that the metrics listener received
+// it.
 func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) {
 	h := &ctx.Request.Header
 	method := string(h.Method())
@@ -84,7 +83,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		return
 	}
 	if x.Unread {
-		x.Fail(ctx, request.HeadBody.Problem()) // a GET with a body, or one that got its token just now
+		x.Fail(ctx, request.HeadBody.Problem()) // the route takes no body, or the client was let in after its head was judged
 		return
 	}
 	reply, err := found.serve(&call{a: a, x: x, method: found.method, args: args, body: ctx.Request.Body()})
@@ -108,10 +107,10 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	x.ReplyJSON(ctx, fasthttp.StatusOK, reply)
 }
 
-// mayAdminister returns nil if the request with the head h and the target t may make
-// administrative calls, else the answer to it. With a token in the configuration,
-// whoever presents it may. Without one, who reaches a metrics listener that is bound to
-// loopback may; not a web page there, though, that somebody's browser has open.
+// mayAdminister returns nil if the client of a request may make administrative calls, else
+// the answer. With admin.token in the configuration, whoever presents it may. Without it,
+// programs on this machine may, by a metrics listener that is bound to loopback; but not a
+// web page that is open in a browser here.
 func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, metrics bool) *problem.Problem {
 	token := a.Generation.Load().Config.Admin.Token
 	if token.Empty() {
@@ -120,13 +119,13 @@ func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, met
 			return problem.NoRoute
 		case !a.loopback.Load():
 			return problem.AdminOff
-		case !fromHere(h, t):
+		case !isLocal(h, t):
 			return problem.Foreign
 		}
 		return nil
 	}
 	scheme, given, _ := bytes.Cut(h.Peek(fasthttp.HeaderAuthorization), []byte(" "))
-	// Of hashes, because the comparison of texts tells their lengths.
+	// Compare hashes: the time that texts of different lengths take tells the length.
 	got, want := sha256.Sum256(given), sha256.Sum256([]byte(token.Reveal()))
 	if !bytes.EqualFold(scheme, []byte("bearer")) || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return problem.AdminToken
@@ -134,9 +133,10 @@ func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, met
 	return nil
 }
 
-// fromHere tells whether a request to a loopback listener was meant for it: not for
-// a name that somebody else's DNS leads here, and not by another site's page.
-func fromHere(h *fasthttp.RequestHeader, t *request.Target) bool {
+// isLocal tells whether a request to a loopback listener was meant for it: it has no foreign
+// host name, which somebody's DNS may resolve to loopback, and does not come from a page of
+// another site.
+func isLocal(h *fasthttp.RequestHeader, t *request.Target) bool {
 	host := string(t.Host(h))
 	name := host
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
@@ -153,28 +153,27 @@ func fromHere(h *fasthttp.RequestHeader, t *request.Target) bool {
 	return origin == "" || strings.EqualFold(origin, "http://"+host)
 }
 
-// findRoute returns the call for a method and a path, and what its braces stand
-// for; if the path has others alone, their methods.
-func findRoute(method, path string) (call *route, args []string, allow string) {
+// findRoute returns the route of a method and a path, and the values of its braces. Where the
+// path has routes for other methods alone, allow lists those.
+func findRoute(method, path string) (found *route, args []string, allow string) {
 	if method == fasthttp.MethodHead {
 		method = fasthttp.MethodGet
 	}
 	var methods []string
 	for i := range routes {
-		c := &routes[i]
-		a, ok := matchPath(c.path, path)
-		if !ok {
-			continue
+		r := &routes[i]
+		args, ok := matchPath(r.path, path)
+		if ok && r.method == method {
+			return r, args, ""
 		}
-		if c.method == method {
-			return c, a, ""
+		if ok {
+			methods = append(methods, r.method)
 		}
-		methods = append(methods, c.method)
 	}
 	return nil, nil, strings.Join(methods, ", ")
 }
 
-// matchPath matches path with a pattern of routes.
+// matchPath returns the values of the braces in pattern, a path of routes, if path matches it.
 func matchPath(pattern, path string) (args []string, ok bool) {
 	segments := strings.Split(pattern, "/")
 	values := strings.SplitN(path, "/", len(segments)) // the last one is the rest

@@ -17,7 +17,7 @@ import (
 // TestMetricsDocs -update.
 type family struct {
 	Name, Kind, labels, help string
-	value                    func(*source) float64 // of each source that has the labels; nil: others add the samples
+	value                    func(*source) float64 // of a sample, read from each source with these labels; nil: WriteMetrics adds the samples
 }
 
 // Families are all metrics whose names begin with yatagarasu_, in the order of their
@@ -90,8 +90,8 @@ var Families = []family{
 	{"yatagarasu_upstream_waiting", "gauge", "bucket, origin", "Requests that wait for a connection.", func(s *source) float64 { return float64(s.replica.Waiting) }},
 }
 
-// source is what is read for one sample of a family. Which fields are set depends on the
-// labels: budget for "budget", bucket for "bucket", replica for "bucket, origin".
+// source has the values for one set of labels. The labels tell which field is set: budget
+// for "budget", bucket for "bucket", replica for "bucket, origin", Server for none.
 type source struct {
 	*Server
 	budget  BudgetStats
@@ -100,9 +100,9 @@ type source struct {
 	labels  string // with their values
 }
 
-// known returns v, or if nobody knows it, what stands for no sample.
-func known(is bool, v float64) float64 {
-	if !is {
+// known returns v if it is known, else NaN, which makes no sample.
+func known(isKnown bool, v float64) float64 {
+	if !isKnown {
 		return math.NaN()
 	}
 	return v
@@ -161,10 +161,10 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	metrics.WriteFDMetrics(w)
 }
 
-// exposition has the lines of samples by family.
+// exposition has the lines of the samples of each family.
 type exposition map[string][]byte
 
-// add adds a sample, unless its value is not known.
+// add adds a sample, unless its value is NaN.
 func (e exposition) add(name string, value float64, labels string) {
 	if !math.IsNaN(value) {
 		e.line(name, name, labels, strconv.FormatFloat(value, 'g', -1, 64))
@@ -178,7 +178,7 @@ func (e exposition) line(family, name, labels, value string) {
 	e[family] = fmt.Appendf(e[family], "%s%s %s\n", name, labels, value)
 }
 
-// addAnswers adds what is counted of answers: by bucket, and by outcome of the cache.
+// addAnswers adds the samples of answers, by bucket and by outcome of the cache.
 func (e exposition) addAnswers(m *observe.Metrics) {
 	for name, a := range m.Answers() {
 		e.add("yatagarasu_response_bytes_total", float64(a.Bytes.Load()), fmt.Sprintf("bucket=%q", name))

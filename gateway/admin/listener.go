@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Open prepares s, which has the limits of all listeners, to serve on ln.
+// Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
 func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
 	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
 	a.Conns.Init(0, 0)
@@ -23,21 +23,22 @@ func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
 	a.Listener.Store(ln)
 }
 
-// Serve begins to serve on the listener, if there is one; close ends that.
+// Serve begins to serve on the metrics listener, if there is one, until Close.
 func (a *Server) Serve() {
 	ln := a.Listener.Load()
 	if ln == nil {
 		return
 	}
 	a.Log.Info().Str("address", ln.Addr().String()).Bool("admin", a.callable()).Msg("serving metrics")
-	go func() { // ended by close
+	go func() { // ended by Close
 		if err := a.http.Serve(&listen.OperatorListener{TCPListener: ln, Conns: &a.Conns, Log: &a.Log}); err != nil {
 			a.Log.Error().Err(err).Msg("the metrics listener failed")
 		}
 	}()
 }
 
-// Close ends the listener and what is under way there, for which it waits a little.
+// Close ends the metrics listener. It waits for requests under way, but not longer than
+// grace.
 func (a *Server) Close(grace time.Duration) {
 	if a.http == nil {
 		return
@@ -55,8 +56,7 @@ func (a *Server) callable() bool {
 	return a.loopback.Load() || !a.Generation.Load().Config.Admin.Token.Empty()
 }
 
-// handle serves one request of the metrics listener. These are neither
-// counted nor logged as requests.
+// handle serves one request of the metrics listener, which is neither counted nor logged.
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	x := a.Acquire(time.Now())
 	defer func() {
@@ -87,7 +87,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// handleError answers what fasthttp could not parse.
+// handleError answers a request that fasthttp could not parse.
 func (a *Server) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x := a.Acquire(time.Now())
 	defer x.Release()

@@ -10,14 +10,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// statusHTML is the status page: all of it in one file. It holds no data, but asks
-// for /admin/status.
+// statusHTML is the status page, scripts and styles included. It gets its data by a call of
+// /admin/status.
 //
 //go:embed status.html
 var statusHTML string
 
-// statusPolicy returns the Content-Security-Policy of the page: its own style and
-// script, known by their hashes, may run, and may ask this listener; nothing else.
+// statusPolicy returns the Content-Security-Policy of the page. It lets the page's own style
+// and script run, which it knows by their hashes, and ask this listener; nothing else.
 // trusted-types has the browser refuse to make elements of text.
 var statusPolicy = sync.OnceValue(func() string {
 	return strings.Join([]string{
@@ -34,8 +34,8 @@ var statusPolicy = sync.OnceValue(func() string {
 	}, "; ")
 })
 
-// hashOf returns the source expression for the content of the page's one element of
-// a name.
+// hashOf returns the policy's source expression for the content of the page's only element of
+// this name.
 func hashOf(element string) string {
 	_, rest, ok := strings.Cut(statusHTML, "<"+element+">")
 	content, _, ok2 := strings.Cut(rest, "</"+element+">")
@@ -46,8 +46,8 @@ func hashOf(element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// serveStatusPage answers / of the metrics listener. Everybody may have the page;
-// the rules of administrative calls hold for what it asks for.
+// serveStatusPage answers / of the metrics listener. Everybody may have the page: its calls
+// are judged as all administrative calls are.
 func serveStatusPage(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.SetContentType("text/html; charset=utf-8")

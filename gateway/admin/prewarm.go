@@ -24,26 +24,26 @@ const (
 	prewarmConcurrency = 4
 	maxPrewarmRate     = 10_000
 	maxPrewarmJobs     = 4  // under way at once
-	keptPrewarmJobs    = 16 // finished ones that can be asked about
+	keptPrewarmJobs    = 16 // in the list, ended ones included
 )
 
-// prewarmCall is the body of a call that fills the cache.
+// prewarmCall is the body of a call that fills the cache. Either Keys or Prefix is set.
 type prewarmCall struct {
 	Bucket string   `json:"bucket"`
-	Keys   []string `json:"keys"`   // these objects
-	Prefix *string  `json:"prefix"` // or those whose keys begin so, as S3 lists them
-	Rate   int      `json:"rate"`   // objects per second
+	Keys   []string `json:"keys"`
+	Prefix *string  `json:"prefix"` // of keys that S3 lists
+	Rate   int      `json:"rate"`   // objects per second; 0: prewarmRate
 }
 
-// PrewarmState is how far a job got.
+// PrewarmState is the progress of a job.
 type PrewarmState struct {
 	ID       string    `json:"id"`
 	Bucket   string    `json:"bucket"`
 	State    string    `json:"state"` // running, cancelling, done, cancelled or failed
 	Error    string    `json:"error,omitempty"`
 	Found    int       `json:"found"`   // keys taken from the list so far
-	Fetched  int       `json:"fetched"` // or validated, and stored
-	Skipped  int       `json:"skipped"` // stored already, too large, or not stored
+	Fetched  int       `json:"fetched"` // objects stored, or found unchanged by the origin
+	Skipped  int       `json:"skipped"` // objects that were stored already, are too large, or may not be stored
 	Failed   int       `json:"failed"`
 	Bytes    int64     `json:"bytes"` // of bodies fetched
 	Started  time.Time `json:"started"`
@@ -150,7 +150,7 @@ func (p *prewarmJobs) Close(ctx context.Context) {
 	}
 }
 
-// prewarms answers how far all jobs got.
+// prewarms returns the states of all jobs.
 func (r *call) prewarms() (any, error) {
 	p := &r.a.Prewarms
 	p.mu.Lock()
@@ -162,8 +162,8 @@ func (r *call) prewarms() (any, error) {
 	return map[string]any{"jobs": states}, nil
 }
 
-// prewarm answers how far the job in the path got. With DELETE the job ends early: it
-// fetches nothing more, and is over once what it is fetching has come, or failed.
+// prewarm returns the state of the job in the path. With DELETE it cancels the job, which
+// begins no more fetches, and ends with those under way.
 func (r *call) prewarm() (any, error) {
 	p := &r.a.Prewarms
 	p.mu.Lock()
@@ -190,7 +190,7 @@ func (j *prewarmJob) update(f func(*PrewarmState)) PrewarmState {
 	return j.state
 }
 
-// run fetches the objects of list, a few at a time and at most perSecond of them.
+// run fetches the objects of list, a few at a time and at most perSecond of them each second.
 func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origin.Listed]) {
 	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
 	places := make(chan bool, prewarmConcurrency)
@@ -224,9 +224,9 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origi
 		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
 }
 
-// fetch stores one object, unless it is there. Where there is no memory for its body
-// because of others that arrive, those of this job among them, it waits for some: from 10 ms
-// to 2.56 s, five seconds in all.
+// fetch stores one object, unless it is there. While other bodies that arrive, those of this
+// job among them, leave no memory for it, fetch tries again: after 10 ms, at last after
+// 2.56 s, for five seconds in all.
 func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 	defer j.a.Origins.Background.Recover()
 	size, stored, err := j.store(k)
@@ -252,7 +252,8 @@ func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 	})
 }
 
-// store fetches an object. The bucket is that of the present configuration.
+// store fetches an object by the configuration of the moment, and returns the size of its
+// body.
 func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
 	b := j.a.Generation.Load().Bucket(j.state.Bucket)
 	if b == nil {

@@ -9,7 +9,7 @@ import (
 	"yatagarasu/gateway/probe"
 )
 
-// StatusReply is what the status page shows. Numbers since start are those of
+// StatusReply is the data of the status page. Numbers since start are those of
 // /metrics, read from the same counters.
 type StatusReply struct {
 	Time       time.Time   `json:"time"`
@@ -20,7 +20,7 @@ type StatusReply struct {
 	Draining   bool        `json:"draining"`
 	Ready      bool        `json:"ready"`
 	Generation int64       `json:"generation"`
-	Loaded     time.Time   `json:"loaded"` // when the configuration in effect was
+	Loaded     time.Time   `json:"loaded"` // time when the configuration in effect was loaded
 	LastReload *LastReload `json:"last_reload"`
 
 	InFlight    int64 `json:"requests_in_flight"`
@@ -28,13 +28,13 @@ type StatusReply struct {
 
 	statusTraffic
 
-	Buckets []statusBucket `json:"buckets"` // the last one, without a name: what no bucket is mounted for
+	Buckets []statusBucket `json:"buckets"` // the last one, without a name: requests that no bucket is mounted for
 	Budgets []BudgetStats  `json:"cache_budgets"`
 	Slowest []StatusSlow   `json:"slowest"` // of the last minutes
 	Series  statusSeries   `json:"series"`
 }
 
-// statusTraffic is what clients asked for, of one bucket or all.
+// statusTraffic is the traffic of clients, for one bucket or all.
 type statusTraffic struct {
 	Now        statusRates  `json:"now"`
 	LastMinute StatusWindow `json:"last_minute"`
@@ -47,10 +47,10 @@ type statusRates struct {
 	Requests float64  `json:"requests_per_second"`
 	Bytes    float64  `json:"bytes_per_second"`
 	Errors   float64  `json:"errors_5xx_per_second"`
-	HitRatio *float64 `json:"hit_ratio"` // null: nothing was asked for that may be cached
+	HitRatio *float64 `json:"hit_ratio"` // null: there was no cacheable request
 }
 
-// StatusWindow is what happened in the last minute.
+// StatusWindow is the traffic of the last minute.
 type StatusWindow struct {
 	Seconds   float64  `json:"window_seconds"`
 	Requests  uint64   `json:"requests"`
@@ -63,7 +63,7 @@ type StatusWindow struct {
 	P99       *float64 `json:"p99_ms"`
 }
 
-// statusTotals are what the counters say.
+// statusTotals are the counters since start.
 type statusTotals struct {
 	Requests  uint64            `json:"requests"`
 	Errors4xx uint64            `json:"errors_4xx"`
@@ -73,7 +73,7 @@ type statusTotals struct {
 	HitRatio  *float64          `json:"hit_ratio"`
 }
 
-// statusBucket tells of one bucket.
+// statusBucket is the state of one bucket.
 type statusBucket struct {
 	Name     string   `json:"name"`
 	Prefix   string   `json:"path_prefix,omitempty"`
@@ -81,24 +81,24 @@ type statusBucket struct {
 	Private  bool     `json:"private"`
 	InFlight int64    `json:"requests_in_flight"`
 
-	Reachable *bool      `json:"reachable"` // null: it is not probed
+	Reachable *bool      `json:"reachable"` // null: the bucket is not probed
 	Reason    string     `json:"reason,omitempty"`
 	Checked   *time.Time `json:"checked,omitempty"`
 
 	statusTraffic
 
-	Cache    *statusCache    `json:"cache"`    // null: nothing is kept
-	Upstream *statusUpstream `json:"upstream"` // null: there is none
+	Cache    *statusCache    `json:"cache"`    // null: the bucket has no cache
+	Upstream *statusUpstream `json:"upstream"` // null: the bucket has no origin
 }
 
-// statusCache is what a bucket has in memory.
+// statusCache are the figures of a bucket's objects in the cache.
 type statusCache struct {
-	Budget  string `json:"budget"`
+	Budget  string `json:"budget"` // empty: the shared one
 	Entries int64  `json:"entries"`
 	Bytes   int64  `json:"bytes"`
 }
 
-// statusUpstream tells of the connections to a bucket's origins, or to one of them.
+// statusUpstream are the figures of a bucket's replicas, or of one of them.
 type statusUpstream struct {
 	Origin        string                 `json:"origin"`
 	Max           int                    `json:"max_connections"`
@@ -114,17 +114,17 @@ type statusUpstream struct {
 	Errors        uint64                 `json:"errors"`
 	Reasons       map[string]uint64      `json:"error_reasons"`
 	Breaker       string                 `json:"breaker"`
-	Credentials   *probe.CredentialState `json:"credentials,omitempty"` // if they are retrieved; of the preferred replica
-	Replicas      []*statusUpstream      `json:"replicas,omitempty"`    // if there are several: each apart
+	Credentials   *probe.CredentialState `json:"credentials,omitempty"` // of the preferred replica, if they are retrieved
+	Replicas      []*statusUpstream      `json:"replicas,omitempty"`    // one by one, if there are several
 }
 
 // StatusSlow is one of the slowest requests.
 type StatusSlow struct {
-	At        time.Time `json:"at"` // of its end
+	At        time.Time `json:"at"` // end of the request
 	RequestID string    `json:"request_id"`
 	Bucket    string    `json:"bucket"`
 	Method    string    `json:"method"`
-	Path      string    `json:"path"` // without the query; the beginning of a long one
+	Path      string    `json:"path"` // without the query; the beginning of a long path
 	Status    int       `json:"status"`
 	Bytes     int64     `json:"bytes"`
 	Duration  float64   `json:"duration_ms"`

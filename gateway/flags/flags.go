@@ -19,9 +19,9 @@ type Group struct {
 	Names []string
 }
 
-// Parse parses args and writes to the output of fs what is wrong
-// with them. It returns false where the command ends with an exit code: 0 for help, which is
-// usage and the flags of groups, and 2 for wrong arguments.
+// Parse parses args. If they ask for help, it writes usage and the flags of groups; if they are
+// wrong, it writes why. Both go to the output of fs, and end the command: ok is false and code
+// its exit code.
 func Parse(fs *flag.FlagSet, args []string, usage string, groups []Group) (code int, ok bool) {
 	fs.Usage = func() {
 		fmt.Fprint(fs.Output(), usage)
@@ -55,7 +55,7 @@ func Print(w io.Writer, fs *flag.FlagSet, groups []Group) {
 	}
 }
 
-// wrap breaks text into lines of at most width columns, each indented.
+// wrap breaks text into indented lines of at most width columns.
 func wrap(text, indent string, width int) string {
 	var b strings.Builder
 	column := 0
@@ -77,7 +77,8 @@ func wrap(text, indent string, width int) string {
 	return b.String()
 }
 
-// Size registers a flag of bytes, which takes a unit: 64KiB. The default is what p has.
+// Size registers a flag that sets p to a number of bytes, written like 64KiB. The default is
+// the value of p; an int takes at most 2GiB.
 func Size[T int | int64](fs *flag.FlagSet, p *T, name, usage string) {
 	fs.Func(name, usage, func(s string) error {
 		size, err := config.ParseSize(s)

@@ -25,7 +25,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// checks are what is looked at of each origin, in the order of the table.
+// checks are the columns of the table.
 var checks = [...]string{"dns", "connect", "tls", "credentials", "clock", "bucket", "object"}
 
 // finding is what a check found. The zero value says that it was not made.
@@ -36,6 +36,7 @@ type finding struct {
 	fix    string // what to do about it, where that is known better than by the reason
 }
 
+// failed returns a failure; reason is a key of fixes.
 func failed(reason, format string, args ...any) finding {
 	return finding{result: "FAIL", reason: reason, detail: fmt.Sprintf(format, args...)}
 }
@@ -56,7 +57,7 @@ type diagnosis struct {
 	findings [len(checks)]finding
 }
 
-// fixes say what to do about each reason.
+// fixes are what to do about each reason.
 var fixes = map[string]string{
 	"dns":             "check the host in s3.endpoint",
 	"connect":         "check the port in s3.endpoint, that the origin runs, and the firewalls in between",
@@ -85,10 +86,10 @@ var fixes = map[string]string{
 	"bad_key":         "check s3.bucket and s3.endpoint",
 }
 
-// Doctor looks into everything between here and the objects of each bucket of gen: names,
-// connections, certificates, credentials, clocks, the bucket, and an object, that of key if
-// it is not empty, else one that the bucket lists. It writes a table and what to do about
-// each failure, and returns an exit code: 0 if all is well.
+// Doctor examines everything between here and the objects of each bucket of gen: names,
+// connections, certificates, credentials, clocks, the bucket and one object. That is the one
+// of key, or if key is empty, one that the bucket lists. Doctor writes a table and what to do
+// about each failure, and returns an exit code: 0 if all is well, else 1.
 func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
 	for b := range gen.Origins() {
@@ -110,7 +111,7 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	return report(all, stdout)
 }
 
-// report writes the table and the fixes.
+// report writes the table and the fixes, and returns the exit code.
 func report(all []*diagnosis, w io.Writer) int {
 	code := 0
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -148,7 +149,7 @@ func report(all []*diagnosis, w io.Writer) int {
 	return code
 }
 
-// fix says what to do about what was found.
+// fix returns what to do about f.
 func (d *diagnosis) fix(f finding) string {
 	s := &d.replica.S3
 	switch source := s.Credentials.Source; {
@@ -168,7 +169,7 @@ func (d *diagnosis) fix(f finding) string {
 	return fixes[f.reason]
 }
 
-// tlsFix says what to do about a handshake that failed.
+// tlsFix returns what to do about a handshake that failed.
 func tlsFix(err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -194,7 +195,7 @@ func tlsFix(err error) string {
 	return fixes["tls"]
 }
 
-// examine makes the checks, up to the first failure: those that follow depend on it.
+// examine makes the checks, up to the first failure: the later ones depend on the earlier.
 func (d *diagnosis) examine(key string) {
 	readObject := func() finding { return d.readObject(key) }
 	for i, check := range [...]func() finding{d.resolve, d.connect, d.handshake, d.credential, nil, d.askBucket, readObject} {
@@ -252,7 +253,7 @@ func (d *diagnosis) connect() finding {
 
 func (d *diagnosis) handshake() finding {
 	r := d.replica
-	if !r.Address.TLS || r.Proxy != nil { // with a proxy, the next checks tell
+	if !r.Address.TLS || r.Proxy != nil { // through a proxy, the next checks make the handshake
 		return finding{}
 	}
 	c, _, err := origin.ClientTLS(r.Address, r.S3.CAFile)
@@ -290,7 +291,7 @@ func (d *diagnosis) credential() finding {
 	return passed(begin)
 }
 
-// clock judges the difference of clocks that the answers so far have shown.
+// clock judges the difference of clocks that the answers to other checks have shown.
 func (d *diagnosis) clock() finding {
 	h := d.replica.Health
 	skew := time.Duration(h.Skew.Load()).Round(time.Second)
@@ -309,7 +310,7 @@ func (d *diagnosis) askBucket() finding {
 	begin := time.Now()
 	f, status := d.inquire(func() (origin.Inquiry, error) { return d.replica.InquireBucket(true) })
 	switch {
-	case f.reason == "access_denied": // it may still read
+	case f.reason == "access_denied": // objects may still be read
 		who := "the credential may not list the bucket; it need not"
 		if d.replica.S3.Credentials.Source == config.SourceAnonymous {
 			who = "not everybody may list the bucket; they need not"
@@ -344,15 +345,16 @@ func (d *diagnosis) readObject(key string) finding {
 	f, status := d.inquire(func() (origin.Inquiry, error) {
 		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
 	})
-	if f.result == "FAIL" && status != fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+	if f.result == "FAIL" && status != fasthttp.StatusRequestedRangeNotSatisfiable { // the answer for an empty object
 		f.detail += fmt.Sprintf(" to a GET of object %q", key)
 		return f
 	}
 	return passed(begin)
 }
 
-// inquire sends a request, a second time if the first was refused for the clock, which
-// is corrected by then. status is that of the answer.
+// inquire sends a request; a second time, if the origin refused the first one for the clock,
+// which its answer corrected. The zero finding means that the origin did as asked; status is
+// that of its answer.
 func (d *diagnosis) inquire(ask func() (origin.Inquiry, error)) (f finding, status int) {
 	for again := false; ; again = true {
 		a, err := ask()

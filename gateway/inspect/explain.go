@@ -1,5 +1,5 @@
-// Package inspect has the commands that look and serve nothing: check, explain, doctor and
-// token.
+// Package inspect has the commands that serve nothing: check, explain, doctor and token. All
+// but token look into a generation that was made and not started.
 package inspect
 
 import (
@@ -17,14 +17,14 @@ import (
 
 // Explain writes what a gateway of gen would do with a GET request for rawURL: the
 // route, bucket, object key and the address it would ask the origin for, or why
-// it would refuse. Nothing is sent. It reports whether the request would reach
-// the origin, which a token whose signature is not checked may not.
+// it would refuse. Nothing is sent. It reports whether the request would certainly reach the
+// origin: not if it depends on a signature that Explain cannot check.
 //
-// rawURL is an absolute URL or a request target that begins with a slash; it is
-// taken as it is, like a client would send it.
+// rawURL is an absolute URL, or a request target that begins with a slash. It is escaped as a
+// client would send it.
 //
-// token is what the client would present to a bucket that asks for one; empty: it
-// presents what the query has.
+// token is what the client would present to a private bucket; empty: the client presents what
+// the query has.
 func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	raw := []byte(rawURL)
 	line := func(name, format string, args ...any) {

@@ -24,7 +24,7 @@ A claim's value is JSON if it parses as JSON (3, true, ["a"]), else a string.
 `
 
 // Token runs "yatagarasu token" with args, which follow the word token. It
-// returns an exit code: 0 for a token, 1 where there can be none, 2 for wrong
+// returns an exit code: 0 with a token, 1 if none can be minted, 2 for wrong
 // arguments.
 func Token(args []string, stdout, stderr io.Writer) int {
 	claims := make(map[string]json.RawMessage)
@@ -62,6 +62,7 @@ func Token(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// mint returns a token for the bucket called name, and notes for whoever tries it.
 func mint(c *config.Config, name string, claims map[string]json.RawMessage, lifetime time.Duration) (token string, notes []string, err error) {
 	b, err := privateBucket(c, name)
 	if err != nil {
@@ -101,7 +102,7 @@ func privateBucket(c *config.Config, name string) (*config.Bucket, error) {
 	return named, nil
 }
 
-// addClaim adds the claim of a flag, name=value.
+// addClaim adds the claim that a flag has as name=value.
 func addClaim(claims map[string]json.RawMessage, s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	switch {
