@@ -71,18 +71,15 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		return
 	}
 	found, args, allow := findRoute(method, string(x.Target.Path))
-	if found == nil {
-		p := problem.NoCall
-		if allow != "" {
-			p = problem.AdminMethod
-		}
-		x.Fail(ctx, p)
-		if allow != "" {
-			ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-		}
+	switch {
+	case found == nil && allow == "":
+		x.Fail(ctx, problem.NoCall)
 		return
-	}
-	if x.Unread {
+	case found == nil:
+		x.Fail(ctx, problem.AdminMethod)
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
+		return
+	case x.Unread:
 		x.Fail(ctx, request.HeadBody.Problem()) // the route takes no body, or the client was let in after its head was judged
 		return
 	}

@@ -105,16 +105,12 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 // invites tells whether h is the head of an administrative call that takes a body, from
 // somebody who may make it.
 func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
-	method := string(h.Method())
-	if method == fasthttp.MethodGet || method == fasthttp.MethodHead {
-		return false
-	}
 	var t request.Target
 	if t.Parse(h.RequestURI()) != request.TargetOK || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
 		return false
 	}
-	call, _, _ := findRoute(method, string(t.Path))
-	return call != nil
+	found, _, _ := findRoute(string(h.Method()), string(t.Path))
+	return found != nil && found.method != fasthttp.MethodGet
 }
 
 // SampleStatus samples the counters for the status page at each step, until stop is closed.
