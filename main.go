@@ -43,21 +43,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	key := fs.String("key", "", "With -doctor: the `key` of the object to read. Set it where the credential may not list; the default is one that the bucket lists")
 	showVersion := fs.Bool("version", false, "Print the version and exit")
 	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "version")
-	fs.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.Print(stderr, fs, groups)
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
-	}
-	if fs.NArg() > 0 {
-		fmt.Fprintf(stderr, "yatagarasu: unexpected argument %q; flags begin with a dash, see -help\n", fs.Arg(0))
-		return 2
+	if code, ok := flags.Parse(fs, args, usage, groups); !ok {
+		return code
 	}
 	switch {
+	case fs.NArg() > 0:
+		fmt.Fprintf(stderr, "yatagarasu: unexpected argument %q; flags begin with a dash, see -help\n", fs.Arg(0))
+		return 2
 	case *showVersion:
 		fmt.Fprintln(stdout, "yatagarasu", version)
 		return 0
@@ -87,10 +79,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	// Handle signals from here on: by default they end the process.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // early: unhandled ones would end the process
-	// A log whose reader has ended costs its lines; by default it costs the process.
-	signal.Ignore(syscall.SIGPIPE)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Ignore(syscall.SIGPIPE) // of a log whose reader has ended
 	g, err := gateway.New(o)
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -1,23 +1,23 @@
 package admin
 
 import (
+	"slices"
 	"strconv"
-	"yatagarasu/cache"
+	"strings"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
-	"yatagarasu/gateway/serve"
 )
 
-// purgeCall is the body of a purge: what goes, of which bucket.
+// purgeCall is the body of a purge. One of Key, Prefix, Tag and All is set.
 type purgeCall struct {
 	Bucket string  `json:"bucket"` // empty: every bucket
-	Key    *string `json:"key"`    // the object of this key, in all its versions
-	Prefix *string `json:"prefix"` // those whose keys begin so
-	Tag    *string `json:"tag"`    // those that have the tag
+	Key    *string `json:"key"`    // of one object, in all its versions
+	Prefix *string `json:"prefix"` // of the keys of objects
+	Tag    *string `json:"tag"`    // of objects
 	All    bool    `json:"all"`
-	Soft   bool    `json:"soft"` // they become stale instead
+	Soft   bool    `json:"soft"` // objects become stale, and stay
 }
 
 // PurgeReply says what a purge did.
@@ -27,10 +27,15 @@ type PurgeReply struct {
 	Buckets map[string]int `json:"buckets"`
 }
 
-// purge answers the call whose body says what goes; without one, everything does.
+// purge drops the objects that the body or the path names; all, if neither does.
 func (r *call) purge() (any, error) {
-	c := purgeCall{All: true}
-	if len(r.body) > 0 {
+	c := purgeCall{All: len(r.args) < 2}
+	switch {
+	case len(r.args) == 2:
+		c.Bucket, c.Key = r.args[0], &r.args[1]
+	case len(r.args) == 1:
+		c.Bucket = r.args[0]
+	case len(r.body) > 0:
 		c.All = false
 		if err := r.decode(&c); err != nil {
 			return nil, err
@@ -50,20 +55,6 @@ func (r *call) purge() (any, error) {
 	case c.Key != nil && *c.Key == "", c.Tag != nil && *c.Tag == "":
 		return nil, badCall(`"key" and "tag" must not be empty`)
 	}
-	return r.purgeBy(&c)
-}
-
-// purgeBucket answers the short form for a bucket.
-func (r *call) purgeBucket() (any, error) {
-	return r.purgeBy(&purgeCall{Bucket: r.args[0], All: true})
-}
-
-// purgeKey answers the short form for an object.
-func (r *call) purgeKey() (any, error) {
-	return r.purgeBy(&purgeCall{Bucket: r.args[0], Key: &r.args[1]})
-}
-
-func (r *call) purgeBy(c *purgeCall) (any, error) {
 	q, err := r.query("soft")
 	if err != nil {
 		return nil, err
@@ -73,13 +64,9 @@ func (r *call) purgeBy(c *purgeCall) (any, error) {
 			return nil, badCall("soft must be true or false, not %q", v)
 		}
 	}
-	buckets := r.a.Generation.Load().Buckets
-	if c.Bucket != "" {
-		b, err := r.bucket(c.Bucket)
-		if err != nil {
-			return nil, err
-		}
-		buckets = []*serve.Bucket{b}
+	buckets, err := r.buckets(c.Bucket)
+	if err != nil {
+		return nil, err
 	}
 	reply := PurgeReply{Soft: c.Soft, Buckets: make(map[string]int)}
 	for _, b := range buckets {
@@ -110,95 +97,48 @@ func (r *call) purgeBy(c *purgeCall) (any, error) {
 	return reply, nil
 }
 
-// BudgetStats tells of one budget of memory.
-type BudgetStats struct {
-	Bucket       string `json:"bucket"` // whose own it is; empty: the shared one
-	Policy       string `json:"policy"`
-	MaxBytes     int64  `json:"max_bytes"`
-	Bytes        int64  `json:"bytes"`
-	PinnedBytes  int64  `json:"pinned_bytes"` // of bodies that arrive, or are read, and are not stored
-	Entries      int64  `json:"entries"`
-	Lookups      uint64 `json:"lookups"`
-	Found        uint64 `json:"found"`
-	Stored       uint64 `json:"stored"`
-	Rejected     uint64 `json:"rejected"`
-	Evicted      uint64 `json:"evicted"`
-	EvictedBytes uint64 `json:"evicted_bytes"`
-	Purged       uint64 `json:"purged"`
-	Fetches      int    `json:"fetches"` // under way
-}
-
-// BucketCacheStats tells of what one bucket has in a cache.
+// BucketCacheStats are the figures of one bucket's objects in the cache.
 type BucketCacheStats struct {
 	Bucket   string            `json:"bucket"`
 	Enabled  bool              `json:"enabled"`
 	Entries  int64             `json:"entries"`
 	Bytes    int64             `json:"bytes"`
 	Requests map[string]uint64 `json:"requests"`  // by outcome, since start
-	HitRatio float64           `json:"hit_ratio"` // answered without the origin, of those that may be
+	HitRatio float64           `json:"hit_ratio"` // part of the cacheable requests that were answered without the origin
 }
 
-// cacheStats answers with the figures of all buckets, or of one.
+// cacheStats answers with the figures of all buckets, or of the one in the path.
 func (r *call) cacheStats() (any, error) {
-	var reply struct {
+	buckets, err := r.buckets(strings.Join(r.args, ""))
+	if err != nil {
+		return nil, err
+	}
+	gen := r.a.Generation.Load()
+	budgets := slices.DeleteFunc(budgetStats(gen), func(s BudgetStats) bool {
+		return len(r.args) > 0 && (buckets[0].Cached == nil || buckets[0].Cached.Budget != gen.Budgets[s.Bucket])
+	})
+	stats := []BucketCacheStats{}
+	_, tallies := r.a.Metrics.Tallies()
+	for _, b := range r.a.figuresOf(buckets) {
+		t := tallies[b.Name]
+		ratio, _ := observe.HitRatio(&t.Outcomes)
+		stats = append(stats, BucketCacheStats{
+			Bucket: b.Name, Enabled: b.Cached != nil, Entries: b.memory.Entries, Bytes: b.memory.Bytes,
+			Requests: outcomesOf(&t), HitRatio: ratio,
+		})
+	}
+	return struct {
 		Budgets []BudgetStats      `json:"budgets"`
 		Buckets []BucketCacheStats `json:"buckets"`
-	}
-	buckets := r.a.Generation.Load().Buckets
-	if len(r.args) > 0 {
-		b, err := r.bucket(r.args[0])
-		if err != nil {
-			return nil, err
-		}
-		buckets = []*serve.Bucket{b}
-	}
-	reply.Budgets, reply.Buckets = []BudgetStats{}, []BucketCacheStats{}
-	for owner, budget := range r.a.Generation.Load().Budgets.Sorted() {
-		if len(r.args) > 0 && (buckets[0].Cached == nil || buckets[0].Cached.Budget != budget) {
-			continue
-		}
-		reply.Budgets = append(reply.Budgets, statsOf(owner, budget))
-	}
-	for _, b := range buckets {
-		reply.Buckets = append(reply.Buckets, cacheStatsOf(b))
-	}
-	return &reply, nil
+	}{budgets, stats}, nil
 }
 
-func statsOf(owner string, b *fill.Budget) BudgetStats {
-	var s cache.Stats
-	b.Cache.UpdateStats(&s)
-	return BudgetStats{
-		Bucket: owner, Policy: b.Options.Policy, MaxBytes: b.Options.MaxBytes,
-		Bytes: s.Bytes, PinnedBytes: b.Cache.Pinned(), Entries: s.Entries,
-		Lookups: s.Gets, Found: s.Hits, Stored: s.Puts, Rejected: s.Rejected,
-		Evicted: s.Evictions, EvictedBytes: s.EvictedBytes, Purged: s.Purged,
-		Fetches: b.Flights.Len(),
-	}
-}
-
-func cacheStatsOf(b *serve.Bucket) BucketCacheStats {
-	s := BucketCacheStats{Bucket: b.Name, Enabled: b.Cached != nil, Requests: make(map[string]uint64)}
-	if b.Cached != nil {
-		var group cache.Stats
-		b.Cached.Cache.UpdateGroupStats(b.Name, &group)
-		s.Entries, s.Bytes = group.Entries, group.Bytes
-	}
-	var n [observe.NumOutcomes]uint64
-	for o := range observe.NumOutcomes {
-		n[o] = b.Metrics.Answers.Count(o)
-		s.Requests[observe.Outcomes[o].Name] = n[o]
-	}
-	s.HitRatio, _ = observe.HitRatio(&n)
-	return s
-}
-
-// EntryReply tells of one stored object.
+// EntryReply describes one entry of a cache.
 type EntryReply struct {
 	Bucket       string   `json:"bucket"`
 	Key          string   `json:"key"`
 	Status       int      `json:"status"`
-	Stored       bool     `json:"stored"` // false: a note that it cannot be
+	Stored       bool     `json:"stored"` // false: the entry is a note that the object cannot be stored
 	BodyBytes    int      `json:"body_bytes"`
 	Bytes        int64    `json:"bytes"` // of memory
 	ETag         string   `json:"etag,omitempty"`
@@ -212,7 +152,7 @@ type EntryReply struct {
 	Hits         int      `json:"hits"`
 }
 
-// cacheEntry answers what is stored of an object.
+// cacheEntry describes the entry of an object.
 func (r *call) cacheEntry() (any, error) {
 	q, err := r.query("bucket", "key", "versionId", "partNumber")
 	if err != nil {

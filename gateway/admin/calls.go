@@ -10,7 +10,9 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
@@ -21,43 +23,43 @@ import (
 // maxBody bounds the body of an administrative call, in bytes.
 const maxBody = 1 << 20
 
-// routes are the administrative calls: a row is all it takes to add one. In a
-// path, {name} stands for one segment and {name...} for the rest. The more precise
-// rows come first.
+// routes are the administrative calls. In a path, {name} stands for one segment and
+// {name...} for the rest.
 var routes = []route{
-	{fasthttp.MethodGet, "/admin/status", (*call).status},
+	{fasthttp.MethodGet, "/admin/status", func(r *call) (any, error) { return r.a.StatusAt(time.Now()), nil }},
 	{fasthttp.MethodGet, "/admin/config", (*call).config},
 	{fasthttp.MethodPost, "/admin/reload", (*call).reloadConfig},
 	{fasthttp.MethodPost, "/admin/cache/purge", (*call).purge},
-	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}", (*call).purgeBucket},
-	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}/{key...}", (*call).purgeKey},
+	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}", (*call).purge},
+	{fasthttp.MethodPost, "/admin/cache/purge/{bucket}/{key...}", (*call).purge},
 	{fasthttp.MethodGet, "/admin/cache/stats", (*call).cacheStats},
 	{fasthttp.MethodGet, "/admin/cache/stats/{bucket}", (*call).cacheStats},
 	{fasthttp.MethodGet, "/admin/cache/entry", (*call).cacheEntry},
 	{fasthttp.MethodPost, "/admin/cache/prewarm", (*call).beginPrewarm},
 	{fasthttp.MethodGet, "/admin/cache/prewarm", (*call).prewarms},
 	{fasthttp.MethodGet, "/admin/cache/prewarm/{id}", (*call).prewarm},
-	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).cancelPrewarm},
+	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).prewarm},
 }
 
-// route is what answers one method of one path.
+// route is one administrative call.
 type route struct {
 	method, path string
-	// serve returns the reply, which is encoded as JSON, or an error: a *problem
+	// serve returns the reply, which is encoded as JSON, or an error: a *problem.Problem
 	// for what is wrong with the call.
 	serve func(*call) (any, error)
 }
 
 // call is one administrative call under way.
 type call struct {
-	a    *Server
-	x    *serve.Exchange
-	args []string // what the braces of the path stand for
-	body []byte
+	a      *Server
+	x      *serve.Exchange
+	method string   // of the route
+	args   []string // values of the path's braces
+	body   []byte
 }
 
-// serveAdmin answers a path of /admin. metrics tells that it came by the metrics
-// listener.
+// serveAdmin answers a request under /admin. metrics says that the metrics listener received
+// it.
 func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) {
 	h := &ctx.Request.Header
 	method := string(h.Method())
@@ -69,35 +71,31 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		return
 	}
 	found, args, allow := findRoute(method, string(x.Target.Path))
-	if found == nil {
-		p := problem.NoCall
-		if allow != "" {
-			p = problem.AdminMethod
-		}
-		x.Fail(ctx, p)
-		if allow != "" {
-			ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-		}
+	switch {
+	case found == nil && allow == "":
+		x.Fail(ctx, problem.NoCall)
+		return
+	case found == nil:
+		x.Fail(ctx, problem.AdminMethod)
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
+		return
+	case x.Unread:
+		x.Fail(ctx, request.HeadBody.Problem()) // the route takes no body, or the client was let in after its head was judged
 		return
 	}
-	if x.Unread {
-		x.Fail(ctx, request.HeadBody.Problem()) // a GET with a body, or one that got its token just now
-		return
-	}
-	reply, err := found.serve(&call{a: a, x: x, args: args, body: ctx.Request.Body()})
+	reply, err := found.serve(&call{a: a, x: x, method: found.method, args: args, body: ctx.Request.Body()})
 	event := a.Log.Info()
 	if found.method == fasthttp.MethodGet {
 		event = a.Log.Debug()
 	}
 	event.Bytes("request_id", x.ID).Stringer("client", x.Client).Str("method", method).Bytes("path", x.Path).AnErr("error", err).Msg("administrative call")
 	if err != nil {
-		var bad *badReload
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*badReload](err); ok {
 			x.ReplyJSON(ctx, fasthttp.StatusBadRequest, bad)
 			return
 		}
-		var p *problem.Problem
-		if !errors.As(err, &p) {
+		p, ok := errors.AsType[*problem.Problem](err)
+		if !ok {
 			p = &problem.Problem{Status: fasthttp.StatusInternalServerError, Code: "admin_failed", Message: err.Error()}
 		}
 		x.Fail(ctx, p)
@@ -106,10 +104,10 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	x.ReplyJSON(ctx, fasthttp.StatusOK, reply)
 }
 
-// mayAdminister returns nil if the request with the head h and the target t may make
-// administrative calls, else the answer to it. With a token in the configuration,
-// whoever presents it may. Without one, who reaches a metrics listener that is bound to
-// loopback may; not a web page there, though, that somebody's browser has open.
+// mayAdminister returns nil if the client of a request may make administrative calls, else
+// the answer. With admin.token in the configuration, whoever presents it may. Without it,
+// programs on this machine may, by a metrics listener that is bound to loopback; but not a
+// web page that is open in a browser here.
 func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, metrics bool) *problem.Problem {
 	token := a.Generation.Load().Config.Admin.Token
 	if token.Empty() {
@@ -118,13 +116,13 @@ func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, met
 			return problem.NoRoute
 		case !a.loopback.Load():
 			return problem.AdminOff
-		case !fromHere(h, t):
+		case !isLocal(h, t):
 			return problem.Foreign
 		}
 		return nil
 	}
 	scheme, given, _ := bytes.Cut(h.Peek(fasthttp.HeaderAuthorization), []byte(" "))
-	// Of hashes, because the comparison of texts tells their lengths.
+	// Compare hashes: the time that texts of different lengths take tells the length.
 	got, want := sha256.Sum256(given), sha256.Sum256([]byte(token.Reveal()))
 	if !bytes.EqualFold(scheme, []byte("bearer")) || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return problem.AdminToken
@@ -132,9 +130,10 @@ func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, met
 	return nil
 }
 
-// fromHere tells whether a request to a loopback listener was meant for it: not for
-// a name that somebody else's DNS leads here, and not by another site's page.
-func fromHere(h *fasthttp.RequestHeader, t *request.Target) bool {
+// isLocal tells whether a request to a loopback listener was meant for it: it has no foreign
+// host name, which somebody's DNS may resolve to loopback, and does not come from a page of
+// another site.
+func isLocal(h *fasthttp.RequestHeader, t *request.Target) bool {
 	host := string(t.Host(h))
 	name := host
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
@@ -151,47 +150,46 @@ func fromHere(h *fasthttp.RequestHeader, t *request.Target) bool {
 	return origin == "" || strings.EqualFold(origin, "http://"+host)
 }
 
-// findRoute returns the call for a method and a path, and what its braces stand
-// for; if the path has others alone, their methods.
-func findRoute(method, path string) (call *route, args []string, allow string) {
+// findRoute returns the route of a method and a path, and the values of its braces. Where the
+// path has routes for other methods alone, allow lists those.
+func findRoute(method, path string) (found *route, args []string, allow string) {
 	if method == fasthttp.MethodHead {
 		method = fasthttp.MethodGet
 	}
 	var methods []string
 	for i := range routes {
-		c := &routes[i]
-		a, ok := matchPath(c.path, path)
-		if !ok {
-			continue
+		r := &routes[i]
+		args, ok := matchPath(r.path, path)
+		if ok && r.method == method {
+			return r, args, ""
 		}
-		if c.method == method {
-			return c, a, ""
+		if ok {
+			methods = append(methods, r.method)
 		}
-		methods = append(methods, c.method)
 	}
 	return nil, nil, strings.Join(methods, ", ")
 }
 
-// matchPath matches path with a pattern of routes.
+// matchPath returns the values of the braces in pattern, a path of routes, if path matches it.
 func matchPath(pattern, path string) (args []string, ok bool) {
-	for {
-		var want, got string
-		var moreWant, moreGot bool
-		if strings.HasSuffix(pattern, "...}") && !strings.Contains(pattern, "/") {
-			return append(args, path), path != ""
-		}
-		want, pattern, moreWant = strings.Cut(pattern, "/")
-		got, path, moreGot = strings.Cut(path, "/")
-		switch {
-		case strings.HasPrefix(want, "{") && got != "":
-			args = append(args, got)
-		case want != got:
+	segments := strings.Split(pattern, "/")
+	values := strings.SplitN(path, "/", len(segments)) // the last one is the rest
+	if len(values) < len(segments) {
+		return nil, false
+	}
+	for i, s := range segments {
+		switch v := values[i]; {
+		case !strings.HasPrefix(s, "{"):
+			if v != s {
+				return nil, false
+			}
+		case v == "", strings.Contains(v, "/") && !strings.HasSuffix(s, "...}"):
 			return nil, false
-		}
-		if !moreWant || !moreGot {
-			return args, moreWant == moreGot
+		default:
+			args = append(args, v)
 		}
 	}
+	return args, true
 }
 
 // decode fills v from the call's body, in which it allows no other keys.
@@ -214,7 +212,7 @@ func (r *call) query(names ...string) (url.Values, error) {
 		return nil, badCall("the query cannot be read")
 	}
 	for name, values := range q {
-		if !strings.Contains(" "+strings.Join(names, " ")+" ", " "+name+" ") || len(values) > 1 {
+		if !slices.Contains(names, name) || len(values) > 1 {
 			return nil, badCall("the query has %q twice, or where this call takes it not; it takes: %s", name, strings.Join(names, ", "))
 		}
 	}
@@ -227,6 +225,15 @@ func (r *call) bucket(name string) (*serve.Bucket, error) {
 		return b, nil
 	}
 	return nil, &problem.Problem{Status: fasthttp.StatusNotFound, Code: "no_such_bucket", Message: fmt.Sprintf("no bucket of the configuration has the name %q", name)}
+}
+
+// buckets returns the bucket of a name, or all buckets for the empty one.
+func (r *call) buckets(name string) ([]*serve.Bucket, error) {
+	if name == "" {
+		return r.a.Generation.Load().Buckets, nil
+	}
+	b, err := r.bucket(name)
+	return []*serve.Bucket{b}, err
 }
 
 // badCall is the answer to a call that makes no sense.

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -14,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Open prepares s, which has the limits of all listeners, to serve on ln.
+// Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
 func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
 	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
 	a.Conns.Init(0, 0)
@@ -24,21 +23,22 @@ func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
 	a.Listener.Store(ln)
 }
 
-// Serve begins to serve on the listener, if there is one; close ends that.
+// Serve begins to serve on the metrics listener, if there is one, until Close.
 func (a *Server) Serve() {
 	ln := a.Listener.Load()
 	if ln == nil {
 		return
 	}
 	a.Log.Info().Str("address", ln.Addr().String()).Bool("admin", a.callable()).Msg("serving metrics")
-	go func() { // ended by close
+	go func() { // ended by Close
 		if err := a.http.Serve(&listen.OperatorListener{TCPListener: ln, Conns: &a.Conns, Log: &a.Log}); err != nil {
 			a.Log.Error().Err(err).Msg("the metrics listener failed")
 		}
 	}()
 }
 
-// Close ends the listener and what is under way there, for which it waits a little.
+// Close ends the metrics listener. It waits for requests under way, but not longer than
+// grace.
 func (a *Server) Close(grace time.Duration) {
 	if a.http == nil {
 		return
@@ -56,8 +56,7 @@ func (a *Server) callable() bool {
 	return a.loopback.Load() || !a.Generation.Load().Config.Admin.Token.Empty()
 }
 
-// handle serves one request of the metrics listener. These are neither
-// counted nor logged as requests.
+// handle serves one request of the metrics listener, which is neither counted nor logged.
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	x := a.Acquire(time.Now())
 	defer func() {
@@ -70,34 +69,25 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !x.Begin(ctx, a.Generation.Load()) {
 		return
 	}
-	if serve.IsAdmin(x.Target.Path) {
+	switch path := string(x.Target.Path); {
+	case serve.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, true)
-		return
-	}
-	if string(x.Target.Path) == "/" {
-		a.serveStatusPage(ctx, x)
-		return
-	}
-	if a.serveProbe(ctx, x) {
-		return
-	}
-	if string(x.Target.Path) != "/metrics" {
+	case a.serveProbe(ctx, x):
+	case path != "/" && path != "/metrics":
 		x.Fail(ctx, problem.NoPage)
-		return
-	}
-	if x.Method == observe.MethodOther {
+	case x.Method == observe.MethodOther:
 		x.Fail(ctx, problem.Method)
-		return
+	case path == "/":
+		serveStatusPage(ctx)
+	default:
+		h := &ctx.Response.Header
+		h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+		h.Set(fasthttp.HeaderCacheControl, "no-store")
+		a.WriteMetrics(ctx)
 	}
-	var b bytes.Buffer
-	a.WriteMetrics(&b)
-	h := &ctx.Response.Header
-	h.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetBody(b.Bytes())
 }
 
-// handleError answers what fasthttp could not parse.
+// handleError answers a request that fasthttp could not parse.
 func (a *Server) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x := a.Acquire(time.Now())
 	defer x.Release()

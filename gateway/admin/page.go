@@ -2,10 +2,6 @@ package admin
 
 import (
 	"crypto/sha256"
-	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/problem"
-	"yatagarasu/gateway/serve"
-
 	_ "embed"
 	"encoding/base64"
 	"strings"
@@ -14,20 +10,20 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// statusHTML is the status page: all of it in one file. It holds no data, but asks
-// for /admin/status.
+// statusHTML is the status page, scripts and styles included. It gets its data by a call of
+// /admin/status.
 //
 //go:embed status.html
 var statusHTML string
 
-// statusPolicy returns the Content-Security-Policy of the page: its own style and
-// script, known by their hashes, may run, and may ask this listener; nothing else.
+// statusPolicy returns the Content-Security-Policy of the page. It lets the page's own style
+// and script run, which it knows by their hashes, and ask this listener; nothing else.
 // trusted-types has the browser refuse to make elements of text.
-func statusPolicy(page string) string {
+var statusPolicy = sync.OnceValue(func() string {
 	return strings.Join([]string{
 		"default-src 'none'",
-		"script-src " + hashOf(page, "script"),
-		"style-src " + hashOf(page, "style"),
+		"script-src " + hashOf("script"),
+		"style-src " + hashOf("style"),
 		"img-src data:", // its icon
 		"connect-src 'self'",
 		"base-uri 'none'",
@@ -36,12 +32,12 @@ func statusPolicy(page string) string {
 		"require-trusted-types-for 'script'",
 		"trusted-types 'none'",
 	}, "; ")
-}
+})
 
-// hashOf returns the source expression for the content of the page's one element of
-// a name.
-func hashOf(page, element string) string {
-	_, rest, ok := strings.Cut(page, "<"+element+">")
+// hashOf returns the policy's source expression for the content of the page's only element of
+// this name.
+func hashOf(element string) string {
+	_, rest, ok := strings.Cut(statusHTML, "<"+element+">")
 	content, _, ok2 := strings.Cut(rest, "</"+element+">")
 	if !ok || !ok2 {
 		panic("BUG: the status page has no " + element)
@@ -50,19 +46,12 @@ func hashOf(page, element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// statusPagePolicy is the Content-Security-Policy of the status page.
-var statusPagePolicy = sync.OnceValue(func() string { return statusPolicy(statusHTML) })
-
-// serveStatusPage answers / of the metrics listener. Everybody may have the page;
-// the rules of administrative calls hold for what it asks for.
-func (a *Server) serveStatusPage(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
-	if x.Method == observe.MethodOther {
-		x.Fail(ctx, problem.Method)
-		return
-	}
+// serveStatusPage answers / of the metrics listener. Everybody may have the page: its calls
+// are judged as all administrative calls are.
+func serveStatusPage(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.SetContentType("text/html; charset=utf-8")
-	h.Set(fasthttp.HeaderContentSecurityPolicy, statusPagePolicy())
+	h.Set(fasthttp.HeaderContentSecurityPolicy, statusPolicy())
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	h.Set(fasthttp.HeaderXFrameOptions, "DENY")
 	h.Set(fasthttp.HeaderReferrerPolicy, "no-referrer")

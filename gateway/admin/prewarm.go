@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 )
 
@@ -23,26 +24,26 @@ const (
 	prewarmConcurrency = 4
 	maxPrewarmRate     = 10_000
 	maxPrewarmJobs     = 4  // under way at once
-	keptPrewarmJobs    = 16 // finished ones that can be asked about
+	keptPrewarmJobs    = 16 // in the list, ended ones included
 )
 
-// prewarmCall is the body of a call that fills the cache.
+// prewarmCall is the body of a call that fills the cache. Either Keys or Prefix is set.
 type prewarmCall struct {
 	Bucket string   `json:"bucket"`
-	Keys   []string `json:"keys"`   // these objects
-	Prefix *string  `json:"prefix"` // or those whose keys begin so, as S3 lists them
-	Rate   int      `json:"rate"`   // objects per second
+	Keys   []string `json:"keys"`
+	Prefix *string  `json:"prefix"` // of keys that S3 lists
+	Rate   int      `json:"rate"`   // objects per second; 0: prewarmRate
 }
 
-// PrewarmState is how far a job got.
+// PrewarmState is the progress of a job.
 type PrewarmState struct {
 	ID       string    `json:"id"`
 	Bucket   string    `json:"bucket"`
 	State    string    `json:"state"` // running, cancelling, done, cancelled or failed
 	Error    string    `json:"error,omitempty"`
 	Found    int       `json:"found"`   // keys taken from the list so far
-	Fetched  int       `json:"fetched"` // or validated, and stored
-	Skipped  int       `json:"skipped"` // stored already, too large, or not stored
+	Fetched  int       `json:"fetched"` // objects stored, or found unchanged by the origin
+	Skipped  int       `json:"skipped"` // objects that were stored already, are too large, or may not be stored
 	Failed   int       `json:"failed"`
 	Bytes    int64     `json:"bytes"` // of bodies fetched
 	Started  time.Time `json:"started"`
@@ -52,23 +53,21 @@ type PrewarmState struct {
 // prewarmJob fills the cache with objects of one bucket.
 type prewarmJob struct {
 	a      *Server
-	bucket string
 	cancel context.CancelFunc
-
-	mu    sync.Mutex // guards state
-	state PrewarmState
+	state  PrewarmState // but for ID and Bucket, which stay, guarded by mu of prewarmJobs
 }
 
-// prewarmJobs are those under way and the last that ended.
+// prewarmJobs are the jobs under way and the last that ended. The zero value has none. Safe
+// for concurrent use.
 type prewarmJobs struct {
-	mu     sync.Mutex // guards the following fields
+	mu     sync.Mutex // guards the following fields and the states of jobs
 	last   int        // id
 	jobs   []*prewarmJob
 	closed bool
 	wg     sync.WaitGroup // of jobs under way
 }
 
-// beginPrewarm starts a job and returns its state.
+// beginPrewarm starts a job, unless too many are under way, and returns its state.
 func (r *call) beginPrewarm() (any, error) {
 	var c prewarmCall
 	if err := r.decode(&c); err != nil {
@@ -89,11 +88,36 @@ func (r *call) beginPrewarm() (any, error) {
 	if b.Cached == nil {
 		return nil, badCall("the bucket %q has no cache", b.Name)
 	}
-	list := func(context.Context) iter.Seq[origin.Listed] { return keysOf(c.Keys) }
-	if c.Prefix != nil {
-		list = func(ctx context.Context) iter.Seq[origin.Listed] { return b.Origin.Replicas[0].List(ctx, *c.Prefix) }
+	p := &r.a.Prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ended := func(j *prewarmJob) bool { return !j.state.Finished.IsZero() }
+	running := 0
+	for _, j := range p.jobs {
+		if !ended(j) {
+			running++
+		}
 	}
-	return r.a.Prewarms.begin(r.a, b.Name, cmp.Or(c.Rate, prewarmRate), list)
+	if running >= maxPrewarmJobs || p.closed {
+		return nil, &problem.Problem{Status: 429, Code: "too_many_jobs", Message: fmt.Sprintf("%d prewarm jobs are under way; wait for one, or cancel it", running), RetryAfter: 5}
+	}
+	if len(p.jobs) >= keptPrewarmJobs {
+		oldest := slices.IndexFunc(p.jobs, ended)
+		p.jobs = slices.Delete(p.jobs, oldest, oldest+1)
+	}
+	p.last++
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &prewarmJob{a: r.a, cancel: cancel, state: PrewarmState{ID: strconv.Itoa(p.last), Bucket: b.Name, State: "running", Started: time.Now().UTC()}}
+	p.jobs = append(p.jobs, j)
+	p.wg.Go(func() { // ends with the keys, or by cancel
+		defer cancel()
+		list := keysOf(c.Keys)
+		if c.Prefix != nil {
+			list = b.Origin.Replicas[0].List(ctx, *c.Prefix)
+		}
+		j.run(ctx, cmp.Or(c.Rate, prewarmRate), list)
+	})
+	return j.state, nil
 }
 
 func keysOf(keys []string) iter.Seq[origin.Listed] {
@@ -104,35 +128,6 @@ func keysOf(keys []string) iter.Seq[origin.Listed] {
 			}
 		}
 	}
-}
-
-// begin starts a job, unless too many are under way.
-func (p *prewarmJobs) begin(a *Server, bucket string, perSecond int, list func(context.Context) iter.Seq[origin.Listed]) (any, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	running := 0
-	for _, j := range p.jobs {
-		if j.report().Finished.IsZero() {
-			running++
-		}
-	}
-	if running >= maxPrewarmJobs || p.closed {
-		return nil, &problem.Problem{Status: 429, Code: "too_many_jobs", Message: fmt.Sprintf("%d prewarm jobs are under way; wait for one, or cancel it", running), RetryAfter: 5}
-	}
-	if len(p.jobs) >= keptPrewarmJobs {
-		oldest := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return !j.report().Finished.IsZero() })
-		p.jobs = slices.Delete(p.jobs, oldest, oldest+1)
-	}
-	p.last++
-	ctx, cancel := context.WithCancel(context.Background())
-	j := &prewarmJob{a: a, bucket: bucket, cancel: cancel}
-	j.state = PrewarmState{ID: strconv.Itoa(p.last), Bucket: bucket, State: "running", Started: time.Now().UTC()}
-	p.jobs = append(p.jobs, j)
-	p.wg.Go(func() { // ends with the list, or by cancel
-		defer cancel()
-		j.run(ctx, perSecond, list(ctx))
-	})
-	return j.report(), nil
 }
 
 // Close cancels all jobs and waits for them, until ctx ends: a fetch under way may
@@ -155,83 +150,51 @@ func (p *prewarmJobs) Close(ctx context.Context) {
 	}
 }
 
-// find returns the job that the path names.
-func (r *call) findPrewarm() (*prewarmJob, error) {
-	p := &r.a.Prewarms
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, j := range p.jobs {
-		if j.state.ID == r.args[0] {
-			return j, nil
-		}
-	}
-	return nil, &problem.Problem{Status: 404, Code: "no_such_job", Message: "there is no prewarm job of this id; the oldest are forgotten"}
-}
-
-// prewarm answers how far a job got.
-func (r *call) prewarm() (any, error) {
-	j, err := r.findPrewarm()
-	if err != nil {
-		return nil, err
-	}
-	return j.report(), nil
-}
-
-// prewarms answers how far all jobs got.
+// prewarms returns the states of all jobs.
 func (r *call) prewarms() (any, error) {
 	p := &r.a.Prewarms
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	states := []PrewarmState{}
 	for _, j := range p.jobs {
-		states = append(states, j.report())
+		states = append(states, j.state)
 	}
 	return map[string]any{"jobs": states}, nil
 }
 
-// cancelPrewarm ends a job early: it fetches nothing more, and is over once what it is
-// fetching has come, or failed.
-func (r *call) cancelPrewarm() (any, error) {
-	j, err := r.findPrewarm()
-	if err != nil {
-		return nil, err
+// prewarm returns the state of the job in the path. With DELETE it cancels the job, which
+// begins no more fetches, and ends with those under way.
+func (r *call) prewarm() (any, error) {
+	p := &r.a.Prewarms
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.jobs, func(j *prewarmJob) bool { return j.state.ID == r.args[0] })
+	if i < 0 {
+		return nil, &problem.Problem{Status: 404, Code: "no_such_job", Message: "there is no prewarm job of this id; the oldest are forgotten"}
 	}
-	j.cancel()
-	j.update(func(s *PrewarmState) {
-		if s.Finished.IsZero() {
-			s.State = "cancelling"
+	j := p.jobs[i]
+	if r.method == fasthttp.MethodDelete {
+		j.cancel()
+		if j.state.Finished.IsZero() {
+			j.state.State = "cancelling"
 		}
-	})
-	return j.report(), nil
+	}
+	return j.state, nil
 }
 
-func (j *prewarmJob) report() PrewarmState {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+// update changes the state of j by f, and returns it.
+func (j *prewarmJob) update(f func(*PrewarmState)) PrewarmState {
+	j.a.Prewarms.mu.Lock()
+	defer j.a.Prewarms.mu.Unlock()
+	f(&j.state)
 	return j.state
 }
 
-func (j *prewarmJob) update(f func(*PrewarmState)) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	f(&j.state)
-}
-
-// run fetches what list yields, a few at a time and at most so many per second.
+// run fetches the objects of list, a few at a time and at most perSecond of them each second.
 func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origin.Listed]) {
 	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
-	keys := make(chan origin.Listed)
-	var workers sync.WaitGroup
-	for range prewarmConcurrency {
-		workers.Go(func() { // ends with keys or ctx
-			for k := range keys {
-				if ctx.Err() != nil {
-					return
-				}
-				j.fetch(ctx, k)
-			}
-		})
-	}
+	places := make(chan bool, prewarmConcurrency)
+	var fetches sync.WaitGroup
 	state, failure := "done", ""
 	for k := range list {
 		if k.Err != nil {
@@ -242,30 +205,32 @@ func (j *prewarmJob) run(ctx context.Context, perSecond int, list iter.Seq[origi
 			break
 		}
 		j.update(func(s *PrewarmState) { s.Found++ })
-		select {
-		case keys <- k:
-		case <-ctx.Done():
-		}
+		places <- true
+		fetches.Go(func() { // ends with the fetch
+			defer func() { <-places }()
+			if ctx.Err() == nil {
+				j.fetch(ctx, k)
+			}
+		})
 	}
-	close(keys)
-	workers.Wait()
+	fetches.Wait()
 	if ctx.Err() != nil {
 		state, failure = "cancelled", ""
 	}
-	j.update(func(s *PrewarmState) {
+	s := j.update(func(s *PrewarmState) {
 		s.State, s.Error, s.Finished = state, cmp.Or(failure, s.Error), time.Now().UTC()
 	})
-	s := j.report()
 	j.a.Log.Info().Str("bucket", s.Bucket).Str("state", s.State).Str("error", s.Error).Int("fetched", s.Fetched).
 		Int("skipped", s.Skipped).Int("failed", s.Failed).Int64("bytes", s.Bytes).Msg("cache prewarmed")
 }
 
-// fetch stores one object, unless it is there. Where there is no memory for its body
-// because of others that arrive, those of this job among them, it waits for some.
+// fetch stores one object, unless it is there. While other bodies that arrive, those of this
+// job among them, leave no memory for it, fetch tries again: after 10 ms, at last after
+// 2.56 s, for five seconds in all.
 func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 	defer j.a.Origins.Background.Recover()
 	size, stored, err := j.store(k)
-	for wait := crowdedWait; err == fill.ErrCrowded && wait <= maxCrowdedWait; wait *= 2 {
+	for wait := 10 * time.Millisecond; err == fill.ErrCrowded && wait < 5*time.Second; wait *= 2 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -287,15 +252,10 @@ func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 	})
 }
 
-// The waits for memory double from the one to the other: five seconds in all.
-const (
-	crowdedWait    = 10 * time.Millisecond
-	maxCrowdedWait = 256 * crowdedWait
-)
-
-// store fetches an object. The bucket is that of the present configuration.
+// store fetches an object by the configuration of the moment, and returns the size of its
+// body.
 func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
-	b := j.a.Generation.Load().Bucket(j.bucket)
+	b := j.a.Generation.Load().Bucket(j.state.Bucket)
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}

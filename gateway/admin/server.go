@@ -1,5 +1,5 @@
 // Package admin answers operators: administrative calls, metrics, health checks and the status
-// page.
+// page. A call is a row of routes, a metric a row of Families.
 package admin
 
 import (
@@ -16,9 +16,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Server answers operators: health checks, which both listeners have, and the metrics
-// listener's administrative calls, metrics and status page. Its fields but the atomic ones
-// are set before the first request. Safe for concurrent use.
+// Server answers operators, on the metrics listener and under the reserved paths of the
+// clients' one. The zero value is not usable: Server, Options and Ready are set before the
+// first request. Safe for concurrent use. Open and Serve begin the metrics listener, Close ends
+// it; Prewarms has jobs of its own to close.
 type Server struct {
 	*serve.Server
 	Options
@@ -26,23 +27,24 @@ type Server struct {
 	Prewarms prewarmJobs
 	Ring     observe.Ring
 
-	Listener   atomic.Pointer[net.TCPListener] // of metrics; nil: none is open
-	http       *fasthttp.Server                // that serves it
-	Conns      listen.Conns                    // its connections
-	loopback   atomic.Bool                     // it is reached from this machine alone
+	Listener   atomic.Pointer[net.TCPListener] // metrics listener; nil: none is open
+	http       *fasthttp.Server                // server of the metrics listener
+	Conns      listen.Conns                    // connections of the metrics listener
+	loopback   atomic.Bool                     // whether this machine alone can reach the metrics listener
 	LastReload atomic.Pointer[LastReload]      // nil: none was tried
 }
 
-// Options are what operators are told and may do beyond the server.
+// Options are facts about the process, and what else operators may have it do. All are
+// required.
 type Options struct {
 	Version, ConfigPath string
 	Clients             *listen.Conns            // connections of clients
 	Flags               func() map[string]string // values of the flags, by name
-	Reload              func() ReloadResult
-	Superseded          func() bool // another process has taken over
+	Reload              func() ReloadResult      // reads the configuration again
+	Superseded          func() bool              // tells whether another process has taken over
 }
 
-// Reserved answers the paths that isReserved names, for the clients' listener.
+// Reserved answers the paths of serve.IsReserved on the clients' listener.
 func (a *Server) Reserved(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
 	switch {
 	case serve.IsAdmin(x.Target.Path):
@@ -53,7 +55,7 @@ func (a *Server) Reserved(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
 	}
 }
 
-// serveProbe answers the paths of health checks, which both listeners have.
+// serveProbe answers health checks, and reports whether the path is one of theirs.
 func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange) bool {
 	code, report := fasthttp.StatusOK, any(nil)
 	switch string(x.Target.Path) {
@@ -76,17 +78,17 @@ func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange) bool {
 	return true
 }
 
-// HeadReceived keeps fasthttp from reading, or inviting, a request body: the
-// handler sees it in the raw head, answers as if there were none, or refuses it, and the
-// connection is closed. The body of an administrative call is read from those who may
-// make it.
+// HeadReceived has fasthttp read the body of an administrative call from those who may make
+// it, and no other body: the handler sees in the raw head that there is one, refuses it or
+// answers as if there were none, and the connection is closed. metrics says which listener
+// received h.
 func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.RequestConfig {
 	n := h.ContentLength()
 	body := n > 0 || n == -1
 	if body && a.invites(h, metrics) {
 		h.Set(serve.HeaderInvited, "yes")
 		if n > maxBody {
-			h.Del(fasthttp.HeaderExpect) // fasthttp refuses it without a look at it
+			h.Del(fasthttp.HeaderExpect) // no 100 Continue: fasthttp refuses the body by its length
 		}
 		return fasthttp.RequestConfig{MaxRequestBodySize: maxBody}
 	}
@@ -95,27 +97,23 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 		h.SetConnectionClose()
 	}
 	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
-		h.Del(fasthttp.HeaderExpect) // nothing is expected to follow
+		h.Del(fasthttp.HeaderExpect) // nothing follows
 	}
 	return fasthttp.RequestConfig{}
 }
 
-// invites tells whether the body that h announces is read: that of an administrative
-// call that may have one, of somebody who may make it.
+// invites tells whether h is the head of an administrative call that takes a body, from
+// somebody who may make it.
 func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
-	method := string(h.Method())
-	if method == fasthttp.MethodGet || method == fasthttp.MethodHead {
-		return false
-	}
 	var t request.Target
 	if t.Parse(h.RequestURI()) != request.TargetOK || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
 		return false
 	}
-	call, _, _ := findRoute(method, string(t.Path))
-	return call != nil
+	found, _, _ := findRoute(string(h.Method()), string(t.Path))
+	return found != nil && found.method != fasthttp.MethodGet
 }
 
-// SampleStatus takes a sample at each step, until stop is closed.
+// SampleStatus samples the counters for the status page at each step, until stop is closed.
 func (a *Server) SampleStatus(stop <-chan struct{}) {
 	tick := time.NewTicker(observe.Step)
 	defer tick.Stop()

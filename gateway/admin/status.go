@@ -4,16 +4,12 @@ import (
 	"math"
 	"runtime"
 	"time"
-	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/probe"
-	"yatagarasu/gateway/serve"
-	"yatagarasu/pool"
 )
 
-// StatusReply is what the status page shows. Numbers since start are those of
+// StatusReply is the data of the status page. Numbers since start are those of
 // /metrics, read from the same counters.
 type StatusReply struct {
 	Time       time.Time   `json:"time"`
@@ -24,19 +20,25 @@ type StatusReply struct {
 	Draining   bool        `json:"draining"`
 	Ready      bool        `json:"ready"`
 	Generation int64       `json:"generation"`
-	Loaded     time.Time   `json:"loaded"` // when the configuration in effect was
+	Loaded     time.Time   `json:"loaded"` // time when the configuration in effect was loaded
 	LastReload *LastReload `json:"last_reload"`
 
 	InFlight    int64 `json:"requests_in_flight"`
 	Connections int   `json:"client_connections"`
 
-	Now        statusRates    `json:"now"`
-	LastMinute StatusWindow   `json:"last_minute"`
-	SinceStart statusTotals   `json:"since_start"`
-	Buckets    []statusBucket `json:"buckets"` // the last one, without a name: what no bucket is mounted for
-	Budgets    []BudgetStats  `json:"cache_budgets"`
-	Slowest    []StatusSlow   `json:"slowest"` // of the last minutes
-	Series     statusSeries   `json:"series"`
+	statusTraffic
+
+	Buckets []statusBucket `json:"buckets"` // the last one, without a name: requests that no bucket is mounted for
+	Budgets []BudgetStats  `json:"cache_budgets"`
+	Slowest []StatusSlow   `json:"slowest"` // of the last minutes
+	Series  statusSeries   `json:"series"`
+}
+
+// statusTraffic is the traffic of clients, for one bucket or all.
+type statusTraffic struct {
+	Now        statusRates  `json:"now"`
+	LastMinute StatusWindow `json:"last_minute"`
+	SinceStart statusTotals `json:"since_start"`
 }
 
 // statusRates are averages over the last seconds.
@@ -45,10 +47,10 @@ type statusRates struct {
 	Requests float64  `json:"requests_per_second"`
 	Bytes    float64  `json:"bytes_per_second"`
 	Errors   float64  `json:"errors_5xx_per_second"`
-	HitRatio *float64 `json:"hit_ratio"` // null: nothing was asked for that may be cached
+	HitRatio *float64 `json:"hit_ratio"` // null: there was no cacheable request
 }
 
-// StatusWindow is what happened in the last minute.
+// StatusWindow is the traffic of the last minute.
 type StatusWindow struct {
 	Seconds   float64  `json:"window_seconds"`
 	Requests  uint64   `json:"requests"`
@@ -61,7 +63,7 @@ type StatusWindow struct {
 	P99       *float64 `json:"p99_ms"`
 }
 
-// statusTotals are what the counters say.
+// statusTotals are the counters since start.
 type statusTotals struct {
 	Requests  uint64            `json:"requests"`
 	Errors4xx uint64            `json:"errors_4xx"`
@@ -71,7 +73,7 @@ type statusTotals struct {
 	HitRatio  *float64          `json:"hit_ratio"`
 }
 
-// statusBucket tells of one bucket.
+// statusBucket is the state of one bucket.
 type statusBucket struct {
 	Name     string   `json:"name"`
 	Prefix   string   `json:"path_prefix,omitempty"`
@@ -79,26 +81,24 @@ type statusBucket struct {
 	Private  bool     `json:"private"`
 	InFlight int64    `json:"requests_in_flight"`
 
-	Reachable *bool      `json:"reachable"` // null: it is not probed
+	Reachable *bool      `json:"reachable"` // null: the bucket is not probed
 	Reason    string     `json:"reason,omitempty"`
 	Checked   *time.Time `json:"checked,omitempty"`
 
-	Now        statusRates  `json:"now"`
-	LastMinute StatusWindow `json:"last_minute"`
-	SinceStart statusTotals `json:"since_start"`
+	statusTraffic
 
-	Cache    *statusCache    `json:"cache"`    // null: nothing is kept
-	Upstream *statusUpstream `json:"upstream"` // null: there is none
+	Cache    *statusCache    `json:"cache"`    // null: the bucket has no cache
+	Upstream *statusUpstream `json:"upstream"` // null: the bucket has no origin
 }
 
-// statusCache is what a bucket has in memory.
+// statusCache are the figures of a bucket's objects in the cache.
 type statusCache struct {
-	Budget  string `json:"budget"`
+	Budget  string `json:"budget"` // empty: the shared one
 	Entries int64  `json:"entries"`
 	Bytes   int64  `json:"bytes"`
 }
 
-// statusUpstream tells of the connections to a bucket's origins, or to one of them.
+// statusUpstream are the figures of a bucket's replicas, or of one of them.
 type statusUpstream struct {
 	Origin        string                 `json:"origin"`
 	Max           int                    `json:"max_connections"`
@@ -114,17 +114,17 @@ type statusUpstream struct {
 	Errors        uint64                 `json:"errors"`
 	Reasons       map[string]uint64      `json:"error_reasons"`
 	Breaker       string                 `json:"breaker"`
-	Credentials   *probe.CredentialState `json:"credentials,omitempty"` // if they are retrieved; of the preferred replica
-	Replicas      []*statusUpstream      `json:"replicas,omitempty"`    // if there are several: each apart
+	Credentials   *probe.CredentialState `json:"credentials,omitempty"` // of the preferred replica, if they are retrieved
+	Replicas      []*statusUpstream      `json:"replicas,omitempty"`    // one by one, if there are several
 }
 
 // StatusSlow is one of the slowest requests.
 type StatusSlow struct {
-	At        time.Time `json:"at"` // of its end
+	At        time.Time `json:"at"` // end of the request
 	RequestID string    `json:"request_id"`
 	Bucket    string    `json:"bucket"`
 	Method    string    `json:"method"`
-	Path      string    `json:"path"` // without the query; the beginning of a long one
+	Path      string    `json:"path"` // without the query; the beginning of a long path
 	Status    int       `json:"status"`
 	Bytes     int64     `json:"bytes"`
 	Duration  float64   `json:"duration_ms"`
@@ -143,131 +143,92 @@ type statusSeries struct {
 	P99      []*float64 `json:"p99_ms"`
 }
 
-// status answers the call of the status page.
-func (r *call) status() (any, error) { return r.a.StatusAt(time.Now()), nil }
-
 // StatusAt returns the status, with averages that end now.
 func (a *Server) StatusAt(now time.Time) *StatusReply {
-	gen, ready := a.Generation.Load(), a.Ready.Load()
+	gen := a.Generation.Load()
 	// The past first, so that it is never more than the present.
 	recent, minute := a.Ring.Since(now, observe.Now), a.Ring.Since(now, observe.MinuteSteps*observe.Step)
 	all, tallies := a.Metrics.Tallies()
-	code, _ := ready.Report(a.Draining.Load())
+	traffic := func(t, recently, minuteAgo observe.Tally) statusTraffic {
+		return statusTraffic{ratesOf(t.Minus(&recently), now.Sub(recent.At)), windowOf(t.Minus(&minuteAgo), now.Sub(minute.At)), totalsOf(&t)}
+	}
+	code, _ := a.Ready.Load().Report(a.Draining.Load())
 	s := &StatusReply{
 		Time: now.UTC(), Version: a.Version, Go: runtime.Version(), Started: a.Started.UTC(), Uptime: int64(now.Sub(a.Started).Seconds()),
-		Draining: a.Draining.Load(), Ready: code == 200, Generation: gen.Number, Loaded: gen.Loaded.UTC(),
+		Draining: a.Draining.Load(), Ready: code == 200, Generation: gen.Number, Loaded: gen.Loaded.UTC(), LastReload: a.LastReload.Load(),
 		InFlight: a.InFlight.Load(), Connections: a.Clients.Len(),
-		Now:        ratesOf(&all, &recent.All, now.Sub(recent.At)),
-		LastMinute: windowOf(&all, &minute.All, now.Sub(minute.At)),
-		SinceStart: totalsOf(&all),
-		Budgets:    a.budgetStats(),
-		Slowest:    []StatusSlow{},
-		Series:     seriesOf(a.Ring.Series()),
+		statusTraffic: traffic(all, recent.All, minute.All),
+		Budgets:       budgetStats(gen), Slowest: []StatusSlow{}, Series: seriesOf(a.Ring.Series()),
 	}
-	s.LastReload = a.LastReload.Load()
-	fill := func(b *statusBucket) {
-		t, r, m := tallies[b.Name], recent.Buckets[b.Name], minute.Buckets[b.Name]
-		b.Now = ratesOf(&t, &r, now.Sub(recent.At))
-		b.LastMinute = windowOf(&t, &m, now.Sub(minute.At))
-		b.SinceStart = totalsOf(&t)
-		s.Buckets = append(s.Buckets, *b)
+	for i, b := range a.figuresOf(gen.Buckets) {
+		s.Buckets = append(s.Buckets, statusOfBucket(&b, &gen.Config.Buckets[i]))
 	}
-	for i, b := range gen.Buckets {
-		sb := statusOfBucket(b, &gen.Config.Buckets[i])
-		if state, ok := ready.State(b.Origin); ok {
-			sb.Reachable, sb.Reason = &state.Reachable, state.Reason
-			if !state.Checked.IsZero() {
-				sb.Checked = &state.Checked
-			}
-		}
-		fill(sb)
+	s.Buckets = append(s.Buckets, statusBucket{})
+	for i := range s.Buckets {
+		name := s.Buckets[i].Name
+		s.Buckets[i].statusTraffic = traffic(tallies[name], recent.Buckets[name], minute.Buckets[name])
 	}
-	fill(&statusBucket{})
 	for _, slow := range a.Slow.Slowest() {
 		s.Slowest = append(s.Slowest, replyOf(&slow))
 	}
 	return s
 }
 
-// statusOfBucket returns what b, configured by c, knows of itself.
-func statusOfBucket(b *serve.Bucket, c *config.Bucket) *statusBucket {
-	s := &statusBucket{Name: b.Name, Prefix: b.Prefix, Hosts: c.Hosts, Private: b.Policy != nil, InFlight: b.Limits.InFlight.Load()}
+// statusOfBucket returns what is known of b, configured by c, but for its traffic.
+func statusOfBucket(b *bucketFigures, c *config.Bucket) statusBucket {
+	s := statusBucket{Name: b.Name, Prefix: b.Prefix, Hosts: c.Hosts, Private: b.Policy != nil, InFlight: b.Limits.InFlight.Load(), Upstream: upstreamOf(b.replicas)}
+	if b.probed {
+		s.Reachable, s.Reason = &b.state.Reachable, b.state.Reason
+		if !b.state.Checked.IsZero() {
+			s.Checked = &b.state.Checked
+		}
+	}
 	if b.Cached != nil {
-		var own cache.Stats
-		b.Cached.Cache.UpdateGroupStats(b.Name, &own)
-		s.Cache = &statusCache{Entries: own.Entries, Bytes: own.Bytes}
+		s.Cache = &statusCache{Entries: b.memory.Entries, Bytes: b.memory.Bytes}
 		if c.Cache.OwnBudget {
 			s.Cache.Budget = b.Name
 		}
 	}
-	s.Upstream = &statusUpstream{Reasons: map[string]uint64{}}
-	for _, r := range b.Origin.Replicas {
-		one := statusOfReplica(r)
-		s.Upstream.add(one)
-		if len(b.Origin.Replicas) > 1 {
-			s.Upstream.Replicas = append(s.Upstream.Replicas, one)
+	return s
+}
+
+// upstreamOf returns the sums of the figures of a bucket's replicas, with the name and the
+// state of the preferred one.
+func upstreamOf(replicas []replicaFigures) *statusUpstream {
+	r := &replicas[0]
+	s := &statusUpstream{Origin: r.Name, Breaker: r.breaker.String(), Credentials: probe.CredentialStateOf(r.Replica), Reasons: make(map[string]uint64)}
+	for i := range replicas {
+		r = &replicas[i]
+		s.Max += r.S3.MaxConnections
+		s.Open += r.Open
+		s.Idle += r.Idle
+		s.InUse += r.Open - r.Idle
+		s.Waiting += r.Waiting
+		s.Dials += r.Dials
+		s.Reuses += r.Reuses
+		s.Stale += r.Stale
+		s.QueueTimeouts += r.QueueTimeouts
+		s.Received += r.Received
+		for reason, n := range r.Metrics.Reasons() {
+			s.Reasons[reason] += n
+			s.Errors += n
+		}
+		if len(replicas) > 1 {
+			s.Replicas = append(s.Replicas, upstreamOf(replicas[i:i+1]))
 		}
 	}
 	return s
 }
 
-// statusOfReplica returns what r knows of itself.
-func statusOfReplica(r *origin.Replica) *statusUpstream {
-	var u pool.Stats
-	r.Upstream.UpdateStats(&u)
-	state, _ := r.Health.Breaker.State()
-	s := &statusUpstream{
-		Origin: r.Name, Max: r.S3.MaxConnections, Open: u.Open, Idle: u.Idle, InUse: u.Open - u.Idle, Waiting: u.Waiting,
-		Dials: u.Dials, Reuses: u.Reuses, Stale: u.Stale, QueueTimeouts: u.QueueTimeouts, Received: u.Received,
-		Breaker: state.String(), Reasons: r.Metrics.Reasons(), Credentials: probe.CredentialStateOf(r),
-	}
-	for _, n := range s.Reasons {
-		s.Errors += n
-	}
-	return s
-}
-
-// add adds the figures of one replica to those of its bucket, which has the name and
-// the state of the preferred one.
-func (s *statusUpstream) add(r *statusUpstream) {
-	if s.Origin == "" {
-		s.Origin, s.Breaker, s.Credentials = r.Origin, r.Breaker, r.Credentials
-	}
-	s.Max += r.Max
-	s.Open += r.Open
-	s.Idle += r.Idle
-	s.InUse += r.InUse
-	s.Waiting += r.Waiting
-	s.Dials += r.Dials
-	s.Reuses += r.Reuses
-	s.Stale += r.Stale
-	s.QueueTimeouts += r.QueueTimeouts
-	s.Received += r.Received
-	s.Errors += r.Errors
-	for reason, n := range r.Reasons {
-		s.Reasons[reason] += n
-	}
-}
-
-// BudgetStats returns the figures of all budgets, the shared one first.
-func (a *Server) budgetStats() []BudgetStats {
-	list := []BudgetStats{}
-	for owner, b := range a.Generation.Load().Budgets.Sorted() {
-		list = append(list, statsOf(owner, b))
-	}
-	return list
-}
-
-func ratesOf(t, before *observe.Tally, elapsed time.Duration) statusRates {
-	d, seconds := t.Minus(before), max(elapsed.Seconds(), 1)
+func ratesOf(d observe.Tally, elapsed time.Duration) statusRates {
+	seconds := max(elapsed.Seconds(), 1)
 	return statusRates{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: *observe.Rounded(float64(d.Requests)/seconds, 3), Bytes: math.Round(float64(d.Bytes) / seconds),
 		Errors: *observe.Rounded(float64(d.Errors5xx)/seconds, 3), HitRatio: d.HitRatio(),
 	}
 }
 
-func windowOf(t, before *observe.Tally, elapsed time.Duration) StatusWindow {
-	d := t.Minus(before)
+func windowOf(d observe.Tally, elapsed time.Duration) StatusWindow {
 	return StatusWindow{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: d.Requests, Errors4xx: d.Errors4xx, Errors5xx: d.Errors5xx, Bytes: d.Bytes,
 		HitRatio: d.HitRatio(), P50: d.Quantile(0.5), P90: d.Quantile(0.9), P99: d.Quantile(0.99),
@@ -275,11 +236,16 @@ func windowOf(t, before *observe.Tally, elapsed time.Duration) StatusWindow {
 }
 
 func totalsOf(t *observe.Tally) statusTotals {
-	s := statusTotals{Requests: t.Requests, Errors4xx: t.Errors4xx, Errors5xx: t.Errors5xx, Bytes: t.Bytes, Outcomes: make(map[string]uint64), HitRatio: t.HitRatio()}
+	return statusTotals{Requests: t.Requests, Errors4xx: t.Errors4xx, Errors5xx: t.Errors5xx, Bytes: t.Bytes, Outcomes: outcomesOf(t), HitRatio: t.HitRatio()}
+}
+
+// outcomesOf returns the requests by outcomes of the cache.
+func outcomesOf(t *observe.Tally) map[string]uint64 {
+	requests := make(map[string]uint64, len(t.Outcomes))
 	for o, n := range t.Outcomes {
-		s.Outcomes[observe.Outcomes[o].Name] = n
+		requests[observe.Outcomes[o].Name] = n
 	}
-	return s
+	return requests
 }
 
 func seriesOf(points []observe.Point) statusSeries {

@@ -1,7 +1,9 @@
-// Package flags has flags of bytes, and prints the help of flags in groups.
+// Package flags adds to the standard library's flag sets what both commands need: flags of
+// bytes, and help in groups.
 package flags
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +17,23 @@ import (
 type Group struct {
 	Title string
 	Names []string
+}
+
+// Parse parses args. If they ask for help, it writes usage and the flags of groups; if they are
+// wrong, it writes why. Both go to the output of fs, and end the command: ok is false and code
+// its exit code.
+func Parse(fs *flag.FlagSet, args []string, usage string, groups []Group) (code int, ok bool) {
+	fs.Usage = func() {
+		fmt.Fprint(fs.Output(), usage)
+		Print(fs.Output(), fs, groups)
+	}
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0, false
+	case err != nil:
+		return 2, false
+	}
+	return 0, true
 }
 
 // Print writes the help of the flags of groups to w.
@@ -36,7 +55,7 @@ func Print(w io.Writer, fs *flag.FlagSet, groups []Group) {
 	}
 }
 
-// wrap breaks text into lines of at most width columns, each indented.
+// wrap breaks text into indented lines of at most width columns.
 func wrap(text, indent string, width int) string {
 	var b strings.Builder
 	column := 0
@@ -58,32 +77,20 @@ func wrap(text, indent string, width int) string {
 	return b.String()
 }
 
-// sizeValue is a flag of bytes with an optional unit.
-type sizeValue struct{ set func(int64) error }
-
-func (v sizeValue) String() string { return "" }
-func (v sizeValue) Set(s string) error {
-	size, err := config.ParseSize(s)
-	if err != nil {
-		return err
-	}
-	return v.set(int64(size))
-}
-
-func Size(fs *flag.FlagSet, p *int, name, usage string) {
-	fs.Var(sizeValue{func(n int64) error {
-		if n > math.MaxInt32 {
-			return fmt.Errorf("larger than 2GiB")
+// Size registers a flag that sets p to a number of bytes, written like 64KiB. The default is
+// the value of p; an int takes at most 2GiB.
+func Size[T int | int64](fs *flag.FlagSet, p *T, name, usage string) {
+	fs.Func(name, usage, func(s string) error {
+		size, err := config.ParseSize(s)
+		if _, small := any(p).(*int); err == nil && small && size > math.MaxInt32 {
+			err = errors.New("larger than 2GiB")
 		}
-		*p = int(n)
-		return nil
-	}}, name, usage)
+		if err == nil {
+			*p = T(size)
+		}
+		return err
+	})
 	fs.Lookup(name).DefValue = formatSize(int64(*p))
-}
-
-func Size64(fs *flag.FlagSet, p *int64, name, usage string) {
-	fs.Var(sizeValue{func(n int64) error { *p = n; return nil }}, name, usage)
-	fs.Lookup(name).DefValue = formatSize(*p)
 }
 
 func formatSize(n int64) string {

@@ -25,25 +25,39 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// doctorChecks are what is looked at of each origin, in this order.
-var doctorChecks = [...]string{"dns", "connect", "tls", "credentials", "clock", "bucket", "object"}
+// checks are the columns of the table.
+var checks = [...]string{"dns", "connect", "tls", "credentials", "clock", "bucket", "object"}
 
-// finding is what a check found.
+// finding is what a check found. The zero value says that it was not made.
 type finding struct {
-	result string // ok, FAIL, warn, or - where it was not looked at
+	result string // ok, FAIL or warn; in the table, "-" if empty
 	reason string // typed, as in log and metrics
 	detail string // for people
 	fix    string // what to do about it, where that is known better than by the reason
+}
+
+// failed returns a failure; reason is a key of fixes.
+func failed(reason, format string, args ...any) finding {
+	return finding{result: "FAIL", reason: reason, detail: fmt.Sprintf(format, args...)}
+}
+
+func warned(reason, format string, args ...any) finding {
+	return finding{result: "warn", reason: reason, detail: fmt.Sprintf(format, args...)}
+}
+
+// passed returns an ok with the time it took.
+func passed(begin time.Time) finding {
+	return finding{result: "ok " + time.Since(begin).Round(100*time.Microsecond).String()}
 }
 
 // diagnosis is what was found of one origin.
 type diagnosis struct {
 	bucket   string
 	replica  *origin.Replica
-	findings [len(doctorChecks)]finding
+	findings [len(checks)]finding
 }
 
-// fixes say what to do about each reason.
+// fixes are what to do about each reason.
 var fixes = map[string]string{
 	"dns":             "check the host in s3.endpoint",
 	"connect":         "check the port in s3.endpoint, that the origin runs, and the firewalls in between",
@@ -72,10 +86,10 @@ var fixes = map[string]string{
 	"bad_key":         "check s3.bucket and s3.endpoint",
 }
 
-// Doctor looks into everything between here and the objects of each bucket of gen: names,
-// connections, certificates, credentials, clocks, the bucket, and an object, that of key if
-// it is not empty, else one that the bucket lists. It writes a table and what to do about
-// each failure, and returns an exit code: 0 if all is well.
+// Doctor examines everything between here and the objects of each bucket of gen: names,
+// connections, certificates, credentials, clocks, the bucket and one object. That is the one
+// of key, or if key is empty, one that the bucket lists. Doctor writes a table and what to do
+// about each failure, and returns an exit code: 0 if all is well, else 1.
 func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
 	for b := range gen.Origins() {
@@ -97,28 +111,29 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	return report(all, stdout)
 }
 
-// report writes the table and the fixes.
+// report writes the table and the fixes, and returns the exit code.
 func report(all []*diagnosis, w io.Writer) int {
 	code := 0
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "BUCKET\tORIGIN\t%s\n", strings.ToUpper(strings.Join(doctorChecks[:], "\t")))
+	fmt.Fprintf(table, "BUCKET\tORIGIN\t%s\n", strings.ToUpper(strings.Join(checks[:], "\t")))
 	for _, d := range all {
 		fmt.Fprintf(table, "%s\t%s", d.bucket, d.replica.Name)
 		for _, f := range d.findings {
-			fmt.Fprintf(table, "\t%s", f.result)
+			fmt.Fprintf(table, "\t%s", cmp.Or(f.result, "-"))
 		}
 		fmt.Fprintln(table)
 	}
 	table.Flush()
 	for _, d := range all {
 		for i, f := range d.findings {
-			if f.result != "FAIL" && f.result != "warn" {
+			switch f.result {
+			case "FAIL":
+				code = 1
+			case "warn":
+			default:
 				continue
 			}
-			if f.result == "FAIL" {
-				code = 1
-			}
-			what := doctorChecks[i]
+			what := checks[i]
 			if f.reason != "" && f.reason != what {
 				what += ": " + f.reason
 			}
@@ -134,7 +149,7 @@ func report(all []*diagnosis, w io.Writer) int {
 	return code
 }
 
-// fix says what to do about what was found.
+// fix returns what to do about f.
 func (d *diagnosis) fix(f finding) string {
 	s := &d.replica.S3
 	switch source := s.Credentials.Source; {
@@ -154,7 +169,7 @@ func (d *diagnosis) fix(f finding) string {
 	return fixes[f.reason]
 }
 
-// tlsFix says what to do about a handshake that failed.
+// tlsFix returns what to do about a handshake that failed.
 func tlsFix(err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -180,57 +195,42 @@ func tlsFix(err error) string {
 	return fixes["tls"]
 }
 
-// examine fills in the findings, up to the first failure that the others depend on.
+// examine makes the checks, up to the first failure: the later ones depend on the earlier.
 func (d *diagnosis) examine(key string) {
-	for i := range d.findings {
-		d.findings[i] = finding{result: "-"}
-	}
-	for i, check := range []func() (finding, bool){d.resolve, d.connect, d.handshake, d.credential} {
-		f, goOn := check()
-		d.findings[i] = f
-		if !goOn {
-			return
+	readObject := func() finding { return d.readObject(key) }
+	for i, check := range [...]func() finding{d.resolve, d.connect, d.handshake, d.credential, nil, d.askBucket, readObject} {
+		if check == nil {
+			continue
+		}
+		if d.findings[i] = check(); d.findings[i].result == "FAIL" {
+			break
 		}
 	}
-	d.findings[5] = d.inspectBucket()
-	d.findings[4] = d.clock()
-	if d.findings[5].result != "FAIL" {
-		d.findings[6] = d.inspectObject(key)
-	}
+	d.findings[4] = d.clock() // by the answers to the others
 }
 
-func fail(reason, format string, args ...any) (finding, bool) {
-	return finding{result: "FAIL", reason: reason, detail: fmt.Sprintf(format, args...)}, false
-}
-
-// took is an ok that says how long it took.
-func took(begin time.Time) (finding, bool) {
-	return finding{result: "ok " + time.Since(begin).Round(100*time.Microsecond).String()}, true
-}
-
-func (d *diagnosis) resolve() (finding, bool) {
+func (d *diagnosis) resolve() finding {
 	name := d.replica.Address.Name
 	if p := d.replica.Proxy; p != nil {
 		name = p.Hostname()
 	}
 	if _, err := netip.ParseAddr(name); err == nil {
-		return finding{result: "ok"}, true
+		return finding{result: "ok"}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.replica.S3.Timeouts.Dial)
 	defer cancel()
 	begin := time.Now()
 	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
-		f, _ := fail("dns", "the name %s has no address: %v", name, err)
-		var e *net.DNSError
-		if errors.As(err, &e) && !e.IsNotFound {
+		f := failed("dns", "the name %s has no address: %v", name, err)
+		if e, ok := errors.AsType[*net.DNSError](err); ok && !e.IsNotFound {
 			f.fix = "check the name servers of this machine (/etc/resolv.conf): they do not answer"
 		}
-		return f, false
+		return f
 	}
-	return took(begin)
+	return passed(begin)
 }
 
-func (d *diagnosis) connect() (finding, bool) {
+func (d *diagnosis) connect() finding {
 	begin := time.Now()
 	address := d.replica.Address.HostPort
 	if p := d.replica.Proxy; p != nil {
@@ -238,148 +238,143 @@ func (d *diagnosis) connect() (finding, bool) {
 	}
 	c, err := net.DialTimeout("tcp", address, d.replica.S3.Timeouts.Dial)
 	if err != nil {
-		reason := "connect"
-		var e net.Error
-		if errors.As(err, &e) && e.Timeout() {
-			reason = "timeout"
+		f := failed("connect", "%v", err)
+		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+			f.reason = "timeout"
 		}
-		f, _ := fail(reason, "%v", err)
 		if errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) {
 			f.fix = "check the routes of this machine to the origin, and whether it has addresses of that family"
 		}
-		return f, false
+		return f
 	}
 	c.Close()
-	return took(begin)
+	return passed(begin)
 }
 
-func (d *diagnosis) handshake() (finding, bool) {
+func (d *diagnosis) handshake() finding {
 	r := d.replica
-	if !r.Address.TLS || r.Proxy != nil { // with a proxy, the next checks tell
-		return finding{result: "-"}, true
+	if !r.Address.TLS || r.Proxy != nil { // through a proxy, the next checks make the handshake
+		return finding{}
 	}
 	c, _, err := origin.ClientTLS(r.Address, r.S3.CAFile)
 	if err != nil {
-		return fail("tls", "%v", err)
+		return failed("tls", "%v", err)
 	}
 	begin := time.Now()
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: r.S3.Timeouts.Dial}, "tcp", r.Address.HostPort, c)
 	if err != nil {
-		return finding{"FAIL", "tls", err.Error(), tlsFix(err)}, false
+		return finding{"FAIL", "tls", err.Error(), tlsFix(err)}
 	}
 	defer conn.Close()
 	if end := conn.ConnectionState().PeerCertificates[0].NotAfter; time.Until(end) < 14*24*time.Hour {
-		return finding{"warn", "tls", "the origin's certificate ends at " + end.UTC().Format(time.RFC3339), "have the origin's certificate renewed"}, true
+		return finding{"warn", "tls", "the origin's certificate ends at " + end.UTC().Format(time.RFC3339), "have the origin's certificate renewed"}
 	}
-	return took(begin)
+	return passed(begin)
 }
 
-func (d *diagnosis) credential() (finding, bool) {
-	if d.replica.S3.Credentials.Source == config.SourceAnonymous {
-		return finding{result: "none needed"}, true
+func (d *diagnosis) credential() finding {
+	source, p := d.replica.S3.Credentials.Source, d.replica.Credentials
+	if source == config.SourceAnonymous {
+		return finding{result: "none needed"}
 	}
-	p := d.replica.Credentials
 	p.Start()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	begin := time.Now()
 	p.Await(ctx)
-	if p.Signer(time.Now()) == nil {
-		return fail("credentials", "source %s: %v", d.replica.S3.Credentials.Source, p.State().Err)
+	switch {
+	case p.Signer(time.Now()) == nil:
+		return failed("credentials", "source %s: %v", source, p.State().Err)
+	case source == config.SourceStatic:
+		return finding{result: "ok"}
 	}
-	if d.replica.S3.Credentials.Source == config.SourceStatic {
-		return finding{result: "ok"}, true
-	}
-	return took(begin)
+	return passed(begin)
 }
 
-// clock judges the difference of clocks that the answers so far have shown.
+// clock judges the difference of clocks that the answers to other checks have shown.
 func (d *diagnosis) clock() finding {
 	h := d.replica.Health
 	skew := time.Duration(h.Skew.Load()).Round(time.Second)
 	switch {
 	case h.Dated.Load() == 0:
-		return finding{result: "-"}
-	case skew > 5*time.Minute || skew < -5*time.Minute:
-		f, _ := fail("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)
-		return f
-	case skew > origin.LeastSkew || skew < -origin.LeastSkew:
-		return finding{"warn", "clock_skew", fmt.Sprintf("the origin's clock is %v ahead of this one", skew), ""}
+		return finding{}
+	case skew.Abs() > 5*time.Minute:
+		return failed("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)
+	case skew.Abs() > origin.LeastSkew:
+		return warned("clock_skew", "the origin's clock is %v ahead of this one", skew)
 	}
 	return finding{result: "ok"}
 }
 
-// inspectBucket asks for the bucket itself.
-func (d *diagnosis) inspectBucket() finding {
+func (d *diagnosis) askBucket() finding {
 	begin := time.Now()
-	f, a := d.inquire(func() (origin.Inquiry, error) { return d.replica.InquireBucket(true) })
+	f, status := d.inquire(func() (origin.Inquiry, error) { return d.replica.InquireBucket(true) })
 	switch {
-	case f.reason == "access_denied": // it may still read
+	case f.reason == "access_denied": // objects may still be read
+		who := "the credential may not list the bucket; it need not"
 		if d.replica.S3.Credentials.Source == config.SourceAnonymous {
-			return finding{"warn", "", "not everybody may list the bucket; they need not, but then a missing object looks like a forbidden one (see s3.access_denied)", ""}
+			who = "not everybody may list the bucket; they need not"
 		}
-		return finding{"warn", "", "the credential may not list the bucket; it need not, but then a missing object looks like a forbidden one (see s3.access_denied)", ""}
+		return warned("", "%s, but then a missing object looks like a forbidden one (see s3.access_denied)", who)
+	case f.result != "FAIL" || status == fasthttp.StatusOK:
+		return passed(begin)
 	case f.reason == "no_such_key" || f.reason == "no_such_bucket":
-		f.reason, f.detail = "no_such_bucket", fmt.Sprintf("the origin has no bucket %q", d.replica.S3.Bucket)
+		return failed("no_such_bucket", "the origin has no bucket %q", d.replica.S3.Bucket)
 	}
-	if f.result == "FAIL" && a.Status != fasthttp.StatusOK {
-		return f
-	}
-	f, _ = took(begin)
 	return f
 }
 
-// inspectObject reads one byte of an object, any if key is empty.
-func (d *diagnosis) inspectObject(key string) finding {
+// readObject reads one byte of the object of key, or of any if that is empty.
+func (d *diagnosis) readObject(key string) finding {
 	if key == "" {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*d.replica.S3.Timeouts.FirstByte)
 		defer cancel()
 		for k := range d.replica.List(ctx, "") {
 			if k.Err != nil {
-				return finding{"warn", "not_looked_at", "no object is known: " + k.Err.Error(), ""}
+				return warned("not_looked_at", "no object is known: %v", k.Err)
 			}
 			key = k.Key
 			break
 		}
 	}
 	if key == "" {
-		return finding{"warn", "not_looked_at", "no object is known: the bucket is empty", ""}
+		return warned("not_looked_at", "no object is known: the bucket is empty")
 	}
 	begin := time.Now()
 	path := sign.AppendPath([]byte(d.replica.Address.BasePath+"/"), []byte(key))
-	f, a := d.inquire(func() (origin.Inquiry, error) {
+	f, status := d.inquire(func() (origin.Inquiry, error) {
 		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
 	})
-	if f.result == "FAIL" && a.Status != fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
+	if f.result == "FAIL" && status != fasthttp.StatusRequestedRangeNotSatisfiable { // the answer for an empty object
 		f.detail += fmt.Sprintf(" to a GET of object %q", key)
 		return f
 	}
-	f, _ = took(begin)
-	return f
+	return passed(begin)
 }
 
-// inquire sends a request, a second time if the first was refused for the clock, which
-// is corrected by then.
-func (d *diagnosis) inquire(ask func() (origin.Inquiry, error)) (finding, origin.Inquiry) {
+// inquire sends a request; a second time, if the origin refused the first one for the clock,
+// which its answer corrected. The zero finding means that the origin did as asked; status is
+// that of its answer.
+func (d *diagnosis) inquire(ask func() (origin.Inquiry, error)) (f finding, status int) {
 	for again := false; ; again = true {
 		a, err := ask()
 		if err != nil {
-			return finding{"FAIL", origin.ReasonOf(err), err.Error(), ""}, a
+			return failed(origin.ReasonOf(err), "%v", err), a.Status
 		}
 		if a.Status < 300 {
-			return finding{}, a
+			return finding{}, a.Status
 		}
-		doc, o := &a.Doc, a.Doc.Kind(a.Status)
-		if o == s3error.Clock && !again {
+		doc, kind := &a.Doc, a.Doc.Kind(a.Status)
+		if kind == s3error.Clock && !again {
 			continue
 		}
-		detail := fmt.Sprintf("the origin answers %d", a.Status)
+		f := failed(kind.Reason, "the origin answers %d", a.Status)
 		if doc.Code != "" {
-			detail += " " + doc.Code
+			f.detail += " " + doc.Code
 		}
-		if o.Reason == "redirect_region" && doc.Region != "" {
-			detail += ": the bucket is in " + doc.Region + ", and s3.region says " + d.replica.S3.Region
+		if kind.Reason == "redirect_region" && doc.Region != "" {
+			f.detail += ": the bucket is in " + doc.Region + ", and s3.region says " + d.replica.S3.Region
 		}
-		return finding{"FAIL", o.Reason, detail, ""}, a
+		return f, a.Status
 	}
 }

@@ -1,3 +1,5 @@
+// Package inspect has the commands that serve nothing: check, explain, doctor and token. All
+// but token look into a generation that was made and not started.
 package inspect
 
 import (
@@ -15,44 +17,50 @@ import (
 
 // Explain writes what a gateway of gen would do with a GET request for rawURL: the
 // route, bucket, object key and the address it would ask the origin for, or why
-// it would refuse. Nothing is sent. It reports whether the request would reach
-// the origin, which a token whose signature is not checked may not.
+// it would refuse. Nothing is sent. It reports whether the request would certainly reach the
+// origin: not if it depends on a signature that Explain cannot check.
 //
-// rawURL is an absolute URL or a request target that begins with a slash; it is
-// taken as it is, like a client would send it.
+// rawURL is an absolute URL, or a request target that begins with a slash. It is escaped as a
+// client would send it.
 //
-// token is what the client would present to a bucket that asks for one; empty: it
-// presents what the query has.
+// token is what the client would present to a private bucket; empty: the client presents what
+// the query has.
 func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	raw := []byte(rawURL)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
 	}
-	refuse := func(status int, why string) bool {
-		line("answer", "%d: %s", status, why)
+	refuse := func(p *problem.Problem) bool {
+		line("answer", "%d: %s", p.Status, p.Message)
 		return false
 	}
 	line("target", "%s", request.RawPath(raw))
 	var t request.Target
 	if e := t.Parse(raw); e != request.TargetOK {
-		return refuse(e.Status(), e.Text())
+		return refuse(e.Problem())
 	}
 	if path := string(t.Path); path == "/health" || path == "/ready" {
 		line("answer", "200 or 503: the gateway's own %s", path)
 		return false
 	}
 	if serve.IsReserved(t.Path) {
-		return refuse(problem.NoRoute.Status, "the path is reserved for the gateway")
+		line("answer", "%d: the path is reserved for the gateway", problem.NoRoute.Status)
+		return false
 	}
 	b, prefixLen := gen.Table.Lookup(t.Authority, t.Path)
 	if b == nil {
-		return refuse(problem.NoRoute.Status, "no bucket's path_prefix matches, on segment boundaries and by case; mounted are "+mounted(gen))
+		var mounted []string
+		for _, b := range gen.Buckets {
+			mounted = append(mounted, b.Prefix)
+		}
+		line("answer", "%d: no bucket's path_prefix matches, on segment boundaries and by case; mounted are %s", problem.NoRoute.Status, strings.Join(mounted, ", "))
+		return false
 	}
 	line("route", "%s", b.Prefix)
 	line("bucket", "%s", b.Name)
 	key, e := t.Key(prefixLen)
 	if e != request.TargetOK {
-		return refuse(e.Status(), e.Text())
+		return refuse(e.Problem())
 	}
 	if len(key) > 0 {
 		line("key", "%q", key)
@@ -64,17 +72,17 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		var r auth.Reason
 		r, unchecked = b.Policy.Explain(&q, token, func(name, text string) { line(name, "%s", text) })
 		if p := serve.ProblemOfVerdict(r); p != nil {
-			return refuse(p.Status, p.Message)
+			return refuse(p)
 		}
 	case token != "":
 		line("auth", "not asked for: the bucket is public")
 	}
 	if len(key) == 0 {
-		return refuse(problem.NoKey.Status, problem.NoKey.Message)
+		return refuse(problem.NoKey)
 	}
 	query, e := t.AllowedQuery(nil, b.AllowQuery)
 	if e != request.TargetOK {
-		return refuse(e.Status(), e.Text())
+		return refuse(e.Problem())
 	}
 	for _, r := range b.Origin.Replicas {
 		if len(b.Origin.Replicas) > 1 {
@@ -97,10 +105,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	return !unchecked
 }
 
-func mounted(gen *serve.Generation) string {
-	var names []string
-	for _, b := range gen.Buckets {
-		names = append(names, b.Prefix)
-	}
-	return strings.Join(names, ", ")
+// Check writes that the configuration of gen, from the file at path, is valid.
+func Check(gen *serve.Generation, path string, w io.Writer) {
+	fmt.Fprintf(w, "%s: valid, %d bucket(s)\n", path, len(gen.Config.Buckets))
 }

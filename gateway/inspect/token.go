@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 	"yatagarasu/gateway/auth"
@@ -25,45 +24,33 @@ A claim's value is JSON if it parses as JSON (3, true, ["a"]), else a string.
 `
 
 // Token runs "yatagarasu token" with args, which follow the word token. It
-// returns an exit code: 0 for a token, 1 where there can be none, 2 for wrong
+// returns an exit code: 0 with a token, 1 if none can be minted, 2 for wrong
 // arguments.
 func Token(args []string, stdout, stderr io.Writer) int {
-	var (
-		configPath, bucketName string
-		lifetime               time.Duration
-	)
-	claims := make(claimFlags)
+	claims := make(map[string]json.RawMessage)
 	fs := flag.NewFlagSet("token", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	group := flags.Group{Title: "Flags", Names: []string{"config", "bucket", "claim", "exp"}}
-	fs.StringVar(&configPath, "config", "", "Path of the configuration `file` whose secret signs. Required")
-	fs.StringVar(&bucketName, "bucket", "", "`Name` of the bucket to read. May be left out if one bucket alone is private")
-	fs.Var(claims, "claim", "A claim as `name=value`; may be repeated. sub is \"dev\" unless given, iss and aud are what the configuration wants")
-	fs.DurationVar(&lifetime, "exp", time.Hour, "How long the token is valid from now. Negative: it has expired")
-	fs.Usage = func() {
-		fmt.Fprint(stderr, tokenUsage)
-		flags.Print(stderr, fs, []flags.Group{group})
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
+	path := fs.String("config", "", "Path of the configuration `file` whose secret signs. Required")
+	bucket := fs.String("bucket", "", "`Name` of the bucket to read. May be left out if one bucket alone is private")
+	fs.Func("claim", "A claim as `name=value`; may be repeated. sub is \"dev\" unless given, iss and aud are what the configuration wants", func(s string) error { return addClaim(claims, s) })
+	lifetime := fs.Duration("exp", time.Hour, "How long the token is valid from now. Negative: it has expired")
+	if code, ok := flags.Parse(fs, args, tokenUsage, []flags.Group{{Title: "Flags", Names: []string{"config", "bucket", "claim", "exp"}}}); !ok {
+		return code
 	}
 	switch {
 	case fs.NArg() > 0:
 		fmt.Fprintf(stderr, "yatagarasu token: unexpected argument %q; claims are given as -claim name=value\n", fs.Arg(0))
 		return 2
-	case configPath == "":
+	case *path == "":
 		fmt.Fprintln(stderr, "yatagarasu token: -config is required: yatagarasu token -config config.yaml -bucket NAME")
 		return 2
 	}
-	c, err := config.Load(configPath, os.LookupEnv)
+	c, err := config.Load(*path, os.LookupEnv)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	token, notes, err := mint(c, bucketName, claims, lifetime)
+	token, notes, err := mint(c, *bucket, claims, *lifetime)
 	if err != nil {
 		fmt.Fprintln(stderr, "yatagarasu token:", err)
 		return 1
@@ -75,7 +62,8 @@ func Token(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func mint(c *config.Config, name string, claims claimFlags, lifetime time.Duration) (token string, notes []string, err error) {
+// mint returns a token for the bucket called name, and notes for whoever tries it.
+func mint(c *config.Config, name string, claims map[string]json.RawMessage, lifetime time.Duration) (token string, notes []string, err error) {
 	b, err := privateBucket(c, name)
 	if err != nil {
 		return "", nil, err
@@ -89,52 +77,46 @@ func mint(c *config.Config, name string, claims claimFlags, lifetime time.Durati
 
 // privateBucket returns the bucket of this name, or the only private one.
 func privateBucket(c *config.Config, name string) (*config.Bucket, error) {
+	var named *config.Bucket
 	var private []string
 	for i := range c.Buckets {
-		if c.Buckets[i].Auth.Enabled {
-			private = append(private, c.Buckets[i].Name)
+		b := &c.Buckets[i]
+		if b.Auth.Enabled {
+			private = append(private, b.Name)
+		}
+		if b.Name == name || name == "" && b.Auth.Enabled {
+			named = b
 		}
 	}
-	if len(private) == 0 {
-		return nil, errors.New("no bucket of the file is private; none needs a token")
-	}
-	if name == "" && len(private) == 1 {
-		name = private[0]
-	}
-	i := slices.IndexFunc(c.Buckets, func(b config.Bucket) bool { return b.Name == name })
+	choice := "the private buckets are " + strings.Join(private, ", ")
 	switch {
-	case name == "":
-		return nil, fmt.Errorf("-bucket is required: the private buckets are %s", strings.Join(private, ", "))
-	case i < 0:
-		return nil, fmt.Errorf("there is no bucket %q; the private buckets are %s", name, strings.Join(private, ", "))
-	case !c.Buckets[i].Auth.Enabled:
-		return nil, fmt.Errorf("the bucket %q is public; the private buckets are %s", name, strings.Join(private, ", "))
+	case len(private) == 0:
+		return nil, errors.New("no bucket of the file is private; none needs a token")
+	case name == "" && len(private) > 1:
+		return nil, errors.New("-bucket is required: " + choice)
+	case named == nil:
+		return nil, fmt.Errorf("there is no bucket %q; %s", name, choice)
+	case !named.Auth.Enabled:
+		return nil, fmt.Errorf("the bucket %q is public; %s", name, choice)
 	}
-	return &c.Buckets[i], nil
+	return named, nil
 }
 
-// claimFlags are the claims given as -claim name=value.
-type claimFlags map[string]json.RawMessage
-
-// String implements flag.Value.
-func (claimFlags) String() string { return "" }
-
-// Set implements flag.Value.
-func (c claimFlags) Set(s string) error {
+// addClaim adds the claim that a flag has as name=value.
+func addClaim(claims map[string]json.RawMessage, s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	switch {
 	case !ok || name == "":
 		return errors.New("write name=value, such as role=admin")
-	case c[name] != nil:
+	case claims[name] != nil:
 		return fmt.Errorf("the claim %q is given twice", name)
 	case name == "exp" || name == "iat":
 		return fmt.Errorf("%q is set by -exp", name)
-	}
-	if json.Valid([]byte(value)) {
-		c[name] = json.RawMessage(value)
+	case json.Valid([]byte(value)):
+		claims[name] = json.RawMessage(value)
 		return nil
 	}
 	text, err := json.Marshal(value)
-	c[name] = text
+	claims[name] = text
 	return err
 }

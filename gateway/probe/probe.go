@@ -11,29 +11,33 @@ import (
 // probeRetry is the probe interval while a replica is not reachable.
 const probeRetry = time.Second
 
-// probeSpacing is between the first probes of two origins: a thousand at once would
+// probeSpacing is the time between the first probes of two origins: a thousand at once would
 // take the processors, and the connections of the origin, from the first requests.
 const probeSpacing = time.Millisecond
 
-// Start begins to probe, one goroutine per origin and credential; stop ends
-// them. In mode config nothing is probed.
+// Start begins to probe, in one goroutine per origin and credential. In mode config nothing is
+// probed.
 func (r *Readiness) Start(log *observe.Logger) {
 	if r.mode == "config" {
 		return
 	}
-	for i, group := range r.Groups {
-		r.wg.Go(func() { r.run(log, group, time.Duration(i)*probeSpacing) })
+	var delay time.Duration
+	for _, group := range r.Groups {
+		first := delay
+		r.wg.Go(func() { r.run(log, group, first) }) // ended by Stop
+		delay += probeSpacing
 	}
 }
 
+// Stop ends the probes, and waits for those under way. It is called once.
 func (r *Readiness) Stop() {
 	close(r.done)
 	r.wg.Wait()
 }
 
-// run probes the replicas of a group in turn: all at start, if any is not known, then
-// one each interval, or each second while the last one failed. Those whose breaker waits
-// for a probe get one beside that, one of them each second. The first comes after start.
+// run probes the replicas of a group in turn: after start all of them, if one is unknown, then
+// one each interval, or each second while probes fail. Beside that, it probes a replica whose
+// breaker waits for it, one each second.
 func (r *Readiness) run(log *observe.Logger, group []*origin.Replica, start time.Duration) {
 	due := soon(max(r.firstPause(group), start))
 	for turn, beside := 0, 0; ; {
@@ -60,13 +64,14 @@ func (r *Readiness) run(log *observe.Logger, group []*origin.Replica, start time
 	}
 }
 
-// soon returns the time after about pause, so that edge nodes do not probe in step.
+// soon returns the end of a pause of about this length, so that edge nodes do not probe in
+// step.
 func soon(pause time.Duration) time.Time {
 	return time.Now().Add(pause*4/5 + rand.N(pause*2/5+1))
 }
 
-// await waits until due, or until there is a replica whose breaker waits for a probe,
-// and returns that; the search begins at the first-th. ok is false at the end.
+// await waits until due and returns nil, or returns a replica earlier whose breaker waits for
+// a probe, searching from the one at index first. ok is false when the probes end.
 func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p *origin.Replica, ok bool) {
 	for {
 		left := time.Until(due)
@@ -86,20 +91,31 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 	}
 }
 
-// probe probes a replica of a group, and records what it finds.
+// probe probes a replica of a group, and notes the result, also for breakers. A fault of
+// the origin or the credential holds for the whole group.
 func (r *Readiness) probe(log *observe.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
-	if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
-		return r.last(p), false // it never left: no news of the origin
-	}
-	r.record(group, p, reason, shared)
-	if reason != "" {
+	unsent := reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String()
+	if reason != "" && !unsent {
 		log.Debug().Str("bucket", p.Metrics.Bucket).Str("origin", p.Name).Str("reason", reason).Msg("the origin is not reachable")
+	}
+	now := time.Now().UTC()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if unsent {
+		return r.states[p].Reason, false // no news of the origin
+	}
+	for _, o := range group {
+		if o == p || shared {
+			s := r.states[o]
+			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
+			o.Health.Breaker.Probe(s.Reachable)
+		}
 	}
 	return reason, shared
 }
 
-// firstPause returns when to probe a group first.
+// firstPause returns how long the first probe of a group can wait.
 func (r *Readiness) firstPause(group []*origin.Replica) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,30 +131,8 @@ func (r *Readiness) firstPause(group []*origin.Replica) time.Duration {
 	return pause
 }
 
-// last returns the reason that the last probe of p found.
-func (r *Readiness) last(p *origin.Replica) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.states[p].Reason
-}
-
-// record notes the result of probing p, also for its breaker. A fault of the origin or
-// the credential holds for the whole group.
-func (r *Readiness) record(group []*origin.Replica, p *origin.Replica, reason string, shared bool) {
-	now := time.Now().UTC()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, o := range group {
-		if o == p || shared {
-			s := r.states[o]
-			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
-			o.Health.Breaker.Probe(s.Reachable)
-		}
-	}
-}
-
-// Probe asks the origin for the bucket. An empty reason means that it is
-// reachable; shared, that the fault is not the bucket's own.
+// Probe asks a replica for its bucket. An empty reason means that the bucket is reachable;
+// shared, that other buckets of the same origin and credential have the fault, too.
 func Probe(p *origin.Replica) (reason string, shared bool) {
 	a, err := p.InquireBucket(false)
 	if err != nil {
@@ -150,9 +144,9 @@ func Probe(p *origin.Replica) (reason string, shared bool) {
 	o := a.Doc.Kind(a.Status)
 	switch o.Reason {
 	case "access_denied":
-		return "", false // the key may read objects, only not list them
+		return "", false // the credential may still read objects
 	case "no_such_bucket", "no_such_key":
-		return "no_such_bucket", false // a HEAD of a bucket says 404 alone
+		return "no_such_bucket", false // the answer to HEAD is a bare 404
 	case "redirect_region":
 		return o.Reason, false
 	}

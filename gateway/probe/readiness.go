@@ -3,7 +3,6 @@
 package probe
 
 import (
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -16,11 +15,12 @@ import (
 )
 
 // Readiness knows which replicas can be reached, by probes in the background: one at a
-// time per origin and credential, whatever the number of buckets there.
+// time per origin and credential, whatever the number of buckets there. Use New, then Start;
+// Stop ends the probes. Safe for concurrent use.
 type Readiness struct {
-	mode    string // any, all or config
+	mode    string // server.ready: any, all or config
 	buckets []*origin.Bucket
-	Groups  [][]*origin.Replica
+	Groups  map[origin.Access][]*origin.Replica
 	done    chan struct{}
 	wg      sync.WaitGroup
 
@@ -39,19 +39,19 @@ type replicaState struct {
 	Credentials *CredentialState `json:"credentials,omitempty"` // if they are retrieved
 }
 
-// CredentialState tells of credentials that are retrieved.
+// CredentialState is the state of credentials that are retrieved.
 type CredentialState struct {
 	Source    string    `json:"source"`
 	Expires   time.Time `json:"expires,omitzero"`
 	Retrieved time.Time `json:"retrieved,omitzero"`
-	Error     string    `json:"error,omitempty"` // of the last time
+	Error     string    `json:"error,omitempty"` // of the last retrieval
 }
 
-// CredentialFault is what /ready says in place of an error, which may name accounts,
-// roles and files: everybody may ask.
+// CredentialFault stands in /ready for the error of a retrieval: everybody may ask for /ready,
+// and the error may name accounts, roles and files.
 const CredentialFault = "it cannot be retrieved; /admin/status and the log say why"
 
-// CredentialStateOf returns that of p; nil if its credential is static.
+// CredentialStateOf returns the state of p's credentials; nil if they are static.
 func CredentialStateOf(p *origin.Replica) *CredentialState {
 	source := p.S3.Credentials.Source
 	if source == config.SourceStatic {
@@ -65,17 +65,17 @@ func CredentialStateOf(p *origin.Replica) *CredentialState {
 	return c
 }
 
-// BucketState is that of the replica that is preferred among the reachable ones.
+// BucketState is the state of a bucket: that of the preferred replica among the reachable
+// ones.
 type BucketState struct {
 	replicaState
 	Replicas []replicaState `json:"replicas,omitempty"` // if there are several
 }
 
-// New returns the readiness of gen. What before knows of the same origins
-// and credentials is taken over; before may be nil.
+// New returns the readiness of origins. It takes over what before knows of the same replicas;
+// before may be nil.
 func New(origins []*origin.Bucket, mode string, before *Readiness) *Readiness {
-	r := &Readiness{mode: mode, done: make(chan struct{}), buckets: origins, states: make(map[*origin.Replica]*replicaState)}
-	index := make(map[origin.Access]int)
+	r := &Readiness{mode: mode, done: make(chan struct{}), buckets: origins, Groups: make(map[origin.Access][]*origin.Replica), states: make(map[*origin.Replica]*replicaState)}
 	wasReady := false
 	if before != nil {
 		before.mu.Lock()
@@ -84,26 +84,19 @@ func New(origins []*origin.Bucket, mode string, before *Readiness) *Readiness {
 	}
 	for _, b := range origins {
 		for _, p := range b.Replicas {
-			if p.S3.ProbeInterval == 0 {
-				continue
+			if p.S3.ProbeInterval > 0 {
+				r.states[p] = before.stateOf(b, p, wasReady)
+				r.Groups[p.Identity.Access] = append(r.Groups[p.Identity.Access], p)
 			}
-			r.states[p] = before.stateOf(b, p, wasReady)
-			n, ok := index[p.Identity.Access]
-			if !ok {
-				n = len(r.Groups)
-				index[p.Identity.Access] = n
-				r.Groups = append(r.Groups, nil)
-			}
-			r.Groups[n] = append(r.Groups[n], p)
 		}
 	}
 	return r
 }
 
-// stateOf returns what is known of a replica of the same bucket, origin and credential.
-// A replica of which nothing is known counts, until it is probed, as its bucket did, or
-// if that is new, as the gateway did: a reload alone does not make /ready fail. r may be
-// nil, else r.mu is held.
+// stateOf returns what r knows of p, a replica of a bucket of the same name, origin and
+// credential. Until an unknown replica is probed, it counts as reachable if its bucket was, or
+// for a new bucket, if the gateway was ready: a reload alone does not make /ready fail. r may
+// be nil; else r.mu is held.
 func (r *Readiness) stateOf(b *origin.Bucket, p *origin.Replica, wasReady bool) *replicaState {
 	s := &replicaState{Name: p.Name, Reachable: wasReady}
 	if r != nil && r.mode != "config" {
@@ -124,8 +117,8 @@ func (r *Readiness) stateOf(b *origin.Bucket, p *origin.Replica, wasReady bool) 
 	return s
 }
 
-// of returns what is known of a bucket: of its replicas that are not probed, whether
-// their breakers let requests pass. r.mu is held.
+// of returns the state of a bucket. A replica that is not probed is reachable if its breaker
+// lets requests pass. r.mu is held.
 func (r *Readiness) of(b *origin.Bucket) (s BucketState) {
 	for i, p := range b.Replicas {
 		state, opens := p.Health.Breaker.State()
@@ -152,7 +145,7 @@ func (r *Readiness) of(b *origin.Bucket) (s BucketState) {
 	return s
 }
 
-// Report returns the status and the document of /ready.
+// Report returns the status code and the document of /ready.
 func (r *Readiness) Report(draining bool) (int, any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,7 +167,7 @@ func (r *Readiness) Report(draining bool) (int, any) {
 	return code, doc
 }
 
-// isReady tells whether what is known of the buckets is enough. r.mu is held.
+// isReady tells whether as many buckets are reachable as the mode wants. r.mu is held.
 func (r *Readiness) isReady() bool {
 	reachable := func(b *origin.Bucket) bool { return r.of(b).Reachable }
 	switch r.mode {
@@ -186,31 +179,20 @@ func (r *Readiness) isReady() bool {
 	return slices.ContainsFunc(r.buckets, reachable)
 }
 
-// State returns what is known of a bucket; ok is false if it is not probed.
-func (r *Readiness) State(b *origin.Bucket) (state BucketState, ok bool) {
+// State returns the state of a bucket; probed is false in mode config.
+func (r *Readiness) State(b *origin.Bucket) (state BucketState, probed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.of(b), r.mode != "config"
 }
 
-// Known yields what is known of each bucket whose origins are probed, and of those origins.
-func (r *Readiness) Known() iter.Seq2[BucketState, []replicaState] {
-	return func(yield func(BucketState, []replicaState) bool) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.mode == "config" {
-			return
-		}
-		for _, b := range r.buckets {
-			var probed []replicaState
-			for _, p := range b.Replicas {
-				if s := r.states[p]; s != nil {
-					probed = append(probed, *s)
-				}
-			}
-			if !yield(r.of(b), probed) {
-				return
-			}
-		}
+// Reachable tells whether the last probe of p reached it; probed is false if there is none.
+func (r *Readiness) Reachable(p *origin.Replica) (reachable, probed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.states[p]
+	if s == nil || r.mode == "config" {
+		return false, false
 	}
+	return s.Reachable, true
 }

@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/probe"
+	"yatagarasu/gateway/serve"
+	"yatagarasu/pool"
+)
+
+// BudgetStats are the figures of one budget of memory.
+type BudgetStats struct {
+	Bucket       string `json:"bucket"` // the owner; empty: all buckets without a budget of their own
+	Policy       string `json:"policy"`
+	MaxBytes     int64  `json:"max_bytes"`
+	Bytes        int64  `json:"bytes"`
+	PinnedBytes  int64  `json:"pinned_bytes"` // of bodies that arrive, or are read, and are not stored
+	Entries      int64  `json:"entries"`
+	Lookups      uint64 `json:"lookups"`
+	Found        uint64 `json:"found"`
+	Stored       uint64 `json:"stored"`
+	Rejected     uint64 `json:"rejected"`
+	Evicted      uint64 `json:"evicted"`
+	EvictedBytes uint64 `json:"evicted_bytes"`
+	Purged       uint64 `json:"purged"`
+	Fetches      int    `json:"fetches"` // under way
+}
+
+// budgetStats returns the figures of all budgets of gen, the shared one first.
+func budgetStats(gen *serve.Generation) []BudgetStats {
+	list := []BudgetStats{}
+	for owner, b := range gen.Budgets.Sorted() {
+		var s cache.Stats
+		b.Cache.UpdateStats(&s)
+		list = append(list, BudgetStats{
+			Bucket: owner, Policy: b.Options.Policy, MaxBytes: b.Options.MaxBytes,
+			Bytes: s.Bytes, PinnedBytes: b.Cache.Pinned(), Entries: s.Entries,
+			Lookups: s.Gets, Found: s.Hits, Stored: s.Puts, Rejected: s.Rejected,
+			Evicted: s.Evictions, EvictedBytes: s.EvictedBytes, Purged: s.Purged,
+			Fetches: b.Flights.Len(),
+		})
+	}
+	return list
+}
+
+// bucketFigures are a bucket and its figures of the moment.
+type bucketFigures struct {
+	*serve.Bucket
+	memory   cache.Stats // entries and bytes of its objects in the cache
+	state    probe.BucketState
+	probed   bool // state comes from probes
+	replicas []replicaFigures
+}
+
+// replicaFigures are a replica of a bucket's origin and its figures of the moment.
+type replicaFigures struct {
+	*origin.Replica
+	pool.Stats
+	breaker           pool.BreakerState
+	opens             uint64 // of the breaker
+	reachable, probed bool
+	expires           time.Time // the credential at hand; zero: never
+}
+
+// figuresOf returns the figures of buckets.
+func (a *Server) figuresOf(buckets []*serve.Bucket) []bucketFigures {
+	ready := a.Ready.Load()
+	var list []bucketFigures
+	for _, bucket := range buckets {
+		b := bucketFigures{Bucket: bucket}
+		if b.Cached != nil {
+			b.Cached.Cache.UpdateGroupStats(b.Name, &b.memory)
+		}
+		b.state, b.probed = ready.State(b.Origin)
+		for _, replica := range b.Origin.Replicas {
+			r := replicaFigures{Replica: replica, expires: replica.Credentials.State().Expires}
+			r.Upstream.UpdateStats(&r.Stats)
+			r.breaker, r.opens = r.Health.Breaker.State()
+			r.reachable, r.probed = ready.Reachable(replica)
+			b.replicas = append(b.replicas, r)
+		}
+		list = append(list, b)
+	}
+	return list
+}
