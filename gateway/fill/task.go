@@ -220,7 +220,7 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	}
 	freshness, reason := t.assess(sent)
 	if status != fasthttp.StatusNotFound || s != s3error.NoSuchKey || reason != cache.Storable {
-		return t.failFlight(f, &origin.FetchError{Problem: s.Problem(), Reason: s.Reason})
+		return t.failFlight(f, &origin.FetchError{Problem: &s.Problem, Reason: s.Reason})
 	}
 	o := &cache.Object{Key: bytes.Clone(t.Key), Group: c.bucket.Name, Status: status, Freshness: freshness}
 	if !t.Fetch.Answer.Surplus() {

@@ -153,7 +153,7 @@ func (f *Fetch) readRefusal(head bool) error {
 	}
 	f.Refusal = f.doc.Kind(h.StatusCode())
 	if f.Refusal == s3error.Deleted && f.doc.Code == "" && !isDeleteMarker(h) {
-		f.Refusal = s3error.Nonsense // a 405 to a method that S3 allows
+		f.Refusal = s3error.Protocol // a 405 to a method that S3 allows
 	}
 	return nil
 }

@@ -193,18 +193,18 @@ func TestClassify(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			o := Classify(tc.status, tc.code)
 			if o.Status != tc.want || o.Reason != tc.reason {
-				t.Errorf("classify(%d, %q): %d %s, want %d %s", tc.status, tc.code, o.Status, o.Reason, tc.want, tc.reason)
+				t.Errorf("Classify(%d, %q): %d %s, want %d %s", tc.status, tc.code, o.Status, o.Reason, tc.want, tc.reason)
 			}
 			if again := Classify(tc.status, tc.code); again != o {
-				t.Error("the outcome is not the table's own")
+				t.Error("the kind is not the table's own")
 			}
 		})
 	}
 }
 
-// The public half of an outcome must not tell what the log tells, and 503 must
+// The public half of a kind must not tell what the log tells, and 503 must
 // say when to come back.
-func TestS3Outcomes(t *testing.T) {
+func TestKinds(t *testing.T) {
 	name := regexp.MustCompile(`^[a-z][a-z_]*$`)
 	code := regexp.MustCompile(`^[A-Z][A-Za-z0-9.]*$`)
 	public := make(map[string]int) // status by public code
@@ -212,19 +212,19 @@ func TestS3Outcomes(t *testing.T) {
 		if !code.MatchString(c) || len(c) > maxCode || word(c, maxCode) != c {
 			t.Errorf("%q cannot be a code of a document", c)
 		}
-		if !name.MatchString(o.code) || !name.MatchString(o.Reason) || o.message == "" {
+		if !name.MatchString(o.Code) || !name.MatchString(o.Reason) || o.Message == "" {
 			t.Errorf("%s: %+v", c, *o)
 		}
-		if (o.Status == 503) != (o.retryAfter > 0) {
-			t.Errorf("%s: status %d with Retry-After %d", c, o.Status, o.retryAfter)
+		if (o.Status == 503) != (o.RetryAfter > 0) {
+			t.Errorf("%s: status %d with Retry-After %d", c, o.Status, o.RetryAfter)
 		}
-		if strings.Contains(o.message, c) {
-			t.Errorf("%s: the message %q has the origin's code", c, o.message)
+		if strings.Contains(o.Message, c) {
+			t.Errorf("%s: the message %q has the origin's code", c, o.Message)
 		}
-		if s := public[o.code]; s != 0 && s != o.Status {
-			t.Errorf("%s: public code %s stands for %d and %d", c, o.code, s, o.Status)
+		if s := public[o.Code]; s != 0 && s != o.Status {
+			t.Errorf("%s: public code %s stands for %d and %d", c, o.Code, s, o.Status)
 		}
-		public[o.code] = o.Status
+		public[o.Code] = o.Status
 	}
 }
 
@@ -272,8 +272,8 @@ func TestS3Codes(t *testing.T) {
 			t.Errorf("%s: the status is not stated here", code)
 		}
 	}
-	if o := Classify(403, "InvalidObjectState"); o.code != "object_archived" {
-		t.Errorf("an archived object is %s", o.code)
+	if o := Classify(403, "InvalidObjectState"); o.Code != "object_archived" {
+		t.Errorf("an archived object is %s", o.Code)
 	}
 }
 
@@ -283,12 +283,12 @@ func TestS3Codes(t *testing.T) {
 func TestS3Faults(t *testing.T) {
 	for o, want := range map[*Kind]Fault{
 		NoSuchKey: FaultRequest, NoSuchVersion: FaultRequest, Deleted: FaultRequest, Denied: FaultRequest,
-		Archived: FaultRequest, Failed: FaultRequest, Range: FaultRequest, BadKey: FaultRequest,
-		LongTarget: FaultRequest, LongHead: FaultRequest, Unsupported: FaultRequest,
-		KMS: FaultObject, Nonsense: FaultObject, Foreign: FaultObject, KMSDown: faultPassing,
-		NoBucket: FaultSetup, AccessKey: FaultSetup, Token: FaultSetup, Account: FaultSetup,
-		Payer: FaultSetup, Signature: FaultSetup, Clock: FaultSetup, Region: FaultSetup, Redirect: FaultSetup,
-		Internal: FaultOrigin, SlowDown: FaultOrigin, Timeout: FaultOrigin,
+		Archived: FaultRequest, preconditionFailed: FaultRequest, invalidRange: FaultRequest, badKey: FaultRequest,
+		longTarget: FaultRequest, longHead: FaultRequest, notImplemented: FaultRequest,
+		KMS: FaultObject, Protocol: FaultObject, Foreign: FaultObject, KMSDown: faultPassing,
+		noSuchBucket: FaultSetup, AccessKey: FaultSetup, Token: FaultSetup, account: FaultSetup,
+		payer: FaultSetup, signature: FaultSetup, Clock: FaultSetup, region: FaultSetup, redirect: FaultSetup,
+		Internal: FaultOrigin, slowDown: FaultOrigin, timeout: FaultOrigin,
 	} {
 		if o.Fault != want {
 			t.Errorf("%s: fault %d, want %d", o.Reason, o.Fault, want)

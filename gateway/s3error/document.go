@@ -15,8 +15,8 @@ import (
 
 // Document is what the gateway reads of an error document, see "Error
 // responses" in the Amazon S3 API Reference. All of it may be the origin's
-// invention: none of it is for clients, and a code is for classify and the log.
-// Absent and dubious fields are empty.
+// invention: none of it is for clients, and a code is for Classify and the log.
+// Absent and dubious fields are empty. Its zero value is a document without a code.
 type Document struct {
 	Code      string
 	Message   string // may name keys and credentials
@@ -36,11 +36,7 @@ type Document struct {
 const DocumentLimit = 64 << 10
 
 // Bounds of the fields of an error document, in bytes.
-const (
-	maxCode    = 64
-	maxID      = 256
-	maxMessage = 1024
-)
+const maxCode, maxID, maxMessage = 64, 256, 1024
 
 // Parse reads the body of an error, of at most DocumentLimit bytes. Where that is
 // no error document, or not well-formed up to the end of that, only Foreign is set; an empty
@@ -86,26 +82,22 @@ func asXML10(doc []byte) []byte {
 }
 
 // readCharset returns the document that is read from r, which is in another encoding
-// than "UTF-8", as UTF-8.
+// than "UTF-8", as UTF-8. Windows-1252 is read as Latin-1: they differ in no letter that
+// matters here.
 func readCharset(charset string, r io.Reader) (io.Reader, error) {
 	switch strings.ToLower(charset) {
 	case "utf8", "us-ascii", "ascii":
 		return r, nil
 	case "iso-8859-1", "iso8859-1", "latin1", "latin-1", "windows-1252":
 		b, err := io.ReadAll(r)
-		if err != nil {
-			return nil, err
-		}
 		wide := make([]rune, len(b))
 		for i, c := range b {
 			wide[i] = rune(c)
 		}
-		return strings.NewReader(string(wide)), nil
+		return strings.NewReader(string(wide)), err
 	}
-	return nil, errCharset
+	return nil, errors.New("an encoding that no S3 server uses")
 }
-
-var errCharset = errors.New("an encoding that no S3 server uses")
 
 // ReadRegion takes the bucket's region from a head, where the document has none.
 func (e *Document) ReadRegion(h *fasthttp.ResponseHeader) {
@@ -114,20 +106,15 @@ func (e *Document) ReadRegion(h *fasthttp.ResponseHeader) {
 	}
 }
 
-// word returns s without the space around it if it has at most most bytes, all
-// of them letters, digits, and what codes, regions and ids have between them;
-// else nothing. It keeps the log free of what an origin may invent.
-func word(s string, most int) string {
+// word returns s without the space around it, or "" where that has more than limit bytes, or
+// others than letters, digits, and what codes, regions and ids have between them. It keeps
+// the log free of what an origin may invent.
+func word(s string, limit int) string {
 	s = strings.TrimSpace(s)
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '.', c == '-', c == '_', c == ':', c == '+', c == '/', c == '=':
-		default:
-			return ""
-		}
+	dubious := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:+/=", c)
 	}
-	if len(s) > most {
+	if len(s) > limit || strings.ContainsFunc(s, dubious) {
 		return ""
 	}
 	return s

@@ -144,5 +144,5 @@ func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
 	o := x.fetch.NoteRefusal()
 	x.Reason = o.Reason
-	x.Fail(ctx, o.Problem())
+	x.Fail(ctx, &o.Problem)
 }
