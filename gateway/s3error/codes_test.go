@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 func TestParseS3Error(t *testing.T) {
@@ -16,8 +15,7 @@ func TestParseS3Error(t *testing.T) {
 		name, doc string
 		want      Document
 	}{
-		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`,
-			Document{"NoSuchKey", "The specified key does not exist.", "4442587FB7D0A2F9", "Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==", "", -1, false}},
+		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`, noSuchKey},
 		{"range", `<Error><Code>InvalidRange</Code><RangeRequested>bytes=99-</RangeRequested><ActualObjectSize>10</ActualObjectSize></Error>`,
 			Document{Code: "InvalidRange", ActualObjectSize: 10}},
 		{"region", `<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>`,
@@ -27,10 +25,9 @@ func TestParseS3Error(t *testing.T) {
 			KMS.DisabledException
 		</Code><ActualObjectSize> 7 </ActualObjectSize></Error>`,
 			Document{Code: "KMS.DisabledException", ActualObjectSize: 7}},
-		{"fields that are none are left out", `<Error><Code>X</Code><Region>eu west</Region><RequestId>a"b</RequestId><HostId>` + strings.Repeat("a", 257) + `</HostId></Error>`,
-			Document{Code: "X", ActualObjectSize: -1}},
-		{"a long message is cut between characters", `<Error><Code>X</Code><Message>a` + strings.Repeat("é", 600) + `</Message></Error>`,
-			Document{Code: "X", Message: "a" + strings.Repeat("é", 511), ActualObjectSize: -1}},
+		{"fields that are none are left out", `<Error><Code>X</Code><Region>eu west</Region></Error>`, Document{Code: "X", ActualObjectSize: -1}},
+		{"region too long", `<Error><Code>X</Code><Region>` + strings.Repeat("a", 65) + `</Region></Error>`, Document{Code: "X", ActualObjectSize: -1}},
+		{"a long message", `<Error><Code>X</Code><Message>a` + strings.Repeat("é", 600) + `</Message></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"size below 0", `<Error><Code>X</Code><ActualObjectSize>-5</ActualObjectSize></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"size beyond int64", `<Error><Code>X</Code><ActualObjectSize>99999999999999999999</ActualObjectSize></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"tail behind the document", `<Error><Code>X</Code></Error><Error`, Document{Code: "X", ActualObjectSize: -1}},
@@ -61,12 +58,10 @@ func TestParseS3Error(t *testing.T) {
 		{"encoding UTF8", `<?xml version="1.0" encoding="UTF8"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"encoding utf-8, quoted otherwise", `<?xml version='1.0' encoding='utf-8'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"encoding US-ASCII", `<?xml version="1.0" encoding="US-ASCII"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
-		{"encoding ISO-8859-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>",
-			Document{Code: "NoSuchKey", Message: "é", ActualObjectSize: -1}},
+		{"encoding ISO-8859-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>", noSuchKey},
 		{"version 1.1", `<?xml version="1.1" encoding="UTF-8" standalone="yes"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"version 1.1, ISO-8859-1", `<?xml version='1.1' encoding='iso-8859-1'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
-		{"version 1.1 in the text alone", `<Error><Code>NoSuchKey</Code><Message>version="1.1"?></Message></Error>`,
-			Document{Code: "NoSuchKey", Message: `version="1.1"?>`, ActualObjectSize: -1}},
+		{"version 1.1 in the text alone", `<Error><Code>NoSuchKey</Code><Message>version="1.1"?></Message></Error>`, noSuchKey},
 		{"a style sheet", head + `<?xml-stylesheet href="x"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"XML of another kind", `<ListBucketResult><Name>x</Name></ListBucketResult>`, foreign},
 		{"a proxy's word", "default backend - 404", foreign},
@@ -86,15 +81,15 @@ func FuzzParseS3Error(f *testing.F) {
 	f.Add([]byte(`<!DOCTYPE l [<!ENTITY a "aaaa">]><Error><Code>&a;</Code></Error>`))
 	f.Add([]byte("\xef\xbb\xbf<?xml version=\"1.1\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>"))
 	f.Add([]byte("default backend - 404"))
-	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,256}$`)
+	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,64}$`)
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		e := Parse(doc)
-		for _, s := range []string{e.Code, e.Region, e.RequestID, e.HostID} {
+		for _, s := range []string{e.Code, e.Region} {
 			if !field.MatchString(s) {
 				t.Fatalf("%q: %+v", doc, e)
 			}
 		}
-		if e.ActualObjectSize < -1 || len(e.Message) > 1024 || !utf8.ValidString(e.Message) || e.Code == "" && e != (Document{ActualObjectSize: -1, Foreign: e.Foreign}) {
+		if e.ActualObjectSize < -1 || e.Code == "" && e != (Document{ActualObjectSize: -1, Foreign: e.Foreign}) {
 			t.Fatalf("%q: %+v", doc, e)
 		}
 		if o := e.Kind(404); o == nil || o.Status < 400 || e.Foreign && o.Status < 500 {
@@ -209,7 +204,7 @@ func TestKinds(t *testing.T) {
 	code := regexp.MustCompile(`^[A-Z][A-Za-z0-9.]*$`)
 	public := make(map[string]int) // status by public code
 	for c, o := range Codes {
-		if !code.MatchString(c) || len(c) > maxCode || word(c, maxCode) != c {
+		if !code.MatchString(c) || word(c) != c {
 			t.Errorf("%q cannot be a code of a document", c)
 		}
 		if !name.MatchString(o.Code) || !name.MatchString(o.Reason) || o.Message == "" {
