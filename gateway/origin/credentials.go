@@ -132,9 +132,6 @@ func instance(s *config.S3, endpoint string) *credentials.IAM {
 	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
 }
 
-// errNoCredential says that a request cannot be signed.
-var errNoCredential = errors.New("there is no credential that has not expired")
-
 // renew has the credential of x's replica replaced after the origin has refused it; it
 // reports whether there is another one.
 func (f *Fetch) renew() bool {

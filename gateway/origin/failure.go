@@ -11,19 +11,30 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// breakerError says that every replica has been given up for a while.
-type breakerError struct{ wait time.Duration }
-
-// Error implements error.
-func (e *breakerError) Error() string {
-	return "the origin is given up for a while: too many requests failed"
+// failure is why a fetch has no answer where the exchange with the origin is not to blame.
+type failure struct {
+	text    string
+	problem *problem.Problem
+	remedy  remedy
 }
 
-// problem returns the answer to it.
-func (e *breakerError) problem() *problem.Problem {
+// Error implements error.
+func (e *failure) Error() string { return e.text }
+
+var (
+	errNoCredential = &failure{"there is no credential that has not expired", problem.Credential, remedyOther}
+	// errHeadRefused says that HEAD was refused, and a GET of the same object was not.
+	// errHeadMended says so too, and that HEAD may be taken now: the GET was signed with
+	// another credential or time, or it found the object.
+	errHeadRefused = &failure{"the origin refuses HEAD and not GET", problem.HeadError, remedyOther}
+	errHeadMended  = &failure{"the origin has refused HEAD, and a GET after it not", problem.HeadError, remedyNow}
+)
+
+// breakersOpen says that every replica has been given up, for at least wait.
+func breakersOpen(wait time.Duration) *failure {
 	p := *problem.Breaker
-	p.RetryAfter = max(1, int(math.Ceil(e.wait.Seconds())))
-	return &p
+	p.RetryAfter = max(1, int(math.Ceil(wait.Seconds())))
+	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
 // NoteRefusal counts and logs the refusal at hand, and returns what clients are told.
@@ -69,7 +80,21 @@ type FetchError struct {
 
 // NewFetchError returns the failure of an exchange with the origin.
 func NewFetchError(err error) *FetchError {
-	return &FetchError{Problem: ProblemOf(err), Reason: ReasonOf(err), Cause: err}
+	if own, ok := errors.AsType[*failure](err); ok {
+		return &FetchError{Problem: own.problem, Reason: own.problem.Reason, Cause: err}
+	}
+	e := &FetchError{Problem: problem.Broken, Reason: pool.Of(err).String(), Cause: err}
+	switch pool.Of(err) {
+	case pool.ReasonTimeout:
+		e.Problem = problem.Timeout
+	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
+		e.Problem = problem.Unreachable
+	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
+		e.Problem = problem.Busy
+	case pool.ReasonProtocol:
+		e.Problem = problem.Protocol
+	}
+	return e
 }
 
 // Error implements error.
@@ -77,44 +102,3 @@ func (e *FetchError) Error() string { return "cannot fetch the object: " + e.Pro
 
 // Unwrap returns what broke.
 func (e *FetchError) Unwrap() error { return e.Cause }
-
-// ProblemOf returns the answer to a failed exchange with an origin.
-func ProblemOf(err error) *problem.Problem {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return open.problem()
-	}
-	switch err {
-	case errNoCredential:
-		return problem.Credential
-	case errUnexplained, errMended:
-		return problem.HeadError
-	}
-	switch pool.Of(err) {
-	case pool.ReasonTimeout:
-		return problem.Timeout
-	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
-		return problem.Unreachable
-	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
-		return problem.Busy
-	case pool.ReasonProtocol:
-		return problem.Protocol
-	default:
-		return problem.Broken
-	}
-}
-
-// ReasonOf returns the typed reason of a failed exchange, for log and metrics.
-func ReasonOf(err error) string {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return problem.Breaker.Reason
-	}
-	switch err {
-	case errNoCredential:
-		return problem.Credential.Reason
-	case errUnexplained, errMended:
-		return problem.HeadError.Reason
-	}
-	return pool.Of(err).String()
-}

@@ -3,13 +3,11 @@ package origin
 import (
 	"bytes"
 	"errors"
-	"sync"
 	"time"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
-	"yatagarasu/sign"
 
 	"github.com/valyala/fasthttp"
 )
@@ -33,14 +31,6 @@ func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
 	return string(h.Peek("X-Amz-Delete-Marker")) == "true"
 }
 
-// errUnexplained says that HEAD was refused, and a GET of the same object was not.
-// errMended says so too, and that HEAD may be taken now: the GET was signed with another
-// credential or time, or it found the object.
-var (
-	errUnexplained = errors.New("the origin refuses HEAD and not GET")
-	errMended      = errors.New("the origin has refused HEAD, and a GET after it not")
-)
-
 // lookUpWait is how long a request waits for what another's look-up learns: that may take
 // its time because of its object alone.
 const lookUpWait = 500 * time.Millisecond
@@ -57,9 +47,14 @@ func (f *Fetch) explain() error {
 	if f.takeByProof(o) {
 		return nil
 	}
-	l, leads := r.lookUps.join(signer)
-	if leads {
-		defer r.lookUps.end(l)
+	l := &lookUp{done: make(chan struct{})}
+	if other, underWay := r.lookUps.LoadOrStore(signer, l); underWay {
+		l = other.(*lookUp)
+	} else {
+		defer func() {
+			r.lookUps.Delete(signer)
+			close(l.done)
+		}()
 		l.err = f.lookUp(o)
 		l.refusal, l.doc = f.Refusal, f.doc
 		return l.err
@@ -86,9 +81,8 @@ func (f *Fetch) explain() error {
 
 // unreachable tells whether err is about the origin as a whole, whatever it was asked.
 func unreachable(err error) bool {
-	var open *breakerError
-	if errors.As(err, &open) || err == errNoCredential {
-		return true
+	if own, ok := errors.AsType[*failure](err); ok {
+		return own.problem != problem.HeadError
 	}
 	switch pool.Of(err) {
 	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
@@ -134,7 +128,7 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 	r, now := f.replica, time.Now()
 	t, wait, ok := r.Health.Breaker.Allow(now)
 	if !ok {
-		return &breakerError{wait}
+		return breakersOpen(wait)
 	}
 	signer, skew := f.signer, f.skew
 	if err := f.askOne(r, t, request.Forward{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
@@ -150,50 +144,18 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 		f.noteAnswer()
 		return nil
 	case !f.corrected && (o == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):
-		return errMended // or the object is there by now
+		return errHeadMended // or the object is there by now
 	case f.takeByProof(o): // HEAD is refused, GET is not
 		return nil
 	}
 	r.Metrics.Fault(problem.HeadError.Reason)
-	return errUnexplained
-}
-
-// lookUps are the look-ups under way at a replica, one for each credential. The zero
-// value is ready to use. Safe for concurrent use.
-type lookUps struct {
-	mu       sync.Mutex // guards underWay
-	underWay map[*sign.Signer]*lookUp
+	return errHeadRefused
 }
 
 // lookUp is a GET that asks for the reason of a refused HEAD.
 type lookUp struct {
-	signer  *sign.Signer
 	done    chan struct{}    // closed when the following fields are set
 	refusal *s3error.Kind    // what the answer means
 	doc     s3error.Document // its document
 	err     error
-}
-
-// join returns the look-up under way for s, or a new one, which the caller leads and has
-// to end.
-func (l *lookUps) join(s *sign.Signer) (u *lookUp, leads bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if u = l.underWay[s]; u != nil {
-		return u, false
-	}
-	u = &lookUp{signer: s, done: make(chan struct{})}
-	if l.underWay == nil {
-		l.underWay = make(map[*sign.Signer]*lookUp)
-	}
-	l.underWay[s] = u
-	return u, true
-}
-
-// end wakes those who wait for u.
-func (l *lookUps) end(u *lookUp) {
-	l.mu.Lock()
-	delete(l.underWay, u.signer)
-	l.mu.Unlock()
-	close(u.done)
 }

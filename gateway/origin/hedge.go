@@ -2,10 +2,10 @@ package origin
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"time"
 	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
@@ -22,6 +22,8 @@ type hedge struct {
 	won    bool          // the second was done first, and well
 }
 
+// askTwo sends a request to r, and where that takes long, to another replica; the first good
+// answer counts.
 func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
 	r.Health.hedges.Count(begin)
@@ -50,8 +52,13 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 	if y == nil {
 		return
 	}
-	defer y.Bucket.Shared.Background.Done()
-	err := y.sendSafely(y.replica, t, w, head)
+	background := &y.Bucket.Shared.Background
+	defer background.Done()
+	err := errPanicked
+	func() {
+		defer background.Recover()
+		err = y.sendTo(y.replica, t, w, head, time.Now())
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -66,21 +73,12 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 	}
 }
 
+var errPanicked = errors.New("the second request panicked")
+
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.
 func (f *Fetch) answered(err error) bool {
 	return err == nil && (f.Refusal == nil || f.Refusal.Fault == s3error.FaultRequest && !(f.Refusal == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
-}
-
-// sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.
-func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Forward, head bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			f.Bucket.Shared.Background.Panicked(p)
-			err = &FetchError{Problem: problem.Panic, Reason: "panic"}
-		}
-	}()
-	return f.sendTo(r, t, w, head, time.Now())
 }
 
 // begin returns the fetch of the second request, if there is to be one. It has all it

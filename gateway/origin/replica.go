@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
@@ -35,8 +36,8 @@ type Replica struct {
 
 	// What follows is not taken over by the next generation, whose bucket may be another.
 
-	proof   proof // of the credential, for the bucket
-	lookUps lookUps
+	proof   proof    // of the credential, for the bucket
+	lookUps sync.Map // of *lookUp by *sign.Signer: those under way
 }
 
 // upstreamIdentity is what an upstream is for. Replicas of one bucket with the same

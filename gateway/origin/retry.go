@@ -53,23 +53,19 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 		next.Metrics.Extra(observe.ExtraFailover)
 		return next, t
 	}
-	wait := backoff(f.told.Tries)
-	if after := f.retryAfter(); after > maxRetryWait {
-		return nil, pool.Ticket{}
-	} else if after > 0 {
-		wait += after
+	after := f.retryAfter()
+	if help == remedyAgain && after <= maxRetryWait {
+		next, t, _ = f.Bucket.pick(0, now)
 	}
-	if help != remedyAgain {
-		return nil, pool.Ticket{}
-	}
-	if next, t, _ = f.Bucket.pick(0, now); next == nil {
-		return nil, pool.Ticket{}
+	if next == nil {
+		return nil, t
 	}
 	if !next.Health.retries.Take(now) {
 		next.Health.Breaker.Done(t, pool.OutcomeNone, now)
 		next.Metrics.Extra(observe.ExtraRetryDenied)
-		return nil, pool.Ticket{}
+		return nil, t
 	}
+	wait := max(after, 0) + backoff(f.told.Tries)
 	f.told.Tries++
 	next.Metrics.Extra(observe.ExtraRetry)
 	f.Answer.Close() // others may have the connection meanwhile
@@ -100,58 +96,45 @@ func (f *Fetch) retryAfter() time.Duration {
 }
 
 // remedy returns what may help against err, or, without one, against the refusal at
-// hand.
-func (f *Fetch) remedy(err error) remedy {
-	switch err {
-	case nil:
-	case errNoCredential, errUnexplained:
-		return remedyOther
-	case errMended:
-		f.corrected = true
-		return remedyNow
-	default:
-		return f.remedyOf(err)
-	}
+// hand. What is done at once is done once.
+func (f *Fetch) remedy(err error) (help remedy) {
 	switch o := f.Refusal; {
+	case err != nil:
+		help = f.remedyOf(err)
 	case o == nil:
 	case o.Passing():
 		return remedyAgain
 	case o == s3error.Clock && !f.corrected && (f.replica.Health.Correction()-f.skew).Abs() > LeastSkew: // the clock has just been compared
-		f.corrected = true
-		return remedyNow
+		help = remedyNow
 	case (o == s3error.AccessKey || o == s3error.Token) && !f.corrected && f.renew():
-		f.corrected = true
-		return remedyNow
-	case o.Fault == s3error.FaultSetup, o.Fault == s3error.FaultObject:
-		return remedyOther
-	case o == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
+		help = remedyNow
+	case o.Fault == s3error.FaultSetup, o.Fault == s3error.FaultObject, o == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
 		return remedyOther
 	}
-	return remedyNone
+	f.corrected = f.corrected || help == remedyNow
+	return help
 }
 
+// remedyOf returns what may help against err. What takes long is repeated once, and who
+// cannot be reached in time is not asked again at all.
 func (f *Fetch) remedyOf(err error) remedy {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return remedyOther
+	if own, ok := errors.AsType[*failure](err); ok {
+		return own.remedy
 	}
-	var e *pool.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*pool.Error](err)
+	if !ok {
 		return remedyNone
 	}
-	switch e.Reason {
+	switch repeated := f.told.Tries > 0; e.Reason {
 	case pool.ReasonDNS:
-		var dns *net.DNSError
-		if errors.As(err, &dns) && dns.IsTimeout && f.told.Tries > 0 {
-			return remedyOther // once: it takes as long again
+		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsTimeout && repeated {
+			return remedyOther
 		}
 		return remedyAgain
 	case pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
 		return remedyAgain
 	case pool.ReasonTimeout:
-		// Once: each takes as long again. Who cannot be reached in time is not asked
-		// again at all.
-		if e.Phase < pool.PhaseSend || f.told.Tries > 0 {
+		if e.Phase < pool.PhaseSend || repeated {
 			return remedyOther
 		}
 		return remedyAgain

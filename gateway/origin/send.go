@@ -21,7 +21,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 	now := time.Now()
 	r, t, wait := f.firstReplica(now)
 	if r == nil {
-		return &breakerError{wait}
+		return breakersOpen(wait)
 	}
 	for {
 		err := f.ask(r, t, w, head, now)

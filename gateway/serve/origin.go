@@ -134,9 +134,9 @@ func (x *Exchange) fetchAgain(ctx *fasthttp.RequestCtx, w request.Forward, err e
 
 // failUpstream answers for an exchange that brought no response.
 func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
-	x.Cause = err
-	x.Reason = origin.ReasonOf(err)
-	x.Fail(ctx, origin.ProblemOf(err))
+	e := origin.NewFetchError(err)
+	x.Cause, x.Reason = err, e.Reason
+	x.Fail(ctx, e.Problem)
 }
 
 // answerError answers for an error status of the origin. Its document is read
