@@ -348,7 +348,7 @@ func (d *diagnosis) inspectObject(key string) finding {
 	begin := time.Now()
 	path := sign.AppendPath([]byte(d.replica.Address.BasePath+"/"), []byte(key))
 	f, a := d.inquire(func() (origin.Inquiry, error) {
-		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
+		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}}, s3error.DocumentLimit)
 	})
 	if f.result == "FAIL" && a.Status != fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object
 		f.detail += fmt.Sprintf(" to a GET of object %q", key)
