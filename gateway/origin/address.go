@@ -1,9 +1,9 @@
 package origin
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -25,22 +25,19 @@ type Address struct {
 // NewAddress resolves the addressing of a bucket, see "Virtual hosting of
 // general purpose buckets" in the Amazon S3 User Guide.
 func NewAddress(s *config.S3) (*Address, error) {
-	scheme, host := "https", config.AWSHost("s3", s.Region)
-	o := new(Address)
+	u := &url.URL{Scheme: "https", Host: config.AWSHost("s3", s.Region)}
 	if s.Endpoint != "" {
-		u, err := url.Parse(s.Endpoint)
-		if err != nil {
-			return nil, fmt.Errorf("cannot parse s3.endpoint: not a URL")
+		var err error
+		if u, err = url.Parse(s.Endpoint); err != nil {
+			return nil, errors.New("cannot parse s3.endpoint: not a URL")
 		}
-		scheme, host, o.BasePath = u.Scheme, u.Host, basePath(u)
 	}
-	o.TLS = scheme == "https"
-	name, port := splitHostPort(host)
-	if name == "localhost." {
-		name = "localhost" // the library finds one label in /etc/hosts only without a dot
+	o := &Address{TLS: u.Scheme == "https", Name: u.Hostname(), BasePath: basePath(u)}
+	if o.Name == "localhost." {
+		o.Name = "localhost" // the library finds one label in /etc/hosts only without a dot
 	}
 	if o.virtual = s.Addressing == "virtual"; o.virtual {
-		name = s.Bucket + "." + name
+		o.Name = s.Bucket + "." + o.Name
 	} else {
 		o.BasePath += "/" + string(sign.AppendPath(nil, s.Bucket))
 	}
@@ -48,18 +45,13 @@ func NewAddress(s *config.S3) (*Address, error) {
 	if o.TLS {
 		defaultPort = "443"
 	}
-	o.Name = name
-	o.Host = bracket(o.certified())
-	if port == "" || port == defaultPort {
-		port = defaultPort
-	} else {
-		o.Host += ":" + port
-	}
-	o.HostPort = net.JoinHostPort(name, port)
+	port := cmp.Or(u.Port(), defaultPort)
+	o.HostPort = net.JoinHostPort(o.Name, port)
+	o.Host = strings.TrimSuffix(net.JoinHostPort(o.certified(), port), ":"+defaultPort)
 	return o, nil
 }
 
-// BasePath returns the path of an endpoint in the one encoding that is signed. A slash
+// basePath returns the path of an endpoint in the one encoding that is signed. A slash
 // that is encoded is within a segment, and stays so.
 func basePath(u *url.URL) string {
 	var path []byte
@@ -80,21 +72,6 @@ func basePath(u *url.URL) string {
 // that servers know themselves by.
 func (o *Address) certified() string { return strings.TrimSuffix(o.Name, ".") }
 
-// splitHostPort splits host[:port]; brackets of an IPv6 address are dropped.
-func splitHostPort(s string) (host, port string) {
-	if h, p, err := net.SplitHostPort(s); err == nil {
-		return h, p
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), ""
-}
-
-func bracket(name string) string {
-	if a, err := netip.ParseAddr(name); err == nil && a.Is6() {
-		return "[" + name + "]"
-	}
-	return name
-}
-
 // bucketPath returns the path of the bucket itself.
 func (o *Address) bucketPath() []byte {
 	if o.virtual {
@@ -103,13 +80,17 @@ func (o *Address) bucketPath() []byte {
 	return []byte(o.BasePath)
 }
 
+// scheme returns the URL's scheme.
+func (o *Address) scheme() string {
+	if o.TLS {
+		return "https"
+	}
+	return "http"
+}
+
 // URL returns the address of an encoded path and query, for people.
 func (o *Address) URL(path, query []byte) string {
-	scheme := "http"
-	if o.TLS {
-		scheme = "https"
-	}
-	u := scheme + "://" + o.Host + string(path)
+	u := o.scheme() + "://" + o.Host + string(path)
 	if len(query) > 0 {
 		u += "?" + string(query)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"sync"
@@ -114,11 +113,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,
 // HTTP_PROXY and NO_PROXY, as other programs understand them; nil if there is none.
 func proxyFor(o *Address) (*url.URL, error) {
-	_, port := splitHostPort(o.HostPort)
-	target := &url.URL{Scheme: "http", Host: net.JoinHostPort(o.certified(), port)} // NO_PROXY knows no final dots
-	if o.TLS {
-		target.Scheme = "https"
-	}
+	target := &url.URL{Scheme: o.scheme(), Host: o.Host} // NO_PROXY knows no final dots
 	p, err := httpproxy.FromEnvironment().ProxyFunc()(target)
 	if err != nil || p == nil {
 		return nil, err
