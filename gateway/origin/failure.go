@@ -37,38 +37,32 @@ func breakersOpen(wait time.Duration) *failure {
 	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
-// NoteRefusal counts and logs the refusal at hand, and returns what clients are told.
+// NoteRefusal counts and logs the refusal at hand, and returns what clients are told. The
+// log has why the origin refused, where the client's answer cannot.
 func (f *Fetch) NoteRefusal() *s3error.Kind {
 	o := f.Refusal
 	if o == nil { // a 412 or 416 to what no condition or range was sent with
 		o = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}
 	f.replica.Metrics.Fault(o.Reason)
-	f.logRefusal(o)
+	if o.Status != fasthttp.StatusNotFound && o.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
+		e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
+			Str("reason", o.Reason).Int("upstream_status", f.told.Status).Str("s3_code", f.doc.Code)
+		if f.doc.Region != "" {
+			e = e.Str("s3_region", f.doc.Region)
+		}
+		if len(f.Bucket.Replicas) > 1 {
+			e = e.Str("replica", f.replica.Name)
+		}
+		if len(f.told.ID) > 0 {
+			e = e.Bytes("s3_request_id", f.told.ID)
+		}
+		e.Msg("the origin refused a request")
+	}
 	if o == s3error.Denied && f.Bucket.hideDenied {
 		return s3error.NoSuchKey
 	}
 	return o
-}
-
-// logRefusal tells the operator why the origin refused, in its own words,
-// where the client's answer cannot.
-func (f *Fetch) logRefusal(o *s3error.Kind) {
-	if o.Status == fasthttp.StatusNotFound || o.Status == fasthttp.StatusForbidden {
-		return // an answer, not a fault; the access line has the reason
-	}
-	e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
-		Str("reason", o.Reason).Int("upstream_status", f.told.Status).Str("s3_code", f.doc.Code)
-	if f.doc.Region != "" {
-		e = e.Str("s3_region", f.doc.Region)
-	}
-	if len(f.Bucket.Replicas) > 1 {
-		e = e.Str("replica", f.replica.Name)
-	}
-	if len(f.told.ID) > 0 {
-		e = e.Bytes("s3_request_id", f.told.ID)
-	}
-	e.Msg("the origin refused a request")
 }
 
 // FetchError is a failed fetch, as those who waited for it are told.

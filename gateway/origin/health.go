@@ -64,7 +64,7 @@ func (h *Health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time
 	}
 	middle := begin.Add(end.Sub(begin) / 2)
 	skew := time.Unix(unix, 0).Add(time.Second / 2).Sub(middle)
-	if skew < -maxSkew || skew > maxSkew {
+	if skew.Abs() > maxSkew {
 		return
 	}
 	h.Skew.Store(int64(skew))
@@ -109,9 +109,6 @@ func (p *proof) note(s *sign.Signer, now time.Time) {
 	p.signer.Store(s)
 }
 
-// refute forgets s.
-func (p *proof) refute(s *sign.Signer) { p.signer.CompareAndSwap(s, nil) }
-
 // holds tells whether s was taken shortly before now.
 func (p *proof) holds(s *sign.Signer, now time.Time) bool {
 	return p.signer.Load() == s && now.UnixNano()-p.at.Load() < int64(proofFor)
@@ -128,7 +125,7 @@ func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3error.Kind, code str
 		}
 	case code == "":
 	case o.Fault == s3error.FaultSetup:
-		p.refute(s)
+		p.signer.CompareAndSwap(s, nil)
 	default:
 		switch o {
 		case s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown:
