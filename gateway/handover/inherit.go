@@ -31,7 +31,7 @@ type Inherited struct {
 }
 
 // NewInherited returns what a process inherits: listeners by name, and a connection to the
-// process that hands over, nil if none does. It owns both.
+// process that hands over, nil if none does. It owns both from then on.
 func NewInherited(from net.Conn, listeners map[string]*net.TCPListener) *Inherited {
 	return &Inherited{listeners: listeners, from: from}
 }
@@ -65,24 +65,23 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 	if err != nil || n < 0 || n > 16 {
 		return nil, fmt.Errorf("LISTEN_FDS is %q; it must be a number of sockets up to 16", count)
 	}
-	for i := range n {
-		unix.CloseOnExec(first + i)
-	}
-	var names []string
-	if all := lookup("LISTEN_FDNAMES"); all != "" {
-		names = strings.Split(all, ":")
-	}
+	names := strings.Split(lookup("LISTEN_FDNAMES"), ":")
 	var faults []error
 	for i := range n {
 		given := ""
 		if i < len(names) {
 			given = names[i]
 		}
+		unix.CloseOnExec(first + i)
+		file := os.NewFile(uintptr(first+i), given)
 		if parent != "" && given == socketUpgrade {
-			faults = append(faults, in.connect(first+i))
-			continue
+			if in.from, err = net.FileConn(file); err != nil {
+				faults = append(faults, fmt.Errorf("cannot talk to the process that hands over: %w", err))
+			}
+		} else if err := in.add(file, given); err != nil {
+			faults = append(faults, fmt.Errorf("inherited socket %d, named %q, %w", first+i, given, err))
 		}
-		faults = append(faults, in.add(first+i, given))
+		file.Close() // listener and connection have copies
 	}
 	if err := errors.Join(faults...); err != nil {
 		in.close()
@@ -91,36 +90,21 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 	return in, nil
 }
 
-// add takes over a descriptor. The first one that is not the metrics listener's is
-// the main listener's, whatever its name.
-func (in *Inherited) add(fd int, given string) error {
-	file := os.NewFile(uintptr(fd), given)
-	defer file.Close() // the listener has a copy
+// add takes over a copy of a descriptor. The first one that is not the metrics listener's
+// is the main listener's, whatever its name.
+func (in *Inherited) add(file *os.File, given string) error {
 	name := given
 	if _, taken := in.listeners[SocketMain]; name != SocketMetrics && !taken {
 		name = SocketMain
 	}
 	if _, taken := in.listeners[name]; taken || name != SocketMain && name != SocketMetrics {
-		return fmt.Errorf("inherited socket %d, named %q, is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s if it is the metrics listener's", fd, given, SocketMetrics)
+		return fmt.Errorf("is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s if it is the metrics listener's", SocketMetrics)
 	}
 	ln, err := listenerOf(file)
-	if err != nil {
-		return fmt.Errorf("inherited socket %d, named %q, %w", fd, given, err)
+	if err == nil {
+		in.listeners[name] = ln
 	}
-	in.listeners[name] = ln
-	return nil
-}
-
-// connect takes over the connection to the process that hands over.
-func (in *Inherited) connect(fd int) error {
-	file := os.NewFile(uintptr(fd), socketUpgrade)
-	defer file.Close()
-	c, err := net.FileConn(file)
-	if err != nil {
-		return fmt.Errorf("cannot talk to the process that hands over: %w", err)
-	}
-	in.from = c
-	return nil
+	return err
 }
 
 // listenerOf returns the listener on a copy of the file's descriptor.
@@ -171,22 +155,14 @@ func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCP
 // not looked up.
 func means(configured string, actual *net.TCPAddr) bool {
 	host, port, err := net.SplitHostPort(configured)
-	if err != nil {
+	if err != nil || port != "0" && port != strconv.Itoa(actual.Port) {
 		return false
 	}
-	if port != "0" && port != strconv.Itoa(actual.Port) {
-		return false
-	}
-	switch ip := net.ParseIP(host); {
-	case host == "":
+	ip := net.ParseIP(host)
+	if host == "" || ip.IsUnspecified() {
 		return actual.IP.IsUnspecified()
-	case ip == nil:
-		return true
-	case ip.IsUnspecified():
-		return actual.IP.IsUnspecified()
-	default:
-		return ip.Equal(actual.IP)
 	}
+	return ip == nil || ip.Equal(actual.IP)
 }
 
 // close closes all.
@@ -217,7 +193,7 @@ func (in *Inherited) CloseUnused(log *observe.Logger) {
 func ListenProblem(address string, err error, keys string) error {
 	_, port, _ := net.SplitHostPort(address)
 	number, _ := strconv.Atoi(port)
-	var dns *net.DNSError
+	_, ofName := errors.AsType[*net.DNSError](err)
 	fix := "choose another " + keys
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -230,7 +206,7 @@ func ListenProblem(address string, err error, keys string) error {
 		fix = "this machine has no such address: write one that it has, or none for all, as " + keys
 	case errors.Is(err, syscall.EAFNOSUPPORT):
 		fix = "this machine has no addresses of this family: write one of the other as " + keys
-	case errors.As(err, &dns):
+	case ofName:
 		fix = "no name server knows the host: write an address as " + keys
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		fix = "raise the limit of open files: ulimit -n"

@@ -48,19 +48,12 @@ func Program() (string, error) {
 	if err == nil {
 		started, err = filepath.Abs(started)
 	}
-	if err != nil || !sameFile(started, self) {
+	a, _ := os.Stat(started) // nothing is the same as what is not there
+	b, _ := os.Stat(self)
+	if err != nil || !os.SameFile(a, b) {
 		return self, nil
 	}
 	return started, nil
-}
-
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
 }
 
 // HandedOver tells whether another process hands its sockets over to this one.

@@ -2,6 +2,7 @@ package handover
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +21,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Successor is a process that is to take over.
+// Successor is a process that is to take over. Use Start; TakeOver or End is its end. Not
+// safe for concurrent use, but for PassOn.
 type Successor struct {
 	Cmd   *exec.Cmd
-	conn  net.Conn
-	lines *bufio.Scanner
-	ended chan struct{} // closed when the process is no more
+	conn  net.Conn       // to the process
+	lines *bufio.Scanner // of what the process says on conn
+	ended chan struct{}  // closed when the process is no more
 }
 
 // Start starts program anew with the listening sockets, by their names, and waits
@@ -50,14 +52,11 @@ func Start(ctx context.Context, program string, limit time.Duration, sockets map
 		return s, nil
 	}
 	late := context.Cause(ctx)
-	code := s.End()
-	switch {
-	case late != nil:
-		return nil, late
-	case len(said) > 0:
-		return nil, fmt.Errorf("it ended, %s: %s", code, said[0])
+	ended := "it ended, " + s.End()
+	if len(said) > 0 {
+		ended += ": " + said[0]
 	}
-	return nil, fmt.Errorf("it ended, %s", code)
+	return nil, cmp.Or(late, errors.New(ended))
 }
 
 // launch starts the process.
@@ -95,10 +94,13 @@ func launch(program string, sockets map[string]*net.TCPListener) (*Successor, er
 	return s, nil
 }
 
+// NewSuccessor returns the process of cmd, with a connection to it. Whoever starts cmd calls
+// Wait then.
 func NewSuccessor(cmd *exec.Cmd, conn net.Conn) *Successor {
 	return &Successor{Cmd: cmd, conn: conn, lines: bufio.NewScanner(io.LimitReader(conn, 64<<10)), ended: make(chan struct{})}
 }
 
+// Wait waits until the process has ended. Call it once, in a goroutine of its own.
 func (s *Successor) Wait() {
 	s.Cmd.Wait()
 	close(s.ended)
@@ -112,10 +114,7 @@ func (s *Successor) Expect(what string) (said []string, err error) {
 		}
 		said = append(said, s.lines.Text())
 	}
-	if err := s.lines.Err(); err != nil {
-		return said, err
-	}
-	return said, io.ErrUnexpectedEOF
+	return said, cmp.Or(s.lines.Err(), io.ErrUnexpectedEOF)
 }
 
 // End ends the process, if it has not ended, and says how it did.
@@ -138,11 +137,9 @@ func duplicate(ln *net.TCPListener) (*os.File, error) {
 		return nil, err
 	}
 	fd, failure := -1, error(nil)
-	if err := raw.Control(func(own uintptr) { fd, failure = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+	err = raw.Control(func(own uintptr) { fd, failure = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, failure); err != nil {
 		return nil, err
-	}
-	if failure != nil {
-		return nil, failure
 	}
 	return os.NewFile(uintptr(fd), ln.Addr().String()), nil
 }
@@ -184,7 +181,7 @@ func (s *Successor) TakeOver(n *Notifier) error {
 	if err := n.Barrier(upgradeStep); err != nil {
 		n.log.Warn().Err(err).Msg("the service manager does not confirm that it follows the new process")
 	}
-	n.silence()
+	n.silent.Store(true)
 	s.conn.Close()
 	return nil
 }
