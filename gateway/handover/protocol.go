@@ -94,15 +94,11 @@ func (in *Inherited) Stderr(w io.Writer) io.Writer {
 	return &startWriter{w: w, from: in.from}
 }
 
-// startWriter writes to both while the second can be written to.
+// startWriter writes to both; from may be gone.
 type startWriter struct{ w, from io.Writer }
 
 // Write implements io.Writer.
 func (s *startWriter) Write(p []byte) (int, error) {
-	if s.from != nil {
-		if _, err := s.from.Write(p); err != nil {
-			s.from = nil
-		}
-	}
+	s.from.Write(p)
 	return s.w.Write(p)
 }

@@ -346,7 +346,7 @@ func (d *diagnosis) inspectObject(key string) finding {
 		return finding{"warn", "not_looked_at", "no object is known: the bucket is empty", ""}
 	}
 	begin := time.Now()
-	path := sign.AppendPath([]byte(d.replica.Address.BasePath+"/"), []byte(key))
+	path := d.replica.Address.AppendKeyPath(nil, []byte(key))
 	f, a := d.inquire(func() (origin.Inquiry, error) {
 		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}}, s3error.DocumentLimit)
 	})

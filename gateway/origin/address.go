@@ -14,12 +14,12 @@ import (
 // Address is where a bucket's objects are: what is dialled, what the Host header
 // says, and what precedes the key in the path.
 type Address struct {
-	TLS      bool
-	HostPort string // host:port to dial
-	Name     string // the host without port, as a name server is asked for it
-	Host     string // Host header as signed and sent
-	virtual  bool   // the host has the bucket
-	BasePath string // what precedes the key's slash, encoded: that of the endpoint, and without virtual the bucket
+	TLS        bool
+	HostPort   string // host:port to dial
+	Name       string // the host without port, as a name server is asked for it
+	Host       string // Host header as signed and sent
+	BasePath   string // what precedes the key's slash, encoded: path of the endpoint, and bucket unless the host has it
+	bucketPath []byte // of the bucket itself
 }
 
 // NewAddress resolves the addressing of a bucket, see "Virtual hosting of
@@ -36,10 +36,12 @@ func NewAddress(s *config.S3) (*Address, error) {
 	if o.Name == "localhost." {
 		o.Name = "localhost" // the library finds one label in /etc/hosts only without a dot
 	}
-	if o.virtual = s.Addressing == "virtual"; o.virtual {
+	if s.Addressing == "virtual" {
 		o.Name = s.Bucket + "." + o.Name
+		o.bucketPath = []byte(o.BasePath + "/")
 	} else {
 		o.BasePath += "/" + string(sign.AppendPath(nil, s.Bucket))
+		o.bucketPath = []byte(o.BasePath)
 	}
 	defaultPort := "80"
 	if o.TLS {
@@ -71,14 +73,6 @@ func basePath(u *url.URL) string {
 // absolute name is for the name server alone: neither certificates have it nor the hosts
 // that servers know themselves by.
 func (o *Address) certified() string { return strings.TrimSuffix(o.Name, ".") }
-
-// bucketPath returns the path of the bucket itself.
-func (o *Address) bucketPath() []byte {
-	if o.virtual {
-		return []byte(o.BasePath + "/")
-	}
-	return []byte(o.BasePath)
-}
 
 // scheme returns the URL's scheme.
 func (o *Address) scheme() string {

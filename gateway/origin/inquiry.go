@@ -62,9 +62,9 @@ const listOne = "list-type=2&max-keys=1"
 // InquireBucket asks for the bucket itself. A HEAD does not always say why it is refused; a
 // list does. exact asks for the list after every refusal, for the origin's own words.
 func (r *Replica) InquireBucket(exact bool) (Inquiry, error) {
-	a, err := r.Inquire(fasthttp.MethodHead, r.Address.bucketPath(), "", nil, 0)
+	a, err := r.Inquire(fasthttp.MethodHead, r.Address.bucketPath, "", nil, 0)
 	if err == nil && (a.unclear || exact && a.Status >= 300) {
-		return r.Inquire(fasthttp.MethodGet, r.Address.bucketPath(), listOne, nil, s3error.DocumentLimit)
+		return r.Inquire(fasthttp.MethodGet, r.Address.bucketPath, listOne, nil, s3error.DocumentLimit)
 	}
 	return a, err
 }
@@ -126,7 +126,7 @@ func (r *Replica) listPage(ctx context.Context, prefix, token string) (page list
 	}
 	query = sign.AppendQueryComponent(query, prefix)
 	for try := 1; ctx.Err() == nil; try++ {
-		a, err := r.Inquire(fasthttp.MethodGet, r.Address.bucketPath(), string(query), nil, listLimit)
+		a, err := r.Inquire(fasthttp.MethodGet, r.Address.bucketPath, string(query), nil, listLimit)
 		again := err != nil && err != errNoCredential
 		switch {
 		case err != nil:

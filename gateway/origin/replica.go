@@ -55,11 +55,11 @@ type upstreamIdentity struct {
 // Access is an origin and a credential for it, wherever that comes from. Replicas with
 // the same access have the faults of both in common, and are probed together.
 type Access struct {
-	tls                                bool
-	address, name, ca                  string
-	region                             string
-	accessKey, secretKey, sessionToken string
-	credentials                        config.Credentials
+	tls                     bool
+	address, ca, region     string
+	accessKey               string
+	secretKey, sessionToken config.Secret
+	credentials             config.Credentials
 }
 
 // set completes r, whose name, priority and s3 are set.
@@ -82,8 +82,8 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 	}
 	r.Identity = upstreamIdentity{
 		Access: Access{
-			tls: r.Address.TLS, address: r.Address.HostPort, name: r.Address.Name, ca: ca, region: s.Region,
-			accessKey: s.AccessKey, secretKey: s.SecretKey.Reveal(), sessionToken: s.SessionToken.Reveal(), credentials: s.Credentials,
+			tls: r.Address.TLS, address: r.Address.HostPort, ca: ca, region: s.Region,
+			accessKey: s.AccessKey, secretKey: s.SecretKey, sessionToken: s.SessionToken, credentials: s.Credentials,
 		},
 		label: r.Name, maxConns: s.MaxConnections, maxWaiting: s.MaxWaiting, timeouts: s.Timeouts, retry: s.Retry, breaker: s.Breaker, hedge: s.Hedge, probed: probed,
 	}
