@@ -364,7 +364,7 @@ func (d *diagnosis) inquire(ask func() (origin.Inquiry, error)) (finding, origin
 	for again := false; ; again = true {
 		a, err := ask()
 		if err != nil {
-			return finding{"FAIL", origin.NewFetchError(err).Reason, err.Error(), ""}, a
+			return finding{"FAIL", origin.NewError(err).Reason, err.Error(), ""}, a
 		}
 		if a.Status < 300 {
 			return finding{}, a

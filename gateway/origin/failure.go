@@ -65,19 +65,19 @@ func (f *Fetch) NoteRefusal() *s3error.Kind {
 	return o
 }
 
-// FetchError is a failed fetch, as those who waited for it are told.
-type FetchError struct {
+// Error is a failed fetch, as those who waited for it are told.
+type Error struct {
 	Problem *problem.Problem
 	Reason  string
 	Cause   error // what broke; may be nil
 }
 
-// NewFetchError returns the failure of an exchange with the origin.
-func NewFetchError(err error) *FetchError {
+// NewError returns the failure of an exchange with the origin.
+func NewError(err error) *Error {
 	if own, ok := errors.AsType[*failure](err); ok {
-		return &FetchError{Problem: own.problem, Reason: own.problem.Reason, Cause: err}
+		return &Error{Problem: own.problem, Reason: own.problem.Reason, Cause: err}
 	}
-	e := &FetchError{Problem: problem.Broken, Reason: pool.Of(err).String(), Cause: err}
+	e := &Error{Problem: problem.Broken, Reason: pool.Of(err).String(), Cause: err}
 	switch pool.Of(err) {
 	case pool.ReasonTimeout:
 		e.Problem = problem.Timeout
@@ -92,7 +92,7 @@ func NewFetchError(err error) *FetchError {
 }
 
 // Error implements error.
-func (e *FetchError) Error() string { return "cannot fetch the object: " + e.Problem.Code }
+func (e *Error) Error() string { return "cannot fetch the object: " + e.Problem.Code }
 
 // Unwrap returns what broke.
-func (e *FetchError) Unwrap() error { return e.Cause }
+func (e *Error) Unwrap() error { return e.Cause }

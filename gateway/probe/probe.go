@@ -142,7 +142,7 @@ func (r *Readiness) record(group []*origin.Replica, p *origin.Replica, reason st
 func Probe(p *origin.Replica) (reason string, shared bool) {
 	a, err := p.InquireBucket(false)
 	if err != nil {
-		return origin.NewFetchError(err).Reason, true
+		return origin.NewError(err).Reason, true
 	}
 	if a.Status < 300 {
 		return "", false

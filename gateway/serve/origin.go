@@ -134,7 +134,7 @@ func (x *Exchange) fetchAgain(ctx *fasthttp.RequestCtx, w request.Forward, err e
 
 // failUpstream answers for an exchange that brought no response.
 func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
-	e := origin.NewFetchError(err)
+	e := origin.NewError(err)
 	x.Cause, x.Reason = err, e.Reason
 	x.Fail(ctx, e.Problem)
 }
