@@ -230,7 +230,7 @@ func collectReplica(e *exposition, bucket string, r *origin.Replica) {
 	if c := r.Credentials.State(); !c.Expires.IsZero() {
 		e.add("yatagarasu_credentials_expiry_timestamp_seconds", float64(c.Expires.Unix()), labels...)
 	}
-	if r.Health.Dated.Load() != 0 {
+	if r.Health.SkewMeasured.Load() != 0 {
 		e.add("yatagarasu_upstream_clock_skew_seconds", time.Duration(r.Health.Skew.Load()).Seconds(), labels...)
 	}
 	state, opens := r.Health.Breaker.State()

@@ -183,7 +183,7 @@ func (t *Task) store(o *cache.Object, f *cache.Flight) {
 
 // again fetches the object once more if that may help against err.
 func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
-	if t.Fetch.MayRepeat(err) {
+	if t.Fetch.AwaitRetry(err) {
 		return t.try(f, stale)
 	}
 	return t.failFlight(f, origin.NewError(err))
@@ -213,7 +213,7 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		f.Pass() // a part of an object, or nonsense: not for sharing
 		return Result{}
 	}
-	s := t.Fetch.NoteRefusal()
+	s := t.Fetch.NoteOriginError()
 	c := t.Cache
 	if s.Status == fasthttp.StatusNotFound && stale != nil && !t.Fetch.Answer.Surplus() {
 		c.Cache.Delete(stale.Key) // it is gone

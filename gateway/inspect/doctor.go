@@ -298,7 +298,7 @@ func (d *diagnosis) clock() finding {
 	h := d.replica.Health
 	skew := time.Duration(h.Skew.Load()).Round(time.Second)
 	switch {
-	case h.Dated.Load() == 0:
+	case h.SkewMeasured.Load() == 0:
 		return finding{result: "-"}
 	case skew > 5*time.Minute || skew < -5*time.Minute:
 		f, _ := fail("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)

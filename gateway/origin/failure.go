@@ -37,10 +37,10 @@ func breakersOpen(wait time.Duration) *failure {
 	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
-// NoteRefusal counts and logs the refusal at hand, and returns what clients are told. The
+// NoteOriginError counts and logs the refusal at hand, and returns what clients are told. The
 // log has why the origin refused, where the client's answer cannot.
-func (f *Fetch) NoteRefusal() *s3error.Kind {
-	o := f.Refusal
+func (f *Fetch) NoteOriginError() *s3error.Kind {
+	o := f.OriginError
 	if o == nil { // a 412 or 416 to what no condition or range was sent with
 		o = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}

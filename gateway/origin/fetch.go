@@ -42,13 +42,13 @@ type Fetch struct {
 // attempt is the latest request of a fetch to a replica, and its answer. A hedge that wins
 // gives its own to the fetch.
 type attempt struct {
-	Answer  *pool.Exchange
-	replica *Replica
-	ticket  pool.Ticket      // of the replica's breaker
-	signer  *sign.Signer     // of the request
-	skew    time.Duration    // of the clock it was signed by, against this one
-	Refusal *s3error.Kind    // meaning of the answer if it is an error, else nil
-	doc     s3error.Document // the error's document
+	Answer      *pool.Exchange
+	replica     *Replica
+	ticket      pool.Ticket      // of the replica's breaker
+	signer      *sign.Signer     // of the request
+	skew        time.Duration    // of the clock it was signed by, against this one
+	OriginError *s3error.Kind    // meaning of the answer if it is an error, else nil
+	doc         s3error.Document // the error's document
 }
 
 // NewFetch returns a fetch of an object, with copies of the arguments. told, which may be nil,

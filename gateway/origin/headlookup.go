@@ -56,7 +56,7 @@ func (f *Fetch) explain() error {
 			close(l.done)
 		}()
 		l.err = f.lookUp(o)
-		l.refusal, l.doc = f.Refusal, f.doc
+		l.refusal, l.doc = f.OriginError, f.doc
 		return l.err
 	}
 	f.Answer.Close() // others may have the connection meanwhile
@@ -73,7 +73,7 @@ func (f *Fetch) explain() error {
 	case unreachable(l.err):
 		return l.err
 	case l.refusal != nil && l.refusal.Fault == s3error.FaultSetup:
-		f.Refusal, f.doc = l.refusal, l.doc
+		f.OriginError, f.doc = l.refusal, l.doc
 		return nil
 	}
 	return f.lookUp(o) // the other one's answer was about its object
@@ -118,7 +118,7 @@ func (f *Fetch) takeByProof(o *s3error.Kind) bool {
 	if o == nil || !f.replica.proof.holds(f.signer, time.Now()) {
 		return false
 	}
-	f.Refusal, f.doc = o, s3error.Document{}
+	f.OriginError, f.doc = o, s3error.Document{}
 	return true
 }
 
@@ -140,7 +140,7 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 		}
 	}
 	switch {
-	case f.Refusal != nil:
+	case f.OriginError != nil:
 		f.noteAnswer()
 		return nil
 	case !f.corrected && (o == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):

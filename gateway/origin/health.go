@@ -15,13 +15,13 @@ import (
 // Health is what is known of a replica from the requests to it. Like the upstream it
 // outlives a generation.
 type Health struct {
-	Breaker *pool.Breaker // nil: it is never given up
-	retries *pool.Budget
-	resumes *pool.Budget // of the requests that retries counts
-	hedges  *pool.Budget
-	latency pool.Latencies // to the first byte; kept only for hedging by it
-	Skew    atomic.Int64   // of its clock against this one, in nanoseconds
-	Dated   atomic.Int64   // when that was measured, in Unix nanoseconds
+	Breaker      *pool.Breaker // nil: it is never given up
+	retries      *pool.Budget
+	resumes      *pool.Budget // of the requests that retries counts
+	hedges       *pool.Budget
+	latency      pool.Latencies // to the first byte; kept only for hedging by it
+	Skew         atomic.Int64   // of its clock against this one, in nanoseconds
+	SkewMeasured atomic.Int64   // when that was measured, in Unix nanoseconds
 }
 
 // The spans over which the budgets for requests beside the clients' own hold, and how
@@ -68,12 +68,12 @@ func (h *Health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time
 		return
 	}
 	h.Skew.Store(int64(skew))
-	h.Dated.Store(end.UnixNano())
+	h.SkewMeasured.Store(end.UnixNano())
 }
 
-// Correction returns what is added to this clock's time before it is signed: nothing,
+// ClockCorrection returns what is added to this clock's time before it is signed: nothing,
 // unless the origin's clock differs much.
-func (h *Health) Correction() time.Duration {
+func (h *Health) ClockCorrection() time.Duration {
 	skew := time.Duration(h.Skew.Load())
 	if skew.Abs() <= LeastSkew {
 		return 0
@@ -82,7 +82,7 @@ func (h *Health) Correction() time.Duration {
 }
 
 // clock returns the time to sign with.
-func (h *Health) clock(now time.Time) time.Time { return now.Add(h.Correction()) }
+func (h *Health) clock(now time.Time) time.Time { return now.Add(h.ClockCorrection()) }
 
 // dateEvery is how often an origin's clock is looked at.
 const dateEvery = 10 * time.Second

@@ -19,7 +19,7 @@ func BenchmarkHealthy(b *testing.B) {
 		}
 		end := time.Now()
 		r.Health.Breaker.Done(t, outcomeOfTry(nil, nil), end)
-		if end.UnixNano()-r.Health.Dated.Load() < 0 {
+		if end.UnixNano()-r.Health.SkewMeasured.Load() < 0 {
 			b.Fatal("the clock runs backwards")
 		}
 	}

@@ -78,7 +78,7 @@ var errPanicked = errors.New("the second request panicked")
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.
 func (f *Fetch) answered(err error) bool {
-	return err == nil && (f.Refusal == nil || f.Refusal.Fault == s3error.FaultRequest && !(f.Refusal == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
+	return err == nil && (f.OriginError == nil || f.OriginError.Fault == s3error.FaultRequest && !(f.OriginError == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
 }
 
 // begin returns the fetch of the second request, if there is to be one. It has all it

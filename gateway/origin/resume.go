@@ -129,13 +129,13 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 			time.Sleep(backoff(s.fruitless - 1))
 		}
 		err := f.askRest(r, t, s.rest)
-		if f.Refusal != nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+		if f.OriginError != nil {
+			r.Metrics.Fault(f.OriginError.Reason)
 		}
 		switch {
-		case err != nil, f.Refusal != nil && f.Refusal.Passing():
+		case err != nil, f.OriginError != nil && f.OriginError.Passing():
 			s.failed.add(r)
-		case f.Refusal != nil: // it does not give it
+		case f.OriginError != nil: // it does not give it
 			s.unfit.add(r)
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0

@@ -82,7 +82,7 @@ func backoff(n int) time.Duration {
 
 // retryAfter returns how long the refusal at hand asks to wait; 0: it does not say.
 func (f *Fetch) retryAfter() time.Duration {
-	if f.Refusal == nil {
+	if f.OriginError == nil {
 		return 0
 	}
 	v := f.Answer.Header.Peek(fasthttp.HeaderRetryAfter)
@@ -98,13 +98,13 @@ func (f *Fetch) retryAfter() time.Duration {
 // remedy returns what may help against err, or, without one, against the refusal at
 // hand. What is done at once is done once.
 func (f *Fetch) remedy(err error) (help remedy) {
-	switch o := f.Refusal; {
+	switch o := f.OriginError; {
 	case err != nil:
 		help = f.remedyOf(err)
 	case o == nil:
 	case o.Passing():
 		return remedyAgain
-	case o == s3error.Clock && !f.corrected && (f.replica.Health.Correction()-f.skew).Abs() > LeastSkew: // the clock has just been compared
+	case o == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
 		help = remedyNow
 	case (o == s3error.AccessKey || o == s3error.Token) && !f.corrected && f.renew():
 		help = remedyNow
@@ -144,9 +144,9 @@ func (f *Fetch) remedyOf(err error) remedy {
 	return remedyNone
 }
 
-// MayRepeat tells, when a body has failed of which the client has nothing yet,
+// AwaitRetry tells, when a body has failed of which the client has nothing yet,
 // whether to send the request once more, and waits until then.
-func (f *Fetch) MayRepeat(err error) bool {
+func (f *Fetch) AwaitRetry(err error) bool {
 	r := f.replica
 	r.Metrics.Fault(pool.Of(err).String())
 	help := f.remedyOf(err)
@@ -154,7 +154,7 @@ func (f *Fetch) MayRepeat(err error) bool {
 		return false
 	}
 	r.Health.Breaker.Fail(f.ticket, time.Now())
-	f.Refusal = nil
+	f.OriginError = nil
 	next, t := f.nextReplica(r, help)
 	if next == nil {
 		return false

@@ -31,7 +31,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 				err = f.explain()
 			}
 		}
-		if err == nil && f.Refusal == nil {
+		if err == nil && f.OriginError == nil {
 			return nil
 		}
 		help := f.remedy(err)
@@ -43,7 +43,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 			return err
 		}
 		if err == nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+			r.Metrics.Fault(f.OriginError.Reason)
 		}
 		r, t, now = next, ticket, time.Now()
 	}
@@ -108,13 +108,13 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	if head {
 		name = fasthttp.MethodHead
 	}
-	f.Refusal, f.doc = nil, s3error.Document{}
+	f.OriginError, f.doc = nil, s3error.Document{}
 	if f.signer = r.Credentials.Signer(begin); f.signer == nil {
 		r.Health.Breaker.Done(t, pool.OutcomeNone, begin)
 		r.Metrics.Fault(problem.Credential.Reason)
 		return errNoCredential
 	}
-	f.skew = r.Health.Correction()
+	f.skew = r.Health.ClockCorrection()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
 	if err == nil {
@@ -123,10 +123,10 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 		err = f.readRefusal(head)
 	}
 	end := time.Now()
-	r.Health.Breaker.Done(t, outcomeOfTry(err, f.Refusal), end)
+	r.Health.Breaker.Done(t, outcomeOfTry(err, f.OriginError), end)
 	if err == nil {
-		r.proof.noteAnswer(f.signer, f.Answer.Header.StatusCode(), f.Refusal, f.doc.Code, end)
-		if f.Refusal == s3error.Clock || end.UnixNano()-r.Health.Dated.Load() > int64(dateEvery) {
+		r.proof.noteAnswer(f.signer, f.Answer.Header.StatusCode(), f.OriginError, f.doc.Code, end)
+		if f.OriginError == s3error.Clock || end.UnixNano()-r.Health.SkewMeasured.Load() > int64(dateEvery) {
 			r.Health.observeDate(&f.Answer.Header, begin, end)
 		}
 	}
@@ -151,9 +151,9 @@ func (f *Fetch) readRefusal(head bool) error {
 		f.doc = s3error.Parse(raw)
 		f.doc.ReadRegion(h)
 	}
-	f.Refusal = f.doc.Kind(h.StatusCode())
-	if f.Refusal == s3error.Deleted && f.doc.Code == "" && !isDeleteMarker(h) {
-		f.Refusal = s3error.Protocol // a 405 to a method that S3 allows
+	f.OriginError = f.doc.Kind(h.StatusCode())
+	if f.OriginError == s3error.Deleted && f.doc.Code == "" && !isDeleteMarker(h) {
+		f.OriginError = s3error.Protocol // a 405 to a method that S3 allows
 	}
 	return nil
 }
