@@ -77,8 +77,8 @@ func NewError(err error) *Error {
 	if own, ok := errors.AsType[*failure](err); ok {
 		return &Error{Problem: own.problem, Reason: own.problem.Reason, Cause: err}
 	}
-	e := &Error{Problem: problem.Broken, Reason: pool.Of(err).String(), Cause: err}
-	switch pool.Of(err) {
+	e := &Error{Problem: problem.Broken, Reason: pool.ReasonOf(err).String(), Cause: err}
+	switch pool.ReasonOf(err) {
 	case pool.ReasonTimeout:
 		e.Problem = problem.Timeout
 	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:

@@ -84,7 +84,7 @@ func unreachable(err error) bool {
 	if own, ok := errors.AsType[*failure](err); ok {
 		return own.problem != problem.HeadError
 	}
-	switch pool.Of(err) {
+	switch pool.ReasonOf(err) {
 	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
 		return true
 	}

@@ -16,9 +16,9 @@ import (
 // outlives a generation.
 type Health struct {
 	Breaker      *pool.Breaker // nil: it is never given up
-	retries      *pool.Budget
-	resumes      *pool.Budget // of the requests that retries counts
-	hedges       *pool.Budget
+	retries      *pool.RetryBudget
+	resumes      *pool.RetryBudget // of the requests that retries counts
+	hedges       *pool.RetryBudget
 	latency      pool.Latencies // to the first byte; kept only for hedging by it
 	Skew         atomic.Int64   // of its clock against this one, in nanoseconds
 	SkewMeasured atomic.Int64   // when that was measured, in Unix nanoseconds
@@ -35,8 +35,8 @@ const (
 
 func newHealth(s *config.S3, probed bool) *Health {
 	h := &Health{
-		retries: pool.NewBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
-		hedges:  pool.NewBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
+		retries: pool.NewRetryBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
+		hedges:  pool.NewRetryBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
 	}
 	h.resumes = h.retries.Beside()
 	if b := s.Breaker; b.Enabled {

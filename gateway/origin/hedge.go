@@ -96,7 +96,7 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, poo
 		return nil, pool.Ticket{}
 	}
 	if !first.Health.hedges.Take(now) {
-		r.Health.Breaker.Done(t, pool.OutcomeNone, now)
+		r.Health.Breaker.Done(t, pool.ResultNone, now)
 		return nil, pool.Ticket{}
 	}
 	r.Metrics.Extra(observe.ExtraHedge)

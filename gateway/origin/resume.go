@@ -67,7 +67,7 @@ func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, e
 			s, resumable = f.resumption()
 		}
 		from, ticket := s.from, s.ticket
-		from.Metrics.Fault(pool.Of(err).String())
+		from.Metrics.Fault(pool.ReasonOf(err).String())
 		resumed := resumable && f.resume(&s, n, err)
 		if !resumed || n < resumeProgress {
 			from.Health.Breaker.Fail(ticket, time.Now())
@@ -83,7 +83,7 @@ func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, e
 
 // brokeOff tells whether an error means that the origin has not sent all.
 func brokeOff(err error) bool {
-	switch pool.Of(err) {
+	switch pool.ReasonOf(err) {
 	case pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout:
 		return true
 	}
@@ -169,7 +169,7 @@ func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error
 // free.
 func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (r *Replica, t pool.Ticket) {
 	now := time.Now()
-	if pool.Of(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
+	if pool.ReasonOf(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
 		r, t = s.askSame(now, free)
 	}
 	if r == nil {
@@ -194,7 +194,7 @@ func (s *resumption) askSame(now time.Time, free bool) (*Replica, pool.Ticket) {
 		return nil, pool.Ticket{}
 	}
 	if !free && !s.from.Health.resumes.Take(now) {
-		s.from.Health.Breaker.Done(t, pool.OutcomeNone, now)
+		s.from.Health.Breaker.Done(t, pool.ResultNone, now)
 		s.from.Metrics.Extra(observe.ExtraResumeDenied)
 		return nil, pool.Ticket{}
 	}

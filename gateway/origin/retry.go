@@ -61,7 +61,7 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 		return nil, t
 	}
 	if !next.Health.retries.Take(now) {
-		next.Health.Breaker.Done(t, pool.OutcomeNone, now)
+		next.Health.Breaker.Done(t, pool.ResultNone, now)
 		next.Metrics.Extra(observe.ExtraRetryDenied)
 		return nil, t
 	}
@@ -148,7 +148,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 // whether to send the request once more, and waits until then.
 func (f *Fetch) AwaitRetry(err error) bool {
 	r := f.replica
-	r.Metrics.Fault(pool.Of(err).String())
+	r.Metrics.Fault(pool.ReasonOf(err).String())
 	help := f.remedyOf(err)
 	if help == remedyNone {
 		return false
@@ -159,6 +159,6 @@ func (f *Fetch) AwaitRetry(err error) bool {
 	if next == nil {
 		return false
 	}
-	next.Health.Breaker.Done(t, pool.OutcomeNone, time.Now()) // send asks again
+	next.Health.Breaker.Done(t, pool.ResultNone, time.Now()) // send asks again
 	return true
 }

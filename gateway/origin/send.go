@@ -110,7 +110,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	}
 	f.OriginError, f.doc = nil, s3error.Document{}
 	if f.signer = r.Credentials.Signer(begin); f.signer == nil {
-		r.Health.Breaker.Done(t, pool.OutcomeNone, begin)
+		r.Health.Breaker.Done(t, pool.ResultNone, begin)
 		r.Metrics.Fault(problem.Credential.Reason)
 		return errNoCredential
 	}
@@ -123,7 +123,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 		err = f.readRefusal(head)
 	}
 	end := time.Now()
-	r.Health.Breaker.Done(t, outcomeOfTry(err, f.OriginError), end)
+	r.Health.Breaker.Done(t, resultOfTry(err, f.OriginError), end)
 	if err == nil {
 		r.proof.noteAnswer(f.signer, f.Answer.Header.StatusCode(), f.OriginError, f.doc.Code, end)
 		if f.OriginError == s3error.Clock || end.UnixNano()-r.Health.SkewMeasured.Load() > int64(dateEvery) {
@@ -131,7 +131,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 		}
 	}
 	if err != nil && !f.Answer.Interrupted() {
-		r.Metrics.Fault(pool.Of(err).String())
+		r.Metrics.Fault(pool.ReasonOf(err).String())
 	}
 	return err
 }
@@ -158,17 +158,17 @@ func (f *Fetch) readRefusal(head bool) error {
 	return nil
 }
 
-// outcomeOfTry returns what a try says about the origin.
-func outcomeOfTry(err error, refusal *s3error.Kind) pool.Outcome {
+// resultOfTry returns what a try says about the origin.
+func resultOfTry(err error, refusal *s3error.Kind) pool.Result {
 	switch {
-	case err != nil && pool.Of(err).OfOrigin():
-		return pool.OutcomeSilence
+	case err != nil && pool.ReasonOf(err).OfOrigin():
+		return pool.ResultSilence
 	case err != nil, refusal == s3error.Foreign: // which says nothing of S3
-		return pool.OutcomeNone
+		return pool.ResultNone
 	case refusal != nil && refusal.Fault == s3error.FaultOrigin:
-		return pool.OutcomeFailure
+		return pool.ResultFailure
 	}
-	return pool.OutcomeSuccess
+	return pool.ResultSuccess
 }
 
 // noteReplica notes for the log who is asked, where that can be several.
@@ -231,7 +231,7 @@ func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
 func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
 
 // pick returns the replica that is preferred among those that are not in but and
-// whose breaker lets a request pass, which then owes it an outcome. Those of equal
+// whose breaker lets a request pass, which then owes it a result. Those of equal
 // priority take turns. If there is none, wait is after how long one may pass.
 //
 // Hot path: no allocation.
