@@ -116,7 +116,7 @@ func (b *Bucket) Abort() {
 // still hold b are served to their end.
 func (b *Bucket) Retire(successor *Bucket) {
 	for _, r := range b.Replicas {
-		if !successor.uses(r.Upstream) {
+		if successor == nil || !slices.ContainsFunc(successor.Replicas, func(s *Replica) bool { return s.Upstream == r.Upstream }) {
 			r.Upstream.Retire()
 			r.Credentials.Stop()
 		}
@@ -134,9 +134,4 @@ func (b *Bucket) ReplicaOf(id upstreamIdentity) *Replica {
 		}
 	}
 	return nil
-}
-
-// uses tells whether u is of one of b's replicas.
-func (b *Bucket) uses(u *pool.Upstream) bool {
-	return b != nil && slices.ContainsFunc(b.Replicas, func(r *Replica) bool { return r.Upstream == u })
 }

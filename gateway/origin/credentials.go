@@ -110,9 +110,7 @@ func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value
 		if err == nil && v.AccessKeyID != "" {
 			return v, nil
 		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
 	return credentials.Value{}, fmt.Errorf("there is no credential to take on the role with: set access_key and secret_key, or offer one in the environment, the shared file or the instance: %w", errors.Join(errs...))
 }

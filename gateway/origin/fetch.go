@@ -93,10 +93,8 @@ func (f *Fetch) Release() {
 // S3 answers like a range: by 206 with Content-Range.
 func (f *Fetch) Part() bool { return IsPart(f.query) }
 
-// IsPart tells whether a canonical query asks for a part.
-func IsPart(query []byte) bool { return bytes.HasPrefix(query, partNumber) }
-
-var partNumber = []byte("partNumber=") // first in a canonical query
+// IsPart tells whether a canonical query, in which partNumber comes first, asks for a part.
+func IsPart(query []byte) bool { return bytes.HasPrefix(query, []byte("partNumber=")) }
 
 // Validators returns the validators of the origin's answer.
 func (f *Fetch) Validators() (etag []byte, modified int64) {

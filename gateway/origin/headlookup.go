@@ -60,11 +60,9 @@ func (f *Fetch) explain() error {
 		return l.err
 	}
 	f.Answer.Close() // others may have the connection meanwhile
-	timer := time.NewTimer(lookUpWait)
-	defer timer.Stop()
 	select {
 	case <-l.done:
-	case <-timer.C:
+	case <-time.After(lookUpWait):
 		return f.lookUp(o)
 	}
 	switch {
@@ -131,7 +129,7 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 		return breakersOpen(wait)
 	}
 	signer, skew := f.signer, f.skew
-	if err := f.askOne(r, t, request.Forward{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
+	if err := f.sendTo(r, t, request.Forward{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
 		return err
 	}
 	if f.Answer.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object

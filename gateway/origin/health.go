@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 	"yatagarasu/cache"
@@ -115,21 +116,17 @@ func (p *proof) holds(s *sign.Signer, now time.Time) bool {
 }
 
 // noteAnswer takes down what an answer to a request signed with s says about s. An error
-// without a code says nothing: HEAD has none, and not only S3 may have answered. o is nil
+// without a code says nothing: HEAD has none, and not only S3 may have answered. kind is nil
 // where it is none.
-func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3error.Kind, code string, now time.Time) {
+func (p *proof) noteAnswer(s *sign.Signer, status int, kind *s3error.Kind, code string, now time.Time) {
 	switch {
-	case o == nil:
-		if status < 300 || status == fasthttp.StatusNotModified {
-			p.note(s, now)
-		}
-	case code == "":
-	case o.Fault == s3error.FaultSetup:
+	case kind == nil && (status < 300 || status == fasthttp.StatusNotModified), code != "" && slices.Contains(afterSignature, kind):
+		p.note(s, now)
+	case kind != nil && code != "" && kind.Fault == s3error.FaultSetup:
 		p.signer.CompareAndSwap(s, nil)
-	default:
-		switch o {
-		case s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown:
-			p.note(s, now) // others may be said before the signature is looked at
-		}
 	}
 }
+
+// afterSignature are the errors that an origin has once it has taken the signature; others may
+// be said before it is looked at.
+var afterSignature = []*s3error.Kind{s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown}

@@ -22,9 +22,9 @@ type hedge struct {
 	won    bool          // the second was done first, and well
 }
 
-// askTwo sends a request to r, and where that takes long, to another replica; the first good
-// answer counts.
-func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+// sendHedged sends a request to r, and where that takes long, to another replica; the first
+// good answer counts.
+func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
 	r.Health.hedges.Count(begin)
 	after, known := c.After, true
@@ -140,6 +140,9 @@ func (h *hedge) settle(f *Fetch, err error) error {
 		f.failed.add(y.replica)
 		return err
 	}
+	f.told.Replica = y.replica.Name
+	f.told.Queued += y.Answer.Queued - f.Answer.Queued
+	f.told.Dialed += y.Answer.Dialed - f.Answer.Dialed
 	f.attempt, y.attempt = y.attempt, f.attempt
 	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
 	return nil

@@ -154,11 +154,11 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 // origin's time helps, once more.
 func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error {
 	w := request.Forward{Range: rest, Condition: "if-match", Value: f.tag}
-	err := f.askOne(r, t, w, false, time.Now())
+	err := f.sendTo(r, t, w, false, time.Now())
 	if err == nil && f.remedy(nil) == remedyNow {
 		now := time.Now()
 		if t, _, ok := r.Health.Breaker.Allow(now); ok {
-			return f.askOne(r, t, w, false, now)
+			return f.sendTo(r, t, w, false, now)
 		}
 	}
 	return err

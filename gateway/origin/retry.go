@@ -125,21 +125,16 @@ func (f *Fetch) remedyOf(err error) remedy {
 	if !ok {
 		return remedyNone
 	}
-	switch repeated := f.told.Tries > 0; e.Reason {
-	case pool.ReasonDNS:
-		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsTimeout && repeated {
-			return remedyOther
-		}
-		return remedyAgain
-	case pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
-		return remedyAgain
-	case pool.ReasonTimeout:
-		if e.Phase < pool.PhaseSend || repeated {
-			return remedyOther
-		}
-		return remedyAgain
+	dns, ofDNS := errors.AsType[*net.DNSError](err)
+	switch e.Reason {
 	case pool.ReasonTLS, pool.ReasonProtocol, pool.ReasonQueue:
 		return remedyOther
+	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
+		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout
+		if slow && f.told.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
+			return remedyOther
+		}
+		return remedyAgain
 	}
 	return remedyNone
 }

@@ -19,9 +19,15 @@ import (
 // is closed.
 func (f *Fetch) Send(w request.Forward, head bool) error {
 	now := time.Now()
-	r, t, wait := f.firstReplica(now)
+	r, t, wait := f.Bucket.pick(f.failed, now)
+	if r == nil && f.failed != 0 {
+		r, t, wait = f.Bucket.pick(0, now)
+	}
 	if r == nil {
 		return breakersOpen(wait)
+	}
+	if f.told.Tries == 0 { // nextReplica has counted the further ones, or taken them
+		r.Health.retries.Count(now)
 	}
 	for {
 		err := f.ask(r, t, w, head, now)
@@ -49,42 +55,13 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 	}
 }
 
-// firstReplica returns where to send a request, or, if every breaker is open, after
-// how long one may be sent.
-func (f *Fetch) firstReplica(now time.Time) (*Replica, pool.Ticket, time.Duration) {
-	r, t, wait := f.Bucket.pick(f.failed, now)
-	if r == nil && f.failed != 0 {
-		r, t, wait = f.Bucket.pick(0, now)
-	}
-	if r != nil && f.told.Tries == 0 { // nextReplica has counted the further ones, or taken them
-		r.Health.retries.Count(now)
-	}
-	return r, t, wait
-}
-
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
 func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
-	if !f.Bucket.S3.Hedge.Enabled || len(f.Bucket.Replicas) == 1 {
-		return f.askOne(r, t, w, head, begin)
+	if f.Bucket.S3.Hedge.Enabled && len(f.Bucket.Replicas) > 1 {
+		return f.sendHedged(r, t, w, head, begin)
 	}
-	err := f.askTwo(r, t, w, head, begin)
-	f.noteWaits()
-	return err
-}
-
-// askOne sends a request to r alone.
-func (f *Fetch) askOne(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
-	err := f.sendTo(r, t, w, head, begin)
-	f.noteWaits()
-	return err
-}
-
-// noteWaits adds, for the log, how long the request that counts has waited for its
-// connection.
-func (f *Fetch) noteWaits() {
-	f.told.Queued += f.Answer.Queued
-	f.told.Dialed += f.Answer.Dialed
+	return f.sendTo(r, t, w, head, begin)
 }
 
 // sendTo sends a request to one replica, once, and tells its breaker how that went.
@@ -93,7 +70,9 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Answer.Close()
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t
-	f.noteReplica()
+	if len(f.Bucket.Replicas) > 1 {
+		f.told.Replica = r.Name
+	}
 	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
 
 	headers := f.headers[:0]
@@ -117,6 +96,8 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.skew = r.Health.ClockCorrection()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
+	f.told.Queued += f.Answer.Queued
+	f.told.Dialed += f.Answer.Dialed
 	if err == nil {
 		r.Metrics.Answer(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
@@ -171,16 +152,8 @@ func resultOfTry(err error, refusal *s3error.Kind) pool.Result {
 	return pool.ResultSuccess
 }
 
-// noteReplica notes for the log who is asked, where that can be several.
-func (f *Fetch) noteReplica() {
-	if len(f.Bucket.Replicas) > 1 {
-		f.told.Replica = f.replica.Name
-	}
-}
-
 // noteAnswer notes for the log what answers.
 func (f *Fetch) noteAnswer() {
-	f.noteReplica()
 	h := &f.Answer.Header
 	f.told.Status = h.StatusCode()
 	f.told.Answered = time.Now()
@@ -243,8 +216,7 @@ func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket,
 			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
 		}
 	}
-	for first := 0; first < len(b.Replicas); {
-		end := first + 1
+	for first, end := 0, 0; first < len(b.Replicas); first = end {
 		for end < len(b.Replicas) && b.Replicas[end].Priority == b.Replicas[first].Priority {
 			end++
 		}
@@ -261,7 +233,6 @@ func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket,
 				wait = after
 			}
 		}
-		first = end
 	}
 	return nil, pool.Ticket{}, wait
 }
@@ -282,10 +253,9 @@ func quoteTag(h *fasthttp.ResponseHeader) {
 			return
 		}
 	}
-	var tag []byte
+	tag := `"` + string(opaque) + `"`
 	if weak {
-		tag = append(tag, "W/"...)
+		tag = "W/" + tag
 	}
-	tag = append(append(append(tag, '"'), opaque...), '"')
-	h.SetBytesV(fasthttp.HeaderETag, tag)
+	h.Set(fasthttp.HeaderETag, tag)
 }

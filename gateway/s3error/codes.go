@@ -116,11 +116,9 @@ var Codes = byCode([]kindCodes{
 	{payer, "UserProjectInvalid UserProjectMissing"},                                                       // GCS
 	{signature, "SignatureDoesNotMatch AuthorizationParametersError AuthorizationQueryParametersError CredentialsNotSupported InvalidSignature"},
 	{signature, "MalformedDate MissingAuthenticationToken MissingSecurityHeader UnsupportedSignature XAmzContentSHA256Mismatch"},
-	{Clock, "RequestTimeTooSkewed RequestExpired"},
-	{Clock, "ExpiredRequest"},                // R2
-	{region, "AuthorizationHeaderMalformed"}, // the gateway's header is well-formed, so only its scope can be wrong
-	{region, "IllegalLocationConstraintException IncorrectEndpoint InvalidRegion EndpointNotFound"},
-	{region, "InvalidRegionName"}, // R2
+	{Clock, "RequestTimeTooSkewed RequestExpired ExpiredRequest"},                                                     // the last: R2
+	{region, "AuthorizationHeaderMalformed"},                                                                          // the gateway's header is well-formed, so only its scope can be wrong
+	{region, "IllegalLocationConstraintException IncorrectEndpoint InvalidRegion EndpointNotFound InvalidRegionName"}, // the last: R2
 	{redirect, "PermanentRedirect PermanentRedirectControlError Redirect TemporaryRedirect"},
 
 	{slowDown, "SlowDown SlowDownRead ServiceUnavailable Busy ServerBusy Throttling ThrottlingException TooManyRequests RequestLimitExceeded BandwidthLimitExceeded"},
