@@ -130,7 +130,7 @@ func instance(s *config.S3, endpoint string) *credentials.IAM {
 	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
 }
 
-// renew has the credential of x's replica replaced after the origin has refused it; it
+// renew has the credential of the replica replaced after the origin has refused it; it
 // reports whether there is another one.
 func (f *Fetch) renew() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), renewWait)

@@ -37,35 +37,35 @@ func breakersOpen(wait time.Duration) *failure {
 	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
-// NoteOriginError counts and logs the refusal at hand, and returns what clients are told. The
+// NoteOriginError counts and logs the error at hand, and returns what clients are told. The
 // log has why the origin refused, where the client's answer cannot.
 func (f *Fetch) NoteOriginError() *s3error.Kind {
-	o := f.OriginError
-	if o == nil { // a 412 or 416 to what no condition or range was sent with
-		o = s3error.Classify(f.Answer.Header.StatusCode(), "")
+	kind := f.OriginError
+	if kind == nil { // a 412 or 416 to what no condition or range was sent with
+		kind = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}
-	f.replica.Metrics.Fault(o.Reason)
-	if o.Status != fasthttp.StatusNotFound && o.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
+	f.replica.Metrics.Fault(kind.Reason)
+	if kind.Status != fasthttp.StatusNotFound && kind.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
 		e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
-			Str("reason", o.Reason).Int("upstream_status", f.told.Status).Str("s3_code", f.doc.Code)
+			Str("reason", kind.Reason).Int("upstream_status", f.notes.Status).Str("s3_code", f.doc.Code)
 		if f.doc.Region != "" {
 			e = e.Str("s3_region", f.doc.Region)
 		}
 		if len(f.Bucket.Replicas) > 1 {
 			e = e.Str("replica", f.replica.Name)
 		}
-		if len(f.told.ID) > 0 {
-			e = e.Bytes("s3_request_id", f.told.ID)
+		if len(f.notes.ID) > 0 {
+			e = e.Bytes("s3_request_id", f.notes.ID)
 		}
 		e.Msg("the origin refused a request")
 	}
-	if o == s3error.Denied && f.Bucket.hideDenied {
+	if kind == s3error.Denied && f.Bucket.hideDenied {
 		return s3error.NoSuchKey
 	}
-	return o
+	return kind
 }
 
-// Error is a failed fetch, as those who waited for it are told.
+// Error is the failure of a fetch, for those who waited for it. It does not change.
 type Error struct {
 	Problem *problem.Problem
 	Reason  string

@@ -12,10 +12,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// unclear tells whether the head of an answer to HEAD, which has no document, has a status
-// that means many things: 404 is what versitygw says of an unknown key of the gateway, and
+// ambiguous tells whether the status of an answer to HEAD, which has no document, means many
+// things: 404 is what versitygw says of an unknown key of the gateway, and
 // what all say of a bucket that is not there.
-func unclear(h *fasthttp.ResponseHeader) bool {
+func ambiguous(h *fasthttp.ResponseHeader) bool {
 	switch h.StatusCode() {
 	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusNotFound:
 		return true
@@ -35,16 +35,16 @@ func isDeleteMarker(h *fasthttp.ResponseHeader) bool {
 // its time because of its object alone.
 const lookUpWait = 500 * time.Millisecond
 
-// explain finds out why HEAD was refused, since the answer to it has no document.
+// diagnoseHead finds out why HEAD was refused, since the answer to it has no document.
 //
 // If the origin has just taken the same credential for the bucket, a 403 or 404 can only be
 // about the object. Otherwise a GET of one byte asks. A request that is refused while
 // another one asks with the same credential waits a little for what that learns, which may
-// hold for both. So every refusal is explained, with at most one GET for each HEAD.
-func (f *Fetch) explain() error {
+// hold for both. So every error is diagnosed, with at most one GET for each HEAD.
+func (f *Fetch) diagnoseHead() error {
 	r, signer := f.replica, f.signer
-	o := refusalOfObject(&f.Answer.Header)
-	if f.takeByProof(o) {
+	kind := objectError(&f.Answer.Header)
+	if f.trustStatus(kind) {
 		return nil
 	}
 	l := &lookUp{done: make(chan struct{})}
@@ -55,29 +55,29 @@ func (f *Fetch) explain() error {
 			r.lookUps.Delete(signer)
 			close(l.done)
 		}()
-		l.err = f.lookUp(o)
-		l.refusal, l.doc = f.OriginError, f.doc
+		l.err = f.lookUp(kind)
+		l.kind, l.doc = f.OriginError, f.doc
 		return l.err
 	}
 	f.Answer.Close() // others may have the connection meanwhile
 	select {
 	case <-l.done:
 	case <-time.After(lookUpWait):
-		return f.lookUp(o)
+		return f.lookUp(kind)
 	}
 	switch {
-	case f.takeByProof(o):
+	case f.trustStatus(kind):
 		return nil
 	case unreachable(l.err):
 		return l.err
-	case l.refusal != nil && l.refusal.Fault == s3error.FaultSetup:
-		f.OriginError, f.doc = l.refusal, l.doc
+	case l.kind != nil && l.kind.Fault == s3error.FaultSetup:
+		f.OriginError, f.doc = l.kind, l.doc
 		return nil
 	}
-	return f.lookUp(o) // the other one's answer was about its object
+	return f.lookUp(kind) // the other one's answer was about its object
 }
 
-// unreachable tells whether err is about the origin as a whole, whatever it was asked.
+// unreachable tells whether err is about the origin as a whole, whatever it was asked for.
 func unreachable(err error) bool {
 	if own, ok := errors.AsType[*failure](err); ok {
 		return own.problem != problem.HeadError
@@ -89,12 +89,12 @@ func unreachable(err error) bool {
 	return false
 }
 
-// refusalOfObject returns what an answer to HEAD means if it is about the object, and not
-// about credential or bucket; nil if that cannot be told, as of one that names a type of
+// objectError returns the kind of an answer to HEAD if it is about the object, and not about
+// credential or bucket; nil if that is not certain, as when the answer names a type of
 // document that S3 does not send.
-func refusalOfObject(h *fasthttp.ResponseHeader) *s3error.Kind {
-	kind, _, _ := bytes.Cut(h.ContentType(), []byte(";"))
-	switch string(bytes.ToLower(bytes.TrimSpace(kind))) {
+func objectError(h *fasthttp.ResponseHeader) *s3error.Kind {
+	media, _, _ := bytes.Cut(h.ContentType(), []byte(";"))
+	switch string(bytes.ToLower(bytes.TrimSpace(media))) {
 	case "", "application/xml", "text/xml":
 	default:
 		if len(h.Peek("X-Amz-Request-Id")) == 0 {
@@ -110,19 +110,19 @@ func refusalOfObject(h *fasthttp.ResponseHeader) *s3error.Kind {
 	return nil
 }
 
-// takeByProof takes o, which may be nil, for the refusal at hand, if the origin is known to
-// take the credential.
-func (f *Fetch) takeByProof(o *s3error.Kind) bool {
-	if o == nil || !f.replica.proof.holds(f.signer, time.Now()) {
+// trustStatus takes kind, which may be nil, for the error at hand, if the origin is known to
+// accept the credential: then the status alone says enough.
+func (f *Fetch) trustStatus(kind *s3error.Kind) bool {
+	if kind == nil || !f.replica.proof.holds(f.signer, time.Now()) {
 		return false
 	}
-	f.OriginError, f.doc = o, s3error.Document{}
+	f.OriginError, f.doc = kind, s3error.Document{}
 	return true
 }
 
-// lookUp asks for a byte of the object, so that a refusal has a document. o is what HEAD
-// was refused with, if that is about the object.
-func (f *Fetch) lookUp(o *s3error.Kind) error {
+// lookUp asks for a byte of the object, so that an error has a document. kind is that of the
+// answer to HEAD, if it is about the object.
+func (f *Fetch) lookUp(kind *s3error.Kind) error {
 	r, now := f.replica, time.Now()
 	t, wait, ok := r.Health.Breaker.Allow(now)
 	if !ok {
@@ -141,9 +141,9 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 	case f.OriginError != nil:
 		f.noteAnswer()
 		return nil
-	case !f.corrected && (o == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):
+	case !f.corrected && (kind == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):
 		return errHeadMended // or the object is there by now
-	case f.takeByProof(o): // HEAD is refused, GET is not
+	case f.trustStatus(kind): // HEAD is refused, GET is not
 		return nil
 	}
 	r.Metrics.Fault(problem.HeadError.Reason)
@@ -152,8 +152,8 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 
 // lookUp is a GET that asks for the reason of a refused HEAD.
 type lookUp struct {
-	done    chan struct{}    // closed when the following fields are set
-	refusal *s3error.Kind    // what the answer means
-	doc     s3error.Document // its document
-	err     error
+	done chan struct{}    // closed when the following fields are set
+	kind *s3error.Kind    // kind of the answer if it is an error, else nil
+	doc  s3error.Document // document of that error
+	err  error
 }

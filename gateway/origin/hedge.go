@@ -89,9 +89,9 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, poo
 	if h.over {
 		return nil, pool.Ticket{}
 	}
-	but, now := f.failed, time.Now()
-	but.add(first)
-	r, t, _ := f.Bucket.pick(but, now)
+	except, now := f.failed, time.Now()
+	except.add(first)
+	r, t, _ := f.Bucket.pick(except, now)
 	if r == nil {
 		return nil, pool.Ticket{}
 	}
@@ -140,9 +140,9 @@ func (h *hedge) settle(f *Fetch, err error) error {
 		f.failed.add(y.replica)
 		return err
 	}
-	f.told.Replica = y.replica.Name
-	f.told.Queued += y.Answer.Queued - f.Answer.Queued
-	f.told.Dialed += y.Answer.Dialed - f.Answer.Dialed
+	f.notes.Replica = y.replica.Name
+	f.notes.Queued += y.Answer.Queued - f.Answer.Queued
+	f.notes.Dialed += y.Answer.Dialed - f.Answer.Dialed
 	f.attempt, y.attempt = y.attempt, f.attempt
 	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
 	return nil

@@ -18,10 +18,10 @@ import (
 
 // Inquiry is the answer to a request of the gateway's own, which no client waits for.
 type Inquiry struct {
-	Status  int
-	unclear bool             // the answer to HEAD says too little
-	body    []byte           // the beginning of it
-	Doc     s3error.Document // of an error
+	Status    int
+	ambiguous bool             // the answer to HEAD says too little
+	body      []byte           // the beginning of it
+	Doc       s3error.Document // of an error
 }
 
 // Inquire sends a request of the gateway's own, once. limit bounds what is read of the
@@ -42,7 +42,7 @@ func (r *Replica) Inquire(method string, path []byte, query string, headers []si
 	a.Status = x.Header.StatusCode()
 	refused := a.Status >= 300
 	if method == fasthttp.MethodHead {
-		a.unclear = unclear(&x.Header)
+		a.ambiguous = ambiguous(&x.Header)
 	} else if a.body, err = x.Document(limit); refused && len(a.body) > 0 {
 		a.Doc, err = s3error.Parse(a.body), nil // what has come of it may do
 	}
@@ -63,7 +63,7 @@ const listOne = "list-type=2&max-keys=1"
 // list does. exact asks for the list after every refusal, for the origin's own words.
 func (r *Replica) InquireBucket(exact bool) (Inquiry, error) {
 	a, err := r.Inquire(fasthttp.MethodHead, r.Address.bucketPath, "", nil, 0)
-	if err == nil && (a.unclear || exact && a.Status >= 300) {
+	if err == nil && (a.ambiguous || exact && a.Status >= 300) {
 		return r.Inquire(fasthttp.MethodGet, r.Address.bucketPath, listOne, nil, s3error.DocumentLimit)
 	}
 	return a, err

@@ -139,7 +139,7 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 			s.unfit.add(r)
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0
-			f.told.Resumes++
+			f.notes.Resumes++
 			r.Metrics.Extra(observe.ExtraResume)
 			return true
 		default: // it has another object
@@ -173,9 +173,9 @@ func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (r *Replica, t p
 		r, t = s.askSame(now, free)
 	}
 	if r == nil {
-		but := s.failed | s.unfit
-		but.add(s.from)
-		r, t, _ = f.Bucket.pick(but, now)
+		except := s.failed | s.unfit
+		except.add(s.from)
+		r, t, _ = f.Bucket.pick(except, now)
 	}
 	if r == nil {
 		s.failed = 0

@@ -38,17 +38,17 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	now := time.Now()
 	if help == remedyNow {
 		if t, _, ok := r.Health.Breaker.Allow(now); ok {
-			f.told.Tries++
+			f.notes.Tries++
 			return r, t
 		}
 	}
 	f.failed.add(r)
-	if f.told.Tries >= f.Bucket.S3.Retry.Tries {
+	if f.notes.Tries >= f.Bucket.S3.Retry.Tries {
 		return nil, pool.Ticket{}
 	}
 	next, t, _ := f.Bucket.pick(f.failed, now)
 	if next != nil {
-		f.told.Tries++
+		f.notes.Tries++
 		next.Health.retries.Count(now) // no more than its share of the clients' requests
 		next.Metrics.Extra(observe.ExtraFailover)
 		return next, t
@@ -65,8 +65,8 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 		next.Metrics.Extra(observe.ExtraRetryDenied)
 		return nil, t
 	}
-	wait := max(after, 0) + backoff(f.told.Tries)
-	f.told.Tries++
+	wait := max(after, 0) + backoff(f.notes.Tries)
+	f.notes.Tries++
 	next.Metrics.Extra(observe.ExtraRetry)
 	f.Answer.Close() // others may have the connection meanwhile
 	time.Sleep(wait)
@@ -80,7 +80,7 @@ func backoff(n int) time.Duration {
 	return rand.N(min(firstBackoff<<min(n, 10), maxBackoff)) + time.Millisecond
 }
 
-// retryAfter returns how long the refusal at hand asks to wait; 0: it does not say.
+// retryAfter returns how long the error at hand asks to wait; 0: it does not say.
 func (f *Fetch) retryAfter() time.Duration {
 	if f.OriginError == nil {
 		return 0
@@ -95,20 +95,20 @@ func (f *Fetch) retryAfter() time.Duration {
 	return 0
 }
 
-// remedy returns what may help against err, or, without one, against the refusal at
+// remedy returns what may help against err, or, without one, against the error at
 // hand. What is done at once is done once.
 func (f *Fetch) remedy(err error) (help remedy) {
-	switch o := f.OriginError; {
+	switch kind := f.OriginError; {
 	case err != nil:
 		help = f.remedyOf(err)
-	case o == nil:
-	case o.Passing():
+	case kind == nil:
+	case kind.Passing():
 		return remedyAgain
-	case o == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
+	case kind == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
 		help = remedyNow
-	case (o == s3error.AccessKey || o == s3error.Token) && !f.corrected && f.renew():
+	case (kind == s3error.AccessKey || kind == s3error.Token) && !f.corrected && f.renew():
 		help = remedyNow
-	case o.Fault == s3error.FaultSetup, o.Fault == s3error.FaultObject, o == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
+	case kind.Fault == s3error.FaultSetup, kind.Fault == s3error.FaultObject, kind == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
 		return remedyOther
 	}
 	f.corrected = f.corrected || help == remedyNow
@@ -131,7 +131,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 		return remedyOther
 	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
 		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout
-		if slow && f.told.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
+		if slow && f.notes.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
 			return remedyOther
 		}
 		return remedyAgain
@@ -139,8 +139,8 @@ func (f *Fetch) remedyOf(err error) remedy {
 	return remedyNone
 }
 
-// AwaitRetry tells, when a body has failed of which the client has nothing yet,
-// whether to send the request once more, and waits until then.
+// AwaitRetry is for a body that failed before the client had any of it: it tells whether to
+// send the request once more, and waits until then.
 func (f *Fetch) AwaitRetry(err error) bool {
 	r := f.replica
 	r.Metrics.Fault(pool.ReasonOf(err).String())

@@ -13,10 +13,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Send signs and sends a request for the exchange's object and reads the head of the
-// response, of an error the document, too. Where that fails, it is tried again, at
-// another replica if there is one, as often as s3.retry allows. An exchange before it
-// is closed.
+// Send signs and sends a request for the object and reads the head of the response, of an
+// error the document, too. Where that fails, it is tried again, at another replica if there
+// is one, as often as s3.retry allows. The answer before it is closed.
 func (f *Fetch) Send(w request.Forward, head bool) error {
 	now := time.Now()
 	r, t, wait := f.Bucket.pick(f.failed, now)
@@ -26,15 +25,15 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 	if r == nil {
 		return breakersOpen(wait)
 	}
-	if f.told.Tries == 0 { // nextReplica has counted the further ones, or taken them
+	if f.notes.Tries == 0 { // nextReplica has counted the further ones, or taken them
 		r.Health.retries.Count(now)
 	}
 	for {
 		err := f.ask(r, t, w, head, now)
 		if r = f.replica; err == nil { // the one that answers, if two were asked
 			f.noteAnswer()
-			if head && unclear(&f.Answer.Header) {
-				err = f.explain()
+			if head && ambiguous(&f.Answer.Header) {
+				err = f.diagnoseHead()
 			}
 		}
 		if err == nil && f.OriginError == nil {
@@ -71,7 +70,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t
 	if len(f.Bucket.Replicas) > 1 {
-		f.told.Replica = r.Name
+		f.notes.Replica = r.Name
 	}
 	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
 
@@ -96,12 +95,12 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.skew = r.Health.ClockCorrection()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
-	f.told.Queued += f.Answer.Queued
-	f.told.Dialed += f.Answer.Dialed
+	f.notes.Queued += f.Answer.Queued
+	f.notes.Dialed += f.Answer.Dialed
 	if err == nil {
 		r.Metrics.Answer(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
-		err = f.readRefusal(head)
+		err = f.readError(head)
 	}
 	end := time.Now()
 	r.Health.Breaker.Done(t, resultOfTry(err, f.OriginError), end)
@@ -117,9 +116,9 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	return err
 }
 
-// readRefusal takes the error document of the response at hand, if it should have one,
+// readError takes the error document of the response at hand, if it should have one,
 // and says what it means. A 304, a 412 and a 416 are answers to conditions and ranges.
-func (f *Fetch) readRefusal(head bool) error {
+func (f *Fetch) readError(head bool) error {
 	h := &f.Answer.Header
 	switch code := h.StatusCode(); {
 	case code < 300, code == fasthttp.StatusNotModified, code == fasthttp.StatusPreconditionFailed, code == fasthttp.StatusRequestedRangeNotSatisfiable:
@@ -140,13 +139,13 @@ func (f *Fetch) readRefusal(head bool) error {
 }
 
 // resultOfTry returns what a try says about the origin.
-func resultOfTry(err error, refusal *s3error.Kind) pool.Result {
+func resultOfTry(err error, kind *s3error.Kind) pool.Result {
 	switch {
 	case err != nil && pool.ReasonOf(err).OfOrigin():
 		return pool.ResultSilence
-	case err != nil, refusal == s3error.Foreign: // which says nothing of S3
+	case err != nil, kind == s3error.Foreign: // which says nothing of S3
 		return pool.ResultNone
-	case refusal != nil && refusal.Fault == s3error.FaultOrigin:
+	case kind != nil && kind.Fault == s3error.FaultOrigin:
 		return pool.ResultFailure
 	}
 	return pool.ResultSuccess
@@ -155,9 +154,9 @@ func resultOfTry(err error, refusal *s3error.Kind) pool.Result {
 // noteAnswer notes for the log what answers.
 func (f *Fetch) noteAnswer() {
 	h := &f.Answer.Header
-	f.told.Status = h.StatusCode()
-	f.told.Answered = time.Now()
-	f.told.ID = append(f.told.ID[:0], h.Peek("X-Amz-Request-Id")...)
+	f.notes.Status = h.StatusCode()
+	f.notes.Answered = time.Now()
+	f.notes.ID = append(f.notes.ID[:0], h.Peek("X-Amz-Request-Id")...)
 }
 
 // requestPayer tells S3 that the holder of the credential pays, not the bucket's owner
@@ -203,16 +202,16 @@ type replicaSet uint32
 func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
 func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
 
-// pick returns the replica that is preferred among those that are not in but and
+// pick returns the preferred one of the replicas that are not in except and
 // whose breaker lets a request pass, which then owes it a result. Those of equal
 // priority take turns. If there is none, wait is after how long one may pass.
 //
 // Hot path: no allocation.
-func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
+func (b *Bucket) pick(except replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
 	wait = -1
 	turn := 0
 	if len(b.Replicas) > 1 {
-		if turn = int(b.turn.Load()); but == 0 {
+		if turn = int(b.turn.Load()); except == 0 {
 			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
 		}
 	}
@@ -222,7 +221,7 @@ func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket,
 		}
 		for i := range end - first {
 			r = b.Replicas[first+(turn+i)%(end-first)]
-			if but.has(r) {
+			if except.has(r) {
 				continue
 			}
 			t, after, ok := r.Health.Breaker.Allow(now)
