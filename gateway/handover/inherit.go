@@ -1,13 +1,17 @@
+// Package handover passes sockets between processes: from a service manager, and from the
+// running gateway to the one that takes over. It speaks to both.
 package handover
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"yatagarasu/gateway/observe"
 
 	"golang.org/x/sys/unix"
@@ -186,6 +190,53 @@ func (in *Inherited) CloseUnused(log *observe.Logger) {
 		delete(in.listeners, name)
 		log.Warn().Str("socket", name).Msg("the inherited socket is not used: the configuration has no such listener")
 	}
+}
+
+// HandedOver tells whether another process hands its sockets over to this one.
+func (in *Inherited) HandedOver() bool { return in != nil && in.from != nil }
+
+// Claim says that this process would serve, and waits until it is to, for up to limit:
+// the one that began the upgrade may be in a reload, which comes first. If that process
+// ends, so does the wait.
+func (in *Inherited) Claim(limit time.Duration) error {
+	in.from.SetDeadline(time.Now().Add(limit))
+	_, err := io.WriteString(in.from, saysReady+"\n")
+	var answer []byte
+	if err == nil {
+		answer = make([]byte, len(saysServe)+1)
+		_, err = io.ReadFull(in.from, answer)
+	}
+	if err != nil || string(answer) != saysServe+"\n" {
+		return errors.New("the process that began the upgrade gave it up")
+	}
+	return nil
+}
+
+// Confirm says that this process serves, and waits until the other one is done with
+// the service manager.
+func (in *Inherited) Confirm() {
+	in.from.SetDeadline(time.Now().Add(2 * upgradeStep))
+	io.WriteString(in.from, saysServing+"\n")
+	io.Copy(io.Discard, in.from)
+	in.from.Close()
+}
+
+// Stderr returns a writer to w which, during an upgrade, tells the process that began
+// it as well what goes wrong.
+func (in *Inherited) Stderr(w io.Writer) io.Writer {
+	if !in.HandedOver() {
+		return w
+	}
+	return &startWriter{w: w, from: in.from}
+}
+
+// startWriter writes to both; from may be gone.
+type startWriter struct{ w, from io.Writer }
+
+// Write implements io.Writer.
+func (s *startWriter) Write(p []byte) (int, error) {
+	s.from.Write(p)
+	return s.w.Write(p)
 }
 
 // ListenProblem says why the address cannot be listened on, and what to do about it,

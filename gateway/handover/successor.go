@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,31 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// An upgrade: the running process starts the program anew with its listening sockets
+// and a connection to itself. On that connection,
+//
+//	the new one says  READY=1    it is set up, and would serve
+//	the old one says  SERVE=1    from here on there is no way back
+//	the new one says  SERVING=1  it accepts connections
+//
+// The old one then accepts no more, tells the service manager, closes the connection,
+// and finishes what is under way. Whatever goes wrong before SERVE=1, the new process
+// has not accepted a connection and ends, and the old one goes on. Until READY=1, what
+// the new process writes to standard error goes to the old one too, which logs it.
+const (
+	socketUpgrade = "upgrade"
+	saysReady     = "READY=1"
+	saysServe     = "SERVE=1"
+	saysServing   = "SERVING=1"
+
+	// upgradeStep bounds each step of the conversation after SERVE=1.
+	upgradeStep = 5 * time.Second
+)
+
+// envParent has the process that begins an upgrade, in place of LISTEN_PID: the new
+// one's own number cannot be told before it exists.
+const envParent = "YATAGARASU_PARENT"
 
 // Successor is a process that is to take over. Use Start; TakeOver or End is its end. Not
 // safe for concurrent use, but for PassOn.
@@ -193,4 +219,23 @@ func (s *Successor) PassOn(signal os.Signal, log *observe.Logger) {
 		return
 	}
 	log.Info().Str("signal", signal.String()).Int("pid", s.Cmd.Process.Pid).Msg("passed on to the new process")
+}
+
+// Program returns the path that the program was started by, absolute. What is there
+// later is its next version; a symbolic link is kept for that.
+func Program() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the program's own path: %w", err)
+	}
+	started, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		started, err = filepath.Abs(started)
+	}
+	a, _ := os.Stat(started) // nothing is the same as what is not there
+	b, _ := os.Stat(self)
+	if err != nil || !os.SameFile(a, b) {
+		return self, nil
+	}
+	return started, nil
 }

@@ -3,8 +3,13 @@ package origin
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
+	"net"
 	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 
@@ -96,3 +101,146 @@ func (e *Error) Error() string { return "cannot fetch the object: " + e.Problem.
 
 // Unwrap returns what broke.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// The waits before a replica is asked again.
+const (
+	firstBackoff = 50 * time.Millisecond // at most; doubled for each further try
+	maxBackoff   = time.Second
+	maxRetryWait = 2 * time.Second // a longer Retry-After is for the client
+)
+
+// remedy is what may help against a failed try.
+type remedy uint8
+
+const (
+	remedyNone  remedy = iota // it is the answer
+	remedyOther               // another replica
+	remedyAgain               // another replica, or the same again
+	remedyNow                 // the same again, at once
+)
+
+// nextReplica returns where to try again after r failed, when the time has come; nil
+// if nowhere.
+func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
+	now := time.Now()
+	if help == remedyNow {
+		if t, _, ok := r.Health.Breaker.Allow(now); ok {
+			f.notes.Tries++
+			return r, t
+		}
+	}
+	f.failed.add(r)
+	if f.notes.Tries >= f.Bucket.S3.Retry.Tries {
+		return nil, pool.Ticket{}
+	}
+	next, t, _ := f.Bucket.pick(f.failed, now)
+	if next != nil {
+		f.notes.Tries++
+		next.Health.retries.Count(now) // no more than its share of the clients' requests
+		next.Metrics.Extra(observe.ExtraFailover)
+		return next, t
+	}
+	after := f.retryAfter()
+	if help == remedyAgain && after <= maxRetryWait {
+		next, t, _ = f.Bucket.pick(0, now)
+	}
+	if next == nil {
+		return nil, t
+	}
+	if !next.Health.retries.Take(now) {
+		next.Health.Breaker.Done(t, pool.ResultNone, now)
+		next.Metrics.Extra(observe.ExtraRetryDenied)
+		return nil, t
+	}
+	wait := max(after, 0) + backoff(f.notes.Tries)
+	f.notes.Tries++
+	next.Metrics.Extra(observe.ExtraRetry)
+	f.Answer.Close() // others may have the connection meanwhile
+	time.Sleep(wait)
+	return next, t
+}
+
+// backoff returns how long to wait before the next try, after n of them: a random
+// part of a time that doubles, so that those who failed together do not come back
+// together.
+func backoff(n int) time.Duration {
+	return rand.N(min(firstBackoff<<min(n, 10), maxBackoff)) + time.Millisecond
+}
+
+// retryAfter returns how long the error at hand asks to wait; 0: it does not say.
+func (f *Fetch) retryAfter() time.Duration {
+	if f.OriginError == nil {
+		return 0
+	}
+	v := f.Answer.Header.Peek(fasthttp.HeaderRetryAfter)
+	if n, ok := request.ParseDigits(v); ok {
+		return time.Duration(min(n, math.MaxInt32)) * time.Second
+	}
+	if unix, ok := cache.ParseDate(v); ok {
+		return time.Unix(unix, 0).Sub(f.replica.Health.clock(time.Now()))
+	}
+	return 0
+}
+
+// remedy returns what may help against err, or, without one, against the error at
+// hand. What is done at once is done once.
+func (f *Fetch) remedy(err error) (help remedy) {
+	switch kind := f.OriginError; {
+	case err != nil:
+		help = f.remedyOf(err)
+	case kind == nil:
+	case kind.Passing():
+		return remedyAgain
+	case kind == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
+		help = remedyNow
+	case (kind == s3error.AccessKey || kind == s3error.Token) && !f.corrected && f.renew():
+		help = remedyNow
+	case kind.Fault == s3error.FaultSetup, kind.Fault == s3error.FaultObject, kind == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
+		return remedyOther
+	}
+	f.corrected = f.corrected || help == remedyNow
+	return help
+}
+
+// remedyOf returns what may help against err. What takes long is repeated once, and who
+// cannot be reached in time is not asked again at all.
+func (f *Fetch) remedyOf(err error) remedy {
+	if own, ok := errors.AsType[*failure](err); ok {
+		return own.remedy
+	}
+	e, ok := errors.AsType[*pool.Error](err)
+	if !ok {
+		return remedyNone
+	}
+	dns, ofDNS := errors.AsType[*net.DNSError](err)
+	switch e.Reason {
+	case pool.ReasonTLS, pool.ReasonProtocol, pool.ReasonQueue:
+		return remedyOther
+	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
+		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout
+		if slow && f.notes.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
+			return remedyOther
+		}
+		return remedyAgain
+	}
+	return remedyNone
+}
+
+// AwaitRetry is for a body that failed before the client had any of it: it tells whether to
+// send the request once more, and waits until then.
+func (f *Fetch) AwaitRetry(err error) bool {
+	r := f.replica
+	r.Metrics.Fault(pool.ReasonOf(err).String())
+	help := f.remedyOf(err)
+	if help == remedyNone {
+		return false
+	}
+	r.Health.Breaker.Fail(f.ticket, time.Now())
+	f.OriginError = nil
+	next, t := f.nextReplica(r, help)
+	if next == nil {
+		return false
+	}
+	next.Health.Breaker.Done(t, pool.ResultNone, time.Now()) // send asks again
+	return true
+}
