@@ -23,12 +23,9 @@ const (
 	SocketMetrics = "metrics"
 )
 
-// firstInherited is the first descriptor that a service manager hands over.
-const firstInherited = 3
-
 // Inherited are the listening sockets that the process was started with: by a
 // service manager, as sd_listen_fds(3) says, or by an earlier process of the gateway,
-// which hands over to this one. A nil one holds none.
+// which hands over to this one. A nil one holds none. Not safe for concurrent use.
 type Inherited struct {
 	listeners map[string]*net.TCPListener // by name; taken ones are no longer there
 	from      net.Conn                    // to the process that hands over; nil: none does
@@ -43,7 +40,7 @@ func NewInherited(from net.Conn, listeners map[string]*net.TCPListener) *Inherit
 // Inherit takes over the sockets that the environment tells of, and clears the
 // environment of them. Call it before anything else opens descriptors.
 func Inherit() (*Inherited, error) {
-	in, err := inherit(os.Getenv, os.Getpid(), os.Getppid(), firstInherited)
+	in, err := inherit(os.Getenv, os.Getpid(), os.Getppid(), 3) // SD_LISTEN_FDS_START
 	for _, name := range []string{"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", envParent} {
 		os.Unsetenv(name)
 	}
@@ -142,7 +139,7 @@ func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCP
 	if in != nil && in.listeners[name] != nil {
 		ln := in.listeners[name]
 		delete(in.listeners, name)
-		if !means(address, ln.Addr().(*net.TCPAddr)) {
+		if !sameAddress(address, ln.Addr().(*net.TCPAddr)) {
 			log.Warn().Str("socket", name).Str("configured", address).Str("inherited", ln.Addr().String()).
 				Msg("the inherited socket has another address than the configuration; it is used as it is")
 		}
@@ -155,9 +152,9 @@ func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCP
 	return ln.(*net.TCPListener), nil
 }
 
-// means tells whether the configured address may have become actual. A host name is
-// not looked up.
-func means(configured string, actual *net.TCPAddr) bool {
+// sameAddress tells whether a socket with the configured address has the actual one. A host
+// name is not looked up: it may be any.
+func sameAddress(configured string, actual *net.TCPAddr) bool {
 	host, port, err := net.SplitHostPort(configured)
 	if err != nil || port != "0" && port != strconv.Itoa(actual.Port) {
 		return false
@@ -171,9 +168,8 @@ func means(configured string, actual *net.TCPAddr) bool {
 
 // close closes all.
 func (in *Inherited) close() {
-	for name, ln := range in.listeners {
+	for _, ln := range in.listeners {
 		ln.Close()
-		delete(in.listeners, name)
 	}
 	if in.from != nil {
 		in.from.Close()
@@ -192,7 +188,7 @@ func (in *Inherited) CloseUnused(log *observe.Logger) {
 	}
 }
 
-// HandedOver tells whether another process hands its sockets over to this one.
+// HandedOver tells whether another process hands, or has handed, its sockets over to this one.
 func (in *Inherited) HandedOver() bool { return in != nil && in.from != nil }
 
 // Claim says that this process would serve, and waits until it is to, for up to limit:
@@ -200,10 +196,9 @@ func (in *Inherited) HandedOver() bool { return in != nil && in.from != nil }
 // ends, so does the wait.
 func (in *Inherited) Claim(limit time.Duration) error {
 	in.from.SetDeadline(time.Now().Add(limit))
+	answer := make([]byte, len(saysServe)+1)
 	_, err := io.WriteString(in.from, saysReady+"\n")
-	var answer []byte
 	if err == nil {
-		answer = make([]byte, len(saysServe)+1)
 		_, err = io.ReadFull(in.from, answer)
 	}
 	if err != nil || string(answer) != saysServe+"\n" {

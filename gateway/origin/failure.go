@@ -16,7 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// failure is why a fetch has no answer where the exchange with the origin is not to blame.
+// failure is why a fetch has no answer, where that is no error of the pool.
 type failure struct {
 	text    string
 	problem *problem.Problem
@@ -27,6 +27,7 @@ type failure struct {
 func (e *failure) Error() string { return e.text }
 
 var (
+	// errNoCredential says that a request cannot be signed.
 	errNoCredential = &failure{"there is no credential that has not expired", problem.Credential, remedyOther}
 	// errHeadRefused says that HEAD was refused, and a GET of the same object was not.
 	// errHeadMended says so too, and that HEAD may be taken now: the GET was signed with
@@ -72,9 +73,9 @@ func (f *Fetch) NoteOriginError() *s3error.Kind {
 
 // Error is the failure of a fetch, for those who waited for it. It does not change.
 type Error struct {
-	Problem *problem.Problem
-	Reason  string
-	Cause   error // what broke; may be nil
+	Problem *problem.Problem // the client's answer
+	Reason  string           // for log and metrics
+	Cause   error            // what broke; may be nil
 }
 
 // NewError returns the failure of an exchange with the origin.

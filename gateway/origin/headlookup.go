@@ -3,6 +3,7 @@ package origin
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"time"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
@@ -16,13 +17,9 @@ import (
 // things: 404 is what versitygw says of an unknown key of the gateway, and
 // what all say of a bucket that is not there.
 func ambiguous(h *fasthttp.ResponseHeader) bool {
-	switch h.StatusCode() {
-	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusNotFound:
-		return true
-	case fasthttp.StatusMethodNotAllowed:
-		return !isDeleteMarker(h)
-	}
-	return false
+	status := h.StatusCode()
+	return slices.Contains([]int{fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusNotFound}, status) ||
+		status == fasthttp.StatusMethodNotAllowed && !isDeleteMarker(h)
 }
 
 // isDeleteMarker tells whether an answer is about a version that says that the object
@@ -79,14 +76,8 @@ func (f *Fetch) diagnoseHead() error {
 
 // unreachable tells whether err is about the origin as a whole, whatever it was asked for.
 func unreachable(err error) bool {
-	if own, ok := errors.AsType[*failure](err); ok {
-		return own.problem != problem.HeadError
-	}
-	switch pool.ReasonOf(err) {
-	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
-		return true
-	}
-	return false
+	own, ok := errors.AsType[*failure](err)
+	return ok && own.problem != problem.HeadError || slices.Contains([]pool.Reason{pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS}, pool.ReasonOf(err))
 }
 
 // objectError returns the kind of an answer to HEAD if it is about the object, and not about

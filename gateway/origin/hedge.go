@@ -54,7 +54,7 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 	}
 	background := &y.Bucket.Shared.Background
 	defer background.Done()
-	err := errPanicked
+	err := errors.New("the second request panicked")
 	func() {
 		defer background.Recover()
 		err = y.sendTo(y.replica, t, w, head, time.Now())
@@ -72,8 +72,6 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 		f.Answer.Interrupt()
 	}
 }
-
-var errPanicked = errors.New("the second request panicked")
 
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.

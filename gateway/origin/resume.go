@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/request"
@@ -83,11 +84,7 @@ func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, e
 
 // brokeOff tells whether an error means that the origin has not sent all.
 func brokeOff(err error) bool {
-	switch pool.ReasonOf(err) {
-	case pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout:
-		return true
-	}
-	return false
+	return slices.Contains([]pool.Reason{pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout}, pool.ReasonOf(err))
 }
 
 // resumption returns what it takes to continue the body of the response at hand; ok is
