@@ -35,10 +35,8 @@ func NewNotifier(lookup func(string) string, pid int, log *observe.Logger) *Noti
 		return n
 	}
 	n.address = &net.UnixAddr{Net: "unixgram", Name: socket} // Go knows @ as abstract, too
-	if p := lookup("WATCHDOG_PID"); p != "" && p != strconv.Itoa(pid) {
-		return n
-	}
-	if usec, err := strconv.ParseInt(lookup("WATCHDOG_USEC"), 10, 64); err == nil && usec > 0 {
+	usec, err := strconv.ParseInt(lookup("WATCHDOG_USEC"), 10, 64)
+	if p := lookup("WATCHDOG_PID"); err == nil && usec > 0 && (p == "" || p == strconv.Itoa(pid)) {
 		n.watchdog = time.Duration(usec) * time.Microsecond
 	}
 	return n

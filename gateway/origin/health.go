@@ -14,15 +14,15 @@ import (
 )
 
 // Health is what is known of a replica from the requests to it. Like the upstream it
-// outlives a generation.
+// outlives a generation. Use newHealth. Safe for concurrent use.
 type Health struct {
-	Breaker      *pool.Breaker // nil: it is never given up
-	retries      *pool.RetryBudget
-	resumes      *pool.RetryBudget // of the requests that retries counts
-	hedges       *pool.RetryBudget
-	latency      pool.Latencies // to the first byte; kept only for hedging by it
-	Skew         atomic.Int64   // of its clock against this one, in nanoseconds
-	SkewMeasured atomic.Int64   // when that was measured, in Unix nanoseconds
+	Breaker      *pool.Breaker     // nil: it is never given up
+	retries      *pool.RetryBudget // for repeated requests
+	resumes      *pool.RetryBudget // for the rest of bodies; a share of what retries counts
+	hedges       *pool.RetryBudget // for second requests beside slow ones
+	latency      pool.Latencies    // to the first byte; kept only for hedging by it
+	Skew         atomic.Int64      // of its clock against this one, in nanoseconds
+	SkewMeasured atomic.Int64      // when that was measured, in Unix nanoseconds
 }
 
 // The spans over which the budgets for requests beside the clients' own hold, and how
@@ -34,6 +34,8 @@ const (
 	hedgeBurst = 10 // slow requests come in swarms
 )
 
+// newHealth returns the health of a replica of which nothing is known yet; probed says that
+// its origin is probed.
 func newHealth(s *config.S3, probed bool) *Health {
 	h := &Health{
 		retries: pool.NewRetryBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),

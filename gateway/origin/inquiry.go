@@ -80,17 +80,14 @@ type listedPage struct {
 	IsTruncated           bool
 	NextContinuationToken string
 	EncodingType          string
-	Contents              []struct {
-		Key  string
-		Size int64
-	}
+	Contents              []Listed
 }
 
 // Listed is an object to fetch; Err ends the list.
 type Listed struct {
 	Key  string
 	Size int64 // -1: not known
-	Err  error
+	Err  error `xml:"-"`
 }
 
 // List yields the objects of the replica whose keys begin with prefix, as S3 lists
@@ -107,7 +104,7 @@ func (r *Replica) List(ctx context.Context, prefix string) iter.Seq[Listed] {
 				return
 			}
 			for _, o := range page.Contents {
-				if !yield(Listed{Key: o.Key, Size: o.Size}) {
+				if !yield(o) {
 					return
 				}
 			}

@@ -20,14 +20,15 @@ import (
 )
 
 // Replica is one place where a bucket's objects are, under one credential. A bucket
-// without s3.replicas has one.
+// without s3.replicas has one. Use NewBucket. Safe for concurrent use; what is exported does
+// not change.
 type Replica struct {
 	Name      string // its label in metrics: the configured name, or the address of the only one
 	number    int    // among those of the bucket
 	Priority  int
 	S3        config.S3 // as if it were the only one
 	Address   *Address
-	host      []byte   // origin.host
+	host      []byte   // Host header, that of Address
 	keyPrefix []byte   // what precedes the key in an encoded path
 	Proxy     *url.URL // on the way there; nil: none
 	Upstream  *pool.Upstream
