@@ -263,7 +263,7 @@ func TestClockOfACache(t *testing.T) {
 	origin := startFaulty(t, hangsUp(okHead+"Date: "+stored+"\r\nAge: 7200\r\nContent-Length: 5\r\n\r\nhello"))
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 	gw.do("GET", "/pub/x")
-	if skew := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Correction(); skew != 0 {
+	if skew := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.ClockCorrection(); skew != 0 {
 		t.Errorf("%v", skew)
 	}
 }

@@ -95,7 +95,7 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	for range 10 {
 		now := time.Now()
 		ticket, _, _ := b.Allow(now)
-		b.Done(ticket, pool.OutcomeSilence, now)
+		b.Done(ticket, pool.ResultSilence, now)
 	}
 	await := func(what string, done func() bool) {
 		if !polled(20*time.Second, done) {

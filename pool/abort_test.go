@@ -71,7 +71,7 @@ func TestAbort(t *testing.T) {
 		s.asked(1)
 		u.Abort()
 		for range 2 {
-			if err := <-errs; Of(err) != ReasonClosed {
+			if err := <-errs; ReasonOf(err) != ReasonClosed {
 				t.Error(err)
 			}
 		}

@@ -45,19 +45,19 @@ var breakerNames = [...]string{"closed", "half_open", "open"}
 // String returns the state's label in logs and metrics.
 func (s BreakerState) String() string { return breakerNames[s] }
 
-// Outcome is how a request ended, for a Breaker.
-type Outcome uint8
+// Result is how a request ended, for a Breaker.
+type Result uint8
 
-// The outcomes of a request.
+// The results of a request.
 const (
-	OutcomeNone    Outcome = iota // it says nothing about the origin
-	OutcomeSuccess                // any answer but a failure, such as 404
-	OutcomeFailure                // an answer that is a failure
-	OutcomeSilence                // no answer
+	ResultNone    Result = iota // it says nothing about the origin
+	ResultSuccess               // any answer but a failure, such as 404
+	ResultFailure               // an answer that is a failure
+	ResultSilence               // no answer
 )
 
 // Ticket stands for a request that a Breaker let pass. The request hands it back with its
-// outcome.
+// result.
 type Ticket struct{ epoch uint64 }
 
 // Breaker keeps requests from an origin that fails, until it has recovered.
@@ -121,8 +121,8 @@ func (b *Breaker) Allow(now time.Time) (t Ticket, wait time.Duration, ok bool) {
 	return Ticket{b.epoch}, 0, true
 }
 
-// Done reports the outcome of a request that was allowed.
-func (b *Breaker) Done(t Ticket, o Outcome, now time.Time) {
+// Done reports the result of a request that was allowed.
+func (b *Breaker) Done(t Ticket, r Result, now time.Time) {
 	if b == nil {
 		return
 	}
@@ -133,16 +133,16 @@ func (b *Breaker) Done(t Ticket, o Outcome, now time.Time) {
 	}
 	switch b.state {
 	case BreakerClosed:
-		b.count(o, now)
+		b.count(r, now)
 	case BreakerHalfOpen:
 		b.until = now // the next one may
-		switch o {
-		case OutcomeSuccess:
+		switch r {
+		case ResultSuccess:
 			if b.proofs++; b.proofs == breakerProofs {
 				b.enter(BreakerClosed, now)
 				b.cooldown = b.opts.Cooldown
 			}
-		case OutcomeFailure, OutcomeSilence:
+		case ResultFailure, ResultSilence:
 			b.reopen(now)
 		}
 	}
@@ -167,18 +167,18 @@ func (b *Breaker) Fail(t Ticket, now time.Time) {
 	}
 }
 
-// count notes an outcome while closed; b.mu is held.
-func (b *Breaker) count(o Outcome, now time.Time) {
-	switch o {
-	case OutcomeNone:
+// count notes a result while closed; b.mu is held.
+func (b *Breaker) count(r Result, now time.Time) {
+	switch r {
+	case ResultNone:
 		return
-	case OutcomeSuccess:
+	case ResultSuccess:
 		b.silent = 0
 		b.window.add(now, 1, 0)
 		return
-	case OutcomeFailure:
+	case ResultFailure:
 		b.silent = 0
-	case OutcomeSilence:
+	case ResultSilence:
 		b.silent++
 	}
 	b.fail(1, now)

@@ -17,11 +17,11 @@ func newTrial(o BreakerOptions) *trial {
 	return &trial{NewBreaker(o), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 }
 
-// do sends a request that ends with o, and reports whether it passed.
-func (b *trial) do(o Outcome) bool {
+// do sends a request that ends with r, and reports whether it passed.
+func (b *trial) do(r Result) bool {
 	t, _, ok := b.Allow(b.now)
 	if ok {
-		b.Done(t, o, b.now)
+		b.Done(t, r, b.now)
 	}
 	return ok
 }
@@ -29,7 +29,7 @@ func (b *trial) do(o Outcome) bool {
 // breakOff sends a request whose body breaks off.
 func (b *trial) breakOff() {
 	if t, _, ok := b.Allow(b.now); ok {
-		b.Done(t, OutcomeSuccess, b.now)
+		b.Done(t, ResultSuccess, b.now)
 		b.Fail(t, b.now)
 	}
 }
@@ -41,57 +41,57 @@ func (b *trial) state() BreakerState {
 
 func TestBreakerOpens(t *testing.T) {
 	for name, c := range map[string]struct {
-		outcomes func(b *trial)
-		want     BreakerState
+		steps func(b *trial)
+		want  BreakerState
 	}{
 		"ten in a row without an answer": {func(b *trial) {
 			for range 10 {
-				b.do(OutcomeSilence)
+				b.do(ResultSilence)
 			}
 		}, BreakerOpen},
 		"nine": {func(b *trial) {
 			for range 9 {
-				b.do(OutcomeSilence)
+				b.do(ResultSilence)
 			}
 		}, BreakerClosed},
 		"an answer between them": {func(b *trial) {
 			for i := range 18 {
-				if b.do(OutcomeSilence); i == 8 {
-					b.do(OutcomeSuccess)
+				if b.do(ResultSilence); i == 8 {
+					b.do(ResultSuccess)
 				}
 			}
 		}, BreakerClosed},
 		"half of twenty": {func(b *trial) {
 			for range 10 {
-				b.do(OutcomeSuccess)
+				b.do(ResultSuccess)
 			}
 			for range 10 {
-				b.do(OutcomeFailure)
+				b.do(ResultFailure)
 			}
 		}, BreakerOpen},
 		"less than half": {func(b *trial) {
 			for i := range 90 {
-				o := OutcomeSuccess
+				o := ResultSuccess
 				if i%9 >= 5 {
-					o = OutcomeFailure
+					o = ResultFailure
 				}
 				b.do(o)
 			}
 		}, BreakerClosed},
 		"too few": {func(b *trial) {
 			for range 19 {
-				b.do(OutcomeFailure)
+				b.do(ResultFailure)
 			}
 		}, BreakerClosed},
 		"too long ago": {func(b *trial) {
 			for range 60 {
-				b.do(OutcomeFailure)
+				b.do(ResultFailure)
 				b.now = b.now.Add(time.Second)
 			}
 		}, BreakerClosed},
 		"what says nothing": {func(b *trial) {
 			for range 100 {
-				b.do(OutcomeNone)
+				b.do(ResultNone)
 			}
 		}, BreakerClosed},
 		"bodies that broke off": {func(b *trial) {
@@ -102,7 +102,7 @@ func TestBreakerOpens(t *testing.T) {
 		"six in ten bodies broke off": {func(b *trial) {
 			for i := range 20 {
 				if i%5 < 2 {
-					b.do(OutcomeSuccess)
+					b.do(ResultSuccess)
 				} else {
 					b.breakOff()
 				}
@@ -111,7 +111,7 @@ func TestBreakerOpens(t *testing.T) {
 		"four in ten": {func(b *trial) {
 			for i := range 100 {
 				if i%5 < 3 {
-					b.do(OutcomeSuccess)
+					b.do(ResultSuccess)
 				} else {
 					b.breakOff()
 				}
@@ -121,7 +121,7 @@ func TestBreakerOpens(t *testing.T) {
 			var tickets [20]Ticket
 			for i := range tickets {
 				tickets[i], _, _ = b.Allow(b.now)
-				b.Done(tickets[i], OutcomeSuccess, b.now)
+				b.Done(tickets[i], ResultSuccess, b.now)
 			}
 			b.now = b.now.Add(time.Minute)
 			for _, t := range tickets {
@@ -130,7 +130,7 @@ func TestBreakerOpens(t *testing.T) {
 		}, BreakerOpen},
 	} {
 		b := newTrial(BreakerOptions{})
-		c.outcomes(b)
+		c.steps(b)
 		if b.state() != c.want {
 			t.Errorf("%s: %v, want %v", name, b.state(), c.want)
 		}
@@ -141,7 +141,7 @@ func TestBreakerOpens(t *testing.T) {
 func openBreaker(o BreakerOptions) *trial {
 	b := newTrial(o)
 	for range 10 {
-		b.do(OutcomeSilence)
+		b.do(ResultSilence)
 	}
 	return b
 }
@@ -156,8 +156,8 @@ func TestBreakerRecovers(t *testing.T) {
 	if _, _, second := b.Allow(b.now); !ok || second || b.state() != BreakerHalfOpen {
 		t.Fatalf("half open: %v, then %v", ok, second)
 	}
-	b.Done(first, OutcomeSuccess, b.now)
-	if !b.do(OutcomeNone) || !b.do(OutcomeSuccess) || b.state() != BreakerHalfOpen || !b.do(OutcomeSuccess) || b.state() != BreakerClosed {
+	b.Done(first, ResultSuccess, b.now)
+	if !b.do(ResultNone) || !b.do(ResultSuccess) || b.state() != BreakerHalfOpen || !b.do(ResultSuccess) || b.state() != BreakerClosed {
 		t.Fatalf("after three successes: %v", b.state())
 	}
 	if _, opens := b.State(); opens != 1 {
@@ -170,23 +170,23 @@ func TestBreakerCooldownGrows(t *testing.T) {
 	for i := range 8 {
 		least := min(time.Second<<i, maxCooldown) * 3 / 4
 		b.now = b.now.Add(least - time.Millisecond)
-		if b.do(OutcomeSilence) {
+		if b.do(ResultSilence) {
 			t.Fatalf("cooldown %d is shorter than %v", i, least)
 		}
 		b.now = b.now.Add(least*2/3 + 3*time.Millisecond)
-		if !b.do(OutcomeFailure) {
+		if !b.do(ResultFailure) {
 			t.Fatalf("cooldown %d is longer than %v", i, least*5/3)
 		}
 	}
 	b.now = b.now.Add(time.Minute)
 	for range 3 {
-		b.do(OutcomeSuccess)
+		b.do(ResultSuccess)
 	}
 	for range 10 {
-		b.do(OutcomeSilence)
+		b.do(ResultSilence)
 	}
 	b.now = b.now.Add(1300 * time.Millisecond)
-	if !b.do(OutcomeSuccess) {
+	if !b.do(ResultSuccess) {
 		t.Error("the cooldown has not shrunk again")
 	}
 }
@@ -197,15 +197,15 @@ func TestBreakerLease(t *testing.T) {
 	b.now = b.now.Add(2 * time.Second)
 	lost, _, _ := b.Allow(b.now)
 	b.now = b.now.Add(breakerLease - time.Second)
-	if b.do(OutcomeSuccess) {
+	if b.do(ResultSuccess) {
 		t.Fatal("two are on trial")
 	}
 	b.now = b.now.Add(time.Second)
-	if !b.do(OutcomeSuccess) {
+	if !b.do(ResultSuccess) {
 		t.Fatal("one that does not report keeps the next out")
 	}
-	b.Done(lost, OutcomeSilence, b.now)
-	if b.state() != BreakerHalfOpen || !b.do(OutcomeSuccess) || !b.do(OutcomeSuccess) || b.state() != BreakerClosed {
+	b.Done(lost, ResultSilence, b.now)
+	if b.state() != BreakerHalfOpen || !b.do(ResultSuccess) || !b.do(ResultSuccess) || b.state() != BreakerClosed {
 		t.Fatal("one that is late is listened to")
 	}
 }
@@ -215,12 +215,12 @@ func TestBreakerLease(t *testing.T) {
 func TestBreakerTriesBodies(t *testing.T) {
 	b := newTrial(BreakerOptions{})
 	old, _, _ := b.Allow(b.now)
-	b.Done(old, OutcomeSuccess, b.now)
+	b.Done(old, ResultSuccess, b.now)
 	for range 10 {
-		b.do(OutcomeSilence)
+		b.do(ResultSilence)
 	}
 	b.now = b.now.Add(2 * time.Second)
-	b.do(OutcomeSuccess)
+	b.do(ResultSuccess)
 	if b.Fail(old, b.now); b.state() != BreakerHalfOpen {
 		t.Fatalf("a body of before: %v", b.state())
 	}
@@ -233,9 +233,9 @@ func TestBreakerTriesBodies(t *testing.T) {
 	}{{breakerSpan - time.Second, BreakerOpen}, {breakerSpan, BreakerClosed}} {
 		b.now = b.now.Add(time.Minute)
 		first, _, _ := b.Allow(b.now)
-		b.Done(first, OutcomeSuccess, b.now)
-		b.do(OutcomeSuccess)
-		if b.do(OutcomeSuccess); b.state() != BreakerClosed {
+		b.Done(first, ResultSuccess, b.now)
+		b.do(ResultSuccess)
+		if b.do(ResultSuccess); b.state() != BreakerClosed {
 			t.Fatalf("three heads: %v", b.state())
 		}
 		b.now = b.now.Add(c.after)
@@ -249,15 +249,15 @@ func TestBreakerWaitsForProbes(t *testing.T) {
 	b := openBreaker(BreakerOptions{Probed: true})
 	b.Probe(false)
 	b.now = b.now.Add(maxCooldown - time.Second)
-	if b.do(OutcomeSuccess) {
+	if b.do(ResultSuccess) {
 		t.Error("a request is risked before a probe has succeeded")
 	}
 	b.Probe(true)
-	if !b.do(OutcomeSilence) || b.do(OutcomeSuccess) || b.state() != BreakerOpen {
+	if !b.do(ResultSilence) || b.do(ResultSuccess) || b.state() != BreakerOpen {
 		t.Error("a probe does not let one request try")
 	}
 	b.now = b.now.Add(maxCooldown)
-	if !b.do(OutcomeSuccess) || b.state() != BreakerHalfOpen {
+	if !b.do(ResultSuccess) || b.state() != BreakerHalfOpen {
 		t.Error("without probes, requests never try")
 	}
 }
@@ -269,7 +269,7 @@ func TestBreakerNeverSticks(t *testing.T) {
 	b := newTrial(BreakerOptions{})
 	for cycle := range 1000 {
 		for i := 0; b.state() == BreakerClosed; i++ {
-			if b.do([]Outcome{OutcomeFailure, OutcomeSilence, OutcomeFailure, OutcomeNone}[r.IntN(4)]); i > 1000 {
+			if b.do([]Result{ResultFailure, ResultSilence, ResultFailure, ResultNone}[r.IntN(4)]); i > 1000 {
 				t.Fatalf("cycle %d: it does not open", cycle)
 			}
 			b.now = b.now.Add(time.Duration(r.IntN(100)) * time.Millisecond)
@@ -280,11 +280,11 @@ func TestBreakerNeverSticks(t *testing.T) {
 			switch {
 			case !ok || r.IntN(10) == 0: // nobody reports
 			case r.IntN(10) == 0:
-				b.Done(ticket, OutcomeSilence, b.now)
+				b.Done(ticket, ResultSilence, b.now)
 			case r.IntN(5) == 0:
-				b.Done(ticket, OutcomeNone, b.now)
+				b.Done(ticket, ResultNone, b.now)
 			default:
-				b.Done(ticket, OutcomeSuccess, b.now)
+				b.Done(ticket, ResultSuccess, b.now)
 			}
 			if steps > 10000 {
 				t.Fatalf("cycle %d: it sticks at %v", cycle, b.state())
@@ -296,7 +296,7 @@ func TestBreakerNeverSticks(t *testing.T) {
 func TestNilBreaker(t *testing.T) {
 	var b *Breaker
 	ticket, _, ok := b.Allow(time.Now())
-	b.Done(ticket, OutcomeSilence, time.Now())
+	b.Done(ticket, ResultSilence, time.Now())
 	b.Fail(ticket, time.Now())
 	b.Probe(false)
 	if s, opens := b.State(); !ok || s != BreakerClosed || opens != 0 {
@@ -312,7 +312,7 @@ func TestBreakerRace(t *testing.T) {
 			for n := range 5000 {
 				now := time.Now()
 				if ticket, _, ok := b.Allow(now); ok && n%7 != 0 {
-					b.Done(ticket, Outcome(1+(n+i)%3), now)
+					b.Done(ticket, Result(1+(n+i)%3), now)
 				}
 				b.Probe(n%2 == 0)
 			}
@@ -322,7 +322,7 @@ func TestBreakerRace(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		now := time.Now().Add(breakerLease)
 		if ticket, _, ok := b.Allow(now); ok {
-			b.Done(ticket, OutcomeSuccess, now)
+			b.Done(ticket, ResultSuccess, now)
 		}
 		if s, _ := b.State(); s == BreakerClosed {
 			return
@@ -335,7 +335,7 @@ func TestBreakerRace(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	b := NewBudget(20, 0, 10, time.Second)
+	b := NewRetryBudget(20, 0, 10, time.Second)
 	taken := func(requests int, span time.Duration) (n int) {
 		for i := range requests {
 			b.Count(now)
@@ -362,11 +362,11 @@ func TestBudget(t *testing.T) {
 
 func TestBudgetBeside(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	b := NewBudget(20, 0, 10, time.Second)
+	b := NewRetryBudget(20, 0, 10, time.Second)
 	for range 200 {
 		b.Count(now)
 	}
-	for _, budget := range []*Budget{b, b.Beside(), b.Beside().Beside()} {
+	for _, budget := range []*RetryBudget{b, b.Beside(), b.Beside().Beside()} {
 		n := 0
 		for budget.Take(now) {
 			n++
@@ -395,12 +395,12 @@ func TestLatencies(t *testing.T) {
 
 // BenchmarkHealth is what the breaker and the budget cost a request.
 func BenchmarkHealth(b *testing.B) {
-	breaker, budget := NewBreaker(BreakerOptions{}), NewBudget(20, 0, 10, time.Second)
+	breaker, budget := NewBreaker(BreakerOptions{}), NewRetryBudget(20, 0, 10, time.Second)
 	b.ReportAllocs()
 	now := time.Now()
 	for b.Loop() {
 		t, _, _ := breaker.Allow(now)
 		budget.Count(now)
-		breaker.Done(t, OutcomeSuccess, now)
+		breaker.Done(t, ResultSuccess, now)
 	}
 }

@@ -86,8 +86,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Of returns the reason of err, ReasonNone when it is not an *Error.
-func Of(err error) Reason {
+// ReasonOf returns the reason of err, ReasonNone when it is not an *Error.
+func ReasonOf(err error) Reason {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}

@@ -33,7 +33,7 @@ func hedged(seed uint64, requests int) (took []time.Duration, extra int) {
 	const slow, again = 2 * time.Second, 2 * time.Millisecond
 	r := rand.New(rand.NewPCG(seed, 1))
 	var l Latencies
-	budget := NewBudget(5, 10, 0, 10*time.Second)
+	budget := NewRetryBudget(5, 10, 0, 10*time.Second)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var queue events
 	in := func(d time.Duration, do func()) { heap.Push(&queue, event{now.Add(d), do}) }

@@ -142,7 +142,7 @@ func TestStallAfterFastStart(t *testing.T) {
 	p.check(now.Add(2 * window))
 	select {
 	case err := <-result:
-		if r := Of(err); r != ReasonTimeout && r != ReasonClientSlow {
+		if r := ReasonOf(err); r != ReasonTimeout && r != ReasonClientSlow {
 			t.Errorf("%v", err)
 		}
 	case <-time.After(5 * time.Second):

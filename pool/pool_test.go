@@ -143,8 +143,8 @@ func want(t *testing.T, err error, reason Reason, phase Phase, sent bool) {
 	if !errors.As(err, &e) || e.Reason != reason || e.Phase != phase || e.Sent != sent {
 		t.Errorf("error %#v, want reason %s in %s, sent %t", err, reason, phase, sent)
 	}
-	if Of(err) != reason {
-		t.Errorf("Of is %s, want %s", Of(err), reason)
+	if ReasonOf(err) != reason {
+		t.Errorf("ReasonOf is %s, want %s", ReasonOf(err), reason)
 	}
 }
 
@@ -545,7 +545,7 @@ func TestErrorText(t *testing.T) {
 	if e.Error() != "upstream head: reset: EOF" || !errors.Is(e, io.EOF) {
 		t.Errorf("%q", e.Error())
 	}
-	if Of(io.EOF) != ReasonNone {
+	if ReasonOf(io.EOF) != ReasonNone {
 		t.Error("another error has a reason")
 	}
 }

@@ -58,7 +58,7 @@ func TestSoak(t *testing.T) {
 		count := func(err error) {
 			if err == nil {
 				served.Add(1)
-			} else if r := Of(err); r == ReasonNone {
+			} else if r := ReasonOf(err); r == ReasonNone {
 				t.Errorf("an error without a reason: %v", err)
 			} else {
 				reasons[r].Add(1)

@@ -153,7 +153,7 @@ func TestQueueIsBounded(t *testing.T) {
 				defer x.Close()
 				body, err = x.Body()
 			}
-			ended <- fmt.Sprint(name, " ", string(body), Of(err))
+			ended <- fmt.Sprint(name, " ", string(body), ReasonOf(err))
 		}()
 	}
 	start("first")

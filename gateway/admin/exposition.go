@@ -66,7 +66,7 @@ var Families = []family{
 	{"yatagarasu_upstream_breaker_opens_total", "counter", "bucket, origin", "Times that an origin was given up for a while.", func(s *source) float64 { return float64(s.replica.opens) }},
 	{"yatagarasu_upstream_breaker_state", "gauge", "bucket, origin", "0: all requests pass; 1: one at a time, on trial; 2: none.", func(s *source) float64 { return float64(s.replica.breaker) }},
 	{"yatagarasu_upstream_clock_skew_seconds", "gauge", "bucket, origin", "How far the origin's clock is ahead of this one. Beyond 5 s it is corrected for signatures.", func(s *source) float64 {
-		return known(s.replica.Health.Dated.Load() != 0, time.Duration(s.replica.Health.Skew.Load()).Seconds())
+		return known(s.replica.Health.SkewMeasured.Load() != 0, time.Duration(s.replica.Health.Skew.Load()).Seconds())
 	}},
 	{"yatagarasu_upstream_connections", "gauge", "bucket, origin, state", "Connections to the origin: idle ones, and those in use.", nil},
 	{"yatagarasu_upstream_dials_total", "counter", "bucket, origin", "Connections opened to the origin.", func(s *source) float64 { return float64(s.replica.Dials) }},

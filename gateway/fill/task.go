@@ -47,7 +47,7 @@ func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 	ended := false
 	defer func() {
 		if !ended { // a panic: nobody may wait for ever
-			f.Fail(&origin.FetchError{Problem: problem.Panic, Reason: "panic"})
+			f.Fail(&origin.Error{Problem: problem.Panic, Reason: "panic"})
 		}
 	}()
 	r = t.try(f, stale)
@@ -68,7 +68,7 @@ func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 		err = t.Fetch.Send(request.Forward{}, false) // of another object, or uncalled for
 	}
 	if err != nil {
-		return t.failFlight(f, origin.NewFetchError(err))
+		return t.failFlight(f, origin.NewError(err))
 	}
 	if t.Fetch.Answer.Header.StatusCode() == fasthttp.StatusOK {
 		return t.takeObject(f, stale, sent)
@@ -124,7 +124,7 @@ func validation(o *cache.Object) request.Forward {
 
 // failFlight ends f with an error, or has one of those who wait try again where that
 // may help.
-func (t *Task) failFlight(f *cache.Flight, e *origin.FetchError) Result {
+func (t *Task) failFlight(f *cache.Flight, e *origin.Error) Result {
 	switch e.Reason {
 	case pool.ReasonReset.String(), pool.ReasonTruncated.String(), pool.ReasonProtocol.String(), s3error.Internal.Reason:
 		f.FailOnce(e)
@@ -183,10 +183,10 @@ func (t *Task) store(o *cache.Object, f *cache.Flight) {
 
 // again fetches the object once more if that may help against err.
 func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
-	if t.Fetch.MayRepeat(err) {
+	if t.Fetch.AwaitRetry(err) {
 		return t.try(f, stale)
 	}
-	return t.failFlight(f, origin.NewFetchError(err))
+	return t.failFlight(f, origin.NewError(err))
 }
 
 // fill reads the body of o, whose length is known, stores it when it is whole, and ends the
@@ -194,9 +194,9 @@ func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
 func (t *Task) fill(f *cache.Flight, o *cache.Object) {
 	defer t.Fetch.Release()
 	defer t.Cache.Cache.Unpin(o)
-	defer f.Fail(&origin.FetchError{Problem: problem.Panic, Reason: "panic"}) // unless it has ended
+	defer f.Fail(&origin.Error{Problem: problem.Panic, Reason: "panic"}) // unless it has ended
 	if err := t.Fetch.Fill(o.Body, f.Filled); err != nil {
-		f.Fail(origin.NewFetchError(err))
+		f.Fail(origin.NewError(err))
 		return
 	}
 	if !t.Fetch.Answer.Surplus() {
@@ -213,14 +213,14 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		f.Pass() // a part of an object, or nonsense: not for sharing
 		return Result{}
 	}
-	s := t.Fetch.NoteRefusal()
+	s := t.Fetch.NoteOriginError()
 	c := t.Cache
 	if s.Status == fasthttp.StatusNotFound && stale != nil && !t.Fetch.Answer.Surplus() {
 		c.Cache.Delete(stale.Key) // it is gone
 	}
 	freshness, reason := t.assess(sent)
 	if status != fasthttp.StatusNotFound || s != s3error.NoSuchKey || reason != cache.Storable {
-		return t.failFlight(f, &origin.FetchError{Problem: s.Problem(), Reason: s.Reason})
+		return t.failFlight(f, &origin.Error{Problem: &s.Problem, Reason: s.Reason})
 	}
 	o := &cache.Object{Key: bytes.Clone(t.Key), Group: c.bucket.Name, Status: status, Freshness: freshness}
 	if !t.Fetch.Answer.Surplus() {

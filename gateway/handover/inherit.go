@@ -1,13 +1,17 @@
+// Package handover passes sockets between processes: from a service manager, and from the
+// running gateway to the one that takes over. It speaks to both.
 package handover
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"yatagarasu/gateway/observe"
 
 	"golang.org/x/sys/unix"
@@ -19,19 +23,16 @@ const (
 	SocketMetrics = "metrics"
 )
 
-// firstInherited is the first descriptor that a service manager hands over.
-const firstInherited = 3
-
 // Inherited are the listening sockets that the process was started with: by a
 // service manager, as sd_listen_fds(3) says, or by an earlier process of the gateway,
-// which hands over to this one. A nil one holds none.
+// which hands over to this one. A nil one holds none. Not safe for concurrent use.
 type Inherited struct {
 	listeners map[string]*net.TCPListener // by name; taken ones are no longer there
 	from      net.Conn                    // to the process that hands over; nil: none does
 }
 
 // NewInherited returns what a process inherits: listeners by name, and a connection to the
-// process that hands over, nil if none does. It owns both.
+// process that hands over, nil if none does. It owns both from then on.
 func NewInherited(from net.Conn, listeners map[string]*net.TCPListener) *Inherited {
 	return &Inherited{listeners: listeners, from: from}
 }
@@ -39,7 +40,7 @@ func NewInherited(from net.Conn, listeners map[string]*net.TCPListener) *Inherit
 // Inherit takes over the sockets that the environment tells of, and clears the
 // environment of them. Call it before anything else opens descriptors.
 func Inherit() (*Inherited, error) {
-	in, err := inherit(os.Getenv, os.Getpid(), os.Getppid(), firstInherited)
+	in, err := inherit(os.Getenv, os.Getpid(), os.Getppid(), 3) // SD_LISTEN_FDS_START
 	for _, name := range []string{"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", envParent} {
 		os.Unsetenv(name)
 	}
@@ -65,24 +66,23 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 	if err != nil || n < 0 || n > 16 {
 		return nil, fmt.Errorf("LISTEN_FDS is %q; it must be a number of sockets up to 16", count)
 	}
-	for i := range n {
-		unix.CloseOnExec(first + i)
-	}
-	var names []string
-	if all := lookup("LISTEN_FDNAMES"); all != "" {
-		names = strings.Split(all, ":")
-	}
+	names := strings.Split(lookup("LISTEN_FDNAMES"), ":")
 	var faults []error
 	for i := range n {
 		given := ""
 		if i < len(names) {
 			given = names[i]
 		}
+		unix.CloseOnExec(first + i)
+		file := os.NewFile(uintptr(first+i), given)
 		if parent != "" && given == socketUpgrade {
-			faults = append(faults, in.connect(first+i))
-			continue
+			if in.from, err = net.FileConn(file); err != nil {
+				faults = append(faults, fmt.Errorf("cannot talk to the process that hands over: %w", err))
+			}
+		} else if err := in.add(file, given); err != nil {
+			faults = append(faults, fmt.Errorf("inherited socket %d, named %q, %w", first+i, given, err))
 		}
-		faults = append(faults, in.add(first+i, given))
+		file.Close() // listener and connection have copies
 	}
 	if err := errors.Join(faults...); err != nil {
 		in.close()
@@ -91,36 +91,21 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 	return in, nil
 }
 
-// add takes over a descriptor. The first one that is not the metrics listener's is
-// the main listener's, whatever its name.
-func (in *Inherited) add(fd int, given string) error {
-	file := os.NewFile(uintptr(fd), given)
-	defer file.Close() // the listener has a copy
+// add takes over a copy of a descriptor. The first one that is not the metrics listener's
+// is the main listener's, whatever its name.
+func (in *Inherited) add(file *os.File, given string) error {
 	name := given
 	if _, taken := in.listeners[SocketMain]; name != SocketMetrics && !taken {
 		name = SocketMain
 	}
 	if _, taken := in.listeners[name]; taken || name != SocketMain && name != SocketMetrics {
-		return fmt.Errorf("inherited socket %d, named %q, is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s if it is the metrics listener's", fd, given, SocketMetrics)
+		return fmt.Errorf("is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s if it is the metrics listener's", SocketMetrics)
 	}
 	ln, err := listenerOf(file)
-	if err != nil {
-		return fmt.Errorf("inherited socket %d, named %q, %w", fd, given, err)
+	if err == nil {
+		in.listeners[name] = ln
 	}
-	in.listeners[name] = ln
-	return nil
-}
-
-// connect takes over the connection to the process that hands over.
-func (in *Inherited) connect(fd int) error {
-	file := os.NewFile(uintptr(fd), socketUpgrade)
-	defer file.Close()
-	c, err := net.FileConn(file)
-	if err != nil {
-		return fmt.Errorf("cannot talk to the process that hands over: %w", err)
-	}
-	in.from = c
-	return nil
+	return err
 }
 
 // listenerOf returns the listener on a copy of the file's descriptor.
@@ -154,7 +139,7 @@ func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCP
 	if in != nil && in.listeners[name] != nil {
 		ln := in.listeners[name]
 		delete(in.listeners, name)
-		if !means(address, ln.Addr().(*net.TCPAddr)) {
+		if !sameAddress(address, ln.Addr().(*net.TCPAddr)) {
 			log.Warn().Str("socket", name).Str("configured", address).Str("inherited", ln.Addr().String()).
 				Msg("the inherited socket has another address than the configuration; it is used as it is")
 		}
@@ -167,33 +152,24 @@ func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCP
 	return ln.(*net.TCPListener), nil
 }
 
-// means tells whether the configured address may have become actual. A host name is
-// not looked up.
-func means(configured string, actual *net.TCPAddr) bool {
+// sameAddress tells whether a socket with the configured address has the actual one. A host
+// name is not looked up: it may be any.
+func sameAddress(configured string, actual *net.TCPAddr) bool {
 	host, port, err := net.SplitHostPort(configured)
-	if err != nil {
+	if err != nil || port != "0" && port != strconv.Itoa(actual.Port) {
 		return false
 	}
-	if port != "0" && port != strconv.Itoa(actual.Port) {
-		return false
-	}
-	switch ip := net.ParseIP(host); {
-	case host == "":
+	ip := net.ParseIP(host)
+	if host == "" || ip.IsUnspecified() {
 		return actual.IP.IsUnspecified()
-	case ip == nil:
-		return true
-	case ip.IsUnspecified():
-		return actual.IP.IsUnspecified()
-	default:
-		return ip.Equal(actual.IP)
 	}
+	return ip == nil || ip.Equal(actual.IP)
 }
 
 // close closes all.
 func (in *Inherited) close() {
-	for name, ln := range in.listeners {
+	for _, ln := range in.listeners {
 		ln.Close()
-		delete(in.listeners, name)
 	}
 	if in.from != nil {
 		in.from.Close()
@@ -212,12 +188,58 @@ func (in *Inherited) CloseUnused(log *observe.Logger) {
 	}
 }
 
+// HandedOver tells whether another process hands, or has handed, its sockets over to this one.
+func (in *Inherited) HandedOver() bool { return in != nil && in.from != nil }
+
+// Claim says that this process would serve, and waits until it is to, for up to limit:
+// the one that began the upgrade may be in a reload, which comes first. If that process
+// ends, so does the wait.
+func (in *Inherited) Claim(limit time.Duration) error {
+	in.from.SetDeadline(time.Now().Add(limit))
+	answer := make([]byte, len(saysServe)+1)
+	_, err := io.WriteString(in.from, saysReady+"\n")
+	if err == nil {
+		_, err = io.ReadFull(in.from, answer)
+	}
+	if err != nil || string(answer) != saysServe+"\n" {
+		return errors.New("the process that began the upgrade gave it up")
+	}
+	return nil
+}
+
+// Confirm says that this process serves, and waits until the other one is done with
+// the service manager.
+func (in *Inherited) Confirm() {
+	in.from.SetDeadline(time.Now().Add(2 * upgradeStep))
+	io.WriteString(in.from, saysServing+"\n")
+	io.Copy(io.Discard, in.from)
+	in.from.Close()
+}
+
+// Stderr returns a writer to w which, during an upgrade, tells the process that began
+// it as well what goes wrong.
+func (in *Inherited) Stderr(w io.Writer) io.Writer {
+	if !in.HandedOver() {
+		return w
+	}
+	return &startWriter{w: w, from: in.from}
+}
+
+// startWriter writes to both; from may be gone.
+type startWriter struct{ w, from io.Writer }
+
+// Write implements io.Writer.
+func (s *startWriter) Write(p []byte) (int, error) {
+	s.from.Write(p)
+	return s.w.Write(p)
+}
+
 // ListenProblem says why the address cannot be listened on, and what to do about it,
 // where keys are what it comes from.
 func ListenProblem(address string, err error, keys string) error {
 	_, port, _ := net.SplitHostPort(address)
 	number, _ := strconv.Atoi(port)
-	var dns *net.DNSError
+	_, ofName := errors.AsType[*net.DNSError](err)
 	fix := "choose another " + keys
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -230,7 +252,7 @@ func ListenProblem(address string, err error, keys string) error {
 		fix = "this machine has no such address: write one that it has, or none for all, as " + keys
 	case errors.Is(err, syscall.EAFNOSUPPORT):
 		fix = "this machine has no addresses of this family: write one of the other as " + keys
-	case errors.As(err, &dns):
+	case ofName:
 		fix = "no name server knows the host: write an address as " + keys
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		fix = "raise the limit of open files: ulimit -n"

@@ -155,7 +155,7 @@ func TestInheritedAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := means(c.configured, actual); got != c.want {
+		if got := sameAddress(c.configured, actual); got != c.want {
 			t.Errorf("%s for %s: %v", c.configured, c.actual, got)
 		}
 	}

@@ -15,9 +15,9 @@ import (
 )
 
 // Notifier tells the service manager how the process fares, by the protocol of
-// sd_notify(3). The zero value has nobody to tell.
+// sd_notify(3). The zero value has nobody to tell. Safe for concurrent use.
 type Notifier struct {
-	silent   atomic.Bool
+	silent   atomic.Bool // another process is the service now
 	log      *observe.Logger
 	address  *net.UnixAddr // nil: nobody
 	watchdog time.Duration // within which a sign of life is expected; 0: none is
@@ -26,19 +26,17 @@ type Notifier struct {
 // NewNotifier returns the notifier that the environment names, for the process pid.
 func NewNotifier(lookup func(string) string, pid int, log *observe.Logger) *Notifier {
 	n := &Notifier{log: log}
-	switch socket := lookup("NOTIFY_SOCKET"); {
-	case socket == "":
+	socket := lookup("NOTIFY_SOCKET")
+	if socket == "" {
 		return n
-	case socket[0] != '/' && socket[0] != '@':
+	}
+	if socket[0] != '/' && socket[0] != '@' {
 		log.Warn().Str("NOTIFY_SOCKET", socket).Msg("cannot notify the service manager: the address is neither a path nor begins with @")
 		return n
-	default:
-		n.address = &net.UnixAddr{Net: "unixgram", Name: socket} // Go knows @ as abstract, too
 	}
-	if p := lookup("WATCHDOG_PID"); p != "" && p != strconv.Itoa(pid) {
-		return n
-	}
-	if usec, err := strconv.ParseInt(lookup("WATCHDOG_USEC"), 10, 64); err == nil && usec > 0 {
+	n.address = &net.UnixAddr{Net: "unixgram", Name: socket} // Go knows @ as abstract, too
+	usec, err := strconv.ParseInt(lookup("WATCHDOG_USEC"), 10, 64)
+	if p := lookup("WATCHDOG_PID"); err == nil && usec > 0 && (p == "" || p == strconv.Itoa(pid)) {
 		n.watchdog = time.Duration(usec) * time.Microsecond
 	}
 	return n
@@ -89,9 +87,6 @@ func (n *Notifier) Reloading() {
 	n.Send("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
 }
 
-// silence ends the messages: another process is the service now.
-func (n *Notifier) silence() { n.silent.Store(true) }
-
 // Barrier waits, for up to limit, until all that was sent has been dealt with: a
 // message whose sender is gone by then is lost.
 func (n *Notifier) Barrier(limit time.Duration) error {
@@ -123,12 +118,11 @@ func (n *Notifier) KeepAlive(stop <-chan struct{}) {
 	if n.watchdog == 0 {
 		return
 	}
-	for tick := time.NewTicker(n.watchdog / 2); ; {
+	for {
 		n.Send("WATCHDOG=1")
 		select {
-		case <-tick.C:
+		case <-time.After(n.watchdog / 2):
 		case <-stop:
-			tick.Stop()
 			return
 		}
 	}

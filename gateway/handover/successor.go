@@ -2,6 +2,7 @@ package handover
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,12 +22,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Successor is a process that is to take over.
+// An upgrade: the running process starts the program anew with its listening sockets
+// and a connection to itself. On that connection,
+//
+//	the new one says  READY=1    it is set up, and would serve
+//	the old one says  SERVE=1    from here on there is no way back
+//	the new one says  SERVING=1  it accepts connections
+//
+// The old one then accepts no more, tells the service manager, closes the connection,
+// and finishes what is under way. Whatever goes wrong before SERVE=1, the new process
+// has not accepted a connection and ends, and the old one goes on. Until READY=1, what
+// the new process writes to standard error goes to the old one too, which logs it.
+const (
+	socketUpgrade = "upgrade"
+	saysReady     = "READY=1"
+	saysServe     = "SERVE=1"
+	saysServing   = "SERVING=1"
+
+	// upgradeStep bounds each step of the conversation after SERVE=1.
+	upgradeStep = 5 * time.Second
+)
+
+// envParent has the process that begins an upgrade, in place of LISTEN_PID: the new
+// one's own number cannot be told before it exists.
+const envParent = "YATAGARASU_PARENT"
+
+// Successor is a process that is to take over. Use Start; TakeOver or End is its end. Not
+// safe for concurrent use, but for PassOn.
 type Successor struct {
 	Cmd   *exec.Cmd
-	conn  net.Conn
-	lines *bufio.Scanner
-	ended chan struct{} // closed when the process is no more
+	conn  net.Conn       // to the process
+	lines *bufio.Scanner // of what the process says on conn
+	ended chan struct{}  // closed when the process is no more
 }
 
 // Start starts program anew with the listening sockets, by their names, and waits
@@ -50,14 +78,11 @@ func Start(ctx context.Context, program string, limit time.Duration, sockets map
 		return s, nil
 	}
 	late := context.Cause(ctx)
-	code := s.End()
-	switch {
-	case late != nil:
-		return nil, late
-	case len(said) > 0:
-		return nil, fmt.Errorf("it ended, %s: %s", code, said[0])
+	ended := "it ended, " + s.End()
+	if len(said) > 0 {
+		ended += ": " + said[0]
 	}
-	return nil, fmt.Errorf("it ended, %s", code)
+	return nil, cmp.Or(late, errors.New(ended))
 }
 
 // launch starts the process.
@@ -95,10 +120,13 @@ func launch(program string, sockets map[string]*net.TCPListener) (*Successor, er
 	return s, nil
 }
 
+// NewSuccessor returns the process of cmd, with a connection to it. Whoever starts cmd calls
+// Wait then.
 func NewSuccessor(cmd *exec.Cmd, conn net.Conn) *Successor {
 	return &Successor{Cmd: cmd, conn: conn, lines: bufio.NewScanner(io.LimitReader(conn, 64<<10)), ended: make(chan struct{})}
 }
 
+// Wait waits until the process has ended. Call it once, in a goroutine of its own.
 func (s *Successor) Wait() {
 	s.Cmd.Wait()
 	close(s.ended)
@@ -112,10 +140,7 @@ func (s *Successor) Expect(what string) (said []string, err error) {
 		}
 		said = append(said, s.lines.Text())
 	}
-	if err := s.lines.Err(); err != nil {
-		return said, err
-	}
-	return said, io.ErrUnexpectedEOF
+	return said, cmp.Or(s.lines.Err(), io.ErrUnexpectedEOF)
 }
 
 // End ends the process, if it has not ended, and says how it did.
@@ -138,11 +163,9 @@ func duplicate(ln *net.TCPListener) (*os.File, error) {
 		return nil, err
 	}
 	fd, failure := -1, error(nil)
-	if err := raw.Control(func(own uintptr) { fd, failure = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+	err = raw.Control(func(own uintptr) { fd, failure = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, failure); err != nil {
 		return nil, err
-	}
-	if failure != nil {
-		return nil, failure
 	}
 	return os.NewFile(uintptr(fd), ln.Addr().String()), nil
 }
@@ -184,7 +207,7 @@ func (s *Successor) TakeOver(n *Notifier) error {
 	if err := n.Barrier(upgradeStep); err != nil {
 		n.log.Warn().Err(err).Msg("the service manager does not confirm that it follows the new process")
 	}
-	n.silence()
+	n.silent.Store(true)
 	s.conn.Close()
 	return nil
 }
@@ -196,4 +219,23 @@ func (s *Successor) PassOn(signal os.Signal, log *observe.Logger) {
 		return
 	}
 	log.Info().Str("signal", signal.String()).Int("pid", s.Cmd.Process.Pid).Msg("passed on to the new process")
+}
+
+// Program returns the path that the program was started by, absolute. What is there
+// later is its next version; a symbolic link is kept for that.
+func Program() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the program's own path: %w", err)
+	}
+	started, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		started, err = filepath.Abs(started)
+	}
+	a, _ := os.Stat(started) // nothing is the same as what is not there
+	b, _ := os.Stat(self)
+	if err != nil || !os.SameFile(a, b) {
+		return self, nil
+	}
+	return started, nil
 }

@@ -296,7 +296,7 @@ func (d *diagnosis) clock() finding {
 	h := d.replica.Health
 	skew := time.Duration(h.Skew.Load()).Round(time.Second)
 	switch {
-	case h.Dated.Load() == 0:
+	case h.SkewMeasured.Load() == 0:
 		return finding{}
 	case skew.Abs() > 5*time.Minute:
 		return failed("clock_skew", "the origin's clock is %v ahead of this one; S3 takes signatures within 15 minutes", skew)
@@ -341,9 +341,9 @@ func (d *diagnosis) readObject(key string) finding {
 		return warned("not_looked_at", "no object is known: the bucket is empty")
 	}
 	begin := time.Now()
-	path := sign.AppendPath([]byte(d.replica.Address.BasePath+"/"), []byte(key))
+	path := d.replica.Address.AppendKeyPath(nil, []byte(key))
 	f, status := d.inquire(func() (origin.Inquiry, error) {
-		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}})
+		return d.replica.Inquire(fasthttp.MethodGet, path, "", []sign.Header{{Name: "range", Value: []byte("bytes=0-0")}}, s3error.DocumentLimit)
 	})
 	if f.result == "FAIL" && status != fasthttp.StatusRequestedRangeNotSatisfiable { // the answer for an empty object
 		f.detail += fmt.Sprintf(" to a GET of object %q", key)
@@ -359,7 +359,7 @@ func (d *diagnosis) inquire(ask func() (origin.Inquiry, error)) (f finding, stat
 	for again := false; ; again = true {
 		a, err := ask()
 		if err != nil {
-			return failed(origin.ReasonOf(err), "%v", err), a.Status
+			return failed(origin.NewError(err).Reason, "%v", err), a.Status
 		}
 		if a.Status < 300 {
 			return finding{}, a.Status

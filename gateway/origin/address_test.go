@@ -2,6 +2,7 @@ package origin
 
 import (
 	"net"
+	"net/url"
 	"testing"
 	"yatagarasu/gateway/config"
 )
@@ -56,7 +57,7 @@ func TestOriginAddressing(t *testing.T) {
 			if name, _, err := net.SplitHostPort(o.HostPort); err != nil || o.Name != name {
 				t.Errorf("the name server is asked for %q, the address is %s", o.Name, o.HostPort)
 			}
-			if name, _ := splitHostPort(o.Host); o.certified() != name {
+			if name := (&url.URL{Host: o.Host}).Hostname(); o.certified() != name {
 				t.Errorf("the certificate is asked for %q, the host is %s", o.certified(), o.Host)
 			}
 		})

@@ -7,11 +7,45 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"sync"
 	"sync/atomic"
-
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 )
+
+// Shared is what the buckets of all generations share towards their origins. Its fields
+// are set before the first request, and it is safe for concurrent use from then on.
+type Shared struct {
+	*observe.Observer
+	Buffers    *pool.Buffers
+	Pace       *pool.Pace
+	Background Background
+
+	fetches sync.Pool // of *Fetch
+}
+
+// Background runs what no request waits for. The zero value is not usable: Panicked has to
+// be set. Safe for concurrent use.
+type Background struct {
+	sync.WaitGroup // of what is under way
+	Panicked       func(p any)
+}
+
+// Run runs f in a goroutine of its own, where a panic does not end the process.
+func (b *Background) Run(f func()) {
+	b.Go(func() { // ends with f
+		defer b.Recover()
+		f()
+	})
+}
+
+// Recover keeps a panic from ending the process. It is for defer alone.
+func (b *Background) Recover() {
+	if p := recover(); p != nil {
+		b.Panicked(p)
+	}
+}
 
 // Bucket is a bucket as its origin has it: its replicas, and how they are asked. Safe
 // for concurrent use; it does not change.
@@ -27,66 +61,48 @@ type Bucket struct {
 // NewBucket returns the bucket of c; probed says that origins are probed. It opens no
 // connection. What before, which may be nil, has of the same is taken over.
 func NewBucket(c *config.Bucket, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
-	replicas, err := newReplicas(c, h, probed, before)
-	if err != nil {
-		return nil, err
-	}
-	return &Bucket{Shared: h, Name: c.Name, S3: &c.S3, Replicas: replicas, hideDenied: c.S3.AccessDenied == 404}, nil
-}
-
-// newReplicas returns the replicas of a bucket in the order in which they are
-// preferred. What before, which may be nil, has of the same is taken over.
-func newReplicas(c *config.Bucket, h *Shared, probed bool, before *Bucket) ([]*Replica, error) {
-	origins := c.S3.Origins()
-	replicas := make([]*Replica, len(origins))
-	for i := range origins {
-		r := &Replica{S3: origins[i]}
+	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404}
+	for i, s := range c.S3.Origins() {
+		r := &Replica{S3: s}
 		if len(c.S3.Replicas) > 0 {
 			r.Name, r.Priority = c.S3.Replicas[i].Name, c.S3.Replicas[i].Priority
 		}
 		if err := r.set(h, c.Name, probed && c.S3.ProbeInterval > 0, before); err != nil {
-			for _, made := range replicas[:i] {
-				if !before.uses(made.Upstream) {
-					made.close()
-				}
-			}
+			b.Retire(before)
 			return nil, err
 		}
-		replicas[i] = r
+		b.Replicas = append(b.Replicas, r)
 	}
-	slices.SortStableFunc(replicas, func(a, b *Replica) int { return a.Priority - b.Priority })
-	for i, r := range replicas {
+	slices.SortStableFunc(b.Replicas, func(x, y *Replica) int { return x.Priority - y.Priority })
+	for i, r := range b.Replicas {
 		r.number = i
 	}
-	return replicas, nil
+	return b, nil
 }
 
 // StartCredentials begins to retrieve the credentials of buckets, and waits a little for
 // those that are not there yet.
 func StartCredentials(ctx context.Context, buckets iter.Seq[*Bucket]) {
-	each := func(do func(*Replica)) {
-		for b := range buckets {
-			for _, r := range b.Replicas {
-				do(r)
-			}
-		}
+	var replicas []*Replica
+	for b := range buckets {
+		replicas = append(replicas, b.Replicas...)
 	}
-	each(func(r *Replica) { r.Credentials.Start() })
+	for _, r := range replicas {
+		r.Credentials.Start()
+	}
 	ctx, cancel := context.WithTimeout(ctx, credentialsWait)
 	defer cancel()
-	each(func(r *Replica) { r.Credentials.Await(ctx) })
+	for _, r := range replicas {
+		r.Credentials.Await(ctx)
+	}
 }
 
 // Close closes the idle connections; exchanges under way finish, and no new one starts.
 func (b *Bucket) Close() {
 	for _, r := range b.Replicas {
-		r.close()
+		r.Upstream.Close()
+		r.Credentials.Stop()
 	}
-}
-
-func (r *Replica) close() {
-	r.Upstream.Close()
-	r.Credentials.Stop()
 }
 
 // Abort ends the exchanges under way, and lets none begin.
@@ -100,14 +116,14 @@ func (b *Bucket) Abort() {
 // still hold b are served to their end.
 func (b *Bucket) Retire(successor *Bucket) {
 	for _, r := range b.Replicas {
-		if !successor.uses(r.Upstream) {
+		if successor == nil || !slices.ContainsFunc(successor.Replicas, func(s *Replica) bool { return s.Upstream == r.Upstream }) {
 			r.Upstream.Retire()
 			r.Credentials.Stop()
 		}
 	}
 }
 
-// ReplicaOf returns the replica of b that is for the same; nil if there is none.
+// ReplicaOf returns the replica of b with an identity; nil if there is none. b may be nil.
 func (b *Bucket) ReplicaOf(id upstreamIdentity) *Replica {
 	if b == nil {
 		return nil
@@ -118,9 +134,4 @@ func (b *Bucket) ReplicaOf(id upstreamIdentity) *Replica {
 		}
 	}
 	return nil
-}
-
-// uses tells whether u is of one of b's replicas.
-func (b *Bucket) uses(u *pool.Upstream) bool {
-	return b != nil && slices.ContainsFunc(b.Replicas, func(r *Replica) bool { return r.Upstream == u })
 }

@@ -110,9 +110,7 @@ func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value
 		if err == nil && v.AccessKeyID != "" {
 			return v, nil
 		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
 	return credentials.Value{}, fmt.Errorf("there is no credential to take on the role with: set access_key and secret_key, or offer one in the environment, the shared file or the instance: %w", errors.Join(errs...))
 }
@@ -132,10 +130,7 @@ func instance(s *config.S3, endpoint string) *credentials.IAM {
 	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
 }
 
-// errNoCredential says that a request cannot be signed.
-var errNoCredential = errors.New("there is no credential that has not expired")
-
-// renew has the credential of x's replica replaced after the origin has refused it; it
+// renew has the credential of the replica replaced after the origin has refused it; it
 // reports whether there is another one.
 func (f *Fetch) renew() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), renewWait)

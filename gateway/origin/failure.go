@@ -3,118 +3,245 @@ package origin
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
+	"net"
 	"time"
+	"yatagarasu/cache"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 
 	"github.com/valyala/fasthttp"
 )
 
-// breakerError says that every replica has been given up for a while.
-type breakerError struct{ wait time.Duration }
+// failure is why a fetch has no answer, where that is no error of the pool.
+type failure struct {
+	text    string
+	problem *problem.Problem
+	remedy  remedy
+}
 
 // Error implements error.
-func (e *breakerError) Error() string {
-	return "the origin is given up for a while: too many requests failed"
-}
+func (e *failure) Error() string { return e.text }
 
-// problem returns the answer to it.
-func (e *breakerError) problem() *problem.Problem {
+var (
+	// errNoCredential says that a request cannot be signed.
+	errNoCredential = &failure{"there is no credential that has not expired", problem.Credential, remedyOther}
+	// errHeadRefused says that HEAD was refused, and a GET of the same object was not.
+	// errHeadMended says so too, and that HEAD may be taken now: the GET was signed with
+	// another credential or time, or it found the object.
+	errHeadRefused = &failure{"the origin refuses HEAD and not GET", problem.HeadError, remedyOther}
+	errHeadMended  = &failure{"the origin has refused HEAD, and a GET after it not", problem.HeadError, remedyNow}
+)
+
+// breakersOpen says that every replica has been given up, for at least wait.
+func breakersOpen(wait time.Duration) *failure {
 	p := *problem.Breaker
-	p.RetryAfter = max(1, int(math.Ceil(e.wait.Seconds())))
-	return &p
+	p.RetryAfter = max(1, int(math.Ceil(wait.Seconds())))
+	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
-// NoteRefusal counts and logs the refusal at hand, and returns what clients are told.
-func (f *Fetch) NoteRefusal() *s3error.Kind {
-	o := f.Refusal
-	if o == nil { // a 412 or 416 to what no condition or range was sent with
-		o = s3error.Classify(f.Answer.Header.StatusCode(), "")
+// NoteOriginError counts and logs the error at hand, and returns what clients are told. The
+// log has why the origin refused, where the client's answer cannot.
+func (f *Fetch) NoteOriginError() *s3error.Kind {
+	kind := f.OriginError
+	if kind == nil { // a 412 or 416 to what no condition or range was sent with
+		kind = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}
-	f.replica.Metrics.Fault(o.Reason)
-	f.logRefusal(o)
-	if o == s3error.Denied && f.Bucket.hideDenied {
+	f.replica.Metrics.Fault(kind.Reason)
+	if kind.Status != fasthttp.StatusNotFound && kind.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
+		e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
+			Str("reason", kind.Reason).Int("upstream_status", f.notes.Status).Str("s3_code", f.doc.Code)
+		if f.doc.Region != "" {
+			e = e.Str("s3_region", f.doc.Region)
+		}
+		if len(f.Bucket.Replicas) > 1 {
+			e = e.Str("replica", f.replica.Name)
+		}
+		if len(f.notes.ID) > 0 {
+			e = e.Bytes("s3_request_id", f.notes.ID)
+		}
+		e.Msg("the origin refused a request")
+	}
+	if kind == s3error.Denied && f.Bucket.hideDenied {
 		return s3error.NoSuchKey
 	}
-	return o
+	return kind
 }
 
-// logRefusal tells the operator why the origin refused, in its own words,
-// where the client's answer cannot.
-func (f *Fetch) logRefusal(o *s3error.Kind) {
-	if o.Status == fasthttp.StatusNotFound || o.Status == fasthttp.StatusForbidden {
-		return // an answer, not a fault; the access line has the reason
-	}
-	e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
-		Str("reason", o.Reason).Int("upstream_status", f.told.Status).Str("s3_code", f.doc.Code)
-	if f.doc.Region != "" {
-		e = e.Str("s3_region", f.doc.Region)
-	}
-	if len(f.Bucket.Replicas) > 1 {
-		e = e.Str("replica", f.replica.Name)
-	}
-	if len(f.told.ID) > 0 {
-		e = e.Bytes("s3_request_id", f.told.ID)
-	}
-	e.Msg("the origin refused a request")
+// Error is the failure of a fetch, for those who waited for it. It does not change.
+type Error struct {
+	Problem *problem.Problem // the client's answer
+	Reason  string           // for log and metrics
+	Cause   error            // what broke; may be nil
 }
 
-// FetchError is a failed fetch, as those who waited for it are told.
-type FetchError struct {
-	Problem *problem.Problem
-	Reason  string
-	Cause   error // what broke; may be nil
-}
-
-// NewFetchError returns the failure of an exchange with the origin.
-func NewFetchError(err error) *FetchError {
-	return &FetchError{Problem: ProblemOf(err), Reason: ReasonOf(err), Cause: err}
+// NewError returns the failure of an exchange with the origin.
+func NewError(err error) *Error {
+	if own, ok := errors.AsType[*failure](err); ok {
+		return &Error{Problem: own.problem, Reason: own.problem.Reason, Cause: err}
+	}
+	e := &Error{Problem: problem.Broken, Reason: pool.ReasonOf(err).String(), Cause: err}
+	switch pool.ReasonOf(err) {
+	case pool.ReasonTimeout:
+		e.Problem = problem.Timeout
+	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
+		e.Problem = problem.Unreachable
+	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
+		e.Problem = problem.Busy
+	case pool.ReasonProtocol:
+		e.Problem = problem.Protocol
+	}
+	return e
 }
 
 // Error implements error.
-func (e *FetchError) Error() string { return "cannot fetch the object: " + e.Problem.Code }
+func (e *Error) Error() string { return "cannot fetch the object: " + e.Problem.Code }
 
 // Unwrap returns what broke.
-func (e *FetchError) Unwrap() error { return e.Cause }
+func (e *Error) Unwrap() error { return e.Cause }
 
-// ProblemOf returns the answer to a failed exchange with an origin.
-func ProblemOf(err error) *problem.Problem {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return open.problem()
+// The waits before a replica is asked again.
+const (
+	firstBackoff = 50 * time.Millisecond // at most; doubled for each further try
+	maxBackoff   = time.Second
+	maxRetryWait = 2 * time.Second // a longer Retry-After is for the client
+)
+
+// remedy is what may help against a failed try.
+type remedy uint8
+
+const (
+	remedyNone  remedy = iota // it is the answer
+	remedyOther               // another replica
+	remedyAgain               // another replica, or the same again
+	remedyNow                 // the same again, at once
+)
+
+// nextReplica returns where to try again after r failed, when the time has come; nil
+// if nowhere.
+func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
+	now := time.Now()
+	if help == remedyNow {
+		if t, _, ok := r.Health.Breaker.Allow(now); ok {
+			f.notes.Tries++
+			return r, t
+		}
 	}
-	switch err {
-	case errNoCredential:
-		return problem.Credential
-	case errUnexplained, errMended:
-		return problem.HeadError
+	f.failed.add(r)
+	if f.notes.Tries >= f.Bucket.S3.Retry.Tries {
+		return nil, pool.Ticket{}
 	}
-	switch pool.Of(err) {
-	case pool.ReasonTimeout:
-		return problem.Timeout
-	case pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS:
-		return problem.Unreachable
-	case pool.ReasonQueue, pool.ReasonBuffers, pool.ReasonClosed:
-		return problem.Busy
-	case pool.ReasonProtocol:
-		return problem.Protocol
-	default:
-		return problem.Broken
+	next, t, _ := f.Bucket.pick(f.failed, now)
+	if next != nil {
+		f.notes.Tries++
+		next.Health.retries.Count(now) // no more than its share of the clients' requests
+		next.Metrics.Extra(observe.ExtraFailover)
+		return next, t
 	}
+	after := f.retryAfter()
+	if help == remedyAgain && after <= maxRetryWait {
+		next, t, _ = f.Bucket.pick(0, now)
+	}
+	if next == nil {
+		return nil, t
+	}
+	if !next.Health.retries.Take(now) {
+		next.Health.Breaker.Done(t, pool.ResultNone, now)
+		next.Metrics.Extra(observe.ExtraRetryDenied)
+		return nil, t
+	}
+	wait := max(after, 0) + backoff(f.notes.Tries)
+	f.notes.Tries++
+	next.Metrics.Extra(observe.ExtraRetry)
+	f.Answer.Close() // others may have the connection meanwhile
+	time.Sleep(wait)
+	return next, t
 }
 
-// ReasonOf returns the typed reason of a failed exchange, for log and metrics.
-func ReasonOf(err error) string {
-	var open *breakerError
-	if errors.As(err, &open) {
-		return problem.Breaker.Reason
+// backoff returns how long to wait before the next try, after n of them: a random
+// part of a time that doubles, so that those who failed together do not come back
+// together.
+func backoff(n int) time.Duration {
+	return rand.N(min(firstBackoff<<min(n, 10), maxBackoff)) + time.Millisecond
+}
+
+// retryAfter returns how long the error at hand asks to wait; 0: it does not say.
+func (f *Fetch) retryAfter() time.Duration {
+	if f.OriginError == nil {
+		return 0
 	}
-	switch err {
-	case errNoCredential:
-		return problem.Credential.Reason
-	case errUnexplained, errMended:
-		return problem.HeadError.Reason
+	v := f.Answer.Header.Peek(fasthttp.HeaderRetryAfter)
+	if n, ok := request.ParseDigits(v); ok {
+		return time.Duration(min(n, math.MaxInt32)) * time.Second
 	}
-	return pool.Of(err).String()
+	if unix, ok := cache.ParseDate(v); ok {
+		return time.Unix(unix, 0).Sub(f.replica.Health.clock(time.Now()))
+	}
+	return 0
+}
+
+// remedy returns what may help against err, or, without one, against the error at
+// hand. What is done at once is done once.
+func (f *Fetch) remedy(err error) (help remedy) {
+	switch kind := f.OriginError; {
+	case err != nil:
+		help = f.remedyOf(err)
+	case kind == nil:
+	case kind.Passing():
+		return remedyAgain
+	case kind == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
+		help = remedyNow
+	case (kind == s3error.AccessKey || kind == s3error.Token) && !f.corrected && f.renew():
+		help = remedyNow
+	case kind.Fault == s3error.FaultSetup, kind.Fault == s3error.FaultObject, kind == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
+		return remedyOther
+	}
+	f.corrected = f.corrected || help == remedyNow
+	return help
+}
+
+// remedyOf returns what may help against err. What takes long is repeated once, and who
+// cannot be reached in time is not asked again at all.
+func (f *Fetch) remedyOf(err error) remedy {
+	if own, ok := errors.AsType[*failure](err); ok {
+		return own.remedy
+	}
+	e, ok := errors.AsType[*pool.Error](err)
+	if !ok {
+		return remedyNone
+	}
+	dns, ofDNS := errors.AsType[*net.DNSError](err)
+	switch e.Reason {
+	case pool.ReasonTLS, pool.ReasonProtocol, pool.ReasonQueue:
+		return remedyOther
+	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
+		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout
+		if slow && f.notes.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
+			return remedyOther
+		}
+		return remedyAgain
+	}
+	return remedyNone
+}
+
+// AwaitRetry is for a body that failed before the client had any of it: it tells whether to
+// send the request once more, and waits until then.
+func (f *Fetch) AwaitRetry(err error) bool {
+	r := f.replica
+	r.Metrics.Fault(pool.ReasonOf(err).String())
+	help := f.remedyOf(err)
+	if help == remedyNone {
+		return false
+	}
+	r.Health.Breaker.Fail(f.ticket, time.Now())
+	f.OriginError = nil
+	next, t := f.nextReplica(r, help)
+	if next == nil {
+		return false
+	}
+	next.Health.Breaker.Done(t, pool.ResultNone, time.Now()) // send asks again
+	return true
 }

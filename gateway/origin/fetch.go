@@ -15,14 +15,14 @@ import (
 // Fetch is one request to a bucket's replicas, with its tries, and the answer to it. It has
 // copies of all that it needs of a client's request, so it may outlive that.
 //
-// Get one by Bucket.fetch, and release it at the end, which closes the connection to
+// Use Bucket.NewFetch, and Release at the end, which closes the connection to
 // the origin. A fetch has one owner at a time: the exchange of the client's request, the
 // flight that fills the cache, or a hedge. Not safe for concurrent use.
 type Fetch struct {
 	*attempt
-	Bucket *Bucket
-	told   *observe.Upstream // notes for the log: those of the client's request, or own
-	own    observe.Upstream
+	Bucket   *Bucket
+	notes    *observe.Upstream // for the log: those of the client's request, or ownNotes
+	ownNotes observe.Upstream
 
 	key   []byte // of the object, decoded
 	query []byte // canonical
@@ -40,27 +40,27 @@ type Fetch struct {
 }
 
 // attempt is the latest request of a fetch to a replica, and its answer. A hedge that wins
-// gives its own to the fetch.
+// gives its own attempt to the fetch.
 type attempt struct {
-	Answer  *pool.Exchange
-	replica *Replica
-	ticket  pool.Ticket      // of the replica's breaker
-	signer  *sign.Signer     // of the request
-	skew    time.Duration    // of the clock it was signed by, against this one
-	Refusal *s3error.Kind    // meaning of the answer if it is an error, else nil
-	doc     s3error.Document // the error's document
+	Answer      *pool.Exchange
+	replica     *Replica
+	ticket      pool.Ticket      // of the replica's breaker
+	signer      *sign.Signer     // of the request
+	skew        time.Duration    // of the clock it was signed by, against this one
+	OriginError *s3error.Kind    // kind of the answer if it is an error, else nil
+	doc         s3error.Document // the error's document
 }
 
-// NewFetch returns a fetch of an object, with copies of the arguments. told, which may be nil,
-// is what the request that waits for it has in the log; the caller owns it.
-func (b *Bucket) NewFetch(told *observe.Upstream, key, query, id, trace []byte) *Fetch {
+// NewFetch returns a fetch of an object, with copies of the arguments. notes, which may be
+// nil, are those of the request that waits for it; the caller owns them.
+func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte) *Fetch {
 	f, _ := b.Shared.fetches.Get().(*Fetch)
 	if f == nil {
 		f = &Fetch{attempt: &attempt{Answer: new(pool.Exchange)}}
 	}
 	f.Bucket = b
-	if f.told = told; told == nil {
-		f.told = &f.own
+	if f.notes = notes; notes == nil {
+		f.notes = &f.ownNotes
 	}
 	f.key = append(f.key, key...)
 	f.query = append(f.query, query...)
@@ -72,7 +72,7 @@ func (b *Bucket) NewFetch(told *observe.Upstream, key, query, id, trace []byte) 
 }
 
 // Detach has f go on without the request that waited for it.
-func (f *Fetch) Detach() { f.told = &f.own }
+func (f *Fetch) Detach() { f.notes = &f.ownNotes }
 
 // Release closes the connection to the origin, unless it can be kept, and gives f back.
 func (f *Fetch) Release() {
@@ -80,7 +80,7 @@ func (f *Fetch) Release() {
 	f.Answer.Close()
 	f.Answer.SetInterruptible(false)
 	*f.attempt = attempt{Answer: f.Answer}
-	f.Bucket, f.told, f.own = nil, nil, observe.Upstream{ID: f.own.ID[:0]}
+	f.Bucket, f.notes, f.ownNotes = nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
 	f.headers = [3]sign.Header{}
 	f.failed, f.corrected = 0, false
 	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
@@ -93,10 +93,8 @@ func (f *Fetch) Release() {
 // S3 answers like a range: by 206 with Content-Range.
 func (f *Fetch) Part() bool { return IsPart(f.query) }
 
-// IsPart tells whether a canonical query asks for a part.
-func IsPart(query []byte) bool { return bytes.HasPrefix(query, partNumber) }
-
-var partNumber = []byte("partNumber=") // first in a canonical query
+// IsPart tells whether a canonical query, in which partNumber comes first, asks for a part.
+func IsPart(query []byte) bool { return bytes.HasPrefix(query, []byte("partNumber=")) }
 
 // Validators returns the validators of the origin's answer.
 func (f *Fetch) Validators() (etag []byte, modified int64) {

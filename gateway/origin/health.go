@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 	"yatagarasu/cache"
@@ -13,15 +14,15 @@ import (
 )
 
 // Health is what is known of a replica from the requests to it. Like the upstream it
-// outlives a generation.
+// outlives a generation. Use newHealth. Safe for concurrent use.
 type Health struct {
-	Breaker *pool.Breaker // nil: it is never given up
-	retries *pool.Budget
-	resumes *pool.Budget // of the requests that retries counts
-	hedges  *pool.Budget
-	latency pool.Latencies // to the first byte; kept only for hedging by it
-	Skew    atomic.Int64   // of its clock against this one, in nanoseconds
-	Dated   atomic.Int64   // when that was measured, in Unix nanoseconds
+	Breaker      *pool.Breaker     // nil: it is never given up
+	retries      *pool.RetryBudget // for repeated requests
+	resumes      *pool.RetryBudget // for the rest of bodies; a share of what retries counts
+	hedges       *pool.RetryBudget // for second requests beside slow ones
+	latency      pool.Latencies    // to the first byte; kept only for hedging by it
+	Skew         atomic.Int64      // of its clock against this one, in nanoseconds
+	SkewMeasured atomic.Int64      // when that was measured, in Unix nanoseconds
 }
 
 // The spans over which the budgets for requests beside the clients' own hold, and how
@@ -33,10 +34,12 @@ const (
 	hedgeBurst = 10 // slow requests come in swarms
 )
 
+// newHealth returns the health of a replica of which nothing is known yet; probed says that
+// its origin is probed.
 func newHealth(s *config.S3, probed bool) *Health {
 	h := &Health{
-		retries: pool.NewBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
-		hedges:  pool.NewBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
+		retries: pool.NewRetryBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
+		hedges:  pool.NewRetryBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
 	}
 	h.resumes = h.retries.Beside()
 	if b := s.Breaker; b.Enabled {
@@ -64,16 +67,16 @@ func (h *Health) observeDate(head *fasthttp.ResponseHeader, begin, end time.Time
 	}
 	middle := begin.Add(end.Sub(begin) / 2)
 	skew := time.Unix(unix, 0).Add(time.Second / 2).Sub(middle)
-	if skew < -maxSkew || skew > maxSkew {
+	if skew.Abs() > maxSkew {
 		return
 	}
 	h.Skew.Store(int64(skew))
-	h.Dated.Store(end.UnixNano())
+	h.SkewMeasured.Store(end.UnixNano())
 }
 
-// Correction returns what is added to this clock's time before it is signed: nothing,
+// ClockCorrection returns what is added to this clock's time before it is signed: nothing,
 // unless the origin's clock differs much.
-func (h *Health) Correction() time.Duration {
+func (h *Health) ClockCorrection() time.Duration {
 	skew := time.Duration(h.Skew.Load())
 	if skew.Abs() <= LeastSkew {
 		return 0
@@ -82,7 +85,7 @@ func (h *Health) Correction() time.Duration {
 }
 
 // clock returns the time to sign with.
-func (h *Health) clock(now time.Time) time.Time { return now.Add(h.Correction()) }
+func (h *Health) clock(now time.Time) time.Time { return now.Add(h.ClockCorrection()) }
 
 // dateEvery is how often an origin's clock is looked at.
 const dateEvery = 10 * time.Second
@@ -109,30 +112,23 @@ func (p *proof) note(s *sign.Signer, now time.Time) {
 	p.signer.Store(s)
 }
 
-// refute forgets s.
-func (p *proof) refute(s *sign.Signer) { p.signer.CompareAndSwap(s, nil) }
-
 // holds tells whether s was taken shortly before now.
 func (p *proof) holds(s *sign.Signer, now time.Time) bool {
 	return p.signer.Load() == s && now.UnixNano()-p.at.Load() < int64(proofFor)
 }
 
 // noteAnswer takes down what an answer to a request signed with s says about s. An error
-// without a code says nothing: HEAD has none, and not only S3 may have answered. o is nil
+// without a code says nothing: HEAD has none, and not only S3 may have answered. kind is nil
 // where it is none.
-func (p *proof) noteAnswer(s *sign.Signer, status int, o *s3error.Kind, code string, now time.Time) {
+func (p *proof) noteAnswer(s *sign.Signer, status int, kind *s3error.Kind, code string, now time.Time) {
 	switch {
-	case o == nil:
-		if status < 300 || status == fasthttp.StatusNotModified {
-			p.note(s, now)
-		}
-	case code == "":
-	case o.Fault == s3error.FaultSetup:
-		p.refute(s)
-	default:
-		switch o {
-		case s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown:
-			p.note(s, now) // others may be said before the signature is looked at
-		}
+	case kind == nil && (status < 300 || status == fasthttp.StatusNotModified), code != "" && slices.Contains(afterSignature, kind):
+		p.note(s, now)
+	case kind != nil && code != "" && kind.Fault == s3error.FaultSetup:
+		p.signer.CompareAndSwap(s, nil)
 	}
 }
+
+// afterSignature are the errors that an origin has once it has taken the signature; others may
+// be said before it is looked at.
+var afterSignature = []*s3error.Kind{s3error.Denied, s3error.NoSuchKey, s3error.NoSuchVersion, s3error.Deleted, s3error.Archived, s3error.KMS, s3error.KMSDown}

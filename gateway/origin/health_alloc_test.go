@@ -18,8 +18,8 @@ func BenchmarkHealthy(b *testing.B) {
 			b.Fatal("it is not healthy")
 		}
 		end := time.Now()
-		r.Health.Breaker.Done(t, outcomeOfTry(nil, nil), end)
-		if end.UnixNano()-r.Health.Dated.Load() < 0 {
+		r.Health.Breaker.Done(t, resultOfTry(nil, nil), end)
+		if end.UnixNano()-r.Health.SkewMeasured.Load() < 0 {
 			b.Fatal("the clock runs backwards")
 		}
 	}

@@ -2,10 +2,10 @@ package origin
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"time"
 	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
@@ -22,7 +22,9 @@ type hedge struct {
 	won    bool          // the second was done first, and well
 }
 
-func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+// sendHedged sends a request to r, and where that takes long, to another replica; the first
+// good answer counts.
+func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
 	r.Health.hedges.Count(begin)
 	after, known := c.After, true
@@ -50,8 +52,13 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 	if y == nil {
 		return
 	}
-	defer y.Bucket.Shared.Background.Done()
-	err := y.sendSafely(y.replica, t, w, head)
+	background := &y.Bucket.Shared.Background
+	defer background.Done()
+	err := errors.New("the second request panicked")
+	func() {
+		defer background.Recover()
+		err = y.sendTo(y.replica, t, w, head, time.Now())
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -69,18 +76,7 @@ func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
 // answered tells whether a request that ended with err has brought what no other
 // replica would better.
 func (f *Fetch) answered(err error) bool {
-	return err == nil && (f.Refusal == nil || f.Refusal.Fault == s3error.FaultRequest && !(f.Refusal == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
-}
-
-// sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.
-func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Forward, head bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			f.Bucket.Shared.Background.Panicked(p)
-			err = &FetchError{Problem: problem.Panic, Reason: "panic"}
-		}
-	}()
-	return f.sendTo(r, t, w, head, time.Now())
+	return err == nil && (f.OriginError == nil || f.OriginError.Fault == s3error.FaultRequest && !(f.OriginError == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404))
 }
 
 // begin returns the fetch of the second request, if there is to be one. It has all it
@@ -91,14 +87,14 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, poo
 	if h.over {
 		return nil, pool.Ticket{}
 	}
-	but, now := f.failed, time.Now()
-	but.add(first)
-	r, t, _ := f.Bucket.pick(but, now)
+	except, now := f.failed, time.Now()
+	except.add(first)
+	r, t, _ := f.Bucket.pick(except, now)
 	if r == nil {
 		return nil, pool.Ticket{}
 	}
 	if !first.Health.hedges.Take(now) {
-		r.Health.Breaker.Done(t, pool.OutcomeNone, now)
+		r.Health.Breaker.Done(t, pool.ResultNone, now)
 		return nil, pool.Ticket{}
 	}
 	r.Metrics.Extra(observe.ExtraHedge)
@@ -142,6 +138,9 @@ func (h *hedge) settle(f *Fetch, err error) error {
 		f.failed.add(y.replica)
 		return err
 	}
+	f.notes.Replica = y.replica.Name
+	f.notes.Queued += y.Answer.Queued - f.Answer.Queued
+	f.notes.Dialed += y.Answer.Dialed - f.Answer.Dialed
 	f.attempt, y.attempt = y.attempt, f.attempt
 	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
 	return nil

@@ -1,12 +1,16 @@
 package origin
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"strings"
+	"sync"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
@@ -16,14 +20,15 @@ import (
 )
 
 // Replica is one place where a bucket's objects are, under one credential. A bucket
-// without s3.replicas has one.
+// without s3.replicas has one. Use NewBucket. Safe for concurrent use; what is exported does
+// not change.
 type Replica struct {
 	Name      string // its label in metrics: the configured name, or the address of the only one
 	number    int    // among those of the bucket
 	Priority  int
 	S3        config.S3 // as if it were the only one
 	Address   *Address
-	host      []byte   // origin.host
+	host      []byte   // Host header, that of Address
 	keyPrefix []byte   // what precedes the key in an encoded path
 	Proxy     *url.URL // on the way there; nil: none
 	Upstream  *pool.Upstream
@@ -35,8 +40,8 @@ type Replica struct {
 
 	// What follows is not taken over by the next generation, whose bucket may be another.
 
-	proof   proof // of the credential, for the bucket
-	lookUps lookUps
+	proof   proof    // of the credential, for the bucket
+	lookUps sync.Map // of *lookUp by *sign.Signer: those under way
 }
 
 // upstreamIdentity is what an upstream is for. Replicas of one bucket with the same
@@ -55,11 +60,11 @@ type upstreamIdentity struct {
 // Access is an origin and a credential for it, wherever that comes from. Replicas with
 // the same access have the faults of both in common, and are probed together.
 type Access struct {
-	tls                                bool
-	address, name, ca                  string
-	region                             string
-	accessKey, secretKey, sessionToken string
-	credentials                        config.Credentials
+	tls                     bool
+	address, ca, region     string
+	accessKey               string
+	secretKey, sessionToken config.Secret
+	credentials             config.Credentials
 }
 
 // set completes r, whose name, priority and s3 are set.
@@ -82,8 +87,8 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 	}
 	r.Identity = upstreamIdentity{
 		Access: Access{
-			tls: r.Address.TLS, address: r.Address.HostPort, name: r.Address.Name, ca: ca, region: s.Region,
-			accessKey: s.AccessKey, secretKey: s.SecretKey.Reveal(), sessionToken: s.SessionToken.Reveal(), credentials: s.Credentials,
+			tls: r.Address.TLS, address: r.Address.HostPort, ca: ca, region: s.Region,
+			accessKey: s.AccessKey, secretKey: s.SecretKey, sessionToken: s.SessionToken, credentials: s.Credentials,
 		},
 		label: r.Name, maxConns: s.MaxConnections, maxWaiting: s.MaxWaiting, timeouts: s.Timeouts, retry: s.Retry, breaker: s.Breaker, hedge: s.Hedge, probed: probed,
 	}
@@ -113,11 +118,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,
 // HTTP_PROXY and NO_PROXY, as other programs understand them; nil if there is none.
 func proxyFor(o *Address) (*url.URL, error) {
-	_, port := splitHostPort(o.HostPort)
-	target := &url.URL{Scheme: "http", Host: net.JoinHostPort(o.certified(), port)} // NO_PROXY knows no final dots
-	if o.TLS {
-		target.Scheme = "https"
-	}
+	target := &url.URL{Scheme: o.scheme(), Host: o.Host} // NO_PROXY knows no final dots
 	p, err := httpproxy.FromEnvironment().ProxyFunc()(target)
 	if err != nil || p == nil {
 		return nil, err
@@ -152,4 +153,89 @@ func ClientTLS(o *Address, caFile string) (c *tls.Config, ca string, err error) 
 		return nil, "", fmt.Errorf("cannot use s3.ca_file %s: it holds no PEM certificate", caFile)
 	}
 	return c, string(pem), nil
+}
+
+// Address is where a bucket's objects are: what is dialled, what the Host header
+// says, and what precedes the key in the path.
+type Address struct {
+	TLS        bool
+	HostPort   string // host:port to dial
+	Name       string // the host without port, as a name server is asked for it
+	Host       string // Host header as signed and sent
+	BasePath   string // what precedes the key's slash, encoded: path of the endpoint, and bucket unless the host has it
+	bucketPath []byte // of the bucket itself
+}
+
+// NewAddress resolves the addressing of a bucket, see "Virtual hosting of
+// general purpose buckets" in the Amazon S3 User Guide.
+func NewAddress(s *config.S3) (*Address, error) {
+	u := &url.URL{Scheme: "https", Host: config.AWSHost("s3", s.Region)}
+	if s.Endpoint != "" {
+		var err error
+		if u, err = url.Parse(s.Endpoint); err != nil {
+			return nil, errors.New("cannot parse s3.endpoint: not a URL")
+		}
+	}
+	o := &Address{TLS: u.Scheme == "https", Name: u.Hostname(), BasePath: basePath(u)}
+	if o.Name == "localhost." {
+		o.Name = "localhost" // the library finds one label in /etc/hosts only without a dot
+	}
+	if s.Addressing == "virtual" {
+		o.Name = s.Bucket + "." + o.Name
+		o.bucketPath = []byte(o.BasePath + "/")
+	} else {
+		o.BasePath += "/" + string(sign.AppendPath(nil, s.Bucket))
+		o.bucketPath = []byte(o.BasePath)
+	}
+	defaultPort := "80"
+	if o.TLS {
+		defaultPort = "443"
+	}
+	port := cmp.Or(u.Port(), defaultPort)
+	o.HostPort = net.JoinHostPort(o.Name, port)
+	o.Host = strings.TrimSuffix(net.JoinHostPort(o.certified(), port), ":"+defaultPort)
+	return o, nil
+}
+
+// basePath returns the path of an endpoint in the one encoding that is signed. A slash
+// that is encoded is within a segment, and stays so.
+func basePath(u *url.URL) string {
+	var path []byte
+	for i, segment := range strings.Split(u.EscapedPath(), "/") {
+		if i > 0 {
+			path = append(path, '/')
+		}
+		if decoded, err := url.PathUnescape(segment); err == nil {
+			segment = decoded
+		}
+		path = sign.AppendQueryComponent(path, segment)
+	}
+	return string(path)
+}
+
+// certified returns the name that the origin's certificate has. The dot at the end of an
+// absolute name is for the name server alone: neither certificates have it nor the hosts
+// that servers know themselves by.
+func (o *Address) certified() string { return strings.TrimSuffix(o.Name, ".") }
+
+// scheme returns the URL's scheme.
+func (o *Address) scheme() string {
+	if o.TLS {
+		return "https"
+	}
+	return "http"
+}
+
+// URL returns the address of an encoded path and query, for people.
+func (o *Address) URL(path, query []byte) string {
+	u := o.scheme() + "://" + o.Host + string(path)
+	if len(query) > 0 {
+		u += "?" + string(query)
+	}
+	return u
+}
+
+// AppendKeyPath appends the encoded path of an object.
+func (o *Address) AppendKeyPath(dst, key []byte) []byte {
+	return sign.AppendPath(append(append(dst, o.BasePath...), '/'), key)
 }

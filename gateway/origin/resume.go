@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/request"
@@ -23,13 +24,14 @@ const (
 
 // resumption is a body that broke off and is to be continued.
 type resumption struct {
-	next, last, size int64 // bytes of the object: the next one, the last one wanted, all
-	brought          int64 // by the latest exchange
-	fruitless        int   // exchanges in a row that brought too little
-	from             *Replica
-	ticket           pool.Ticket // that it was asked with
-	failed, unfit    replicaSet  // of late; for good
-	changed          bool        // where it came from, there is another object now
+	rest      request.ByteRange
+	size      int64       // of the object
+	fruitless int         // exchanges in a row that brought too little
+	from      *Replica    // the one that sent the body so far; nil: it has not broken off
+	ticket    pool.Ticket // of the exchange with it
+	failed    replicaSet  // replicas that failed of late
+	unfit     replicaSet  // replicas that have not the rest
+	changed   bool        // from has another object by now
 }
 
 var errChanged = errors.New("the object has changed since its body began")
@@ -56,44 +58,40 @@ func (f *Fetch) Fill(body []byte, filled func(n int)) error {
 // withResume has move take the body of the response at hand from a byte on, as often as
 // it breaks off and can be resumed. move returns how many bytes it moved.
 func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, err error) {
-	n, err := move(0)
-	if err == nil || !brokeOff(err) {
-		return n, err
-	}
-	s, ok := f.resumption()
-	for moved = n; ; moved += n {
-		s.from.Metrics.Fault(pool.Of(err).String())
-		s.next, s.brought = s.next+n, n
+	var s resumption
+	for resumable := false; ; {
+		n, err := move(moved)
+		if moved += n; err == nil || !brokeOff(err) {
+			return moved, err
+		}
+		if s.from == nil {
+			s, resumable = f.resumption()
+		}
 		from, ticket := s.from, s.ticket
-		resumed := ok && f.resume(&s, err)
+		from.Metrics.Fault(pool.ReasonOf(err).String())
+		resumed := resumable && f.resume(&s, n, err)
 		if !resumed || n < resumeProgress {
 			from.Health.Breaker.Fail(ticket, time.Now())
 		}
-		if !resumed {
-			if s.changed {
-				err = fmt.Errorf("%w: %w", errChanged, err)
-			}
+		switch {
+		case s.changed && !resumed:
+			return moved, fmt.Errorf("%w: %w", errChanged, err)
+		case !resumed:
 			return moved, err
-		}
-		if n, err = move(moved); err == nil || !brokeOff(err) {
-			return moved + n, err
 		}
 	}
 }
 
 // brokeOff tells whether an error means that the origin has not sent all.
 func brokeOff(err error) bool {
-	switch pool.Of(err) {
-	case pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout:
-		return true
-	}
-	return false
+	return slices.Contains([]pool.Reason{pool.ReasonTruncated, pool.ReasonReset, pool.ReasonTimeout}, pool.ReasonOf(err))
 }
 
 // resumption returns what it takes to continue the body of the response at hand; ok is
 // false where that cannot be: only a strong validator tells that the rest is of the
 // same bytes (RFC 9110, 8.8.1).
 func (f *Fetch) resumption() (s resumption, ok bool) {
+	var err error
 	s.from, s.ticket = f.replica, f.ticket
 	h := &f.Answer.Header
 	etag := h.Peek(fasthttp.HeaderETag)
@@ -102,30 +100,23 @@ func (f *Fetch) resumption() (s resumption, ok bool) {
 	}
 	f.tag = append(f.tag[:0], etag...)
 	s.size = f.Answer.Length()
-	s.last = s.size - 1
+	s.rest = request.ByteRange{Kind: request.RangeSingle, Last: s.size - 1}
 	if h.StatusCode() == fasthttp.StatusPartialContent {
-		first, last, size, err := request.ParseContentRange(h.Peek(fasthttp.HeaderContentRange))
-		if err != nil || first < 0 {
-			return s, false
-		}
-		s.next, s.last, s.size = first, last, size
+		s.rest.First, s.rest.Last, s.size, err = request.ParseContentRange(h.Peek(fasthttp.HeaderContentRange))
 	}
-	return s, true
+	return s, err == nil && s.rest.First >= 0
 }
 
-// resume asks for the rest of a body that broke off by cause, and reports whether the
-// response at hand is it.
-func (f *Fetch) resume(s *resumption, cause error) bool {
+// resume asks for the rest of a body that broke off by cause after an exchange brought some
+// bytes of it, and reports whether the response at hand is that rest.
+func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 	f.corrected = false // it may be long since
-	for {
-		if s.fruitless++; s.brought >= resumeProgress {
-			s.fruitless = 0
-		}
-		free := s.brought >= freeProgress
-		s.brought = 0
-		if s.fruitless > f.Bucket.S3.Retry.Resumes {
-			return false
-		}
+	s.rest.First += brought
+	if brought >= resumeProgress {
+		s.fruitless = -1
+	}
+	for free := brought >= freeProgress; s.fruitless < f.Bucket.S3.Retry.Resumes; free = false {
+		s.fruitless++
 		r, t := f.resumeAt(s, cause, free)
 		if r == nil {
 			return false
@@ -134,18 +125,18 @@ func (f *Fetch) resume(s *resumption, cause error) bool {
 			f.Answer.Close() // others may have the connection meanwhile
 			time.Sleep(backoff(s.fruitless - 1))
 		}
-		err := f.askRest(r, t, request.ByteRange{Kind: request.RangeSingle, First: s.next, Last: s.last})
-		if f.Refusal != nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+		err := f.askRest(r, t, s.rest)
+		if f.OriginError != nil {
+			r.Metrics.Fault(f.OriginError.Reason)
 		}
 		switch {
-		case err != nil, f.Refusal != nil && f.Refusal.Passing():
+		case err != nil, f.OriginError != nil && f.OriginError.Passing():
 			s.failed.add(r)
-		case f.Refusal != nil: // it does not give it
+		case f.OriginError != nil: // it does not give it
 			s.unfit.add(r)
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0
-			f.told.Resumes++
+			f.notes.Resumes++
 			r.Metrics.Extra(observe.ExtraResume)
 			return true
 		default: // it has another object
@@ -153,56 +144,58 @@ func (f *Fetch) resume(s *resumption, cause error) bool {
 			s.changed = s.changed || r == s.from
 		}
 	}
+	return false
 }
 
 // askRest sends the request for the rest of a body, and where another credential or the
 // origin's time helps, once more.
 func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error {
 	w := request.Forward{Range: rest, Condition: "if-match", Value: f.tag}
-	err := f.askOne(r, t, w, false, time.Now())
-	if err != nil || f.remedy(nil) != remedyNow {
-		return err
+	err := f.sendTo(r, t, w, false, time.Now())
+	if err == nil && f.remedy(nil) == remedyNow {
+		now := time.Now()
+		if t, _, ok := r.Health.Breaker.Allow(now); ok {
+			return f.sendTo(r, t, w, false, now)
+		}
 	}
-	now := time.Now()
-	t, _, ok := r.Health.Breaker.Allow(now)
-	if !ok {
-		return nil
-	}
-	return f.askOne(r, t, w, false, now)
+	return err
 }
 
 // resumeAt returns where to ask for the rest: where it came from, unless that is slow
 // or fails, then elsewhere. To ask the same again is charged to its budget, unless it is
 // free.
-func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (*Replica, pool.Ticket) {
+func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (r *Replica, t pool.Ticket) {
 	now := time.Now()
-	same := func() (*Replica, pool.Ticket) {
-		if s.unfit.has(s.from) {
-			return nil, pool.Ticket{}
-		}
-		t, _, ok := s.from.Health.Breaker.Allow(now)
-		if ok && !free && !s.from.Health.resumes.Take(now) {
-			s.from.Health.Breaker.Done(t, pool.OutcomeNone, now)
-			s.from.Metrics.Extra(observe.ExtraResumeDenied)
-			ok = false
-		}
-		if !ok {
-			return nil, pool.Ticket{}
-		}
-		return s.from, t
+	if pool.ReasonOf(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
+		r, t = s.askSame(now, free)
 	}
-	if pool.Of(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
-		if r, t := same(); r != nil {
-			return r, t
-		}
+	if r == nil {
+		except := s.failed | s.unfit
+		except.add(s.from)
+		r, t, _ = f.Bucket.pick(except, now)
 	}
-	but := s.failed | s.unfit
-	but.add(s.from)
-	if r, t, _ := f.Bucket.pick(but, now); r != nil {
-		return r, t
+	if r == nil {
+		s.failed = 0
+		r, t = s.askSame(now, free)
 	}
-	s.failed = 0
-	return same()
+	return r, t
+}
+
+// askSame returns the replica that the body came from, if it may be asked once more.
+func (s *resumption) askSame(now time.Time, free bool) (*Replica, pool.Ticket) {
+	if s.unfit.has(s.from) {
+		return nil, pool.Ticket{}
+	}
+	t, _, ok := s.from.Health.Breaker.Allow(now)
+	if !ok {
+		return nil, pool.Ticket{}
+	}
+	if !free && !s.from.Health.resumes.Take(now) {
+		s.from.Health.Breaker.Done(t, pool.ResultNone, now)
+		s.from.Metrics.Extra(observe.ExtraResumeDenied)
+		return nil, pool.Ticket{}
+	}
+	return s.from, t
 }
 
 // continues tells whether the response at hand is the rest of s, of the same object.
@@ -212,5 +205,5 @@ func (f *Fetch) continues(s *resumption) bool {
 		return false
 	}
 	first, last, size, err := request.ParseContentRange(h.Peek(fasthttp.HeaderContentRange))
-	return err == nil && first == s.next && last == s.last && size == s.size && f.Answer.Length() == last-first+1
+	return err == nil && first == s.rest.First && last == s.rest.Last && size == s.size && f.Answer.Length() == last-first+1
 }

@@ -13,25 +13,30 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Send signs and sends a request for the exchange's object and reads the head of the
-// response, of an error the document, too. Where that fails, it is tried again, at
-// another replica if there is one, as often as s3.retry allows. An exchange before it
-// is closed.
+// Send signs and sends a request for the object and reads the head of the response, of an
+// error the document, too. Where that fails, it is tried again, at another replica if there
+// is one, as often as s3.retry allows. The answer before it is closed.
 func (f *Fetch) Send(w request.Forward, head bool) error {
 	now := time.Now()
-	r, t, wait := f.firstReplica(now)
+	r, t, wait := f.Bucket.pick(f.failed, now)
+	if r == nil && f.failed != 0 {
+		r, t, wait = f.Bucket.pick(0, now)
+	}
 	if r == nil {
-		return &breakerError{wait}
+		return breakersOpen(wait)
+	}
+	if f.notes.Tries == 0 { // nextReplica has counted the further ones, or taken them
+		r.Health.retries.Count(now)
 	}
 	for {
 		err := f.ask(r, t, w, head, now)
 		if r = f.replica; err == nil { // the one that answers, if two were asked
 			f.noteAnswer()
-			if head && unclear(&f.Answer.Header) {
-				err = f.explain()
+			if head && ambiguous(&f.Answer.Header) {
+				err = f.diagnoseHead()
 			}
 		}
-		if err == nil && f.Refusal == nil {
+		if err == nil && f.OriginError == nil {
 			return nil
 		}
 		help := f.remedy(err)
@@ -43,48 +48,19 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 			return err
 		}
 		if err == nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+			r.Metrics.Fault(f.OriginError.Reason)
 		}
 		r, t, now = next, ticket, time.Now()
 	}
 }
 
-// firstReplica returns where to send a request, or, if every breaker is open, after
-// how long one may be sent.
-func (f *Fetch) firstReplica(now time.Time) (*Replica, pool.Ticket, time.Duration) {
-	r, t, wait := f.Bucket.pick(f.failed, now)
-	if r == nil && f.failed != 0 {
-		r, t, wait = f.Bucket.pick(0, now)
-	}
-	if r != nil && f.told.Tries == 0 { // nextReplica has counted the further ones, or taken them
-		r.Health.retries.Count(now)
-	}
-	return r, t, wait
-}
-
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
 func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
-	if !f.Bucket.S3.Hedge.Enabled || len(f.Bucket.Replicas) == 1 {
-		return f.askOne(r, t, w, head, begin)
+	if f.Bucket.S3.Hedge.Enabled && len(f.Bucket.Replicas) > 1 {
+		return f.sendHedged(r, t, w, head, begin)
 	}
-	err := f.askTwo(r, t, w, head, begin)
-	f.noteWaits()
-	return err
-}
-
-// askOne sends a request to r alone.
-func (f *Fetch) askOne(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
-	err := f.sendTo(r, t, w, head, begin)
-	f.noteWaits()
-	return err
-}
-
-// noteWaits adds, for the log, how long the request that counts has waited for its
-// connection.
-func (f *Fetch) noteWaits() {
-	f.told.Queued += f.Answer.Queued
-	f.told.Dialed += f.Answer.Dialed
+	return f.sendTo(r, t, w, head, begin)
 }
 
 // sendTo sends a request to one replica, once, and tells its breaker how that went.
@@ -93,7 +69,9 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Answer.Close()
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t
-	f.noteReplica()
+	if len(f.Bucket.Replicas) > 1 {
+		f.notes.Replica = r.Name
+	}
 	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
 
 	headers := f.headers[:0]
@@ -108,37 +86,39 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	if head {
 		name = fasthttp.MethodHead
 	}
-	f.Refusal, f.doc = nil, s3error.Document{}
+	f.OriginError, f.doc = nil, s3error.Document{}
 	if f.signer = r.Credentials.Signer(begin); f.signer == nil {
-		r.Health.Breaker.Done(t, pool.OutcomeNone, begin)
+		r.Health.Breaker.Done(t, pool.ResultNone, begin)
 		r.Metrics.Fault(problem.Credential.Reason)
 		return errNoCredential
 	}
-	f.skew = r.Health.Correction()
+	f.skew = r.Health.ClockCorrection()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
+	f.notes.Queued += f.Answer.Queued
+	f.notes.Dialed += f.Answer.Dialed
 	if err == nil {
 		r.Metrics.Answer(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
-		err = f.readRefusal(head)
+		err = f.readError(head)
 	}
 	end := time.Now()
-	r.Health.Breaker.Done(t, outcomeOfTry(err, f.Refusal), end)
+	r.Health.Breaker.Done(t, resultOfTry(err, f.OriginError), end)
 	if err == nil {
-		r.proof.noteAnswer(f.signer, f.Answer.Header.StatusCode(), f.Refusal, f.doc.Code, end)
-		if f.Refusal == s3error.Clock || end.UnixNano()-r.Health.Dated.Load() > int64(dateEvery) {
+		r.proof.noteAnswer(f.signer, f.Answer.Header.StatusCode(), f.OriginError, f.doc.Code, end)
+		if f.OriginError == s3error.Clock || end.UnixNano()-r.Health.SkewMeasured.Load() > int64(dateEvery) {
 			r.Health.observeDate(&f.Answer.Header, begin, end)
 		}
 	}
 	if err != nil && !f.Answer.Interrupted() {
-		r.Metrics.Fault(pool.Of(err).String())
+		r.Metrics.Fault(pool.ReasonOf(err).String())
 	}
 	return err
 }
 
-// readRefusal takes the error document of the response at hand, if it should have one,
+// readError takes the error document of the response at hand, if it should have one,
 // and says what it means. A 304, a 412 and a 416 are answers to conditions and ranges.
-func (f *Fetch) readRefusal(head bool) error {
+func (f *Fetch) readError(head bool) error {
 	h := &f.Answer.Header
 	switch code := h.StatusCode(); {
 	case code < 300, code == fasthttp.StatusNotModified, code == fasthttp.StatusPreconditionFailed, code == fasthttp.StatusRequestedRangeNotSatisfiable:
@@ -151,40 +131,32 @@ func (f *Fetch) readRefusal(head bool) error {
 		f.doc = s3error.Parse(raw)
 		f.doc.ReadRegion(h)
 	}
-	f.Refusal = f.doc.Kind(h.StatusCode())
-	if f.Refusal == s3error.Deleted && f.doc.Code == "" && !isDeleteMarker(h) {
-		f.Refusal = s3error.Nonsense // a 405 to a method that S3 allows
+	f.OriginError = f.doc.Kind(h.StatusCode())
+	if f.OriginError == s3error.Deleted && f.doc.Code == "" && !isDeleteMarker(h) {
+		f.OriginError = s3error.Protocol // a 405 to a method that S3 allows
 	}
 	return nil
 }
 
-// outcomeOfTry returns what a try says about the origin.
-func outcomeOfTry(err error, refusal *s3error.Kind) pool.Outcome {
+// resultOfTry returns what a try says about the origin.
+func resultOfTry(err error, kind *s3error.Kind) pool.Result {
 	switch {
-	case err != nil && pool.Of(err).OfOrigin():
-		return pool.OutcomeSilence
-	case err != nil, refusal == s3error.Foreign: // which says nothing of S3
-		return pool.OutcomeNone
-	case refusal != nil && refusal.Fault == s3error.FaultOrigin:
-		return pool.OutcomeFailure
+	case err != nil && pool.ReasonOf(err).OfOrigin():
+		return pool.ResultSilence
+	case err != nil, kind == s3error.Foreign: // which says nothing of S3
+		return pool.ResultNone
+	case kind != nil && kind.Fault == s3error.FaultOrigin:
+		return pool.ResultFailure
 	}
-	return pool.OutcomeSuccess
-}
-
-// noteReplica notes for the log who is asked, where that can be several.
-func (f *Fetch) noteReplica() {
-	if len(f.Bucket.Replicas) > 1 {
-		f.told.Replica = f.replica.Name
-	}
+	return pool.ResultSuccess
 }
 
 // noteAnswer notes for the log what answers.
 func (f *Fetch) noteAnswer() {
-	f.noteReplica()
 	h := &f.Answer.Header
-	f.told.Status = h.StatusCode()
-	f.told.Answered = time.Now()
-	f.told.ID = append(f.told.ID[:0], h.Peek("X-Amz-Request-Id")...)
+	f.notes.Status = h.StatusCode()
+	f.notes.Answered = time.Now()
+	f.notes.ID = append(f.notes.ID[:0], h.Peek("X-Amz-Request-Id")...)
 }
 
 // requestPayer tells S3 that the holder of the credential pays, not the bucket's owner
@@ -230,27 +202,26 @@ type replicaSet uint32
 func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
 func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
 
-// pick returns the replica that is preferred among those that are not in but and
-// whose breaker lets a request pass, which then owes it an outcome. Those of equal
+// pick returns the preferred one of the replicas that are not in except and
+// whose breaker lets a request pass, which then owes it a result. Those of equal
 // priority take turns. If there is none, wait is after how long one may pass.
 //
 // Hot path: no allocation.
-func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
+func (b *Bucket) pick(except replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
 	wait = -1
 	turn := 0
 	if len(b.Replicas) > 1 {
-		if turn = int(b.turn.Load()); but == 0 {
+		if turn = int(b.turn.Load()); except == 0 {
 			turn = int(b.turn.Add(1)) // by first picks alone: with two, each failover would undo it
 		}
 	}
-	for first := 0; first < len(b.Replicas); {
-		end := first + 1
+	for first, end := 0, 0; first < len(b.Replicas); first = end {
 		for end < len(b.Replicas) && b.Replicas[end].Priority == b.Replicas[first].Priority {
 			end++
 		}
 		for i := range end - first {
 			r = b.Replicas[first+(turn+i)%(end-first)]
-			if but.has(r) {
+			if except.has(r) {
 				continue
 			}
 			t, after, ok := r.Health.Breaker.Allow(now)
@@ -261,7 +232,6 @@ func (b *Bucket) pick(but replicaSet, now time.Time) (r *Replica, t pool.Ticket,
 				wait = after
 			}
 		}
-		first = end
 	}
 	return nil, pool.Ticket{}, wait
 }
@@ -282,10 +252,9 @@ func quoteTag(h *fasthttp.ResponseHeader) {
 			return
 		}
 	}
-	var tag []byte
+	tag := `"` + string(opaque) + `"`
 	if weak {
-		tag = append(tag, "W/"...)
+		tag = "W/" + tag
 	}
-	tag = append(append(append(tag, '"'), opaque...), '"')
-	h.SetBytesV(fasthttp.HeaderETag, tag)
+	h.Set(fasthttp.HeaderETag, tag)
 }

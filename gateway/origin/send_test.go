@@ -6,16 +6,16 @@ import (
 	"yatagarasu/pool"
 )
 
-// TestOutcomeOfTry has each error status judge the origin, or not.
-func TestOutcomeOfTry(t *testing.T) {
+// TestResultOfTry has each error status judge the origin, or not.
+func TestResultOfTry(t *testing.T) {
 	for status := 300; status < 600; status++ {
 		o := s3error.Classify(status, "")
 		byRequest := status == 501 || status/100 == 4 && status != 401 && status != 408 && status != 429
-		if counted := outcomeOfTry(nil, o) == pool.OutcomeFailure; counted != (o.Fault == s3error.FaultOrigin) || byRequest && counted {
+		if counted := resultOfTry(nil, o) == pool.ResultFailure; counted != (o.Fault == s3error.FaultOrigin) || byRequest && counted {
 			t.Errorf("%d: %s, counted against the origin: %t", status, o.Reason, counted)
 		}
 	}
-	if outcomeOfTry(nil, s3error.Foreign) != pool.OutcomeNone {
+	if resultOfTry(nil, s3error.Foreign) != pool.ResultNone {
 		t.Error("a proxy's answer says something about the origin")
 	}
 }

@@ -136,7 +136,7 @@ func (r *Readiness) firstPause(group []*origin.Replica) time.Duration {
 func Probe(p *origin.Replica) (reason string, shared bool) {
 	a, err := p.InquireBucket(false)
 	if err != nil {
-		return origin.ReasonOf(err), true
+		return origin.NewError(err).Reason, true
 	}
 	if a.Status < 300 {
 		return "", false

@@ -13,7 +13,7 @@ func openBreaker(b *pool.Breaker) {
 	for range 10 {
 		now := time.Now()
 		ticket, _, _ := b.Allow(now)
-		b.Done(ticket, pool.OutcomeSilence, now)
+		b.Done(ticket, pool.ResultSilence, now)
 	}
 }
 

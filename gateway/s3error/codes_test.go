@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 func TestParseS3Error(t *testing.T) {
@@ -16,8 +15,7 @@ func TestParseS3Error(t *testing.T) {
 		name, doc string
 		want      Document
 	}{
-		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`,
-			Document{"NoSuchKey", "The specified key does not exist.", "4442587FB7D0A2F9", "Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==", "", -1, false}},
+		{"S3", head + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a/b</Key><RequestId>4442587FB7D0A2F9</RequestId><HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId></Error>`, noSuchKey},
 		{"range", `<Error><Code>InvalidRange</Code><RangeRequested>bytes=99-</RangeRequested><ActualObjectSize>10</ActualObjectSize></Error>`,
 			Document{Code: "InvalidRange", ActualObjectSize: 10}},
 		{"region", `<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>`,
@@ -27,10 +25,9 @@ func TestParseS3Error(t *testing.T) {
 			KMS.DisabledException
 		</Code><ActualObjectSize> 7 </ActualObjectSize></Error>`,
 			Document{Code: "KMS.DisabledException", ActualObjectSize: 7}},
-		{"fields that are none are left out", `<Error><Code>X</Code><Region>eu west</Region><RequestId>a"b</RequestId><HostId>` + strings.Repeat("a", 257) + `</HostId></Error>`,
-			Document{Code: "X", ActualObjectSize: -1}},
-		{"a long message is cut between characters", `<Error><Code>X</Code><Message>a` + strings.Repeat("é", 600) + `</Message></Error>`,
-			Document{Code: "X", Message: "a" + strings.Repeat("é", 511), ActualObjectSize: -1}},
+		{"fields that are none are left out", `<Error><Code>X</Code><Region>eu west</Region></Error>`, Document{Code: "X", ActualObjectSize: -1}},
+		{"region too long", `<Error><Code>X</Code><Region>` + strings.Repeat("a", 65) + `</Region></Error>`, Document{Code: "X", ActualObjectSize: -1}},
+		{"a long message", `<Error><Code>X</Code><Message>a` + strings.Repeat("é", 600) + `</Message></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"size below 0", `<Error><Code>X</Code><ActualObjectSize>-5</ActualObjectSize></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"size beyond int64", `<Error><Code>X</Code><ActualObjectSize>99999999999999999999</ActualObjectSize></Error>`, Document{Code: "X", ActualObjectSize: -1}},
 		{"tail behind the document", `<Error><Code>X</Code></Error><Error`, Document{Code: "X", ActualObjectSize: -1}},
@@ -61,12 +58,10 @@ func TestParseS3Error(t *testing.T) {
 		{"encoding UTF8", `<?xml version="1.0" encoding="UTF8"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"encoding utf-8, quoted otherwise", `<?xml version='1.0' encoding='utf-8'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"encoding US-ASCII", `<?xml version="1.0" encoding="US-ASCII"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
-		{"encoding ISO-8859-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>",
-			Document{Code: "NoSuchKey", Message: "é", ActualObjectSize: -1}},
+		{"encoding ISO-8859-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>", noSuchKey},
 		{"version 1.1", `<?xml version="1.1" encoding="UTF-8" standalone="yes"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"version 1.1, ISO-8859-1", `<?xml version='1.1' encoding='iso-8859-1'?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
-		{"version 1.1 in the text alone", `<Error><Code>NoSuchKey</Code><Message>version="1.1"?></Message></Error>`,
-			Document{Code: "NoSuchKey", Message: `version="1.1"?>`, ActualObjectSize: -1}},
+		{"version 1.1 in the text alone", `<Error><Code>NoSuchKey</Code><Message>version="1.1"?></Message></Error>`, noSuchKey},
 		{"a style sheet", head + `<?xml-stylesheet href="x"?><Error><Code>NoSuchKey</Code></Error>`, noSuchKey},
 		{"XML of another kind", `<ListBucketResult><Name>x</Name></ListBucketResult>`, foreign},
 		{"a proxy's word", "default backend - 404", foreign},
@@ -86,15 +81,15 @@ func FuzzParseS3Error(f *testing.F) {
 	f.Add([]byte(`<!DOCTYPE l [<!ENTITY a "aaaa">]><Error><Code>&a;</Code></Error>`))
 	f.Add([]byte("\xef\xbb\xbf<?xml version=\"1.1\" encoding=\"ISO-8859-1\"?><Error><Code>NoSuchKey</Code><Message>\xe9</Message></Error>"))
 	f.Add([]byte("default backend - 404"))
-	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,256}$`)
+	field := regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{0,64}$`)
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		e := Parse(doc)
-		for _, s := range []string{e.Code, e.Region, e.RequestID, e.HostID} {
+		for _, s := range []string{e.Code, e.Region} {
 			if !field.MatchString(s) {
 				t.Fatalf("%q: %+v", doc, e)
 			}
 		}
-		if e.ActualObjectSize < -1 || len(e.Message) > 1024 || !utf8.ValidString(e.Message) || e.Code == "" && e != (Document{ActualObjectSize: -1, Foreign: e.Foreign}) {
+		if e.ActualObjectSize < -1 || e.Code == "" && e != (Document{ActualObjectSize: -1, Foreign: e.Foreign}) {
 			t.Fatalf("%q: %+v", doc, e)
 		}
 		if o := e.Kind(404); o == nil || o.Status < 400 || e.Foreign && o.Status < 500 {
@@ -193,38 +188,38 @@ func TestClassify(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			o := Classify(tc.status, tc.code)
 			if o.Status != tc.want || o.Reason != tc.reason {
-				t.Errorf("classify(%d, %q): %d %s, want %d %s", tc.status, tc.code, o.Status, o.Reason, tc.want, tc.reason)
+				t.Errorf("Classify(%d, %q): %d %s, want %d %s", tc.status, tc.code, o.Status, o.Reason, tc.want, tc.reason)
 			}
 			if again := Classify(tc.status, tc.code); again != o {
-				t.Error("the outcome is not the table's own")
+				t.Error("the kind is not the table's own")
 			}
 		})
 	}
 }
 
-// The public half of an outcome must not tell what the log tells, and 503 must
+// The public half of a kind must not tell what the log tells, and 503 must
 // say when to come back.
-func TestS3Outcomes(t *testing.T) {
+func TestKinds(t *testing.T) {
 	name := regexp.MustCompile(`^[a-z][a-z_]*$`)
 	code := regexp.MustCompile(`^[A-Z][A-Za-z0-9.]*$`)
 	public := make(map[string]int) // status by public code
 	for c, o := range Codes {
-		if !code.MatchString(c) || len(c) > maxCode || word(c, maxCode) != c {
+		if !code.MatchString(c) || word(c) != c {
 			t.Errorf("%q cannot be a code of a document", c)
 		}
-		if !name.MatchString(o.code) || !name.MatchString(o.Reason) || o.message == "" {
+		if !name.MatchString(o.Code) || !name.MatchString(o.Reason) || o.Message == "" {
 			t.Errorf("%s: %+v", c, *o)
 		}
-		if (o.Status == 503) != (o.retryAfter > 0) {
-			t.Errorf("%s: status %d with Retry-After %d", c, o.Status, o.retryAfter)
+		if (o.Status == 503) != (o.RetryAfter > 0) {
+			t.Errorf("%s: status %d with Retry-After %d", c, o.Status, o.RetryAfter)
 		}
-		if strings.Contains(o.message, c) {
-			t.Errorf("%s: the message %q has the origin's code", c, o.message)
+		if strings.Contains(o.Message, c) {
+			t.Errorf("%s: the message %q has the origin's code", c, o.Message)
 		}
-		if s := public[o.code]; s != 0 && s != o.Status {
-			t.Errorf("%s: public code %s stands for %d and %d", c, o.code, s, o.Status)
+		if s := public[o.Code]; s != 0 && s != o.Status {
+			t.Errorf("%s: public code %s stands for %d and %d", c, o.Code, s, o.Status)
 		}
-		public[o.code] = o.Status
+		public[o.Code] = o.Status
 	}
 }
 
@@ -272,8 +267,8 @@ func TestS3Codes(t *testing.T) {
 			t.Errorf("%s: the status is not stated here", code)
 		}
 	}
-	if o := Classify(403, "InvalidObjectState"); o.code != "object_archived" {
-		t.Errorf("an archived object is %s", o.code)
+	if o := Classify(403, "InvalidObjectState"); o.Code != "object_archived" {
+		t.Errorf("an archived object is %s", o.Code)
 	}
 }
 
@@ -283,12 +278,12 @@ func TestS3Codes(t *testing.T) {
 func TestS3Faults(t *testing.T) {
 	for o, want := range map[*Kind]Fault{
 		NoSuchKey: FaultRequest, NoSuchVersion: FaultRequest, Deleted: FaultRequest, Denied: FaultRequest,
-		Archived: FaultRequest, Failed: FaultRequest, Range: FaultRequest, BadKey: FaultRequest,
-		LongTarget: FaultRequest, LongHead: FaultRequest, Unsupported: FaultRequest,
-		KMS: FaultObject, Nonsense: FaultObject, Foreign: FaultObject, KMSDown: faultPassing,
-		NoBucket: FaultSetup, AccessKey: FaultSetup, Token: FaultSetup, Account: FaultSetup,
-		Payer: FaultSetup, Signature: FaultSetup, Clock: FaultSetup, Region: FaultSetup, Redirect: FaultSetup,
-		Internal: FaultOrigin, SlowDown: FaultOrigin, Timeout: FaultOrigin,
+		Archived: FaultRequest, preconditionFailed: FaultRequest, invalidRange: FaultRequest, badKey: FaultRequest,
+		longTarget: FaultRequest, longHead: FaultRequest, notImplemented: FaultRequest,
+		KMS: FaultObject, Protocol: FaultObject, Foreign: FaultObject, KMSDown: faultPassing,
+		noSuchBucket: FaultSetup, AccessKey: FaultSetup, Token: FaultSetup, account: FaultSetup,
+		payer: FaultSetup, signature: FaultSetup, Clock: FaultSetup, region: FaultSetup, redirect: FaultSetup,
+		Internal: FaultOrigin, slowDown: FaultOrigin, timeout: FaultOrigin,
 	} {
 		if o.Fault != want {
 			t.Errorf("%s: fault %d, want %d", o.Reason, o.Fault, want)

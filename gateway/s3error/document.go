@@ -15,14 +15,11 @@ import (
 
 // Document is what the gateway reads of an error document, see "Error
 // responses" in the Amazon S3 API Reference. All of it may be the origin's
-// invention: none of it is for clients, and a code is for classify and the log.
-// Absent and dubious fields are empty.
+// invention: none of it is for clients, and a code is for Classify and the log.
+// Absent and dubious fields are empty. Its zero value is a document without a code.
 type Document struct {
-	Code      string
-	Message   string // may name keys and credentials
-	RequestID string `xml:"RequestId"`
-	HostID    string `xml:"HostId"`
-	Region    string // the bucket's, with redirects and a malformed scope
+	Code   string
+	Region string // the bucket's, with redirects and a malformed scope
 	// ActualObjectSize is in bytes, with InvalidRange; -1: not given.
 	ActualObjectSize int64 `xml:"-"`
 	// Foreign tells that there is a body, but no error document of S3: a proxy, a
@@ -35,12 +32,8 @@ type Document struct {
 // session token, 20 KB.
 const DocumentLimit = 64 << 10
 
-// Bounds of the fields of an error document, in bytes.
-const (
-	maxCode    = 64
-	maxID      = 256
-	maxMessage = 1024
-)
+// maxWord bounds the code and the region of an error document, in bytes.
+const maxWord = 64
 
 // Parse reads the body of an error, of at most DocumentLimit bytes. Where that is
 // no error document, or not well-formed up to the end of that, only Foreign is set; an empty
@@ -60,11 +53,10 @@ func Parse(body []byte) Document {
 	parser.CharsetReader = readCharset
 	err := parser.Decode(&d)
 	e := d.Document
-	if e.Code = word(e.Code, maxCode); err != nil || e.Code == "" {
+	if e.Code = word(e.Code); err != nil || e.Code == "" {
 		return Document{ActualObjectSize: -1, Foreign: true}
 	}
-	e.Region, e.RequestID, e.HostID = word(e.Region, maxCode), word(e.RequestID, maxID), word(e.HostID, maxID)
-	e.Message = strings.ToValidUTF8(e.Message[:min(len(e.Message), maxMessage)], "")
+	e.Region = word(e.Region)
 	e.ActualObjectSize = -1
 	if size, err := strconv.ParseUint(strings.TrimSpace(d.Size), 10, 63); err == nil && size < math.MaxInt64 {
 		e.ActualObjectSize = int64(size)
@@ -86,48 +78,34 @@ func asXML10(doc []byte) []byte {
 }
 
 // readCharset returns the document that is read from r, which is in another encoding
-// than "UTF-8", as UTF-8.
+// than "UTF-8", as UTF-8. Letters beyond ASCII do not matter: code and region have none.
 func readCharset(charset string, r io.Reader) (io.Reader, error) {
 	switch strings.ToLower(charset) {
 	case "utf8", "us-ascii", "ascii":
 		return r, nil
 	case "iso-8859-1", "iso8859-1", "latin1", "latin-1", "windows-1252":
 		b, err := io.ReadAll(r)
-		if err != nil {
-			return nil, err
-		}
-		wide := make([]rune, len(b))
-		for i, c := range b {
-			wide[i] = rune(c)
-		}
-		return strings.NewReader(string(wide)), nil
+		return bytes.NewReader(bytes.ToValidUTF8(b, []byte("?"))), err
 	}
-	return nil, errCharset
+	return nil, errors.New("an encoding that no S3 server uses")
 }
-
-var errCharset = errors.New("an encoding that no S3 server uses")
 
 // ReadRegion takes the bucket's region from a head, where the document has none.
 func (e *Document) ReadRegion(h *fasthttp.ResponseHeader) {
 	if v := h.Peek("X-Amz-Bucket-Region"); e.Region == "" && len(v) > 0 {
-		e.Region = word(string(v), maxCode)
+		e.Region = word(string(v))
 	}
 }
 
-// word returns s without the space around it if it has at most most bytes, all
-// of them letters, digits, and what codes, regions and ids have between them;
-// else nothing. It keeps the log free of what an origin may invent.
-func word(s string, most int) string {
+// word returns s without the space around it, or "" where that is too long, or has
+// others than letters, digits, and what codes and regions have between them. It keeps
+// the log free of what an origin may invent.
+func word(s string) string {
 	s = strings.TrimSpace(s)
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '.', c == '-', c == '_', c == ':', c == '+', c == '/', c == '=':
-		default:
-			return ""
-		}
+	dubious := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:+/=", c)
 	}
-	if len(s) > most {
+	if len(s) > maxWord || strings.ContainsFunc(s, dubious) {
 		return ""
 	}
 	return s

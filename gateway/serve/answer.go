@@ -36,7 +36,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
 		x.Reason = s3error.NoSuchKey.Reason
-		x.Fail(ctx, s3error.NoSuchKey.Problem())
+		x.Fail(ctx, &s3error.NoSuchKey.Problem)
 		return
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))

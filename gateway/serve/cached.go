@@ -163,9 +163,9 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *
 // answerFailed answers for a flight that failed: with a stale object, if there is
 // one that may be, else with the error.
 func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cache.Object) {
-	var failure *origin.FetchError
+	var failure *origin.Error
 	if !errors.As(err, &failure) {
-		failure = &origin.FetchError{Problem: problem.Broken, Cause: err}
+		failure = &origin.Error{Problem: problem.Broken, Cause: err}
 	}
 	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 && x.mayServeOnError(stale) {
 		x.Cause = failure.Cause

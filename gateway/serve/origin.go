@@ -37,7 +37,7 @@ func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, w request.Forward) {
 
 // answer turns the origin's response into the client's.
 func (x *Exchange) answer(ctx *fasthttp.RequestCtx, w request.Forward) {
-	if x.fetch.Refusal != nil {
+	if x.fetch.OriginError != nil {
 		x.answerError(ctx)
 		return
 	}
@@ -94,7 +94,7 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem.P
 		x.failUpstream(ctx, err)
 		return
 	}
-	if x.fetch.Refusal != nil || x.fetch.Answer.Header.StatusCode() != fasthttp.StatusOK {
+	if x.fetch.OriginError != nil || x.fetch.Answer.Header.StatusCode() != fasthttp.StatusOK {
 		x.answerError(ctx)
 		return
 	}
@@ -125,7 +125,7 @@ func (x *Exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
 // fetchAgain answers from the origin once more, because the body failed before the
 // client had any of it; it reports whether it did.
 func (x *Exchange) fetchAgain(ctx *fasthttp.RequestCtx, w request.Forward, err error) bool {
-	if !x.fetch.MayRepeat(err) {
+	if !x.fetch.AwaitRetry(err) {
 		return false
 	}
 	x.fetchFor(ctx, w)
@@ -134,15 +134,15 @@ func (x *Exchange) fetchAgain(ctx *fasthttp.RequestCtx, w request.Forward, err e
 
 // failUpstream answers for an exchange that brought no response.
 func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
-	x.Cause = err
-	x.Reason = origin.ReasonOf(err)
-	x.Fail(ctx, origin.ProblemOf(err))
+	e := origin.NewError(err)
+	x.Cause, x.Reason = err, e.Reason
+	x.Fail(ctx, e.Problem)
 }
 
 // answerError answers for an error status of the origin. Its document is read
 // for the code and for the log; nothing of it reaches the client.
 func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
-	o := x.fetch.NoteRefusal()
+	o := x.fetch.NoteOriginError()
 	x.Reason = o.Reason
-	x.Fail(ctx, o.Problem())
+	x.Fail(ctx, &o.Problem)
 }
