@@ -70,12 +70,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		defer gen.Close()
 		switch {
+		case *explain != "":
+			if !inspect.Explain(gen, stdout, *explain, *token) {
+				return 1
+			}
 		case *doctor:
 			return inspect.Doctor(gen, *key, stdout, stderr)
-		case *check:
+		default:
 			inspect.Check(gen, o.ConfigPath, stdout)
-		case !inspect.Explain(gen, stdout, *explain, *token):
-			return 1
 		}
 		return 0
 	}

@@ -41,6 +41,7 @@ func TestRun(t *testing.T) {
 		{"no configuration", nil, 2, "", "-config is required"},
 		{"bad size", []string{"-stream.min-rate", "fast"}, 2, "", "stream.min-rate"},
 		{"check", []string{"-check", "-config", good}, 0, "good.yaml: valid, 1 bucket", ""},
+		{"explain goes before check and doctor", []string{"-doctor", "-check", "-explain", "/nowhere", "-config", good}, 1, "answer:    404", ""},
 		{"check names the place and a fix", []string{"-check", "-config", bad}, 1, "", "bad.yaml:6:"},
 		{"start refuses the same file", []string{"-config", bad}, 1, "", "bad.yaml:6:"},
 		{"explain", []string{"-config", good, "-explain", "http://gw/pub/a%20b?x=1"}, 0, "http://127.0.0.1:9000/things/a%20b", ""},

@@ -387,3 +387,27 @@ func TestHalfOpen(t *testing.T) {
 		t.Errorf("it opened %d times in %d cycles", opens, cycles)
 	}
 }
+
+// TestPartAfterAFlight has a client ask for a part of a stale object that the first replica
+// can no longer give: the flight tries the second, and so does the request for the part alone,
+// though the flight's fetch goes on without it.
+func TestPartAfterAFlight(t *testing.T) {
+	old, replacement := strings.Repeat("o", 3<<20), strings.Repeat("n", 3<<20)
+	first := startScripted(t, version(old, "Cache-Control: max-age=0"))
+	second := startScripted(t, version(replacement))
+	gw := startGateway(t, replicasYAML([]string{first.URL, second.URL}, "retry: {tries: 1}")+"    cache: {enabled: true}\n")
+	gw.do("GET", "/pub/x")
+	gw.settleFills(t)
+	first.set(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(500)
+		io.WriteString(w, "<Error><Code>InternalError</Code></Error>")
+	})
+	before := len(first.seen())
+	if r, body := gw.do("GET", "/pub/x", "Range: bytes=0-4"); r.StatusCode != 206 || string(body) != "nnnnn" {
+		t.Errorf("status %d, %.100q", r.StatusCode, body)
+	}
+	if n := len(first.seen()) - before; n != 1 {
+		t.Errorf("the failed replica is asked %d times", n)
+	}
+	gw.settleFills(t)
+}

@@ -53,15 +53,15 @@ func (f *Fetch) NoteOriginError() *s3error.Kind {
 	f.replica.Metrics.Fault(kind.Reason)
 	if kind.Status != fasthttp.StatusNotFound && kind.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
 		e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
-			Str("reason", kind.Reason).Int("upstream_status", f.notes.Status).Str("s3_code", f.doc.Code)
+			Str("reason", kind.Reason).Int("upstream_status", f.Notes.Status).Str("s3_code", f.doc.Code)
 		if f.doc.Region != "" {
 			e = e.Str("s3_region", f.doc.Region)
 		}
 		if len(f.Bucket.Replicas) > 1 {
 			e = e.Str("replica", f.replica.Name)
 		}
-		if len(f.notes.ID) > 0 {
-			e = e.Bytes("s3_request_id", f.notes.ID)
+		if len(f.Notes.ID) > 0 {
+			e = e.Bytes("s3_request_id", f.Notes.ID)
 		}
 		e.Msg("the origin refused a request")
 	}
@@ -126,17 +126,17 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	now := time.Now()
 	if help == remedyNow {
 		if t, _, ok := r.Health.Breaker.Allow(now); ok {
-			f.notes.Tries++
+			f.Notes.Tries++
 			return r, t
 		}
 	}
 	f.failed.add(r)
-	if f.notes.Tries >= f.Bucket.S3.Retry.Tries {
+	if f.Notes.Tries >= f.Bucket.S3.Retry.Tries {
 		return nil, pool.Ticket{}
 	}
 	next, t, _ := f.Bucket.pick(f.failed, now)
 	if next != nil {
-		f.notes.Tries++
+		f.Notes.Tries++
 		next.Health.retries.Count(now) // no more than its share of the clients' requests
 		next.Metrics.Extra(observe.ExtraFailover)
 		return next, t
@@ -153,8 +153,8 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 		next.Metrics.Extra(observe.ExtraRetryDenied)
 		return nil, t
 	}
-	wait := max(after, 0) + backoff(f.notes.Tries)
-	f.notes.Tries++
+	wait := max(after, 0) + backoff(f.Notes.Tries)
+	f.Notes.Tries++
 	next.Metrics.Extra(observe.ExtraRetry)
 	f.Answer.Close() // others may have the connection meanwhile
 	time.Sleep(wait)
@@ -219,7 +219,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 		return remedyOther
 	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
 		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout
-		if slow && f.notes.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
+		if slow && f.Notes.Tries > 0 || e.Reason == pool.ReasonTimeout && e.Phase < pool.PhaseSend {
 			return remedyOther
 		}
 		return remedyAgain

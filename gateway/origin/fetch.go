@@ -20,8 +20,9 @@ import (
 // flight that fills the cache, or a hedge. Not safe for concurrent use.
 type Fetch struct {
 	*attempt
+	*History // of the client's request, or own
 	Bucket   *Bucket
-	notes    *observe.Upstream // for the log: those of the client's request, or ownNotes
+	own      History
 	ownNotes observe.Upstream
 
 	key   []byte // of the object, decoded
@@ -34,10 +35,19 @@ type Fetch struct {
 	rangeValue []byte
 	tag        []byte         // ETag of a body that broke off
 	headers    [3]sign.Header // a condition, the range, and who pays
-
-	failed    replicaSet // replicas that have failed this request
-	corrected bool       // a credential or the clock was, once
 }
+
+// History is what a request has had of its origin so far. Fetches that follow each other for
+// one request share it, so that none asks again who has failed it, or more often than allowed.
+// Notes has to be set. Not safe for concurrent use.
+type History struct {
+	Notes     *observe.Upstream // for the log; Tries counts
+	failed    replicaSet        // replicas that have failed the request
+	corrected bool              // a credential or the clock was, once
+}
+
+// Reset forgets all but where the notes are.
+func (h *History) Reset() { *h = History{Notes: h.Notes} }
 
 // attempt is the latest request of a fetch to a replica, and its answer. A hedge that wins
 // gives its own attempt to the fetch.
@@ -51,16 +61,17 @@ type attempt struct {
 	doc         s3error.Document // the error's document
 }
 
-// NewFetch returns a fetch of an object, with copies of the arguments. notes, which may be
-// nil, are those of the request that waits for it; the caller owns them.
-func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte) *Fetch {
+// NewFetch returns a fetch of an object, with copies of the arguments. h, which may be nil, is
+// the history of the request that waits for it; the caller owns it.
+func (b *Bucket) NewFetch(h *History, key, query, id, trace []byte) *Fetch {
 	f, _ := b.Shared.fetches.Get().(*Fetch)
 	if f == nil {
 		f = &Fetch{attempt: &attempt{Answer: new(pool.Exchange)}}
 	}
 	f.Bucket = b
-	if f.notes = notes; notes == nil {
-		f.notes = &f.ownNotes
+	if f.History = h; h == nil {
+		f.own.Notes = &f.ownNotes
+		f.History = &f.own
 	}
 	f.key = append(f.key, key...)
 	f.query = append(f.query, query...)
@@ -71,8 +82,16 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 	return f
 }
 
-// Detach has f go on without the request that waited for it.
-func (f *Fetch) Detach() { f.notes = &f.ownNotes }
+// Detach has f go on without the request that waited for it, whose history it has had so far.
+func (f *Fetch) Detach() {
+	f.own = *f.History
+	f.ownNotes.Tries = f.Notes.Tries
+	f.own.Notes = &f.ownNotes
+	f.History = &f.own
+}
+
+// maxKept bounds each buffer that a fetch keeps for the next request, in bytes.
+const maxKept = 16 << 10
 
 // Release closes the connection to the origin, unless it can be kept, and gives f back.
 func (f *Fetch) Release() {
@@ -80,11 +99,12 @@ func (f *Fetch) Release() {
 	f.Answer.Close()
 	f.Answer.SetInterruptible(false)
 	*f.attempt = attempt{Answer: f.Answer}
-	f.Bucket, f.notes, f.ownNotes = nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
+	f.Bucket, f.History, f.own, f.ownNotes = nil, nil, History{}, observe.Upstream{ID: f.ownNotes.ID[:0]}
 	f.headers = [3]sign.Header{}
-	f.failed, f.corrected = 0, false
 	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
-		*b = (*b)[:0]
+		if *b = (*b)[:0]; cap(*b) > maxKept {
+			*b = nil
+		}
 	}
 	s.fetches.Put(f)
 }

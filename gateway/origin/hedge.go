@@ -39,11 +39,20 @@ func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Forward, head bo
 	f.Answer.Close()
 	f.Answer.SetInterruptible(true)
 	timer := time.AfterFunc(after, func() { h.send(f, r, w, head) })
+	defer h.end(timer) // if sendTo panics, too: f is another request's then
 	err := f.sendTo(r, t, w, head, begin)
 	timer.Stop()
 	err = h.settle(f, err)
 	f.Answer.SetInterruptible(false)
 	return err
+}
+
+// end keeps a second request from beginning.
+func (h *hedge) end(timer *time.Timer) {
+	timer.Stop()
+	h.mu.Lock()
+	h.over = true
+	h.mu.Unlock()
 }
 
 // send sends the second request.
@@ -138,9 +147,9 @@ func (h *hedge) settle(f *Fetch, err error) error {
 		f.failed.add(y.replica)
 		return err
 	}
-	f.notes.Replica = y.replica.Name
-	f.notes.Queued += y.Answer.Queued - f.Answer.Queued
-	f.notes.Dialed += y.Answer.Dialed - f.Answer.Dialed
+	f.Notes.Replica = y.replica.Name
+	f.Notes.Queued += y.Answer.Queued - f.Answer.Queued
+	f.Notes.Dialed += y.Answer.Dialed - f.Answer.Dialed
 	f.attempt, y.attempt = y.attempt, f.attempt
 	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
 	return nil

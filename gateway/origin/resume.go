@@ -136,7 +136,7 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 			s.unfit.add(r)
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0
-			f.notes.Resumes++
+			f.Notes.Resumes++
 			r.Metrics.Extra(observe.ExtraResume)
 			return true
 		default: // it has another object

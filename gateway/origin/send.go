@@ -25,7 +25,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 	if r == nil {
 		return breakersOpen(wait)
 	}
-	if f.notes.Tries == 0 { // nextReplica has counted the further ones, or taken them
+	if f.Notes.Tries == 0 { // nextReplica has counted the further ones, or taken them
 		r.Health.retries.Count(now)
 	}
 	for {
@@ -70,7 +70,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t
 	if len(f.Bucket.Replicas) > 1 {
-		f.notes.Replica = r.Name
+		f.Notes.Replica = r.Name
 	}
 	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
 
@@ -95,8 +95,8 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.skew = r.Health.ClockCorrection()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
-	f.notes.Queued += f.Answer.Queued
-	f.notes.Dialed += f.Answer.Dialed
+	f.Notes.Queued += f.Answer.Queued
+	f.Notes.Dialed += f.Answer.Dialed
 	if err == nil {
 		r.Metrics.Answer(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
@@ -154,9 +154,9 @@ func resultOfTry(err error, kind *s3error.Kind) pool.Result {
 // noteAnswer notes for the log what answers.
 func (f *Fetch) noteAnswer() {
 	h := &f.Answer.Header
-	f.notes.Status = h.StatusCode()
-	f.notes.Answered = time.Now()
-	f.notes.ID = append(f.notes.ID[:0], h.Peek("X-Amz-Request-Id")...)
+	f.Notes.Status = h.StatusCode()
+	f.Notes.Answered = time.Now()
+	f.Notes.ID = append(f.Notes.ID[:0], h.Peek("X-Amz-Request-Id")...)
 }
 
 // requestPayer tells S3 that the holder of the credential pays, not the bucket's owner

@@ -38,12 +38,13 @@ type Exchange struct {
 	control    cache.Control // Cache-Control of the request, where that counts
 	admittedTo *scope        // counts the request as under way, as does the bucket's; nil: it is not
 
-	cacheKey []byte        // empty: the answer does not involve a cache
-	forward  forwardReason // why the answer is not from memory as it is
-	memory   *cache.Object // the cached object that the answer is made of; nil: none
-	aged     time.Time     // the time that its age is counted up to
-	pinned   *cache.Object // the cached object whose bytes are being sent
-	fetch    *origin.Fetch // the request to the origin whose answer is passed on; nil: none
+	cacheKey []byte         // empty: the answer does not involve a cache
+	forward  forwardReason  // why the answer is not from memory as it is
+	memory   *cache.Object  // the cached object that the answer is made of; nil: none
+	aged     time.Time      // the time that its age is counted up to
+	pinned   *cache.Object  // the cached object whose bytes are being sent
+	fetch    *origin.Fetch  // the request to the origin whose answer is passed on; nil: none
+	history  origin.History // what the request has had of its origin
 
 	flight   *cache.Flight // whose body is streamed
 	segments [][]byte      // else the body, in memory
@@ -68,6 +69,7 @@ func (s *Server) Acquire(start time.Time) *Exchange {
 	x, _ := s.exchanges.Get().(*Exchange)
 	if x == nil {
 		x = new(Exchange)
+		x.history.Notes = &x.Upstream
 	}
 	x.s, x.Start, x.finished = s, start, false
 	return x
@@ -81,6 +83,7 @@ func (x *Exchange) reset() {
 	x.Entry.Reset()
 	x.Target.Reset()
 	x.access.Reset()
+	x.history.Reset()
 	if x.conditionsRead {
 		x.conditions.Reset()
 	}
@@ -232,6 +235,6 @@ func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions 
 // beginFetch makes sure that there is a fetch.
 func (x *Exchange) beginFetch() {
 	if x.fetch == nil {
-		x.fetch = x.bucket.Origin.NewFetch(&x.Upstream, x.key, x.Query, x.ID, x.trace)
+		x.fetch = x.bucket.Origin.NewFetch(&x.history, x.key, x.Query, x.ID, x.trace)
 	}
 }
