@@ -90,7 +90,7 @@ func (x *Exchange) reset() {
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle = lifecycle{finished: x.finished}
-	x.forward, x.memory, x.flight = forwardedNot, nil, nil
+	x.forward, x.memory, x.flight, x.aged = forwardedNot, nil, nil, time.Time{}
 	clear(x.segments)
 	x.segments = x.segments[:0]
 	x.trace = x.trace[:0]

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/observe"
@@ -125,5 +127,55 @@ func TestFailAfterHandOver(t *testing.T) {
 	x.finish()
 	if n := gw.Origins.Buffers.InUse(); n != 0 {
 		t.Errorf("%d buffers are still in use", n)
+	}
+}
+
+// TestExchangeForgets fills every field of an exchange, and has only those left that do not
+// belong to a request.
+func TestExchangeForgets(t *testing.T) {
+	kept := map[string]bool{
+		".s": true, ".history.Notes": true, ".lifecycle.finished": true,
+		".Target.encodedSlash": true, ".Target.value": true, ".control": true, // set before they are read
+		".admittedTo": true, ".pinned": true, ".fetch": true, // given back before the exchange is
+	}
+	s := newTestServer(t, "server: {ready: config}\nbuckets:\n"+bucketOf("pub", "/pub", "http://127.0.0.1:1"))
+	x := s.Acquire(time.Now())
+	each(reflect.ValueOf(x).Elem(), "", func(v reflect.Value, path string) {
+		switch v.Kind() {
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+			v.SetInt(1)
+		case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+			v.SetUint(1)
+		case reflect.String:
+			v.SetString("x")
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		case reflect.Pointer:
+			if !kept[path] {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+		}
+	})
+	x.reset()
+	each(reflect.ValueOf(x).Elem(), "", func(v reflect.Value, path string) {
+		if left := v.Kind() == reflect.Slice && v.Len() > 0 || v.Kind() != reflect.Slice && !v.IsZero(); left && !kept[path] {
+			t.Errorf("%s is left of the request before", path)
+		}
+	})
+}
+
+// each calls f for each field of v that is no struct, unexported ones among them.
+func each(v reflect.Value, path string, f func(v reflect.Value, path string)) {
+	for i := range v.NumField() {
+		field := v.Field(i)
+		field = reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem()
+		name := path + "." + v.Type().Field(i).Name
+		if field.Kind() == reflect.Struct && field.Type() != reflect.TypeFor[cache.Control]() {
+			each(field, name, f)
+			continue
+		}
+		f(field, name)
 	}
 }
