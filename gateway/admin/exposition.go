@@ -116,8 +116,7 @@ func (e *exposition) line(family, name, value string, labels ...string) {
 
 // histogram adds the samples of a histogram.
 func (e *exposition) histogram(name string, h *observe.Histogram, labels ...string) {
-	var c observe.Counts
-	c.Add(h)
+	c := h.Counts()
 	n := uint64(0)
 	for i, count := range c.Buckets {
 		n += count

@@ -131,8 +131,7 @@ func (a *Answers) Count(o Outcome) uint64 {
 	if m == nil {
 		return 0
 	}
-	var c Counts
-	c.Add(&m.Duration)
+	c := m.Duration.Counts()
 	return c.count()
 }
 
@@ -248,12 +247,18 @@ type Histogram struct {
 
 // Observe counts a duration.
 func (h *Histogram) Observe(d time.Duration) {
-	i := 0
-	for i < len(HistogramBounds) && d > HistogramBounds[i] {
-		i++
-	}
+	i, _ := slices.BinarySearch(HistogramBounds[:], d)
 	h.buckets[i].Add(1)
 	h.sum.Add(int64(d))
+}
+
+// Counts returns what h has counted so far.
+func (h *Histogram) Counts() (c Counts) {
+	for i := range c.Buckets {
+		c.Buckets[i] = h.buckets[i].Load()
+	}
+	c.Sum = time.Duration(h.sum.Load())
+	return c
 }
 
 // Counts are the counts of one or more histograms at a moment.
@@ -262,30 +267,12 @@ type Counts struct {
 	Sum     time.Duration
 }
 
-// Add adds the counts of h to c.
-func (c *Counts) Add(h *Histogram) {
+// add adds what o counted to c, times 1, or times -1 for a difference.
+func (c *Counts) add(o *Counts, times int64) {
 	for i := range c.Buckets {
-		c.Buckets[i] += h.buckets[i].Load()
+		c.Buckets[i] += uint64(times) * o.Buckets[i]
 	}
-	c.Sum += time.Duration(h.sum.Load())
-}
-
-// plus returns what c and o counted.
-func (c Counts) plus(o *Counts) Counts {
-	for i := range c.Buckets {
-		c.Buckets[i] += o.Buckets[i]
-	}
-	c.Sum += o.Sum
-	return c
-}
-
-// minus returns what was counted since before.
-func (c Counts) minus(before *Counts) Counts {
-	for i := range c.Buckets {
-		c.Buckets[i] -= before.Buckets[i]
-	}
-	c.Sum -= before.Sum
-	return c
+	c.Sum += time.Duration(times) * o.Sum
 }
 
 // count returns the number of durations.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,28 +21,22 @@ type Tally struct {
 	durations                             Counts
 }
 
-// add adds what o counted to t.
-func (t *Tally) add(o *Tally) {
-	t.Requests += o.Requests
-	t.Errors4xx += o.Errors4xx
-	t.Errors5xx += o.Errors5xx
-	t.Bytes += o.Bytes
-	for i, n := range o.Outcomes {
-		t.Outcomes[i] += n
+// add adds what o counted to t, times 1, or times -1 for a difference.
+func (t *Tally) add(o *Tally, times int64) {
+	n := uint64(times) // wraps around, as a difference does
+	t.Requests += n * o.Requests
+	t.Errors4xx += n * o.Errors4xx
+	t.Errors5xx += n * o.Errors5xx
+	t.Bytes += n * o.Bytes
+	for i := range o.Outcomes {
+		t.Outcomes[i] += n * o.Outcomes[i]
 	}
-	t.durations = t.durations.plus(&o.durations)
+	t.durations.add(&o.durations, times)
 }
 
 // Minus returns what was counted since before.
 func (t Tally) Minus(before *Tally) Tally {
-	t.Requests -= before.Requests
-	t.Errors4xx -= before.Errors4xx
-	t.Errors5xx -= before.Errors5xx
-	t.Bytes -= before.Bytes
-	for i, n := range before.Outcomes {
-		t.Outcomes[i] -= n
-	}
-	t.durations = t.durations.minus(&before.durations)
+	t.add(before, -1)
 	return t
 }
 
@@ -81,18 +76,17 @@ func (m *Metrics) Tallies() (all Tally, buckets map[string]Tally) {
 	defer m.mu.Unlock()
 	buckets = make(map[string]Tally, len(m.buckets))
 	for name, b := range m.buckets {
-		t := b.Answers.tally()
-		t.countRequests(b)
+		t := b.tally()
 		buckets[name] = t
-		all.add(&t)
+		all.add(&t, 1)
 	}
 	return all, buckets
 }
 
-// countRequests adds the requests of one bucket.
-func (t *Tally) countRequests(b *Bucket) {
-	for m := range numMethods {
-		for code := range len(codeCounters{}) {
+// tally reads the counters of b.
+func (b *Bucket) tally() (t Tally) {
+	for m := range b.requests {
+		for code := range b.requests[m] {
 			counter := b.requests[m][code].Load()
 			if counter == nil {
 				continue
@@ -107,16 +101,12 @@ func (t *Tally) countRequests(b *Bucket) {
 			}
 		}
 	}
-}
-
-// tally returns what a counts.
-func (a *Answers) tally() (t Tally) {
-	t.Bytes = a.Bytes.Load()
-	for o := range NumOutcomes {
-		if m := a.Outcomes[o].Load(); m != nil {
-			before := t.durations.count()
-			t.durations.Add(&m.Duration)
-			t.Outcomes[o] = t.durations.count() - before
+	t.Bytes = b.Answers.Bytes.Load()
+	for o := range b.Answers.Outcomes {
+		if m := b.Answers.Outcomes[o].Load(); m != nil {
+			c := m.Duration.Counts()
+			t.Outcomes[o] = c.count()
+			t.durations.add(&c, 1)
 		}
 	}
 	return t
@@ -126,10 +116,8 @@ func (a *Answers) tally() (t Tally) {
 // Its size is fixed, but for the number of buckets.
 type Ring struct {
 	mu      sync.Mutex // guards the following fields
-	moments [MinuteSteps + 1]Moment
-	taken   int // moments so far; the last one is at (taken-1) % len(moments)
-	points  [points]Point
-	drawn   int // points so far
+	moments []Moment   // of the last minute, the oldest first
+	points  []Point    // of the last ten minutes, the oldest first
 }
 
 // Moment is what the counters said at a time.
@@ -151,32 +139,32 @@ func (r *Ring) Sample(m *Metrics, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all, buckets := m.Tallies()
-	slot := &r.moments[r.taken%len(r.moments)]
-	*slot = Moment{At: now, All: all, Buckets: buckets}
-	r.taken++
-	if r.taken == 1 {
-		return
+	if n := len(r.moments); n > 0 {
+		before := &r.moments[n-1]
+		d, seconds := all.Minus(&before.All), max(now.Sub(before.At).Seconds(), 1)
+		r.points = appendLast(r.points, points, Point{
+			At: now, Requests: float64(d.Requests) / seconds, Bytes: float64(d.Bytes) / seconds, Errors: float64(d.Errors5xx) / seconds,
+			HitRatio: d.HitRatio(), P99: d.Quantile(0.99),
+		})
 	}
-	before := &r.moments[(r.taken-2)%len(r.moments)]
-	d := slot.All.Minus(&before.All)
-	seconds := max(now.Sub(before.At).Seconds(), 1)
-	r.points[r.drawn%len(r.points)] = Point{
-		At: now, Requests: float64(d.Requests) / seconds, Bytes: float64(d.Bytes) / seconds, Errors: float64(d.Errors5xx) / seconds,
-		HitRatio: d.HitRatio(), P99: d.Quantile(0.99),
+	r.moments = appendLast(r.moments, MinuteSteps+1, Moment{At: now, All: all, Buckets: buckets})
+}
+
+// appendLast appends v to list, whose first element goes where it would have more than most.
+func appendLast[T any](list []T, most int, v T) []T {
+	if len(list) == most {
+		list = slices.Delete(list, 0, 1)
 	}
-	r.drawn++
+	return append(list, v)
 }
 
 // Since returns what the counters said at least d ago, or at first; what it returns
 // does not change.
-func (r *Ring) Since(now time.Time, d time.Duration) Moment {
+func (r *Ring) Since(now time.Time, d time.Duration) (found Moment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var found Moment
-	for i := range min(r.taken, len(r.moments)) {
-		m := &r.moments[(r.taken-1-i)%len(r.moments)]
-		found = *m
-		if now.Sub(m.At) >= d {
+	for _, found = range slices.Backward(r.moments) {
+		if now.Sub(found.At) >= d {
 			break
 		}
 	}
@@ -187,12 +175,7 @@ func (r *Ring) Since(now time.Time, d time.Duration) Moment {
 func (r *Ring) Series() []Point {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(r.drawn, len(r.points))
-	list := make([]Point, n)
-	for i := range list {
-		list[i] = r.points[(r.drawn-n+i)%len(r.points)]
-	}
-	return list
+	return slices.Clone(r.points)
 }
 
 // Rounded returns v with a number of decimals.
