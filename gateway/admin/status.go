@@ -297,13 +297,8 @@ func seriesOf(points []observe.Point) statusSeries {
 }
 
 func replyOf(r *observe.SlowRequest) StatusSlow {
-	s := StatusSlow{
-		At: r.At.UTC(), RequestID: string(r.ID[:r.IdLength]), Bucket: r.Bucket, Method: observe.MethodNames[r.Method],
-		Path: string(r.Path[:min(r.PathLength, len(r.Path))]), Status: r.Status, Bytes: r.Bytes,
+	return StatusSlow{
+		At: r.At.UTC(), RequestID: string(r.ID), Bucket: r.Bucket, Method: observe.MethodNames[r.Method], Path: string(r.Path), Status: r.Status, Bytes: r.Bytes,
 		Duration: observe.Milliseconds(r.Took), FirstByte: observe.Milliseconds(r.Ttfb), Cache: r.Cache,
 	}
-	if r.PathLength > len(r.Path) {
-		s.Path += "…"
-	}
-	return s
 }

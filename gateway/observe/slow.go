@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -19,29 +20,22 @@ const (
 type SlowList struct {
 	least atomic.Int64 // what a request must take longer than, in nanoseconds
 
-	mu      sync.Mutex // guards the following fields
-	minutes [slowMinutes]slowMinute
-	now     int // the present one of minutes
-}
-
-// slowMinute holds the slowest requests of one minute.
-type slowMinute struct {
-	n        int
-	requests [slowPerMinute]SlowRequest
+	mu      sync.Mutex                 // guards the following fields
+	minutes [slowMinutes][]SlowRequest // the slowest request of each first
+	now     int                        // the present one of minutes
 }
 
 // SlowRequest is what is kept of a request, in memory of its own.
 type SlowRequest struct {
-	At                   time.Time // of its end
-	Took, Ttfb           time.Duration
-	Bucket               string
-	Method               Method
-	Status               int
-	Bytes                int64
-	Cache                string // outcome; empty: the bucket has no cache
-	ID                   [128]byte
-	Path                 [slowPath]byte
-	IdLength, PathLength int // the latter of the whole path
+	At         time.Time // of its end
+	Took, Ttfb time.Duration
+	Bucket     string
+	Method     Method
+	Status     int
+	Bytes      int64
+	Cache      string // outcome; empty: the bucket has no cache
+	ID         []byte
+	Path       []byte // the beginning of a long one, and an ellipsis
 }
 
 // note takes x into the list, unless it is of no bucket or others were slower.
@@ -51,36 +45,33 @@ func (s *SlowList) note(x *Entry, took time.Duration) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := &s.minutes[s.now]
-	r := m.fastest()
-	switch {
-	case m.n < len(m.requests):
-		r = &m.requests[m.n]
-		m.n++
-	case took <= r.Took:
+	m := s.minutes[s.now]
+	i := 0
+	for i < len(m) && m[i].Took >= took {
+		i++
+	}
+	if i == slowPerMinute {
 		return // others came first
 	}
-	r.At, r.Took, r.Ttfb = x.Start.Add(took), took, x.FirstByte
-	r.Bucket, r.Method, r.Status, r.Bytes, r.Cache = x.Bucket.Name, x.Method, x.Status, x.Bytes, ""
+	if len(m) < slowPerMinute {
+		m = slices.Grow(m, 1)[:len(m)+1]
+		s.minutes[s.now] = m
+	}
+	r := m[len(m)-1] // goes, or went in a minute before: its buffers are used again
+	copy(m[i+1:], m[i:])
+	m[i] = SlowRequest{
+		At: x.Start.Add(took), Took: took, Ttfb: x.FirstByte, Bucket: x.Bucket.Name, Method: x.Method, Status: x.Status, Bytes: x.Bytes,
+		ID: append(r.ID[:0], x.ID...), Path: append(r.Path[:0], x.Path[:min(len(x.Path), slowPath)]...),
+	}
+	if len(x.Path) > slowPath {
+		m[i].Path = append(m[i].Path, "…"...)
+	}
 	if x.Cached {
-		r.Cache = Outcomes[x.Cache].Name
+		m[i].Cache = Outcomes[x.Cache].Name
 	}
-	r.IdLength, r.PathLength = copy(r.ID[:], x.ID), len(x.Path)
-	copy(r.Path[:], x.Path)
-	if m.n == len(m.requests) {
-		s.least.Store(int64(m.fastest().Took))
+	if len(m) == slowPerMinute {
+		s.least.Store(int64(m[slowPerMinute-1].Took))
 	}
-}
-
-// fastest returns the one that has to go first.
-func (m *slowMinute) fastest() *SlowRequest {
-	r := &m.requests[0]
-	for i := range m.n {
-		if m.requests[i].Took < r.Took {
-			r = &m.requests[i]
-		}
-	}
-	return r
 }
 
 // Turn begins a new minute in the place of the oldest one.
@@ -88,7 +79,7 @@ func (s *SlowList) Turn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = (s.now + 1) % len(s.minutes)
-	s.minutes[s.now].n = 0
+	s.minutes[s.now] = s.minutes[s.now][:0]
 	s.least.Store(0)
 }
 
@@ -96,11 +87,12 @@ func (s *SlowList) Turn() {
 func (s *SlowList) Slowest() []SlowRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []SlowRequest
-	for i := range s.minutes {
-		m := &s.minutes[i]
-		list = append(list, m.requests[:m.n]...)
-	}
+	list := slices.Concat(s.minutes[:]...)
 	slices.SortFunc(list, func(a, b SlowRequest) int { return cmp.Compare(b.Took, a.Took) })
-	return list[:min(len(list), slowPerMinute)]
+	list = list[:min(len(list), slowPerMinute)]
+	for i := range list {
+		r := &list[i]
+		r.ID, r.Path = bytes.Clone(r.ID), bytes.Clone(r.Path)
+	}
+	return list
 }

@@ -46,7 +46,7 @@ func TestSlowList(t *testing.T) {
 			t.Fatalf("%d requests, want %d", len(got), len(want))
 		}
 		for i, r := range got {
-			if r.Took != want[i] || string(r.ID[:r.IdLength]) != want[i].String() || r.Bucket != "main" || r.Cache != "miss" {
+			if r.Took != want[i] || string(r.ID) != want[i].String() || r.Bucket != "main" || r.Cache != "miss" {
 				t.Errorf("%d: %s, want %s", i, r.Took, want[i])
 			}
 		}
