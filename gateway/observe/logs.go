@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logs are where lines go: the log of the process, with the access lines, and that of
-// who was let in.
+// logs are where lines go: the log of the process, with the access lines, and the audit log.
+// The zero value has neither.
 type logs struct {
-	main, audit *sink // nil: not used
-	files       []*logFile
-	auditor     *zerolog.Logger // nil: nobody is
+	sinks   map[string]*sink // those in use, by log: main, audit
+	files   []*logFile
+	auditor *zerolog.Logger // nil: no audit log
 }
 
 // closeTimeout is how long the last lines may take.
@@ -29,28 +30,43 @@ const closeTimeout = time.Second
 // one goes to w instead, without a buffer, if that is not nil.
 func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
 	o.Logging.Store(c)
-	l := &o.Logs
+	o.Logs.sinks = make(map[string]*sink)
 	var out zerolog.LevelWriter
 	if w == nil {
-		sink, err := l.sink(&o.Log, buffer, c.Output)
+		s, err := o.openSink("main", c.Output, buffer)
 		if err != nil {
 			return fmt.Errorf("logging.output: %w", err)
 		}
-		l.main, out = sink, sink
+		out = s
 	} else {
 		out = zerolog.LevelWriterAdapter{Writer: zerolog.SyncWriter(w)}
 	}
-	out = formatted(c.Format, out)
 	if c.Audit.Enabled {
-		sink, err := l.sink(&o.Log, buffer, c.Audit.Output)
+		s, err := o.openSink("audit", c.Audit.Output, buffer)
 		if err != nil {
 			return fmt.Errorf("logging.audit.output: %w", err)
 		}
-		auditor := zerolog.New(sink).Hook(timestamp{})
-		l.audit, l.auditor = sink, &auditor
+		auditor := zerolog.New(s).Hook(timestamp{})
+		o.Logs.auditor = &auditor
 	}
-	o.Log.Use(zerolog.New(out).Level(levelOf(c)).Hook(timestamp{}))
+	o.Log.Use(zerolog.New(formatted(c.Format, out)).Level(levelOf(c)).Hook(timestamp{}))
 	return nil
+}
+
+// openSink opens the output name for the log of this kind.
+func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
+	out, err := OpenLog(name)
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := out.(*logFile); ok {
+		o.Logs.files = append(o.Logs.files, f)
+	}
+	s := newSink(out, buffer, func(n uint64) {
+		o.Log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
+	})
+	o.Logs.sinks[kind] = s
+	return s, nil
 }
 
 // CheckLogs tells what is wrong with the outputs of c, without opening one, and has nothing
@@ -61,32 +77,19 @@ func (o *Observer) CheckLogs(c *config.Logging) error {
 	if err := checkLog(c.Output); err != nil {
 		return fmt.Errorf("logging.output: %w", err)
 	}
-	if !c.Audit.Enabled {
-		return nil
-	}
-	if err := checkLog(c.Audit.Output); err != nil {
-		return fmt.Errorf("logging.audit.output: %w", err)
+	if c.Audit.Enabled {
+		if err := checkLog(c.Audit.Output); err != nil {
+			return fmt.Errorf("logging.audit.output: %w", err)
+		}
 	}
 	return nil
 }
 
-func (l *logs) sink(log *Logger, buffer int, name string) (*sink, error) {
-	out, err := OpenLog(name)
-	if err != nil {
-		return nil, err
-	}
-	if f, ok := out.(*logFile); ok {
-		l.files = append(l.files, f)
-	}
-	return newSink(out, buffer, func(n uint64) {
-		log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
-	}), nil
-}
-
-// Close has the last lines written.
+// Close has the last lines written: the main log's last, as it tells of lines that the
+// other one dropped.
 func (l *logs) Close() {
-	for _, s := range []*sink{l.audit, l.main} {
-		if s != nil {
+	for _, kind := range []string{"audit", "main"} {
+		if s := l.sinks[kind]; s != nil {
 			s.close(closeTimeout)
 		}
 	}
@@ -95,11 +98,8 @@ func (l *logs) Close() {
 // Dropped returns the lines that were dropped from each log in use.
 func (l *logs) Dropped() map[string]uint64 {
 	n := make(map[string]uint64)
-	if l.main != nil {
-		n["main"] = l.main.dropped.Load()
-	}
-	if l.audit != nil {
-		n["audit"] = l.audit.dropped.Load()
+	for kind, s := range l.sinks {
+		n[kind] = s.dropped.Load()
 	}
 	return n
 }
@@ -132,11 +132,10 @@ func (l ServerLogger) Printf(format string, args ...any) {
 // connProblem says what ended a connection: what the system or TLS says, which know
 // nothing of requests, else a fixed word.
 func connProblem(err error) string {
-	var system *net.OpError
-	switch text := err.Error(); {
-	case errors.As(err, &system):
+	text := err.Error()
+	if system, ok := errors.AsType[*net.OpError](err); ok {
 		return system.Error()
-	case strings.HasPrefix(text, "tls: "):
+	} else if strings.HasPrefix(text, "tls: ") {
 		return text
 	}
 	p := problem.OfParse(err)
@@ -162,22 +161,15 @@ func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
 
 // textWriter writes lines as text for people. Each keeps its level, which zerolog's
 // ConsoleWriter does not pass on: the sink has room that is for warnings alone.
-type textWriter struct{ out zerolog.LevelWriter }
-
-// Write implements io.Writer for lines of no level.
-func (w textWriter) Write(line []byte) (int, error) { return w.WriteLevel(zerolog.NoLevel, line) }
+type textWriter struct{ zerolog.LevelWriter }
 
 // WriteLevel implements zerolog.LevelWriter.
 func (w textWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	c := zerolog.ConsoleWriter{Out: levelled{w.out, level}, NoColor: true, TimeFormat: timeFormat}
-	return c.Write(line)
+	var text bytes.Buffer
+	c := zerolog.ConsoleWriter{Out: &text, NoColor: true, TimeFormat: timeFormat}
+	if n, err := c.Write(line); err != nil {
+		return n, err
+	}
+	_, err := w.LevelWriter.WriteLevel(level, text.Bytes())
+	return len(line), err
 }
-
-// levelled is a writer of lines of one level.
-type levelled struct {
-	out   zerolog.LevelWriter
-	level zerolog.Level
-}
-
-// Write implements io.Writer.
-func (l levelled) Write(line []byte) (int, error) { return l.out.WriteLevel(l.level, line) }

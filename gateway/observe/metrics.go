@@ -89,9 +89,8 @@ type Replica struct {
 	Bucket, origin string
 	codes          codeCounters
 
-	mu     sync.Mutex // guards the following fields
-	errors map[string]*metrics.Counter
-	extras map[string]*metrics.Counter
+	mu     sync.Mutex                  // guards errors
+	errors map[string]*metrics.Counter // by reason
 }
 
 // Replica returns the counters of a replica; the same for the same names.
@@ -101,7 +100,7 @@ func (m *Metrics) Replica(bucket, name string) *Replica {
 	id := bucket + "\x00" + name
 	r := m.replicas[id]
 	if r == nil {
-		r = &Replica{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter), extras: make(map[string]*metrics.Counter)}
+		r = &Replica{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
 		m.replicas[id] = r
 	}
 	return r
@@ -206,16 +205,9 @@ const (
 	ExtraHedgeWon     = "yatagarasu_upstream_hedges_won_total"
 )
 
-// Extra counts one of those, by its metric.
+// Extra counts one of those, by its metric: rare, so it is looked up each time.
 func (r *Replica) Extra(metric string) {
-	r.mu.Lock()
-	c := r.extras[metric]
-	if c == nil {
-		c = r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin))
-		r.extras[metric] = c
-	}
-	r.mu.Unlock()
-	c.Inc()
+	r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin)).Inc()
 }
 
 // Reasons returns the failures by their reasons.

@@ -190,15 +190,14 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	if !slow && !failed && c.Sample < 1 && !sampled(x.ID, c.Sample) {
 		return
 	}
-	e := o.Log.Info()
+	var e *zerolog.Event
 	if slow {
-		e = o.Log.Warn()
+		e = o.Log.Warn().Bool("slow", true).Dict("phases", x.phases(took))
+	} else {
+		e = o.Log.Info()
 	}
 	if e == nil {
 		return
-	}
-	if slow {
-		e = e.Bool("slow", true).Dict("phases", x.phases(took))
 	}
 	e = x.logClient(e)
 	if len(x.Query) > 0 {

@@ -112,12 +112,6 @@ type logFile struct {
 	file *os.File
 }
 
-// The names of outputs that are no paths.
-const (
-	logStdout = "stdout"
-	logStderr = "stderr"
-)
-
 // OpenLog returns the output that a logging key names.
 func OpenLog(name string) (io.Writer, error) {
 	if f := standardStream(name); f != nil {
@@ -135,9 +129,9 @@ const maxLinks = 10
 // for a socket, as under systemd, and for a pipe of another user, as in containers.
 func standardStream(name string) *os.File {
 	switch name {
-	case logStdout:
+	case "stdout":
 		return os.Stdout
-	case logStderr:
+	case "stderr":
 		return os.Stderr
 	}
 	for range maxLinks {
@@ -180,48 +174,48 @@ func checkLog(name string) error {
 	return nil
 }
 
-// logProblem says why the log of this name cannot be opened, and what to do about it.
-func logProblem(name string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err // without the path once more
-	}
-	fix := "choose another path, or stdout or stderr"
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return logUnheard(name, err)
-	case errors.Is(err, fs.ErrNotExist):
-		fix = "make its folder first"
-	case errors.Is(err, fs.ErrPermission):
-		fix = "let the user that the gateway runs as write it, and its folder where it is not there yet"
-	case errors.Is(err, unix.EISDIR):
-		fix = "name a file in the folder"
-	case errors.Is(err, unix.ENOTDIR):
-		fix = "one of its folders is a file: choose another path"
-	case errors.Is(err, unix.EROFS):
-		fix = "its file system is read-only: choose another path, or stdout or stderr"
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		fix = "make room on its disk, or choose another path"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		fix = "raise the limit of open files: ulimit -n"
-	}
-	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
+// logAdvice has what to do about a log that cannot be opened, by the cause.
+var logAdvice = []struct {
+	cause error
+	fix   string
+}{
+	{fs.ErrNotExist, "make its folder first"},
+	{fs.ErrPermission, "let the user that the gateway runs as write it, and its folder where it is not there yet"},
+	{unix.EISDIR, "name a file in the folder"},
+	{unix.ENOTDIR, "one of its folders is a file: choose another path"},
+	{unix.EROFS, "its file system is read-only: choose another path, or stdout or stderr"},
+	{unix.ENOSPC, "make room on its disk, or choose another path"},
+	{unix.EDQUOT, "make room on its disk, or choose another path"},
+	{unix.EMFILE, "raise the limit of open files: ulimit -n"},
+	{unix.ENFILE, "raise the limit of open files: ulimit -n"},
 }
 
-// logUnheard is logProblem for what can be written to by none that open it now: what
-// that is decides what helps.
-func logUnheard(name string, err error) error {
-	var mode fs.FileMode
-	if info, err := os.Stat(name); err == nil {
-		mode = info.Mode()
+// logProblem says why the log of this name cannot be opened, and what to do about it.
+func logProblem(name string, err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err // without the path once more
 	}
-	switch {
-	case mode&fs.ModeSocket != 0:
-		return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
-	case mode&fs.ModeNamedPipe != 0:
-		return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
+	if errors.Is(err, unix.ENXIO) { // nobody reads what is written: what it is decides what helps
+		var mode fs.FileMode
+		if info, err := os.Stat(name); err == nil {
+			mode = info.Mode()
+		}
+		switch {
+		case mode&fs.ModeSocket != 0:
+			return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
+		case mode&fs.ModeNamedPipe != 0:
+			return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
+		}
+		return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
 	}
-	return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
+	fix := "choose another path, or stdout or stderr"
+	for _, a := range logAdvice {
+		if errors.Is(err, a.cause) {
+			fix = a.fix
+			break
+		}
+	}
+	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
 }
 
 // reopen opens the path again, and closes the file that was written to so far.
