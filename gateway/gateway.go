@@ -90,7 +90,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		return nil, err
 	}
 	limits := &c.Server.Limits
-	g.conns.Init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
 	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
 	if err != nil {

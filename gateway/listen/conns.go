@@ -43,12 +43,7 @@ type clientConn struct {
 	state  atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle
 }
 
-func (t *Conns) Init(most, mostPerAddr int) {
-	t.max, t.maxPerAddr = most, mostPerAddr
-	t.perAddr = make(map[uint64]int)
-}
-
-// Limit changes the limits. Connections beyond them stay open.
+// Limit sets the limits; 0: none. Connections beyond them stay open.
 func (t *Conns) Limit(most, mostPerAddr int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,15 +70,26 @@ func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
 // name tells whose connection c is, before it is served: that of addr, which is the
 // proxy's if mute. It reports whether no limit stands against that; c stays registered.
 func (t *Conns) name(c net.Conn, addr netip.Addr, mute bool) bool {
-	v, ok := t.conns.Load(c)
-	if !ok {
+	conn := t.find(c)
+	if conn == nil {
 		panic("BUG: a connection that is not registered gets a name")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	conn := v.(*clientConn)
 	conn.mute = mute
 	return t.countFor(conn, addr)
+}
+
+// find returns what is known of c; nil: it is not registered.
+func (t *Conns) find(c net.Conn) *clientConn {
+	v, _ := t.conns.Load(c)
+	conn, _ := v.(*clientConn)
+	return conn
+}
+
+// all yields the open connections.
+func (t *Conns) all(yield func(*clientConn) bool) {
+	t.conns.Range(func(_, v any) bool { return yield(v.(*clientConn)) })
 }
 
 // countFor counts conn among those of addr, unless the limit stands against it; mu is
@@ -93,6 +99,9 @@ func (t *Conns) countFor(conn *clientConn, addr netip.Addr) bool {
 	if t.maxPerAddr > 0 && t.perAddr[client] >= t.maxPerAddr {
 		return false
 	}
+	if t.perAddr == nil {
+		t.perAddr = make(map[uint64]int)
+	}
 	t.perAddr[client]++
 	conn.addr = addr
 	return true
@@ -101,8 +110,7 @@ func (t *Conns) countFor(conn *clientConn, addr netip.Addr) bool {
 // Client returns the address that c was registered with, and whether its proxy named
 // no client.
 func (t *Conns) Client(c net.Conn) (addr netip.Addr, mute bool) {
-	if v, ok := t.conns.Load(c); ok {
-		conn := v.(*clientConn)
+	if conn := t.find(c); conn != nil {
 		return conn.addr, conn.mute
 	}
 	return request.PeerAddr(c.RemoteAddr()), false
@@ -146,26 +154,20 @@ func (t *Conns) tellGone() {
 }
 
 // Track takes down what becomes of a connection: it is for fasthttp.Server.ConnState.
+//
+// Hot path: zero allocations, guarded by TestConnStateAllocs.
 func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
 	}
 	if s == fasthttp.StateClosed {
 		t.remove(c)
-	} else {
-		t.note(c, s)
-	}
-}
-
-// note takes down that a request begins or ends on c.
-//
-// Hot path: zero allocations, guarded by TestConnStateAllocs.
-func (t *Conns) note(c net.Conn, s fasthttp.ConnState) {
-	v, ok := t.conns.Load(c)
-	if !ok {
 		return
 	}
-	conn := v.(*clientConn)
+	conn := t.find(c)
+	if conn == nil {
+		return
+	}
 	conn.state.Store(int32(s))
 	if s == fasthttp.StateIdle && t.letting.Load() {
 		t.dismiss(conn)
@@ -176,8 +178,7 @@ func (t *Conns) note(c net.Conn, s fasthttp.ConnState) {
 // request is under way. It reports whether there is one.
 func (t *Conns) giveWay() bool {
 	var first *clientConn
-	for _, v := range t.conns.Range {
-		c := v.(*clientConn)
+	for c := range t.all {
 		state := fasthttp.ConnState(c.state.Load())
 		if (state == fasthttp.StateIdle || state == fasthttp.StateNew) && (first == nil || c.opened.Before(first.opened)) {
 			first = c
@@ -205,8 +206,8 @@ func (t *Conns) LetGo(idle time.Duration) <-chan struct{} {
 	}
 	gone := t.gone
 	t.mu.Unlock()
-	for _, v := range t.conns.Range {
-		t.dismiss(v.(*clientConn))
+	for c := range t.all {
+		t.dismiss(c)
 	}
 	return gone
 }
@@ -240,8 +241,7 @@ func (t *Conns) dismiss(c *clientConn) {
 // CloseAll closes every open connection and returns on how many a request was under
 // way. They are removed as the server notices.
 func (t *Conns) CloseAll() (active int) {
-	for _, v := range t.conns.Range {
-		c := v.(*clientConn)
+	for c := range t.all {
 		state := fasthttp.ConnState(c.state.Load())
 		if err := c.conn.Close(); errors.Is(err, net.ErrClosed) {
 			continue // the server was done with it
@@ -255,8 +255,8 @@ func (t *Conns) CloseAll() (active int) {
 
 // Active returns on how many connections a request is under way.
 func (t *Conns) Active() (n int) {
-	for _, v := range t.conns.Range {
-		if fasthttp.ConnState(v.(*clientConn).state.Load()) == fasthttp.StateActive {
+	for c := range t.all {
+		if fasthttp.ConnState(c.state.Load()) == fasthttp.StateActive {
 			n++
 		}
 	}

@@ -76,15 +76,14 @@ func TestConnsLetGo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var table Conns
-				table.Init(0, 0)
 				conn := new(fakeConn)
 				table.add(conn, netip.MustParseAddr("192.0.2.1"))
 				time.Sleep(c.age) // of the test's own clock
-				table.note(conn, c.state)
+				table.Track(conn, c.state)
 				began := time.Now()
 				gone := table.LetGo(c.time)
 				if !c.silent {
-					time.AfterFunc(c.after, func() { table.note(conn, c.then) })
+					time.AfterFunc(c.after, func() { table.Track(conn, c.then) })
 				}
 				for time.Since(began) < time.Minute && !conn.shut.Load() {
 					synctest.Wait()
@@ -125,9 +124,8 @@ func TestConnsDismissAnswers(t *testing.T) {
 	}
 	client, server := tcpPair(t)
 	var table Conns
-	table.Init(0, 0)
 	table.add(server, netip.MustParseAddr("192.0.2.1"))
-	table.note(server, fasthttp.StateIdle)
+	table.Track(server, fasthttp.StateIdle)
 	const request = "GET / HTTP/1.1\r\n"
 	io.WriteString(client, request)
 	raw, err := server.SyscallConn()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -184,29 +185,18 @@ func (l *Listener) served(c *net.TCPConn) net.Conn {
 // next accepts a connection. A lack of descriptors or memory would end the listener
 // of fasthttp, so it is waited out here.
 func next(ln *net.TCPListener, log *observe.Logger) (*net.TCPConn, error) {
-	for pause := 5 * time.Millisecond; ; {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := ln.AcceptTCP()
-		if err != nil {
-			if !isShortage(err) {
-				return nil, err
-			}
-			log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
-			time.Sleep(pause)
-			pause = min(2*pause, time.Second)
-			continue
+		if !slices.ContainsFunc(shortages, func(e error) bool { return errors.Is(err, e) }) {
+			return c, err
 		}
-		return c, nil
+		log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
+		time.Sleep(pause)
 	}
 }
 
-func isShortage(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
+// shortages are the errors of an accept that pass.
+var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR}
 
 // refuse refuses a client's connection beyond the limits.
 func (l *Listener) refuse(c *net.TCPConn) {
