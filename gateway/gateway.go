@@ -7,7 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -24,8 +24,6 @@ import (
 	"yatagarasu/gateway/probe"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Gateway serves one configuration. Use New, then Run once.
@@ -45,7 +43,6 @@ type Gateway struct {
 
 	upgrades   upgrader
 	superseded atomic.Bool // another process has taken over
-
 }
 
 // ErrCut is returned by Run when requests under way had to be cut.
@@ -75,6 +72,19 @@ func New(o *Options) (*Gateway, error) {
 	return newGateway(o, c)
 }
 
+// Inspect sets up what New would for the configuration of o, to be looked into and not to
+// serve: no log is opened, which would leave files of whoever looks, and nothing is logged.
+// The caller closes the generation.
+func Inspect(o *Options) (*serve.Generation, error) {
+	quiet := *o
+	quiet.Output, quiet.inspects = io.Discard, true
+	g, err := New(&quiet)
+	if err != nil {
+		return nil, err
+	}
+	return g.Generation.Load(), nil
+}
+
 func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
 	g := &Gateway{opts: o, address: c.Server.Address, notify: new(handover.Notifier)}
@@ -86,7 +96,13 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		Version: o.Version, ConfigPath: o.ConfigPath, Clients: &g.conns, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
 	g.Reserved = g.operators.Reserved
-	if err := g.openLogs(&c.Logging); err != nil {
+	var err error
+	if o.inspects {
+		err = g.CheckLogs(&c.Logging)
+	} else {
+		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.Output)
+	}
+	if err != nil {
 		return nil, err
 	}
 	limits := &c.Server.Limits
@@ -109,39 +125,6 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.reloads = reloader{calls: make(chan chan admin.ReloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
 	g.operators.Ready.Store(probe.New(slices.Collect(gen.Origins()), c.Server.Ready, nil))
 	return g, nil
-}
-
-// openLogs opens the logs of c, unless the gateway is made to be looked into.
-func (g *Gateway) openLogs(c *config.Logging) error {
-	if g.opts.inspects {
-		return g.Observer.CheckLogs(c)
-	}
-	return g.Observer.OpenLogs(c, g.opts.LogBuffer, g.opts.Output)
-}
-
-// newServer returns a server of clients.
-func (g *Gateway) newServer() *fasthttp.Server {
-	s := g.newHTTPServer()
-	s.Handler, s.ErrorHandler, s.ConnState, s.WriteBufferSize = g.Handle, g.HandleError, g.conns.Track, g.opts.WriteBuffer
-	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.operators.HeadReceived(h, false) }
-	return s
-}
-
-// newHTTPServer returns what the servers of both listeners have in common.
-func (g *Gateway) newHTTPServer() *fasthttp.Server {
-	return &fasthttp.Server{
-		Concurrency:                  1 << 30, // connections are bounded by the listener
-		ReadBufferSize:               g.opts.ReadBuffer,
-		ReadTimeout:                  g.opts.HeaderTimeout,
-		IdleTimeout:                  g.opts.IdleTimeout,
-		WriteTimeout:                 g.opts.writeTimeout(),
-		DisablePreParseMultipartForm: true,
-		NoDefaultServerHeader:        true,
-		NoDefaultContentType:         true,
-		NoDefaultDate:                true, // see exchange.completeHead
-		SecureErrorLogMessage:        true,
-		Logger:                       observe.ServerLogger{Log: &g.Log},
-	}
 }
 
 // generationOptions are those of each generation.
@@ -251,53 +234,4 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 			}
 		}
 	}
-}
-
-// serveClients serves the connections that ln accepts, until it is closed. Lean ones
-// take less memory while no request is under way, and a read and two switches between
-// goroutines more for each request. ended is closed when none is left.
-func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error {
-	lean := make(chan error, 1)
-	go func() { // ends with ln
-		s := g.newServer()
-		s.ReduceMemoryUsage = true
-		s.Handler = listen.NewWorkers(g.Handle, ended).Handle
-		lean <- s.Serve(&ln.Lean)
-	}()
-	return errors.Join(g.newServer().Serve(ln), <-lean)
-}
-
-// Addr returns the listener's address once Run listens; nil before.
-func (g *Gateway) Addr() net.Addr {
-	if ln := g.listener.Load(); ln != nil {
-		return ln.Addr()
-	}
-	return nil
-}
-
-// usualGCPercent is GOGC while the gateway serves, unless something else is asked for.
-// Requests leave next to no garbage, so the runtime's 100 would buy nothing with the
-// memory it takes. A handshake with an origin leaves some.
-const usualGCPercent = 50
-
-// tune applies the settings of the runtime.
-func (g *Gateway) tune() {
-	switch {
-	case g.opts.GCPercent > 0:
-		debug.SetGCPercent(g.opts.GCPercent)
-	case os.Getenv("GOGC") == "":
-		debug.SetGCPercent(usualGCPercent)
-	}
-	if g.opts.MemoryLimit > 0 {
-		debug.SetMemoryLimit(g.opts.MemoryLimit)
-	}
-}
-
-// MetricsAddr returns the address of the metrics listener once it is open; nil
-// before, and without one.
-func (g *Gateway) MetricsAddr() net.Addr {
-	if ln := g.operators.Listener.Load(); ln != nil {
-		return ln.Addr()
-	}
-	return nil
 }

@@ -13,6 +13,24 @@ const (
 	memoryPerConn = 32 << 10 // buffers and stack of a busy client connection
 )
 
+// usualGCPercent is GOGC while the gateway serves, unless something else is asked for.
+// Requests leave next to no garbage, so the runtime's 100 would buy nothing with the
+// memory it takes. A handshake with an origin leaves some.
+const usualGCPercent = 50
+
+// tune applies the settings of the runtime.
+func (g *Gateway) tune() {
+	switch {
+	case g.opts.GCPercent > 0:
+		debug.SetGCPercent(g.opts.GCPercent)
+	case os.Getenv("GOGC") == "":
+		debug.SetGCPercent(usualGCPercent)
+	}
+	if g.opts.MemoryLimit > 0 {
+		debug.SetMemoryLimit(g.opts.MemoryLimit)
+	}
+}
+
 // limitMemory sets Go's soft memory limit to what the caches, the connections and
 // the stream buffers need, and goes on to do so as they come and go, until stop is
 // closed. Without it, what the caches evict would be left lying until it is half as

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"time"
+	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/flags"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/serve"
@@ -172,6 +173,29 @@ func (o *Options) validate() error {
 		}
 	}
 	return nil
+}
+
+// over returns the file's configuration with the flags' values over it.
+func (o *Options) over(file *config.Config) *config.Config {
+	c := *file
+	for _, s := range []struct {
+		field *string
+		flag  string
+	}{{&c.Server.Address, o.Address}, {&c.Logging.Level, o.LogLevel}, {&c.Logging.Format, o.LogFormat}} {
+		if s.flag != "" {
+			*s.field = s.flag
+		}
+	}
+	limits := &c.Server.Limits
+	for _, s := range []struct {
+		field *int
+		flag  int
+	}{{&limits.MaxConnections, o.MaxConns}, {&limits.MaxConnectionsPerAddress, o.MaxConnsPerAddress}, {&limits.MaxInFlight, o.MaxInFlight}} {
+		if s.flag >= 0 {
+			*s.field = s.flag
+		}
+	}
+	return &c
 }
 
 // writeTimeout bounds the writing of a response that is in memory as a whole:

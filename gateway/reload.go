@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -95,8 +96,8 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 
 // lines returns the mistakes in err, one each.
 func lines(err error) []string {
-	var many config.Errors
-	if !errors.As(err, &many) {
+	many, ok := errors.AsType[config.Errors](err)
+	if !ok {
 		return []string{err.Error()}
 	}
 	list := make([]string, len(many))
@@ -181,11 +182,45 @@ func (g *Gateway) renewCertificate() {
 	g.Log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
 }
 
+// settings are the keys that are not those of buckets: how the report of a reload calls
+// them, where they are in a configuration, and whether only a restart changes them.
+var settings = []struct {
+	key     string
+	restart bool
+	field   func(*config.Config) any // a pointer to it
+}{
+	{"server.address", true, func(c *config.Config) any { return &c.Server.Address }},
+	{"server.https.enabled", true, func(c *config.Config) any { return &c.Server.HTTPS.Enabled }},
+	{"server.proxy_protocol", true, func(c *config.Config) any { return &c.Server.ProxyProtocol }},
+	{"server.forwarded_header", false, func(c *config.Config) any { return &c.Server.ForwardedHeader }},
+	{"server.trusted_proxies", false, func(c *config.Config) any { return &c.Server.TrustedProxies }},
+	{"server.ready", false, func(c *config.Config) any { return &c.Server.Ready }},
+	{"server.limits", false, func(c *config.Config) any { return &c.Server.Limits }},
+	{"server.allow", false, func(c *config.Config) any { return &c.Server.Allow }},
+	{"server.deny", false, func(c *config.Config) any { return &c.Server.Deny }},
+	{"logging.level", false, func(c *config.Config) any { return &c.Logging.Level }},
+	{"logging.slow", false, func(c *config.Config) any { return &c.Logging.Slow }},
+	{"logging.sample", false, func(c *config.Config) any { return &c.Logging.Sample }},
+	{"logging.output", true, func(c *config.Config) any { return &c.Logging.Output }},
+	{"logging.audit", true, func(c *config.Config) any { return &c.Logging.Audit }},
+	{"logging.format", true, func(c *config.Config) any { return &c.Logging.Format }},
+	{"metrics", true, func(c *config.Config) any { return &c.Metrics }},
+	{"admin.token", false, func(c *config.Config) any { return &c.Admin.Token }},
+}
+
 // compare notes in r what differs between the configuration in effect and c.
 func compare(r *admin.ReloadResult, old, c *config.Config) {
-	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []admin.BucketChange{}, []string{}
-	r.Emptied = []string{}
-	r.Settings, r.Restart = compareSettings(old, c)
+	r.Added, r.Removed, r.Changed, r.Rotated, r.Emptied = []string{}, []string{}, []admin.BucketChange{}, []string{}, []string{}
+	r.Settings, r.Restart = []string{}, []string{}
+	for _, s := range settings {
+		switch {
+		case reflect.DeepEqual(s.field(old), s.field(c)):
+		case s.restart:
+			r.Restart = append(r.Restart, s.key)
+		default:
+			r.Settings = append(r.Settings, s.key)
+		}
+	}
 	before := make(map[string]*config.Bucket)
 	for i := range old.Buckets {
 		before[old.Buckets[i].Name] = &old.Buckets[i]
@@ -205,10 +240,20 @@ func compare(r *admin.ReloadResult, old, c *config.Config) {
 			r.Changed = append(r.Changed, admin.BucketChange{Bucket: b.Name, Parts: parts})
 		}
 	}
-	for name := range before {
-		r.Removed = append(r.Removed, name)
-	}
+	r.Removed = slices.AppendSeq(r.Removed, maps.Keys(before))
 	slices.Sort(r.Removed)
+}
+
+// keepStarted gives the keys of c that only a restart changes the values in effect.
+func keepStarted(c, effective *config.Config) {
+	if !c.Server.HTTPS.Enabled {
+		c.Server.HTTPS = effective.Server.HTTPS // where TLS goes on, so does its certificate
+	}
+	for _, s := range settings {
+		if s.restart {
+			reflect.ValueOf(s.field(c)).Elem().Set(reflect.ValueOf(s.field(effective)).Elem())
+		}
+	}
 }
 
 // rotated tells whether an origin that both have is asked under another credential now.
@@ -222,22 +267,16 @@ func rotated(was, s *config.S3) bool {
 	return false
 }
 
-// staticCredential is what the file has of a credential.
-type staticCredential struct {
-	accessKey               string
-	secretKey, sessionToken config.Secret
-}
-
-// staticCredentials returns those of s by the names of its replicas; without replicas,
-// the name is empty.
-func staticCredentials(s *config.S3) map[string]staticCredential {
-	all := make(map[string]staticCredential)
+// staticCredentials returns the credentials in s by the names of its replicas: access key,
+// secret key and session token. Without replicas, the name is empty.
+func staticCredentials(s *config.S3) map[string][3]config.Secret {
+	all := make(map[string][3]config.Secret)
 	for i, o := range s.Origins() {
 		name := ""
 		if len(s.Replicas) > 0 {
 			name = s.Replicas[i].Name
 		}
-		all[name] = staticCredential{o.AccessKey, o.SecretKey, o.SessionToken}
+		all[name] = [3]config.Secret{config.NewSecret(o.AccessKey), o.SecretKey, o.SessionToken}
 	}
 	return all
 }

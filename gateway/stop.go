@@ -9,10 +9,8 @@ import (
 	"yatagarasu/gateway/handover"
 )
 
-const (
-	// endGrace is how long what was cut may take to end and be logged.
-	endGrace = time.Second
-)
+// endGrace is how long what was cut may take to end and be logged.
+const endGrace = time.Second
 
 // stopSignals passes on the signals that ask to stop, until done is closed. Logs are
 // still opened again. A reload is for s, which has taken over; nil: nobody has.
