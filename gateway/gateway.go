@@ -129,23 +129,13 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 
 // generationOptions are those of each generation.
 func (g *Gateway) generationOptions() *serve.GenerationOptions {
-	return &serve.GenerationOptions{
-		Origins: g.Origins, Auth: g.authOptions(), Now: func() time.Time { return g.Now() },
-		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
-	}
-}
-
-// authOptions are those of the verifiers.
-func (g *Gateway) authOptions() auth.Options {
-	return auth.Options{
+	verifiers := auth.Options{
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
-			if err == nil {
-				g.Metrics.KeyFetches[0].Inc()
-				return
+			g.Metrics.KeyFetches.Count(err)
+			if err != nil {
+				g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 			}
-			g.Metrics.KeyFetches[1].Inc()
-			g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 		},
 		OnLeftOut: func(name, key string, why error, usual bool) {
 			e := g.Log.Warn()
@@ -158,6 +148,10 @@ func (g *Gateway) authOptions() auth.Options {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
 		},
 	}
+	return &serve.GenerationOptions{
+		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() },
+		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
+	}
 }
 
 // Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a
@@ -166,6 +160,7 @@ func (g *Gateway) authOptions() auth.Options {
 // cut, or what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
 	defer g.Logs.Close()
+	defer func() { g.Generation.Load().Close() }() // that of the last reload
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
@@ -173,13 +168,11 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {
-		g.Generation.Load().Close()
 		return err
 	}
 	defer g.operators.Close(endGrace)
 	ln, err := g.listen()
 	if err != nil {
-		g.Generation.Load().Close()
 		return err
 	}
 	in.CloseUnused(&g.Log)
@@ -195,7 +188,6 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		end()
 		<-g.reloads.done // no more changes
 		g.operators.Ready.Load().Stop()
-		g.Generation.Load().Close()
 	}()
 
 	if in.HandedOver() {

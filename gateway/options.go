@@ -178,21 +178,13 @@ func (o *Options) validate() error {
 // over returns the file's configuration with the flags' values over it.
 func (o *Options) over(file *config.Config) *config.Config {
 	c := *file
-	for _, s := range []struct {
-		field *string
-		flag  string
-	}{{&c.Server.Address, o.Address}, {&c.Logging.Level, o.LogLevel}, {&c.Logging.Format, o.LogFormat}} {
-		if s.flag != "" {
-			*s.field = s.flag
-		}
-	}
+	c.Server.Address = cmp.Or(o.Address, c.Server.Address)
+	c.Logging.Level = cmp.Or(o.LogLevel, c.Logging.Level)
+	c.Logging.Format = cmp.Or(o.LogFormat, c.Logging.Format)
 	limits := &c.Server.Limits
-	for _, s := range []struct {
-		field *int
-		flag  int
-	}{{&limits.MaxConnections, o.MaxConns}, {&limits.MaxConnectionsPerAddress, o.MaxConnsPerAddress}, {&limits.MaxInFlight, o.MaxInFlight}} {
-		if s.flag >= 0 {
-			*s.field = s.flag
+	for field, flag := range map[*int]int{&limits.MaxConnections: o.MaxConns, &limits.MaxConnectionsPerAddress: o.MaxConnsPerAddress, &limits.MaxInFlight: o.MaxInFlight} {
+		if flag >= 0 {
+			*field = flag
 		}
 	}
 	return &c

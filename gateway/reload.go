@@ -76,14 +76,13 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
 	}
 	g.operators.LastReload.Store(&admin.LastReload{At: began.UTC(), ReloadResult: r}) // r does not change any more
+	g.Metrics.Reloads.Count(err)
 	if err != nil {
-		g.Metrics.Reloads[1].Inc()
 		for _, e := range r.Errors {
 			g.Log.Error().Str("error", e).Msg("the configuration is not reloaded: the present one stays in effect")
 		}
 		return r
 	}
-	g.Metrics.Reloads[0].Inc()
 	event := g.Log.Info()
 	if len(r.Restart) > 0 {
 		event = g.Log.Warn()

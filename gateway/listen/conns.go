@@ -32,6 +32,7 @@ type Conns struct {
 	perAddr         map[uint64]int // by limit.AddressKey, as rates are
 	ended           bool           // no more will be added
 	gone            chan struct{}  // of LetGo; nil: it was not called
+	goneOnce        sync.Once      // closes gone
 }
 
 // clientConn is an open client connection.
@@ -146,11 +147,7 @@ func (t *Conns) tellGone() {
 	if t.open > 0 || !t.ended || t.gone == nil {
 		return
 	}
-	select {
-	case <-t.gone:
-	default:
-		close(t.gone)
-	}
+	t.goneOnce.Do(func() { close(t.gone) })
 }
 
 // Track takes down what becomes of a connection: it is for fasthttp.Server.ConnState.

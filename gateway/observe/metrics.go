@@ -20,9 +20,9 @@ type Metrics struct {
 	Panics          *metrics.Counter
 	RefusedConns    *metrics.Counter
 	BadProxyHeaders *metrics.Counter
-	KeyFetches      [2]*metrics.Counter // of key sets: those that worked, those that failed
-	Reloads         [2]*metrics.Counter // of the configuration: those that worked, those that failed
-	unrouted        *Bucket             // requests that no bucket is mounted for
+	KeyFetches      attempts // fetches of key sets
+	Reloads         attempts // of the configuration
+	unrouted        *Bucket  // requests that no bucket is mounted for
 
 	mu       sync.Mutex          // guards the following fields
 	buckets  map[string]*Bucket  // by bucket
@@ -36,15 +36,29 @@ func NewMetrics() *Metrics {
 		Panics:          s.NewCounter("yatagarasu_panics_total"),
 		RefusedConns:    s.NewCounter("yatagarasu_refused_connections_total"),
 		BadProxyHeaders: s.NewCounter("yatagarasu_bad_proxy_headers_total"),
+		KeyFetches:      newAttempts(s, "yatagarasu_jwks_fetches_total"),
+		Reloads:         newAttempts(s, "yatagarasu_config_reloads_total"),
 		buckets:         make(map[string]*Bucket),
 		replicas:        make(map[string]*Replica),
 	}
-	for i, outcome := range []string{"ok", "failed"} {
-		m.Reloads[i] = s.NewCounter(fmt.Sprintf("yatagarasu_config_reloads_total{outcome=%q}", outcome))
-		m.KeyFetches[i] = s.NewCounter(fmt.Sprintf("yatagarasu_jwks_fetches_total{outcome=%q}", outcome))
-	}
 	m.unrouted = m.Bucket("")
 	return m
+}
+
+// attempts counts what works or fails.
+type attempts struct{ ok, failed *metrics.Counter }
+
+func newAttempts(s *metrics.Set, metric string) attempts {
+	return attempts{s.NewCounter(metric + `{outcome="ok"}`), s.NewCounter(metric + `{outcome="failed"}`)}
+}
+
+// Count counts an attempt that ended with err; nil: it worked.
+func (a attempts) Count(err error) {
+	if err == nil {
+		a.ok.Inc()
+	} else {
+		a.failed.Inc()
+	}
 }
 
 // Bucket are the counters of one bucket. Labels come from the
