@@ -156,8 +156,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	// From here on nothing fails.
 	limits := &c.Server.Limits
 	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
-	g.Log.SetLevel(&c.Logging)
-	g.Logging.Store(&c.Logging)
+	g.Apply(&c.Logging)
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)
 	old.Retire(gen)

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
@@ -42,7 +42,7 @@ type Options struct {
 	// trusted names the proxies whose connections begin with a PROXY header; nil: none do.
 	Trusted func(netip.Addr) bool
 
-	Log        *observe.Logger
+	Log        *zerolog.Logger
 	Refused    *metrics.Counter // connections beyond a limit
 	BadHeaders *metrics.Counter // connections of trusted proxies without a sound header
 }
@@ -184,7 +184,7 @@ func (l *Listener) served(c *net.TCPConn) net.Conn {
 
 // next accepts a connection. A lack of descriptors or memory would end the listener
 // of fasthttp, so it is waited out here.
-func next(ln *net.TCPListener, log *observe.Logger) (*net.TCPConn, error) {
+func next(ln *net.TCPListener, log *zerolog.Logger) (*net.TCPConn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := ln.AcceptTCP()
 		if !slices.ContainsFunc(shortages, func(e error) bool { return errors.Is(err, e) }) {
@@ -226,7 +226,7 @@ const maxOperatorConns = 256
 type OperatorListener struct {
 	*net.TCPListener
 	Conns *Conns
-	Log   *observe.Logger
+	Log   *zerolog.Logger
 }
 
 // Accept implements net.Listener, for one goroutine.

@@ -29,7 +29,7 @@ const closeTimeout = time.Second
 // OpenLogs opens the logs of c. Each may have buffer bytes that wait to be written. The main
 // one goes to w instead, without a buffer, if that is not nil.
 func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
-	o.Logging.Store(c)
+	o.Apply(c)
 	o.Logs.sinks = make(map[string]*sink)
 	var out zerolog.LevelWriter
 	if w == nil {
@@ -49,7 +49,7 @@ func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
 		auditor := zerolog.New(s).Hook(timestamp{})
 		o.Logs.auditor = &auditor
 	}
-	o.Log.Use(zerolog.New(formatted(c.Format, out)).Level(levelOf(c)).Hook(timestamp{}))
+	o.Log = zerolog.New(formatted(c.Format, out)).Sample(&o.level).Hook(timestamp{})
 	return nil
 }
 
@@ -72,8 +72,7 @@ func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
 // CheckLogs tells what is wrong with the outputs of c, without opening one, and has nothing
 // logged.
 func (o *Observer) CheckLogs(c *config.Logging) error {
-	o.Logging.Store(c)
-	o.Log.Use(zerolog.Nop())
+	o.Apply(c)
 	if err := checkLog(c.Output); err != nil {
 		return fmt.Errorf("logging.output: %w", err)
 	}
@@ -116,7 +115,7 @@ func (o *Observer) ReopenLogs() {
 }
 
 // ServerLogger passes on what fasthttp logs: never about a request's content.
-type ServerLogger struct{ Log *Logger }
+type ServerLogger struct{ Log *zerolog.Logger }
 
 // Printf implements fasthttp.Logger. Of errors it says the class: the texts of some
 // quote the request's head, tokens included, whatever SecureErrorLogMessage says.

@@ -137,12 +137,13 @@ const maxReasons = 32
 // Observer is told of every request at its end, and of panics, and keeps what logs and
 // metrics know. Safe for concurrent use once the logs are open.
 type Observer struct {
-	Log     Logger
+	Log     zerolog.Logger // of the process; set by OpenLogs
 	Logs    logs
 	Metrics *Metrics
 	Slow    SlowList
 
-	Logging atomic.Pointer[config.Logging] // in effect
+	level   level
+	logging atomic.Pointer[config.Logging] // in effect
 }
 
 // Told counts and logs a request at its end, which took so long.
@@ -179,7 +180,7 @@ func (o *Observer) Panicked(p any, id []byte) {
 // logAccess writes the one line of a request. Successful ones may be left out, slow
 // ones are warnings and say where the time went.
 func (o *Observer) logAccess(x *Entry, took time.Duration) {
-	c := o.Logging.Load()
+	c := o.logging.Load()
 	if o.Logs.auditor != nil {
 		o.logAudit(x)
 	}
@@ -321,24 +322,18 @@ func Milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
 }
 
-// Logger is the log of the process. Its level may change while it is in use.
-type Logger struct {
-	current atomic.Pointer[zerolog.Logger]
+// Apply puts the level, sample and threshold of slow requests of c into effect.
+func (o *Observer) Apply(c *config.Logging) {
+	o.level.Store(int32(levelOf(c)))
+	o.logging.Store(c)
 }
 
-func (l *Logger) Use(z zerolog.Logger) { l.current.Store(&z) }
+// level is the least level that is logged, as a zerolog.Sampler: a logger's own cannot
+// change while it is in use.
+type level struct{ atomic.Int32 }
 
-// SetLevel makes the level that of c.
-func (l *Logger) SetLevel(c *config.Logging) {
-	z := l.current.Load().Level(levelOf(c))
-	l.current.Store(&z)
-}
-
-// Debug, Info, Warn and Error begin a line; nil if the level is not logged.
-func (l *Logger) Debug() *zerolog.Event { return l.current.Load().Debug() }
-func (l *Logger) Info() *zerolog.Event  { return l.current.Load().Info() }
-func (l *Logger) Warn() *zerolog.Event  { return l.current.Load().Warn() }
-func (l *Logger) Error() *zerolog.Event { return l.current.Load().Error() }
+// Sample implements zerolog.Sampler.
+func (l *level) Sample(of zerolog.Level) bool { return int32(of) >= l.Load() }
 
 // timeFormat is RFC 3339 with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"

@@ -3,9 +3,10 @@ package probe
 import (
 	"math/rand/v2"
 	"time"
-	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
+
+	"github.com/rs/zerolog"
 )
 
 // probeRetry is the probe interval while a replica is not reachable.
@@ -17,7 +18,7 @@ const probeSpacing = time.Millisecond
 
 // Start begins to probe, one goroutine per origin and credential; stop ends
 // them. In mode config nothing is probed.
-func (r *Readiness) Start(log *observe.Logger) {
+func (r *Readiness) Start(log *zerolog.Logger) {
 	if r.mode == "config" {
 		return
 	}
@@ -34,7 +35,7 @@ func (r *Readiness) Stop() {
 // run probes the replicas of a group in turn: all at start, if any is not known, then
 // one each interval, or each second while the last one failed. Those whose breaker waits
 // for a probe get one beside that, one of them each second. The first comes after start.
-func (r *Readiness) run(log *observe.Logger, group []*origin.Replica, start time.Duration) {
+func (r *Readiness) run(log *zerolog.Logger, group []*origin.Replica, start time.Duration) {
 	due := soon(max(r.firstPause(group), start))
 	for turn, beside := 0, 0; ; {
 		p, ok := r.await(group, beside, due)
@@ -87,7 +88,7 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 }
 
 // probe probes a replica of a group, and records what it finds.
-func (r *Readiness) probe(log *observe.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
+func (r *Readiness) probe(log *zerolog.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
 	if reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String() {
 		return r.last(p), false // it never left: no news of the origin
