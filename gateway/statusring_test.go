@@ -21,8 +21,8 @@ func TestStatusRing(t *testing.T) {
 	count := func(n int, o observe.Outcome, took time.Duration) {
 		for range n {
 			b.Request(observe.MethodGet, 200).Inc()
-			b.Answers.Bytes.Add(100)
-			b.Answers.Outcome(o).Duration.Observe(took)
+			b.ResponseBytes.Add(100)
+			b.Latency(o).Duration.Observe(took)
 		}
 	}
 	step := func() {
@@ -197,7 +197,7 @@ func BenchmarkStatus(b *testing.B) {
 			g := configuredGateway(b, yaml, "error")
 			for _, bucket := range g.Generation.Load().Buckets {
 				bucket.Metrics.Request(observe.MethodGet, 200).Inc()
-				bucket.Metrics.Answers.Outcome(observe.Hit).Duration.Observe(time.Millisecond)
+				bucket.Metrics.Latency(observe.Hit).Duration.Observe(time.Millisecond)
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -184,12 +184,11 @@ func cacheStatsOf(b *serve.Bucket) BucketCacheStats {
 		b.Cached.Cache.UpdateGroupStats(b.Name, &group)
 		s.Entries, s.Bytes = group.Entries, group.Bytes
 	}
-	var n [observe.NumOutcomes]uint64
-	for o := range observe.NumOutcomes {
-		n[o] = b.Metrics.Answers.Count(o)
-		s.Requests[observe.Outcomes[o].Name] = n[o]
+	t := b.Metrics.Tally()
+	for o, n := range t.Outcomes {
+		s.Requests[observe.Outcomes[o].Name] = n
 	}
-	s.HitRatio, _ = observe.HitRatio(&n)
+	s.HitRatio, _ = observe.HitRatio(&t.Outcomes)
 	return s
 }
 

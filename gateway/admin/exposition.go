@@ -266,14 +266,15 @@ func oneIf(yes bool) float64 {
 }
 
 func collectAnswers(e *exposition, m *observe.Metrics) {
-	for name, a := range m.Answers() {
-		e.add("yatagarasu_response_bytes_total", float64(a.Bytes.Load()), "bucket", name)
+	for name, b := range m.Buckets() {
+		e.add("yatagarasu_response_bytes_total", float64(b.ResponseBytes.Load()), "bucket", name)
 		for o := range observe.NumOutcomes {
-			if om := a.Outcomes[o].Load(); om != nil {
+			if l := b.Latencies[o].Load(); l != nil {
 				labels := []string{"bucket", name, "outcome", observe.Outcomes[o].Name}
-				e.histogram("yatagarasu_request_duration_seconds", &om.Duration, labels...)
-				e.histogram("yatagarasu_time_to_first_byte_seconds", &om.FirstByte, labels...)
-				e.add("yatagarasu_cache_requests_total", float64(a.Count(o)), labels...)
+				e.histogram("yatagarasu_request_duration_seconds", &l.Duration, labels...)
+				e.histogram("yatagarasu_time_to_first_byte_seconds", &l.FirstByte, labels...)
+				c := l.Duration.Counts()
+				e.add("yatagarasu_cache_requests_total", float64(c.Count()), labels...)
 			}
 		}
 	}

@@ -61,16 +61,21 @@ func (a attempts) Count(err error) {
 	}
 }
 
-// Bucket are the counters of one bucket. Labels come from the
-// configuration and fixed tables alone.
+// Bucket are the metrics of one bucket. Labels come from the configuration and fixed
+// tables alone. Use Metrics.Bucket. Safe for concurrent use.
 type Bucket struct {
 	set      *metrics.Set
 	Name     string
 	requests [numMethods]codeCounters
 	verdicts [maxReasons]atomic.Pointer[metrics.Counter] // by reason
 	rejects  [NumLimits]atomic.Pointer[metrics.Counter]
-	Answers  Answers
+
+	ResponseBytes atomic.Uint64 // of bodies
+	Latencies     [NumOutcomes]atomic.Pointer[Latency]
 }
+
+// Latency is how long responses took, and until their first byte.
+type Latency struct{ Duration, FirstByte Histogram }
 
 // Bucket returns the counters of a bucket; the same for the same name.
 func (m *Metrics) Bucket(name string) *Bucket {
@@ -84,13 +89,13 @@ func (m *Metrics) Bucket(name string) *Bucket {
 	return b
 }
 
-// Answers yields the answers of each bucket that ever was, by name.
-func (m *Metrics) Answers() iter.Seq2[string, *Answers] {
-	return func(yield func(string, *Answers) bool) {
+// Buckets yields the metrics of each bucket that ever was, by name.
+func (m *Metrics) Buckets() iter.Seq2[string, *Bucket] {
+	return func(yield func(string, *Bucket) bool) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
-			if !yield(name, &m.buckets[name].Answers) {
+			if !yield(name, m.buckets[name]) {
 				return
 			}
 		}
@@ -120,32 +125,14 @@ func (m *Metrics) Replica(bucket, name string) *Replica {
 	return r
 }
 
-// Answers are those of the answers for one bucket, whatever its origin.
-type Answers struct {
-	Bytes    atomic.Uint64 // of bodies
-	Outcomes [NumOutcomes]atomic.Pointer[outcomeMetrics]
-}
-
-// outcomeMetrics are those of the answers with one outcome of the cache.
-type outcomeMetrics struct{ Duration, FirstByte Histogram }
-
-func (a *Answers) Outcome(o Outcome) *outcomeMetrics {
-	m := a.Outcomes[o].Load()
-	if m == nil {
-		a.Outcomes[o].CompareAndSwap(nil, new(outcomeMetrics))
-		m = a.Outcomes[o].Load()
+// Latency returns the histograms of responses with an outcome, made when first needed.
+func (b *Bucket) Latency(o Outcome) *Latency {
+	l := b.Latencies[o].Load()
+	if l == nil {
+		b.Latencies[o].CompareAndSwap(nil, new(Latency))
+		l = b.Latencies[o].Load()
 	}
-	return m
-}
-
-// Count returns the number of answers with an outcome.
-func (a *Answers) Count(o Outcome) uint64 {
-	m := a.Outcomes[o].Load()
-	if m == nil {
-		return 0
-	}
-	c := m.Duration.Counts()
-	return c.count()
+	return l
 }
 
 // codeCounters holds a counter for each status, made when first needed.
@@ -281,8 +268,8 @@ func (c *Counts) add(o *Counts, times int64) {
 	c.Sum += time.Duration(times) * o.Sum
 }
 
-// count returns the number of durations.
-func (c *Counts) count() (n uint64) {
+// Count returns the number of durations.
+func (c *Counts) Count() (n uint64) {
 	for _, b := range c.Buckets {
 		n += b
 	}
@@ -293,7 +280,7 @@ func (c *Counts) count() (n uint64) {
 // within a bucket, as Prometheus does; 0 where nothing was counted, and the highest
 // bound for what is longer.
 func (c *Counts) quantile(q float64) time.Duration {
-	rank := q * float64(c.count())
+	rank := q * float64(c.Count())
 	if rank == 0 {
 		return 0
 	}

@@ -11,7 +11,7 @@ func TestHistogram(t *testing.T) {
 		h.Observe(d)
 	}
 	c := h.Counts()
-	if c.count() != 5 || c.Buckets[0] != 2 || c.Buckets[1] != 1 || c.Buckets[len(HistogramBounds)] != 1 || c.Sum != time.Hour+time.Second+101*time.Microsecond {
+	if c.Count() != 5 || c.Buckets[0] != 2 || c.Buckets[1] != 1 || c.Buckets[len(HistogramBounds)] != 1 || c.Sum != time.Hour+time.Second+101*time.Microsecond {
 		t.Errorf("%+v", c)
 	}
 	for q, want := range map[float64]time.Duration{0.2: 25 * time.Microsecond, 0.4: 50 * time.Microsecond, 0.8: time.Second, 1: time.Minute} {
@@ -22,7 +22,7 @@ func TestHistogram(t *testing.T) {
 	before := c
 	h.Observe(2 * time.Millisecond)
 	c = h.Counts()
-	if c.add(&before, -1); c.count() != 1 || c.Sum != 2*time.Millisecond {
+	if c.add(&before, -1); c.Count() != 1 || c.Sum != 2*time.Millisecond {
 		t.Errorf("%+v", c)
 	}
 	if got := (&Counts{}).quantile(0.5); got != 0 {

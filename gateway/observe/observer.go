@@ -155,10 +155,10 @@ func (o *Observer) Told(x *Entry, took time.Duration) {
 		m = o.Metrics.unrouted
 	}
 	m.Request(x.Method, x.Status).Inc()
-	m.Answers.Bytes.Add(uint64(x.Bytes))
-	a := m.Answers.Outcome(x.Cache)
-	a.Duration.Observe(took)
-	a.FirstByte.Observe(x.FirstByte)
+	m.ResponseBytes.Add(uint64(x.Bytes))
+	l := m.Latency(x.Cache)
+	l.Duration.Observe(took)
+	l.FirstByte.Observe(x.FirstByte)
 	if int64(took) > o.Slow.least.Load() { // before a lock is taken
 		o.Slow.note(x, took)
 	}

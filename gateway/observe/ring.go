@@ -64,7 +64,7 @@ func HitRatio(n *[NumOutcomes]uint64) (ratio float64, ok bool) {
 // Quantile returns the duration in milliseconds below which the part q of the
 // requests ended; nil if there were none.
 func (t *Tally) Quantile(q float64) *float64 {
-	if t.durations.count() == 0 {
+	if t.durations.Count() == 0 {
 		return nil
 	}
 	return Rounded(float64(t.durations.quantile(q))/float64(time.Millisecond), 3)
@@ -76,15 +76,15 @@ func (m *Metrics) Tallies() (all Tally, buckets map[string]Tally) {
 	defer m.mu.Unlock()
 	buckets = make(map[string]Tally, len(m.buckets))
 	for name, b := range m.buckets {
-		t := b.tally()
+		t := b.Tally()
 		buckets[name] = t
 		all.add(&t, 1)
 	}
 	return all, buckets
 }
 
-// tally reads the counters of b.
-func (b *Bucket) tally() (t Tally) {
+// Tally reads the counters of b.
+func (b *Bucket) Tally() (t Tally) {
 	for m := range b.requests {
 		for code := range b.requests[m] {
 			counter := b.requests[m][code].Load()
@@ -101,11 +101,11 @@ func (b *Bucket) tally() (t Tally) {
 			}
 		}
 	}
-	t.Bytes = b.Answers.Bytes.Load()
-	for o := range b.Answers.Outcomes {
-		if m := b.Answers.Outcomes[o].Load(); m != nil {
-			c := m.Duration.Counts()
-			t.Outcomes[o] = c.count()
+	t.Bytes = b.ResponseBytes.Load()
+	for o := range b.Latencies {
+		if l := b.Latencies[o].Load(); l != nil {
+			c := l.Duration.Counts()
+			t.Outcomes[o] = c.Count()
 			t.durations.add(&c, 1)
 		}
 	}

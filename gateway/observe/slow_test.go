@@ -16,10 +16,10 @@ func TestStatusCountsABucketOnce(t *testing.T) {
 		b := m.Bucket("b")
 		b.Request(MethodGet, 200).Inc()
 		b.Request(MethodHead, 404).Inc()
-		b.Answers.Outcome(Miss).Duration.Observe(time.Millisecond)
+		b.Latency(Miss).Duration.Observe(time.Millisecond)
 	}
 	all, buckets := m.Tallies()
-	if n := buckets["b"]; all.Requests != 6 || n.Requests != 6 || n.Errors4xx != 3 || n.durations.count() != 3 || n.Outcomes[Miss] != 3 {
+	if n := buckets["b"]; all.Requests != 6 || n.Requests != 6 || n.Errors4xx != 3 || n.durations.Count() != 3 || n.Outcomes[Miss] != 3 {
 		t.Errorf("%+v", n)
 	}
 }
