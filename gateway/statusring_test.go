@@ -76,7 +76,7 @@ func TestStatusSampling(t *testing.T) {
 			defer close(ended)
 			g.operators.SampleStatus(stop)
 		}()
-		g.Told(&observe.Entry{Bucket: g.Generation.Load().Buckets[0].Metrics, Start: time.Now()}, time.Second)
+		g.Record(&observe.Entry{Bucket: g.Generation.Load().Buckets[0].Metrics, Start: time.Now()}, time.Second)
 		for minute := 1; minute <= 5; minute++ {
 			time.Sleep(time.Minute) // of the test's own clock
 			synctest.Wait()
@@ -160,7 +160,7 @@ func TestStatusDuringRequests(t *testing.T) {
 	}
 	during(func(int) {
 		gw.operators.Ring.Sample(gw.Metrics, time.Now())
-		gw.Slow.Turn()
+		gw.Slow.NextMinute()
 	})
 	during(func(i int) {
 		yaml := adminYAML(origin.URL)

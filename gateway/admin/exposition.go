@@ -272,7 +272,7 @@ func collectAnswers(e *exposition, m *observe.Metrics) {
 			if l := b.Latencies[o].Load(); l != nil {
 				labels := []string{"bucket", name, "outcome", observe.Outcomes[o].Name}
 				e.histogram("yatagarasu_request_duration_seconds", &l.Duration, labels...)
-				e.histogram("yatagarasu_time_to_first_byte_seconds", &l.FirstByte, labels...)
+				e.histogram("yatagarasu_time_to_first_byte_seconds", &l.TTFB, labels...)
 				c := l.Duration.Counts()
 				e.add("yatagarasu_cache_requests_total", float64(c.Count()), labels...)
 			}

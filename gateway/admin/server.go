@@ -127,7 +127,7 @@ func (a *Server) SampleStatus(stop <-chan struct{}) {
 			return
 		}
 		if n%observe.MinuteSteps == 0 {
-			a.Slow.Turn()
+			a.Slow.NextMinute()
 		}
 	}
 }

@@ -299,6 +299,6 @@ func seriesOf(points []observe.Point) statusSeries {
 func replyOf(r *observe.SlowRequest) StatusSlow {
 	return StatusSlow{
 		At: r.At.UTC(), RequestID: string(r.ID), Bucket: r.Bucket, Method: observe.MethodNames[r.Method], Path: string(r.Path), Status: r.Status, Bytes: r.Bytes,
-		Duration: observe.Milliseconds(r.Took), FirstByte: observe.Milliseconds(r.Ttfb), Cache: r.Cache,
+		Duration: observe.Milliseconds(r.Duration), FirstByte: observe.Milliseconds(r.TTFB), Cache: r.Cache,
 	}
 }

@@ -75,7 +75,7 @@ type Bucket struct {
 }
 
 // Latency is how long responses took, and until their first byte.
-type Latency struct{ Duration, FirstByte Histogram }
+type Latency struct{ Duration, TTFB Histogram }
 
 // Bucket returns the counters of a bucket; the same for the same name.
 func (m *Metrics) Bucket(name string) *Bucket {

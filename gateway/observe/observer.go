@@ -29,19 +29,19 @@ type Entry struct {
 	Path   []byte     // raw, without the query, shortened
 	Query  []byte     // canonical query for the origin: what the allow-list let through
 
-	Bucket *Bucket // of the bucket; nil: none is mounted there
-	Route  string  // path prefix of the bucket
-	Cached bool    // the bucket has a cache
+	Bucket   *Bucket // of the bucket; nil: none is mounted there
+	Route    string  // path prefix of the bucket
+	HasCache bool    // the bucket has a cache
 
-	Auth      Auth
-	LimitedBy Limit
-	Cache     Outcome
+	Auth         Auth
+	RejectedBy   Limit
+	CacheOutcome Outcome
 
-	Status    int
-	Bytes     int64         // of the body
-	Reason    string        // typed reason of a failure
-	Cause     error         // what broke
-	FirstByte time.Duration // from start to the first byte of the answer
+	Status int
+	Bytes  int64         // of the body
+	Reason string        // typed reason of a failure
+	Cause  error         // what broke
+	TTFB   time.Duration // from start to the first byte of the answer
 
 	TraceID, ParentSpan []byte // of a trusted proxy's trace; empty: none
 
@@ -146,28 +146,28 @@ type Observer struct {
 	logging atomic.Pointer[config.Logging] // in effect
 }
 
-// Told counts and logs a request at its end, which took so long.
+// Record counts and logs a request at its end, which took so long.
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
-func (o *Observer) Told(x *Entry, took time.Duration) {
+func (o *Observer) Record(x *Entry, took time.Duration) {
 	m := x.Bucket
 	if m == nil {
 		m = o.Metrics.unrouted
 	}
 	m.Request(x.Method, x.Status).Inc()
 	m.ResponseBytes.Add(uint64(x.Bytes))
-	l := m.Latency(x.Cache)
+	l := m.Latency(x.CacheOutcome)
 	l.Duration.Observe(took)
-	l.FirstByte.Observe(x.FirstByte)
+	l.TTFB.Observe(x.TTFB)
 	if int64(took) > o.Slow.least.Load() { // before a lock is taken
 		o.Slow.note(x, took)
 	}
 	o.logAccess(x, took)
 }
 
-// Panicked counts and logs a panic, from where it is recovered. id is that of the request,
+// RecordPanic counts and logs a panic, from where it is recovered. id is that of the request,
 // empty where none waits.
-func (o *Observer) Panicked(p any, id []byte) {
+func (o *Observer) RecordPanic(p any, id []byte) {
 	e := o.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack())
 	what := "a background fetch panicked"
 	if len(id) > 0 {
@@ -211,9 +211,9 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 		e = e.Dict("auth", x.Auth.log())
 	}
 	e = e.Int("status", x.Status).Int64("bytes", x.Bytes).
-		Float64("duration_ms", Milliseconds(took)).Float64("ttfb_ms", Milliseconds(x.FirstByte))
-	if x.Cached {
-		e = e.Str("cache", Outcomes[x.Cache].Name)
+		Float64("duration_ms", Milliseconds(took)).Float64("ttfb_ms", Milliseconds(x.TTFB))
+	if x.HasCache {
+		e = e.Str("cache", Outcomes[x.CacheOutcome].Name)
 	}
 	e = x.Upstream.log(e)
 	if x.Reason != "" {
@@ -273,10 +273,10 @@ func (a *Auth) log() *zerolog.Event {
 // phases returns how long each part of a request took.
 func (x *Entry) phases(took time.Duration) *zerolog.Event {
 	u := &x.Upstream
-	first := max(x.FirstByte-u.Queued-u.Dialed, 0)
+	first := max(x.TTFB-u.Queued-u.Dialed, 0)
 	return zerolog.Dict().
 		Float64("wait_ms", Milliseconds(u.Queued)).Float64("connect_ms", Milliseconds(u.Dialed)).
-		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.FirstByte, 0)))
+		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.TTFB, 0)))
 }
 
 // sampled tells whether the request is in the given share of all requests: by its id, so
@@ -291,7 +291,7 @@ func sampled(id []byte, share float64) bool {
 // status does not tell: the origin refuses too, and who is let in may ask for nothing.
 func (x *Entry) decision() string {
 	switch {
-	case x.LimitedBy != LimitNone, x.Auth.Outcome == "denied":
+	case x.RejectedBy != LimitNone, x.Auth.Outcome == "denied":
 		return "denied"
 	case x.Auth.Outcome == "allowed":
 		return "granted"

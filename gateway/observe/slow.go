@@ -27,15 +27,15 @@ type SlowList struct {
 
 // SlowRequest is what is kept of a request, in memory of its own.
 type SlowRequest struct {
-	At         time.Time // of its end
-	Took, Ttfb time.Duration
-	Bucket     string
-	Method     Method
-	Status     int
-	Bytes      int64
-	Cache      string // outcome; empty: the bucket has no cache
-	ID         []byte
-	Path       []byte // the beginning of a long one, and an ellipsis
+	At             time.Time // of its end
+	Duration, TTFB time.Duration
+	Bucket         string
+	Method         Method
+	Status         int
+	Bytes          int64
+	Cache          string // outcome; empty: the bucket has no cache
+	ID             []byte
+	Path           []byte // the beginning of a long one, and an ellipsis
 }
 
 // note takes x into the list, unless it is of no bucket or others were slower.
@@ -47,7 +47,7 @@ func (s *SlowList) note(x *Entry, took time.Duration) {
 	defer s.mu.Unlock()
 	m := s.minutes[s.now]
 	i := 0
-	for i < len(m) && m[i].Took >= took {
+	for i < len(m) && m[i].Duration >= took {
 		i++
 	}
 	if i == slowPerMinute {
@@ -60,22 +60,22 @@ func (s *SlowList) note(x *Entry, took time.Duration) {
 	r := m[len(m)-1] // goes, or went in a minute before: its buffers are used again
 	copy(m[i+1:], m[i:])
 	m[i] = SlowRequest{
-		At: x.Start.Add(took), Took: took, Ttfb: x.FirstByte, Bucket: x.Bucket.Name, Method: x.Method, Status: x.Status, Bytes: x.Bytes,
+		At: x.Start.Add(took), Duration: took, TTFB: x.TTFB, Bucket: x.Bucket.Name, Method: x.Method, Status: x.Status, Bytes: x.Bytes,
 		ID: append(r.ID[:0], x.ID...), Path: append(r.Path[:0], x.Path[:min(len(x.Path), slowPath)]...),
 	}
 	if len(x.Path) > slowPath {
 		m[i].Path = append(m[i].Path, "…"...)
 	}
-	if x.Cached {
-		m[i].Cache = Outcomes[x.Cache].Name
+	if x.HasCache {
+		m[i].Cache = Outcomes[x.CacheOutcome].Name
 	}
 	if len(m) == slowPerMinute {
-		s.least.Store(int64(m[slowPerMinute-1].Took))
+		s.least.Store(int64(m[slowPerMinute-1].Duration))
 	}
 }
 
-// Turn begins a new minute in the place of the oldest one.
-func (s *SlowList) Turn() {
+// NextMinute begins a new minute in the place of the oldest one.
+func (s *SlowList) NextMinute() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = (s.now + 1) % len(s.minutes)
@@ -88,7 +88,7 @@ func (s *SlowList) Slowest() []SlowRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := slices.Concat(s.minutes[:]...)
-	slices.SortFunc(list, func(a, b SlowRequest) int { return cmp.Compare(b.Took, a.Took) })
+	slices.SortFunc(list, func(a, b SlowRequest) int { return cmp.Compare(b.Duration, a.Duration) })
 	list = list[:min(len(list), slowPerMinute)]
 	for i := range list {
 		r := &list[i]
