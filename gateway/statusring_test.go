@@ -20,7 +20,7 @@ func TestStatusRing(t *testing.T) {
 	now := g.Started
 	count := func(n int, o observe.Outcome, took time.Duration) {
 		for range n {
-			b.Request(observe.MethodGet, 200).Inc()
+			b.Requests(observe.MethodGet, 200).Inc()
 			b.ResponseBytes.Add(100)
 			b.Latency(o).Duration.Observe(took)
 		}
@@ -93,7 +93,7 @@ func TestStatusSampling(t *testing.T) {
 // TestStatusRingAtStart asks before the first step is over.
 func TestStatusRingAtStart(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
-	g.Generation.Load().Buckets[0].Metrics.Request(observe.MethodGet, 503).Inc()
+	g.Generation.Load().Buckets[0].Metrics.Requests(observe.MethodGet, 503).Inc()
 	for after, rate := range map[time.Duration]float64{0: 1, 100 * time.Millisecond: 1, 2 * time.Second: 0.5} {
 		s := g.operators.StatusAt(g.Started.Add(after))
 		if s.Now.Requests != rate || s.Now.Errors != rate || s.LastMinute.Errors5xx != 1 || len(s.Series.Requests) != 0 {
@@ -196,7 +196,7 @@ func BenchmarkStatus(b *testing.B) {
 			}
 			g := configuredGateway(b, yaml, "error")
 			for _, bucket := range g.Generation.Load().Buckets {
-				bucket.Metrics.Request(observe.MethodGet, 200).Inc()
+				bucket.Metrics.Requests(observe.MethodGet, 200).Inc()
 				bucket.Metrics.Latency(observe.Hit).Duration.Observe(time.Millisecond)
 			}
 			b.ReportAllocs()

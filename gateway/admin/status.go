@@ -219,7 +219,7 @@ func statusOfReplica(r *origin.Replica) *statusUpstream {
 	s := &statusUpstream{
 		Origin: r.Name, Max: r.S3.MaxConnections, Open: u.Open, Idle: u.Idle, InUse: u.Open - u.Idle, Waiting: u.Waiting,
 		Dials: u.Dials, Reuses: u.Reuses, Stale: u.Stale, QueueTimeouts: u.QueueTimeouts, Received: u.Received,
-		Breaker: state.String(), Reasons: r.Metrics.Reasons(), Credentials: probe.CredentialStateOf(r),
+		Breaker: state.String(), Reasons: r.Metrics.Errors(), Credentials: probe.CredentialStateOf(r),
 	}
 	for _, n := range s.Reasons {
 		s.Errors += n

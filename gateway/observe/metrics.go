@@ -20,13 +20,13 @@ type Metrics struct {
 	Panics          *metrics.Counter
 	RefusedConns    *metrics.Counter
 	BadProxyHeaders *metrics.Counter
-	KeyFetches      attempts // fetches of key sets
-	Reloads         attempts // of the configuration
-	unrouted        *Bucket  // requests that no bucket is mounted for
+	KeyFetches      attempts       // fetches of key sets
+	Reloads         attempts       // of the configuration
+	unrouted        *BucketMetrics // requests that no bucket is mounted for
 
-	mu       sync.Mutex          // guards the following fields
-	buckets  map[string]*Bucket  // by bucket
-	replicas map[string]*Replica // by bucket and replica
+	mu       sync.Mutex                 // guards the following fields
+	buckets  map[string]*BucketMetrics  // by bucket
+	replicas map[string]*ReplicaMetrics // by bucket and replica
 }
 
 func NewMetrics() *Metrics {
@@ -38,8 +38,8 @@ func NewMetrics() *Metrics {
 		BadProxyHeaders: s.NewCounter("yatagarasu_bad_proxy_headers_total"),
 		KeyFetches:      newAttempts(s, "yatagarasu_jwks_fetches_total"),
 		Reloads:         newAttempts(s, "yatagarasu_config_reloads_total"),
-		buckets:         make(map[string]*Bucket),
-		replicas:        make(map[string]*Replica),
+		buckets:         make(map[string]*BucketMetrics),
+		replicas:        make(map[string]*ReplicaMetrics),
 	}
 	m.unrouted = m.Bucket("")
 	return m
@@ -61,9 +61,9 @@ func (a attempts) Count(err error) {
 	}
 }
 
-// Bucket are the metrics of one bucket. Labels come from the configuration and fixed
+// BucketMetrics are the metrics of one bucket. Labels come from the configuration and fixed
 // tables alone. Use Metrics.Bucket. Safe for concurrent use.
-type Bucket struct {
+type BucketMetrics struct {
 	set      *metrics.Set
 	Name     string
 	requests [numMethods]codeCounters
@@ -78,20 +78,20 @@ type Bucket struct {
 type Latency struct{ Duration, TTFB Histogram }
 
 // Bucket returns the counters of a bucket; the same for the same name.
-func (m *Metrics) Bucket(name string) *Bucket {
+func (m *Metrics) Bucket(name string) *BucketMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.buckets[name]
 	if b == nil {
-		b = &Bucket{set: m.Set, Name: name}
+		b = &BucketMetrics{set: m.Set, Name: name}
 		m.buckets[name] = b
 	}
 	return b
 }
 
 // Buckets yields the metrics of each bucket that ever was, by name.
-func (m *Metrics) Buckets() iter.Seq2[string, *Bucket] {
-	return func(yield func(string, *Bucket) bool) {
+func (m *Metrics) Buckets() iter.Seq2[string, *BucketMetrics] {
+	return func(yield func(string, *BucketMetrics) bool) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
@@ -102,8 +102,8 @@ func (m *Metrics) Buckets() iter.Seq2[string, *Bucket] {
 	}
 }
 
-// Replica are the counters of one replica of a bucket.
-type Replica struct {
+// ReplicaMetrics are the counters of one replica of a bucket.
+type ReplicaMetrics struct {
 	Set            *metrics.Set
 	Bucket, origin string
 	codes          codeCounters
@@ -113,20 +113,20 @@ type Replica struct {
 }
 
 // Replica returns the counters of a replica; the same for the same names.
-func (m *Metrics) Replica(bucket, name string) *Replica {
+func (m *Metrics) Replica(bucket, name string) *ReplicaMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := bucket + "\x00" + name
 	r := m.replicas[id]
 	if r == nil {
-		r = &Replica{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
+		r = &ReplicaMetrics{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
 		m.replicas[id] = r
 	}
 	return r
 }
 
 // Latency returns the histograms of responses with an outcome, made when first needed.
-func (b *Bucket) Latency(o Outcome) *Latency {
+func (b *BucketMetrics) Latency(o Outcome) *Latency {
 	l := b.Latencies[o].Load()
 	if l == nil {
 		b.Latencies[o].CompareAndSwap(nil, new(Latency))
@@ -145,28 +145,28 @@ func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) 
 	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
 }
 
-func (b *Bucket) Request(m Method, code int) *metrics.Counter {
+func (b *BucketMetrics) Requests(m Method, code int) *metrics.Counter {
 	return b.requests[m].get(code, func(code string) *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_requests_total{bucket=%q,method=%q,code=%q}", b.Name, MethodNames[m], code))
 	})
 }
 
-// Answer counts an answer by its status.
-func (r *Replica) Answer(code int) {
+// CountResponse counts an answer by its status.
+func (r *ReplicaMetrics) CountResponse(code int) {
 	r.codes.get(code, func(code string) *metrics.Counter {
 		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", r.Bucket, r.origin, code))
 	}).Inc()
 }
 
-// Verdict returns the counter of a verdict; number is that of its reason, and of public
+// Verdicts returns the counter of a verdict; number is that of its reason, and of public
 // paths the largest.
-func (b *Bucket) Verdict(number int, a *Auth) *metrics.Counter {
+func (b *BucketMetrics) Verdicts(number int, a *Auth) *metrics.Counter {
 	return cached(&b.verdicts[number], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.Name, a.Outcome, a.Reason))
 	})
 }
 
-func (b *Bucket) Rejected(by Limit) *metrics.Counter {
+func (b *BucketMetrics) Rejections(by Limit) *metrics.Counter {
 	return cached(&b.rejects[by], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
 	})
@@ -182,9 +182,9 @@ func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) 
 	return n
 }
 
-// Fault counts a failure by its typed reason: a value of pool.Reason or of the table
+// CountError counts a failure by its typed reason: a value of pool.Reason or of the table
 // of S3 errors.
-func (r *Replica) Fault(reason string) {
+func (r *ReplicaMetrics) CountError(reason string) {
 	r.mu.Lock()
 	c := r.errors[reason]
 	if c == nil {
@@ -197,22 +197,22 @@ func (r *Replica) Fault(reason string) {
 
 // What is done beside the requests of clients, as metrics name it.
 const (
-	ExtraFailover     = "yatagarasu_upstream_failovers_total"
-	ExtraRetry        = "yatagarasu_upstream_retries_total"
-	ExtraRetryDenied  = "yatagarasu_upstream_retries_denied_total"
-	ExtraResume       = "yatagarasu_upstream_resumes_total"
-	ExtraResumeDenied = "yatagarasu_upstream_resumes_denied_total"
-	ExtraHedge        = "yatagarasu_upstream_hedges_total"
-	ExtraHedgeWon     = "yatagarasu_upstream_hedges_won_total"
+	Failovers     = "yatagarasu_upstream_failovers_total"
+	Retries       = "yatagarasu_upstream_retries_total"
+	RetriesDenied = "yatagarasu_upstream_retries_denied_total"
+	Resumes       = "yatagarasu_upstream_resumes_total"
+	ResumesDenied = "yatagarasu_upstream_resumes_denied_total"
+	Hedges        = "yatagarasu_upstream_hedges_total"
+	HedgesWon     = "yatagarasu_upstream_hedges_won_total"
 )
 
-// Extra counts one of those, by its metric: rare, so it is looked up each time.
-func (r *Replica) Extra(metric string) {
+// Count counts one of those, by its metric: rare, so it is looked up each time.
+func (r *ReplicaMetrics) Count(metric string) {
 	r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin)).Inc()
 }
 
-// Reasons returns the failures by their reasons.
-func (r *Replica) Reasons() map[string]uint64 {
+// Errors returns the failures by their reasons.
+func (r *ReplicaMetrics) Errors() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	counts := make(map[string]uint64, len(r.errors))

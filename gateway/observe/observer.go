@@ -29,9 +29,9 @@ type Entry struct {
 	Path   []byte     // raw, without the query, shortened
 	Query  []byte     // canonical query for the origin: what the allow-list let through
 
-	Bucket   *Bucket // of the bucket; nil: none is mounted there
-	Route    string  // path prefix of the bucket
-	HasCache bool    // the bucket has a cache
+	Bucket   *BucketMetrics // of the bucket; nil: none is mounted there
+	Route    string         // path prefix of the bucket
+	HasCache bool           // the bucket has a cache
 
 	Auth         Auth
 	RejectedBy   Limit
@@ -154,7 +154,7 @@ func (o *Observer) Record(x *Entry, took time.Duration) {
 	if m == nil {
 		m = o.Metrics.unrouted
 	}
-	m.Request(x.Method, x.Status).Inc()
+	m.Requests(x.Method, x.Status).Inc()
 	m.ResponseBytes.Add(uint64(x.Bytes))
 	l := m.Latency(x.CacheOutcome)
 	l.Duration.Observe(took)

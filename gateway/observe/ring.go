@@ -84,7 +84,7 @@ func (m *Metrics) Tallies() (all Tally, buckets map[string]Tally) {
 }
 
 // Tally reads the counters of b.
-func (b *Bucket) Tally() (t Tally) {
+func (b *BucketMetrics) Tally() (t Tally) {
 	for m := range b.requests {
 		for code := range b.requests[m] {
 			counter := b.requests[m][code].Load()

@@ -14,8 +14,8 @@ func TestStatusCountsABucketOnce(t *testing.T) {
 	m := NewMetrics()
 	for range 3 {
 		b := m.Bucket("b")
-		b.Request(MethodGet, 200).Inc()
-		b.Request(MethodHead, 404).Inc()
+		b.Requests(MethodGet, 200).Inc()
+		b.Requests(MethodHead, 404).Inc()
 		b.Latency(Miss).Duration.Observe(time.Millisecond)
 	}
 	all, buckets := m.Tallies()

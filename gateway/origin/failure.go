@@ -32,7 +32,7 @@ func (f *Fetch) NoteRefusal() *s3error.Kind {
 	if o == nil { // a 412 or 416 to what no condition or range was sent with
 		o = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}
-	f.replica.Metrics.Fault(o.Reason)
+	f.replica.Metrics.CountError(o.Reason)
 	f.logRefusal(o)
 	if o == s3error.Denied && f.Bucket.hideDenied {
 		return s3error.NoSuchKey

@@ -154,7 +154,7 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 	case f.takeByProof(o): // HEAD is refused, GET is not
 		return nil
 	}
-	r.Metrics.Fault(problem.HeadError.Reason)
+	r.Metrics.CountError(problem.HeadError.Reason)
 	return errUnexplained
 }
 

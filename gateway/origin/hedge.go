@@ -101,7 +101,7 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, poo
 		r.Health.Breaker.Done(t, pool.OutcomeNone, now)
 		return nil, pool.Ticket{}
 	}
-	r.Metrics.Extra(observe.ExtraHedge)
+	r.Metrics.Count(observe.Hedges)
 	y := f.Bucket.NewFetch(nil, f.key, f.query, nil, f.trace)
 	w.Value = bytes.Clone(w.Value)
 	y.replica = r
@@ -143,6 +143,6 @@ func (h *hedge) settle(f *Fetch, err error) error {
 		return err
 	}
 	f.attempt, y.attempt = y.attempt, f.attempt
-	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
+	f.replica.Metrics.Count(observe.HedgesWon)
 	return nil
 }

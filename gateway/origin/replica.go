@@ -29,7 +29,7 @@ type Replica struct {
 	Upstream  *pool.Upstream
 	Identity  upstreamIdentity
 	Health    *Health
-	Metrics   *observe.Replica
+	Metrics   *observe.ReplicaMetrics
 
 	Credentials *sign.Provider
 

@@ -62,7 +62,7 @@ func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, e
 	}
 	s, ok := f.resumption()
 	for moved = n; ; moved += n {
-		s.from.Metrics.Fault(pool.Of(err).String())
+		s.from.Metrics.CountError(pool.Of(err).String())
 		s.next, s.brought = s.next+n, n
 		from, ticket := s.from, s.ticket
 		resumed := ok && f.resume(&s, err)
@@ -136,7 +136,7 @@ func (f *Fetch) resume(s *resumption, cause error) bool {
 		}
 		err := f.askRest(r, t, request.ByteRange{Kind: request.RangeSingle, First: s.next, Last: s.last})
 		if f.Refusal != nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+			r.Metrics.CountError(f.Refusal.Reason)
 		}
 		switch {
 		case err != nil, f.Refusal != nil && f.Refusal.Passing():
@@ -146,7 +146,7 @@ func (f *Fetch) resume(s *resumption, cause error) bool {
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0
 			f.told.Resumes++
-			r.Metrics.Extra(observe.ExtraResume)
+			r.Metrics.Count(observe.Resumes)
 			return true
 		default: // it has another object
 			s.unfit.add(r)
@@ -183,7 +183,7 @@ func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (*Replica, pool.
 		t, _, ok := s.from.Health.Breaker.Allow(now)
 		if ok && !free && !s.from.Health.resumes.Take(now) {
 			s.from.Health.Breaker.Done(t, pool.OutcomeNone, now)
-			s.from.Metrics.Extra(observe.ExtraResumeDenied)
+			s.from.Metrics.Count(observe.ResumesDenied)
 			ok = false
 		}
 		if !ok {

@@ -50,7 +50,7 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	if next != nil {
 		f.told.Tries++
 		next.Health.retries.Count(now) // no more than its share of the clients' requests
-		next.Metrics.Extra(observe.ExtraFailover)
+		next.Metrics.Count(observe.Failovers)
 		return next, t
 	}
 	wait := backoff(f.told.Tries)
@@ -67,11 +67,11 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	}
 	if !next.Health.retries.Take(now) {
 		next.Health.Breaker.Done(t, pool.OutcomeNone, now)
-		next.Metrics.Extra(observe.ExtraRetryDenied)
+		next.Metrics.Count(observe.RetriesDenied)
 		return nil, pool.Ticket{}
 	}
 	f.told.Tries++
-	next.Metrics.Extra(observe.ExtraRetry)
+	next.Metrics.Count(observe.Retries)
 	f.Answer.Close() // others may have the connection meanwhile
 	time.Sleep(wait)
 	return next, t
@@ -165,7 +165,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 // whether to send the request once more, and waits until then.
 func (f *Fetch) MayRepeat(err error) bool {
 	r := f.replica
-	r.Metrics.Fault(pool.Of(err).String())
+	r.Metrics.CountError(pool.Of(err).String())
 	help := f.remedyOf(err)
 	if help == remedyNone {
 		return false

@@ -43,7 +43,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 			return err
 		}
 		if err == nil {
-			r.Metrics.Fault(f.Refusal.Reason)
+			r.Metrics.CountError(f.Refusal.Reason)
 		}
 		r, t, now = next, ticket, time.Now()
 	}
@@ -111,14 +111,14 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Refusal, f.doc = nil, s3error.Document{}
 	if f.signer = r.Credentials.Signer(begin); f.signer == nil {
 		r.Health.Breaker.Done(t, pool.OutcomeNone, begin)
-		r.Metrics.Fault(problem.Credential.Reason)
+		r.Metrics.CountError(problem.Credential.Reason)
 		return errNoCredential
 	}
 	f.skew = r.Health.Correction()
 	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
 	if err == nil {
-		r.Metrics.Answer(f.Answer.Header.StatusCode())
+		r.Metrics.CountResponse(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
 		err = f.readRefusal(head)
 	}
@@ -131,7 +131,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 		}
 	}
 	if err != nil && !f.Answer.Interrupted() {
-		r.Metrics.Fault(pool.Of(err).String())
+		r.Metrics.CountError(pool.Of(err).String())
 	}
 	return err
 }
