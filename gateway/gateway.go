@@ -113,7 +113,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.Generation.Store(gen)
-	g.operators.Ring.Sample(g.Metrics, g.Started)
+	g.operators.History.Sample(g.Metrics, g.Started)
 	if h := &c.Server.HTTPS; h.Enabled {
 		if err := g.certificate.Load(h); err != nil {
 			gen.Close()

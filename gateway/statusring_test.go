@@ -26,8 +26,8 @@ func TestStatusRing(t *testing.T) {
 		}
 	}
 	step := func() {
-		now = now.Add(observe.Step)
-		g.operators.Ring.Sample(g.Metrics, now)
+		now = now.Add(observe.SampleInterval)
+		g.operators.History.Sample(g.Metrics, now)
 	}
 	// An hour of 10 hits in each step, and 10 misses that are slow in the last six.
 	const steps = 720
@@ -57,7 +57,7 @@ func TestStatusRing(t *testing.T) {
 	if s.Now.Seconds != 6 || s.Now.Requests != 3.333 || *s.Now.HitRatio != 0.5 {
 		t.Errorf("now: %+v", s.Now)
 	}
-	for range observe.MinuteSteps + 1 {
+	for range observe.SamplesPerMinute + 1 {
 		step()
 	}
 	if s := g.operators.StatusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
@@ -159,7 +159,7 @@ func TestStatusDuringRequests(t *testing.T) {
 		during(func(i int) { gw.do("GET", fmt.Sprintf("/pub/%d", i%10)) })
 	}
 	during(func(int) {
-		gw.operators.Ring.Sample(gw.Metrics, time.Now())
+		gw.operators.History.Sample(gw.Metrics, time.Now())
 		gw.Slow.NextMinute()
 	})
 	during(func(i int) {

@@ -184,7 +184,7 @@ func cacheStatsOf(b *serve.Bucket) BucketCacheStats {
 		b.Cached.Cache.UpdateGroupStats(b.Name, &group)
 		s.Entries, s.Bytes = group.Entries, group.Bytes
 	}
-	t := b.Metrics.Tally()
+	t := b.Metrics.Totals()
 	for o, n := range t.Outcomes {
 		s.Requests[observe.Outcomes[o].Name] = n
 	}

@@ -150,8 +150,8 @@ func (r *call) status() (any, error) { return r.a.StatusAt(time.Now()), nil }
 func (a *Server) StatusAt(now time.Time) *StatusReply {
 	gen, ready := a.Generation.Load(), a.Ready.Load()
 	// The past first, so that it is never more than the present.
-	recent, minute := a.Ring.Since(now, observe.Now), a.Ring.Since(now, observe.MinuteSteps*observe.Step)
-	all, tallies := a.Metrics.Tallies()
+	recent, minute := a.History.Ago(now, observe.CurrentWindow), a.History.Ago(now, observe.SamplesPerMinute*observe.SampleInterval)
+	all, tallies := a.Metrics.Totals()
 	code, _ := ready.Report(a.Draining.Load())
 	s := &StatusReply{
 		Time: now.UTC(), Version: a.Version, Go: runtime.Version(), Started: a.Started.UTC(), Uptime: int64(now.Sub(a.Started).Seconds()),
@@ -162,7 +162,7 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 		SinceStart: totalsOf(&all),
 		Budgets:    a.budgetStats(),
 		Slowest:    []StatusSlow{},
-		Series:     seriesOf(a.Ring.Series()),
+		Series:     seriesOf(a.History.Series()),
 	}
 	s.LastReload = a.LastReload.Load()
 	fill := func(b *statusBucket) {
@@ -258,7 +258,7 @@ func (a *Server) budgetStats() []BudgetStats {
 	return list
 }
 
-func ratesOf(t, before *observe.Tally, elapsed time.Duration) statusRates {
+func ratesOf(t, before *observe.Totals, elapsed time.Duration) statusRates {
 	d, seconds := t.Minus(before), max(elapsed.Seconds(), 1)
 	return statusRates{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: *observe.Rounded(float64(d.Requests)/seconds, 3), Bytes: math.Round(float64(d.Bytes) / seconds),
@@ -266,7 +266,7 @@ func ratesOf(t, before *observe.Tally, elapsed time.Duration) statusRates {
 	}
 }
 
-func windowOf(t, before *observe.Tally, elapsed time.Duration) StatusWindow {
+func windowOf(t, before *observe.Totals, elapsed time.Duration) StatusWindow {
 	d := t.Minus(before)
 	return StatusWindow{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: d.Requests, Errors4xx: d.Errors4xx, Errors5xx: d.Errors5xx, Bytes: d.Bytes,
@@ -274,7 +274,7 @@ func windowOf(t, before *observe.Tally, elapsed time.Duration) StatusWindow {
 	}
 }
 
-func totalsOf(t *observe.Tally) statusTotals {
+func totalsOf(t *observe.Totals) statusTotals {
 	s := statusTotals{Requests: t.Requests, Errors4xx: t.Errors4xx, Errors5xx: t.Errors5xx, Bytes: t.Bytes, Outcomes: make(map[string]uint64), HitRatio: t.HitRatio()}
 	for o, n := range t.Outcomes {
 		s.Outcomes[observe.Outcomes[o].Name] = n
@@ -282,10 +282,10 @@ func totalsOf(t *observe.Tally) statusTotals {
 	return s
 }
 
-func seriesOf(points []observe.Point) statusSeries {
+func seriesOf(points []observe.ChartPoint) statusSeries {
 	n := len(points)
 	s := statusSeries{
-		Step: observe.Step.Seconds(), Requests: make([]float64, n), Bytes: make([]float64, n), Errors: make([]float64, n),
+		Step: observe.SampleInterval.Seconds(), Requests: make([]float64, n), Bytes: make([]float64, n), Errors: make([]float64, n),
 		HitRatio: make([]*float64, n), P99: make([]*float64, n),
 	}
 	for i, p := range points {

@@ -18,7 +18,7 @@ func TestStatusCountsABucketOnce(t *testing.T) {
 		b.Requests(MethodHead, 404).Inc()
 		b.Latency(Miss).Duration.Observe(time.Millisecond)
 	}
-	all, buckets := m.Tallies()
+	all, buckets := m.Totals()
 	if n := buckets["b"]; all.Requests != 6 || n.Requests != 6 || n.Errors4xx != 3 || n.durations.Count() != 3 || n.Outcomes[Miss] != 3 {
 		t.Errorf("%+v", n)
 	}
