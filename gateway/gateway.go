@@ -119,7 +119,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 			gen.Close()
 			return nil, err
 		}
-		g.tls = g.certificate.ServerTLS()
+		g.tls = g.certificate.TLSConfig()
 	}
 	g.upgrades = upgrader{g: g, done: make(chan upgrade, 1)}
 	g.reloads = reloader{calls: make(chan chan admin.ReloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}

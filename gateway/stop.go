@@ -57,7 +57,7 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 	}
 	g.closeListener(served)
 	g.Log.Info().Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).Msg("no new connections; finishing the requests under way")
-	gone := g.conns.LetGo(0)
+	gone := g.conns.Drain(0)
 	if !cut {
 		timeout := time.NewTimer(g.opts.ShutdownTimeout)
 		defer timeout.Stop()
@@ -76,7 +76,7 @@ func (g *Gateway) closeListener(served <-chan error) {
 	g.listener.Load().Close()
 	go func() { // ends with the listener
 		<-served
-		g.conns.End()
+		g.conns.Seal()
 	}()
 }
 

@@ -94,7 +94,7 @@ func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served
 	}
 	g.Log.Info().Int("pid", s.Cmd.Process.Pid).Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).
 		Msg("upgraded: the new process serves; finishing the requests under way")
-	gone := g.conns.LetGo(upgradeIdle)
+	gone := g.conns.Drain(upgradeIdle)
 	limit := time.NewTimer(g.opts.UpgradeDrain)
 	defer limit.Stop()
 	long := time.NewTimer(2 * upgradeIdle)
@@ -113,7 +113,7 @@ func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served
 			}
 			stopping = true
 			g.Log.Info().Str("signal", signal.String()).Msg("stopping")
-			g.conns.LetGo(0)
+			g.conns.Drain(0)
 			limit.Reset(g.opts.ShutdownTimeout)
 		}
 	}

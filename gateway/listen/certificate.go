@@ -51,9 +51,9 @@ func statOf(h *config.HTTPS) (all string) {
 	return all
 }
 
-// ServerTLS returns the configuration of a listener that shows c. TLS 1.2 and
+// TLSConfig returns the configuration of a listener that shows c. TLS 1.2 and
 // later, with the cipher suites that crypto/tls holds to be secure.
-func (c *Certificate) ServerTLS() *tls.Config {
+func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Current.Load(), nil },
 		MinVersion:     tls.VersionTLS12,

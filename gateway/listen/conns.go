@@ -22,16 +22,16 @@ const newGrace = 5 * time.Second
 type Conns struct {
 	conns sync.Map // of net.Conn to *clientConn: looked up twice per request, so without mu
 
-	// letting is set by LetGo; idle is the time that it gives, in nanoseconds.
-	letting atomic.Bool
-	idle    atomic.Int64
+	// draining is set by Drain; idle is the time that it gives, in nanoseconds.
+	draining atomic.Bool
+	idle     atomic.Int64
 
 	mu              sync.Mutex // guards the following fields
 	max, maxPerAddr int        // 0: no limit
 	open            int
 	perAddr         map[uint64]int // by limit.AddressKey, as rates are
 	ended           bool           // no more will be added
-	gone            chan struct{}  // of LetGo; nil: it was not called
+	gone            chan struct{}  // of Drain; nil: it was not called
 	goneOnce        sync.Once      // closes gone
 }
 
@@ -62,7 +62,7 @@ func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
 	}
 	t.open++
 	t.conns.Store(c, conn)
-	if t.letting.Load() {
+	if t.draining.Load() {
 		t.dismiss(conn)
 	}
 	return true
@@ -134,8 +134,8 @@ func (t *Conns) remove(c net.Conn) {
 	t.tellGone()
 }
 
-// End tells that no more connections will be added.
-func (t *Conns) End() {
+// Seal tells that no more connections will be added.
+func (t *Conns) Seal() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
@@ -166,7 +166,7 @@ func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 		return
 	}
 	conn.state.Store(int32(s))
-	if s == fasthttp.StateIdle && t.letting.Load() {
+	if s == fasthttp.StateIdle && t.draining.Load() {
 		t.dismiss(conn)
 	}
 }
@@ -189,13 +189,13 @@ func (t *Conns) giveWay() bool {
 	return true
 }
 
-// LetGo closes each connection as soon as its client expects no answer on it: idle
+// Drain closes each connection as soon as its client expects no answer on it: idle
 // ones when they have been so for idle, new ones when they stay silent. It returns a
 // channel that is closed when none is left and end was called. It may be called again,
 // with another time.
-func (t *Conns) LetGo(idle time.Duration) <-chan struct{} {
+func (t *Conns) Drain(idle time.Duration) <-chan struct{} {
 	t.idle.Store(int64(idle))
-	t.letting.Store(true)
+	t.draining.Store(true)
 	t.mu.Lock()
 	if t.gone == nil {
 		t.gone = make(chan struct{})

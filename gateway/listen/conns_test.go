@@ -55,12 +55,12 @@ func TestConnsLetGo(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name   string
-		age    time.Duration // before LetGo
+		age    time.Duration // before Drain
 		state  fasthttp.ConnState
-		time   time.Duration // given to LetGo
+		time   time.Duration // given to Drain
 		then   fasthttp.ConnState
-		after  time.Duration // from LetGo to then
-		shut   time.Duration // from LetGo; -1: never
+		after  time.Duration // from Drain to then
+		shut   time.Duration // from Drain; -1: never
 		silent bool          // there is no then
 	}{
 		{name: "an idle one at once", state: idle, silent: true, shut: 0},
@@ -81,7 +81,7 @@ func TestConnsLetGo(t *testing.T) {
 				time.Sleep(c.age) // of the test's own clock
 				table.Track(conn, c.state)
 				began := time.Now()
-				gone := table.LetGo(c.time)
+				gone := table.Drain(c.time)
 				if !c.silent {
 					time.AfterFunc(c.after, func() { table.Track(conn, c.then) })
 				}
@@ -108,9 +108,9 @@ func TestConnsLetGo(t *testing.T) {
 					t.Error("gone, but more may come")
 				default:
 				}
-				table.End()
+				table.Seal()
 				<-gone
-				<-table.LetGo(0)
+				<-table.Drain(0)
 			})
 		})
 	}
@@ -139,7 +139,7 @@ func TestConnsDismissAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.LetGo(0)
+	table.Drain(0)
 	got, err := io.ReadAll(server)
 	if string(got) != request || err != nil {
 		t.Errorf("read %q, %v", got, err)
