@@ -57,17 +57,17 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 	}
 	g.closeListener(served)
 	g.Log.Info().Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).Msg("no new connections; finishing the requests under way")
-	gone := g.conns.Drain(0)
+	drained := g.conns.Drain(0)
 	if !cut {
 		timeout := time.NewTimer(g.opts.ShutdownTimeout)
 		defer timeout.Stop()
 		select {
-		case <-gone:
+		case <-drained:
 		case <-timeout.C:
 		case <-signals:
 		}
 	}
-	return g.cut(gone)
+	return g.cut(drained)
 }
 
 // closeListener ends the accepting of connections. What is accepted already may still
@@ -81,8 +81,8 @@ func (g *Gateway) closeListener(served <-chan error) {
 }
 
 // cut closes the connections that are left, ends all fetches, and returns ErrCut if
-// requests were under way. gone is closed when no connection is open.
-func (g *Gateway) cut(gone <-chan struct{}) error {
+// requests were under way. drained is closed when no connection is open.
+func (g *Gateway) cut(drained <-chan struct{}) error {
 	left := g.conns.CloseAll()
 	g.Generation.Load().Abort()
 	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
@@ -91,7 +91,7 @@ func (g *Gateway) cut(gone <-chan struct{}) error {
 	go func() { // ends with what was cut
 		defer close(ended)
 		g.operators.Prewarms.Close(ctx)
-		<-gone
+		<-drained
 		g.Origins.Background.Wait() // what no request waits for could only fill a cache that is no more
 	}()
 	select {

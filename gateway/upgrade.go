@@ -94,22 +94,22 @@ func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served
 	}
 	g.Log.Info().Int("pid", s.Cmd.Process.Pid).Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).
 		Msg("upgraded: the new process serves; finishing the requests under way")
-	gone := g.conns.Drain(upgradeIdle)
+	drained := g.conns.Drain(upgradeIdle)
 	limit := time.NewTimer(g.opts.UpgradeDrain)
 	defer limit.Stop()
 	long := time.NewTimer(2 * upgradeIdle)
 	defer long.Stop()
 	for stopping := false; ; {
 		select {
-		case <-gone:
-			return g.cut(gone)
+		case <-drained:
+			return g.cut(drained)
 		case <-limit.C:
-			return g.cut(gone)
+			return g.cut(drained)
 		case <-long.C:
 			g.dropCaches() // downloads can take long, and the new process needs the memory
 		case signal := <-signals:
 			if stopping {
-				return g.cut(gone)
+				return g.cut(drained)
 			}
 			stopping = true
 			g.Log.Info().Str("signal", signal.String()).Msg("stopping")

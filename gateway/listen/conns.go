@@ -14,35 +14,37 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// newGrace is how long a connection may take for its first byte while the gateway stops:
-// the request may be on its way.
-const newGrace = 5 * time.Second
+// firstByteGrace is how long a new connection may stay silent while the gateway stops: its
+// request may be on its way.
+const firstByteGrace = 5 * time.Second
 
-// Conns holds the open client connections, for the limits and for stopping.
+// Conns is the table of open client connections, for the limits and for stopping. The zero
+// value is empty and has no limits. Safe for concurrent use.
 type Conns struct {
 	conns sync.Map // of net.Conn to *clientConn: looked up twice per request, so without mu
 
-	// draining is set by Drain; idle is the time that it gives, in nanoseconds.
 	draining atomic.Bool
-	idle     atomic.Int64
+	idle     atomic.Int64 // nanoseconds that Drain leaves idle connections
 
 	mu              sync.Mutex // guards the following fields
 	max, maxPerAddr int        // 0: no limit
 	open            int
-	perAddr         map[uint64]int // by limit.AddressKey, as rates are
-	ended           bool           // no more will be added
-	gone            chan struct{}  // of Drain; nil: it was not called
-	goneOnce        sync.Once      // closes gone
+	perAddr         map[uint64]int // connections by limit.AddressKey, as rates are
+	sealed          bool           // no more will be added
+	drained         chan struct{}  // result of Drain; nil: not called yet
+	closeDrained    sync.Once
 }
 
 // clientConn is an open client connection.
 type clientConn struct {
-	conn   net.Conn
-	addr   netip.Addr // set before it is served; not valid: not known yet
-	opened time.Time
-	mute   bool         // with a PROXY header that names no client: addr is the proxy's
-	state  atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle
+	conn    net.Conn
+	addr    netip.Addr // set before it is served; not valid: not known yet
+	opened  time.Time
+	unnamed bool         // the PROXY header names no client: addr is the proxy's
+	state   atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle
 }
+
+func (c *clientConn) is(state fasthttp.ConnState) bool { return c.state.Load() == int32(state) }
 
 // Limit sets the limits; 0: none. Connections beyond them stay open.
 func (t *Conns) Limit(most, mostPerAddr int) {
@@ -51,37 +53,37 @@ func (t *Conns) Limit(most, mostPerAddr int) {
 	t.max, t.maxPerAddr = most, mostPerAddr
 }
 
-// add registers the connection c of a client, unless a limit stands against it. An addr
-// that is not valid is not known yet: name tells it.
+// add registers c, unless a limit is reached. An addr that is not valid is not known yet:
+// setClient follows.
 func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	conn := &clientConn{conn: c, opened: time.Now()}
-	if t.max > 0 && t.open >= t.max || addr.IsValid() && !t.countFor(conn, addr) {
+	if t.max > 0 && t.open >= t.max || addr.IsValid() && !t.countLocked(conn, addr) {
 		return false
 	}
 	t.open++
 	t.conns.Store(c, conn)
 	if t.draining.Load() {
-		t.dismiss(conn)
+		t.closeUnused(conn)
 	}
 	return true
 }
 
-// name tells whose connection c is, before it is served: that of addr, which is the
-// proxy's if mute. It reports whether no limit stands against that; c stays registered.
-func (t *Conns) name(c net.Conn, addr netip.Addr, mute bool) bool {
+// setClient sets the address of c's client before c is served: the proxy's if unnamed. It
+// returns false if the limit of that address is reached; c stays registered.
+func (t *Conns) setClient(c net.Conn, addr netip.Addr, unnamed bool) bool {
 	conn := t.find(c)
 	if conn == nil {
-		panic("BUG: a connection that is not registered gets a name")
+		panic("BUG: a connection that is not registered gets a client")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	conn.mute = mute
-	return t.countFor(conn, addr)
+	conn.unnamed = unnamed
+	return t.countLocked(conn, addr)
 }
 
-// find returns what is known of c; nil: it is not registered.
+// find returns the entry of c; nil: it has none.
 func (t *Conns) find(c net.Conn) *clientConn {
 	v, _ := t.conns.Load(c)
 	conn, _ := v.(*clientConn)
@@ -93,9 +95,8 @@ func (t *Conns) all(yield func(*clientConn) bool) {
 	t.conns.Range(func(_, v any) bool { return yield(v.(*clientConn)) })
 }
 
-// countFor counts conn among those of addr, unless the limit stands against it; mu is
-// held.
-func (t *Conns) countFor(conn *clientConn, addr netip.Addr) bool {
+// countLocked counts conn among those of addr, unless the limit per address is reached.
+func (t *Conns) countLocked(conn *clientConn, addr netip.Addr) bool {
 	client := limit.AddressKey(addr)
 	if t.maxPerAddr > 0 && t.perAddr[client] >= t.maxPerAddr {
 		return false
@@ -108,11 +109,11 @@ func (t *Conns) countFor(conn *clientConn, addr netip.Addr) bool {
 	return true
 }
 
-// Client returns the address that c was registered with, and whether its proxy named
-// no client.
-func (t *Conns) Client(c net.Conn) (addr netip.Addr, mute bool) {
+// Client returns the address of c's client, or the proxy's if its PROXY header named no
+// client.
+func (t *Conns) Client(c net.Conn) (addr netip.Addr, unnamed bool) {
 	if conn := t.find(c); conn != nil {
-		return conn.addr, conn.mute
+		return conn.addr, conn.unnamed
 	}
 	return request.PeerAddr(c.RemoteAddr()), false
 }
@@ -131,26 +132,24 @@ func (t *Conns) remove(c net.Conn) {
 		}
 	}
 	t.open--
-	t.tellGone()
+	t.noteDrainedLocked()
 }
 
-// Seal tells that no more connections will be added.
+// Seal says that no more connections will be added.
 func (t *Conns) Seal() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended = true
-	t.tellGone()
+	t.sealed = true
+	t.noteDrainedLocked()
 }
 
-// tellGone closes gone when it is time; mu is held.
-func (t *Conns) tellGone() {
-	if t.open > 0 || !t.ended || t.gone == nil {
-		return
+func (t *Conns) noteDrainedLocked() {
+	if t.open == 0 && t.sealed && t.drained != nil {
+		t.closeDrained.Do(func() { close(t.drained) })
 	}
-	t.goneOnce.Do(func() { close(t.gone) })
 }
 
-// Track takes down what becomes of a connection: it is for fasthttp.Server.ConnState.
+// Track notes the state of a connection: it is for fasthttp.Server.ConnState.
 //
 // Hot path: zero allocations, guarded by TestConnStateAllocs.
 func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
@@ -167,61 +166,59 @@ func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 	}
 	conn.state.Store(int32(s))
 	if s == fasthttp.StateIdle && t.draining.Load() {
-		t.dismiss(conn)
+		t.closeUnused(conn)
 	}
 }
 
-// giveWay dismisses, for a new connection, the one opened first among those on which no
-// request is under way. It reports whether there is one.
-func (t *Conns) giveWay() bool {
-	var first *clientConn
+// closeOldestUnused makes room for a new connection: it closes the oldest one that has no
+// request under way. It returns false if there is none.
+func (t *Conns) closeOldestUnused() bool {
+	var oldest *clientConn
 	for c := range t.all {
-		state := fasthttp.ConnState(c.state.Load())
-		if (state == fasthttp.StateIdle || state == fasthttp.StateNew) && (first == nil || c.opened.Before(first.opened)) {
-			first = c
+		if (c.is(fasthttp.StateIdle) || c.is(fasthttp.StateNew)) && (oldest == nil || c.opened.Before(oldest.opened)) {
+			oldest = c
 		}
 	}
-	if first == nil {
+	if oldest == nil {
 		return false
 	}
-	first.state.Store(int32(fasthttp.StateClosed)) // so that it is not found again
-	first.conn.(*net.TCPConn).CloseRead()          // what has arrived is still answered, as in dismiss
+	oldest.state.Store(int32(fasthttp.StateClosed)) // so that it is not found again
+	oldest.conn.(*net.TCPConn).CloseRead()          // what has arrived is still answered, as in closeUnused
 	return true
 }
 
-// Drain closes each connection as soon as its client expects no answer on it: idle
-// ones when they have been so for idle, new ones when they stay silent. It returns a
-// channel that is closed when none is left and end was called. It may be called again,
-// with another time.
+// Drain closes each connection as soon as its client expects no answer on it: idle ones
+// after the time idle, new ones when they stay silent. The channel that it returns is closed
+// when none is left and Seal was called. Drain may be called again, with another time.
 func (t *Conns) Drain(idle time.Duration) <-chan struct{} {
 	t.idle.Store(int64(idle))
 	t.draining.Store(true)
 	t.mu.Lock()
-	if t.gone == nil {
-		t.gone = make(chan struct{})
-		t.tellGone()
+	if t.drained == nil {
+		t.drained = make(chan struct{})
+		t.noteDrainedLocked()
 	}
-	gone := t.gone
+	drained := t.drained
 	t.mu.Unlock()
 	for c := range t.all {
-		t.dismiss(c)
+		t.closeUnused(c)
 	}
-	return gone
+	return drained
 }
 
-// dismiss has c closed after its time, unless a request begins on it before. One
-// whose first bytes have arrived by then is still answered: only the reading end is
-// shut, so that the server finds the end of the connection after them, and closes it.
-func (t *Conns) dismiss(c *clientConn) {
+// closeUnused closes c after its time, unless a request begins on it before. A request whose
+// first bytes have arrived by then is still answered: only the reading end is shut, so that
+// the server finds the end of the connection behind them, and closes it.
+func (t *Conns) closeUnused(c *clientConn) {
 	state := c.state.Load()
 	var after time.Duration
 	switch fasthttp.ConnState(state) {
 	case fasthttp.StateNew:
-		after = newGrace - time.Since(c.opened)
+		after = firstByteGrace - time.Since(c.opened)
 	case fasthttp.StateIdle:
 		after = time.Duration(t.idle.Load())
 	default:
-		return // dismissed when it gets idle
+		return // Track comes back when it gets idle
 	}
 	end := func() {
 		if half, ok := c.conn.(interface{ CloseRead() error }); ok && c.state.Load() == state {
@@ -235,31 +232,29 @@ func (t *Conns) dismiss(c *clientConn) {
 	}
 }
 
-// CloseAll closes every open connection and returns on how many a request was under
-// way. They are removed as the server notices.
+// CloseAll closes every open connection and returns how many had a request under way. They
+// are removed as the server notices.
 func (t *Conns) CloseAll() (active int) {
 	for c := range t.all {
-		state := fasthttp.ConnState(c.state.Load())
-		if err := c.conn.Close(); errors.Is(err, net.ErrClosed) {
-			continue // the server was done with it
-		}
-		if state == fasthttp.StateActive {
+		busy := c.is(fasthttp.StateActive)
+		if err := c.conn.Close(); busy && !errors.Is(err, net.ErrClosed) { // else the server was done with it
 			active++
 		}
 	}
 	return active
 }
 
-// Active returns on how many connections a request is under way.
+// Active returns the number of connections with a request under way.
 func (t *Conns) Active() (n int) {
 	for c := range t.all {
-		if fasthttp.ConnState(c.state.Load()) == fasthttp.StateActive {
+		if c.is(fasthttp.StateActive) {
 			n++
 		}
 	}
 	return n
 }
 
+// Len returns the number of open connections.
 func (t *Conns) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

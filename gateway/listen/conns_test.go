@@ -99,13 +99,13 @@ func TestConnsLetGo(t *testing.T) {
 				}
 				select {
 				case <-gone:
-					t.Error("gone, but open")
+					t.Error("drained, but open")
 				default:
 				}
 				table.remove(conn)
 				select {
 				case <-gone:
-					t.Error("gone, but more may come")
+					t.Error("drained, but more may come")
 				default:
 				}
 				table.Seal()

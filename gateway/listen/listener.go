@@ -20,27 +20,27 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Listener accepts client connections within the limits. On plain HTTP it
-// returns bare *net.TCPConn: any wrapper would lose writev and splice.
+// Listener accepts client connections within the limits. On plain HTTP it returns bare
+// *net.TCPConn: any wrapper would lose writev and splice. Use New. Accept and Lean.Accept are
+// for one goroutine each, and end with Close.
 type Listener struct {
 	*net.TCPListener
 	Options
 
-	// With trusted, headers are read beside the accepting goroutine, which the first Accept
-	// starts: in an upgrade, none may be accepted before.
-	accepted chan accepted
+	// With Trusted, a goroutine accepts, and others read the headers. The first Accept starts
+	// it: in an upgrade, no connection may be accepted before.
+	accepted chan accepted // nil without Trusted
 	started  bool
 
-	Lean leanListener
+	Lean leanListener // accepts the connections beyond LeanAfter
 }
 
-// Options are how clients' connections are accepted.
+// Options are the options of a Listener.
 type Options struct {
 	Conns     *Conns
-	TLS       *tls.Config // nil: plain HTTP
-	LeanAfter int         // open connections after which a new one goes to the lean listener
-	// trusted names the proxies whose connections begin with a PROXY header; nil: none do.
-	Trusted func(netip.Addr) bool
+	TLS       *tls.Config           // nil: plain HTTP
+	LeanAfter int                   // open connections after which a new one goes to the lean listener
+	Trusted   func(netip.Addr) bool // whether a proxy's connections begin with a PROXY header; nil: none do
 
 	Log        *zerolog.Logger
 	Refused    *metrics.Counter // connections beyond a limit
@@ -57,7 +57,7 @@ func New(ln *net.TCPListener, o Options) *Listener {
 	return l
 }
 
-// leanListener hands connections on to the server that keeps no buffers for idle ones.
+// leanListener is the listener of the server that keeps no buffers for idle connections.
 type leanListener struct {
 	*Listener
 	conns chan net.Conn
@@ -71,7 +71,7 @@ func (l *leanListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// accepted is a connection that is ready, or why there will be no more.
+// accepted is a connection that is ready, or the error that ends the listener.
 type accepted struct {
 	conn net.Conn
 	err  error
@@ -92,7 +92,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admitted accepts a connection that no limit stands against.
+// admitted accepts a connection within the limits.
 func (l *Listener) admitted() (net.Conn, error) {
 	if l.accepted == nil {
 		for {
@@ -113,9 +113,9 @@ func (l *Listener) admitted() (net.Conn, error) {
 	return a.conn, a.err
 }
 
-// acceptBehindProxies accepts connections of which those of trusted proxies begin
-// with a PROXY header. They count among the open ones while it is awaited, so that
-// there are never more readers than connections may be.
+// acceptBehindProxies accepts connections, and has the PROXY headers of trusted proxies read.
+// A connection counts as open while its header is awaited, so that the limit of connections
+// bounds the readers as well.
 func (l *Listener) acceptBehindProxies() {
 	var reading sync.WaitGroup
 	for {
@@ -135,37 +135,37 @@ func (l *Listener) acceptBehindProxies() {
 			continue
 		}
 		reading.Go(func() { // ends with the header, or its timeout
-			if behind && !l.introduce(c, peer) {
-				l.Conns.remove(c)
-				return
+			if !behind || l.readClient(c, peer) {
+				l.accepted <- accepted{conn: l.served(c)}
 			}
-			l.accepted <- accepted{conn: l.served(c)}
 		})
 	}
 }
 
-// introduce learns from the header of a trusted proxy whose connection c is. If there
-// is none, or a limit stands against that client, c is closed.
-func (l *Listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
+// readClient reads the client of c from the header of a trusted proxy. If there is no sound
+// header, or the limit of that client is reached, it closes c and returns false.
+func (l *Listener) readClient(c *net.TCPConn, proxy netip.Addr) bool {
 	client, err := readProxyHeader(c)
 	if err != nil {
 		l.BadHeaders.Inc()
 		l.Log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
 		c.Close()
+		l.Conns.remove(c)
 		return false
 	}
-	mute := !client.IsValid()
-	if mute {
+	unnamed := !client.IsValid()
+	if unnamed {
 		client = proxy
 	}
-	if !l.Conns.name(c, client, mute) {
+	if !l.Conns.setClient(c, client, unnamed) {
 		l.refuse(c)
+		l.Conns.remove(c)
 		return false
 	}
 	return true
 }
 
-// admit registers a connection of client, or refuses it if a limit stands against it.
+// admit registers a connection of client, or refuses it if a limit is reached.
 func (l *Listener) admit(c *net.TCPConn, client netip.Addr) bool {
 	if !l.Conns.add(c, client) {
 		l.refuse(c)
@@ -182,8 +182,8 @@ func (l *Listener) served(c *net.TCPConn) net.Conn {
 	return c
 }
 
-// next accepts a connection. A lack of descriptors or memory would end the listener
-// of fasthttp, so it is waited out here.
+// next accepts a connection. A lack of descriptors or memory would end fasthttp's server, so
+// it waits until there are some.
 func next(ln *net.TCPListener, log *zerolog.Logger) (*net.TCPConn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := ln.AcceptTCP()
@@ -204,8 +204,8 @@ func (l *Listener) refuse(c *net.TCPConn) {
 	refuseConn(c, l.TLS == nil)
 }
 
-// refuseConn answers a connection that is one too many, if it is plain HTTP, without
-// waiting for its request, and closes it.
+// refuseConn closes a connection beyond the limits. On plain HTTP it answers first, without
+// waiting for a request.
 func refuseConn(c *net.TCPConn, plain bool) {
 	if plain {
 		c.SetWriteDeadline(time.Now().Add(time.Second)) // the socket's buffer is empty: it does not block
@@ -220,9 +220,8 @@ func refuseConn(c *net.TCPConn, plain bool) {
 const maxOperatorConns = 256
 
 // OperatorListener accepts the connections of scrapes, probes and administrative calls. At
-// the bound, the oldest without a request gives way to the new one, so that silent ones,
-// whoever opened them, keep nobody out. The first byte of a request makes it one, for up to
-// the header timeout.
+// the bound, a new connection replaces the oldest one without a request, so that silent ones
+// keep nobody out. A request begins with its first byte, and then has the header timeout.
 type OperatorListener struct {
 	*net.TCPListener
 	Conns *Conns
@@ -236,7 +235,7 @@ func (l *OperatorListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Conns.Len() < maxOperatorConns || l.Conns.giveWay() {
+		if l.Conns.Len() < maxOperatorConns || l.Conns.closeOldestUnused() {
 			l.Conns.add(c, request.PeerAddr(c.RemoteAddr())) // which has no limit of its own
 			return c, nil
 		}
