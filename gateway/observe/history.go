@@ -22,7 +22,7 @@ type Totals struct {
 	durations                             Counts
 }
 
-// add adds what o counted to t, times 1, or times -1 for a difference.
+// add adds o to t, times 1, or times -1 for a difference.
 func (t *Totals) add(o *Totals, times int64) {
 	n := uint64(times) // wraps around, as a difference does
 	t.Requests += n * o.Requests
@@ -35,7 +35,7 @@ func (t *Totals) add(o *Totals, times int64) {
 	t.durations.add(&o.durations, times)
 }
 
-// Minus returns what was counted since before.
+// Minus returns t less before: what was counted in between.
 func (t Totals) Minus(before *Totals) Totals {
 	t.add(before, -1)
 	return t

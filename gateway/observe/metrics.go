@@ -13,8 +13,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// Metrics counts what the gateway does. A new metric is a field here or in
-// Bucket.
+// Metrics are the counters and histograms of the gateway: a new one is a field here, in
+// BucketMetrics or in ReplicaMetrics. Use NewMetrics. Safe for concurrent use.
 type Metrics struct {
 	Set             *metrics.Set
 	Panics          *metrics.Counter
@@ -22,13 +22,14 @@ type Metrics struct {
 	BadProxyHeaders *metrics.Counter
 	KeyFetches      attempts       // fetches of key sets
 	Reloads         attempts       // of the configuration
-	unrouted        *BucketMetrics // requests that no bucket is mounted for
+	unrouted        *BucketMetrics // of requests without a bucket
 
-	mu       sync.Mutex                 // guards the following fields
-	buckets  map[string]*BucketMetrics  // by bucket
-	replicas map[string]*ReplicaMetrics // by bucket and replica
+	mu       sync.Mutex                    // guards the following fields
+	buckets  map[string]*BucketMetrics     // by name
+	replicas map[[2]string]*ReplicaMetrics // by names of bucket and replica
 }
 
+// NewMetrics returns metrics that are all 0.
 func NewMetrics() *Metrics {
 	s := metrics.NewSet()
 	m := &Metrics{
@@ -39,13 +40,13 @@ func NewMetrics() *Metrics {
 		KeyFetches:      newAttempts(s, "yatagarasu_jwks_fetches_total"),
 		Reloads:         newAttempts(s, "yatagarasu_config_reloads_total"),
 		buckets:         make(map[string]*BucketMetrics),
-		replicas:        make(map[string]*ReplicaMetrics),
+		replicas:        make(map[[2]string]*ReplicaMetrics),
 	}
 	m.unrouted = m.Bucket("")
 	return m
 }
 
-// attempts counts what works or fails.
+// attempts are the counters of an operation that works or fails.
 type attempts struct{ ok, failed *metrics.Counter }
 
 func newAttempts(s *metrics.Set, metric string) attempts {
@@ -77,16 +78,21 @@ type BucketMetrics struct {
 // Latency is how long responses took, and until their first byte.
 type Latency struct{ Duration, TTFB Histogram }
 
-// Bucket returns the counters of a bucket; the same for the same name.
+// Bucket returns the metrics of a bucket: the same ones for the same name.
 func (m *Metrics) Bucket(name string) *BucketMetrics {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b := m.buckets[name]
-	if b == nil {
-		b = &BucketMetrics{set: m.Set, Name: name}
-		m.buckets[name] = b
+	return getOrMake(&m.mu, m.buckets, name, func() *BucketMetrics { return &BucketMetrics{set: m.Set, Name: name} })
+}
+
+// getOrMake returns the value of key in m, which mu guards, and makes it when first needed.
+func getOrMake[K comparable, V any](mu *sync.Mutex, m map[K]*V, key K, create func() *V) *V {
+	mu.Lock()
+	defer mu.Unlock()
+	v := m[key]
+	if v == nil {
+		v = create()
+		m[key] = v
 	}
-	return b
+	return v
 }
 
 // Buckets yields the metrics of each bucket that ever was, by name.
@@ -102,7 +108,8 @@ func (m *Metrics) Buckets() iter.Seq2[string, *BucketMetrics] {
 	}
 }
 
-// ReplicaMetrics are the counters of one replica of a bucket.
+// ReplicaMetrics are the counters of one replica of a bucket. Use Metrics.Replica. Safe for
+// concurrent use.
 type ReplicaMetrics struct {
 	Set            *metrics.Set
 	Bucket, origin string
@@ -112,17 +119,11 @@ type ReplicaMetrics struct {
 	errors map[string]*metrics.Counter // by reason
 }
 
-// Replica returns the counters of a replica; the same for the same names.
+// Replica returns the metrics of a replica: the same ones for the same names.
 func (m *Metrics) Replica(bucket, name string) *ReplicaMetrics {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	id := bucket + "\x00" + name
-	r := m.replicas[id]
-	if r == nil {
-		r = &ReplicaMetrics{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
-		m.replicas[id] = r
-	}
-	return r
+	return getOrMake(&m.mu, m.replicas, [2]string{bucket, name}, func() *ReplicaMetrics {
+		return &ReplicaMetrics{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
+	})
 }
 
 // Latency returns the histograms of responses with an outcome, made when first needed.
@@ -145,27 +146,29 @@ func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) 
 	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
 }
 
+// Requests returns the counter of requests with a method and a status.
 func (b *BucketMetrics) Requests(m Method, code int) *metrics.Counter {
 	return b.requests[m].get(code, func(code string) *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_requests_total{bucket=%q,method=%q,code=%q}", b.Name, MethodNames[m], code))
 	})
 }
 
-// CountResponse counts an answer by its status.
+// CountResponse counts a response by its status.
 func (r *ReplicaMetrics) CountResponse(code int) {
 	r.codes.get(code, func(code string) *metrics.Counter {
 		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", r.Bucket, r.origin, code))
 	}).Inc()
 }
 
-// Verdicts returns the counter of a verdict; number is that of its reason, and of public
-// paths the largest.
+// Verdicts returns the counter of a verdict. number is that of its reason; public paths have
+// the largest.
 func (b *BucketMetrics) Verdicts(number int, a *Auth) *metrics.Counter {
 	return cached(&b.verdicts[number], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.Name, a.Outcome, a.Reason))
 	})
 }
 
+// Rejections returns the counter of requests that a limit rejected.
 func (b *BucketMetrics) Rejections(by Limit) *metrics.Counter {
 	return cached(&b.rejects[by], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
@@ -182,20 +185,15 @@ func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) 
 	return n
 }
 
-// CountError counts a failure by its typed reason: a value of pool.Reason or of the table
-// of S3 errors.
+// CountError counts an error by its reason: a value of pool.Reason or of the table of S3
+// errors.
 func (r *ReplicaMetrics) CountError(reason string) {
-	r.mu.Lock()
-	c := r.errors[reason]
-	if c == nil {
-		c = r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.Bucket, r.origin, reason))
-		r.errors[reason] = c
-	}
-	r.mu.Unlock()
-	c.Inc()
+	getOrMake(&r.mu, r.errors, reason, func() *metrics.Counter {
+		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.Bucket, r.origin, reason))
+	}).Inc()
 }
 
-// What is done beside the requests of clients, as metrics name it.
+// The metrics that Count counts: what the gateway does beside a client's request.
 const (
 	Failovers     = "yatagarasu_upstream_failovers_total"
 	Retries       = "yatagarasu_upstream_retries_total"
@@ -206,12 +204,12 @@ const (
 	HedgesWon     = "yatagarasu_upstream_hedges_won_total"
 )
 
-// Count counts one of those, by its metric: rare, so it is looked up each time.
+// Count counts one of these metrics. Events are rare, so it is looked up each time.
 func (r *ReplicaMetrics) Count(metric string) {
 	r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin)).Inc()
 }
 
-// Errors returns the failures by their reasons.
+// Errors returns the number of errors by reason.
 func (r *ReplicaMetrics) Errors() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,8 +220,8 @@ func (r *ReplicaMetrics) Errors() map[string]uint64 {
 	return counts
 }
 
-// HistogramBounds are the upper bounds of the buckets of durations: from what an
-// answer from memory takes to a download's minute.
+// HistogramBounds are the upper bounds of the buckets of durations: from a hit's 50 µs to a
+// download's minute.
 var HistogramBounds = [...]time.Duration{
 	50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
@@ -231,10 +229,10 @@ var HistogramBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
 }
 
-// Histogram counts durations in buckets. Unlike that of the metrics library, it
-// takes no lock, and tells its counts to the status page.
+// Histogram counts durations in buckets. Unlike that of the metrics library, it takes no
+// lock, and the status page can read it. The zero value is empty. Safe for concurrent use.
 type Histogram struct {
-	buckets [len(HistogramBounds) + 1]atomic.Uint64 // the last one: longer than all bounds
+	buckets [len(HistogramBounds) + 1]atomic.Uint64 // the last one has what is longer than all bounds
 	sum     atomic.Int64                            // in nanoseconds
 }
 
@@ -245,7 +243,7 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.sum.Add(int64(d))
 }
 
-// Counts returns what h has counted so far.
+// Counts returns the present counts of h.
 func (h *Histogram) Counts() (c Counts) {
 	for i := range c.Buckets {
 		c.Buckets[i] = h.buckets[i].Load()
@@ -260,7 +258,7 @@ type Counts struct {
 	Sum     time.Duration
 }
 
-// add adds what o counted to c, times 1, or times -1 for a difference.
+// add adds o to c, times 1, or times -1 for a difference.
 func (c *Counts) add(o *Counts, times int64) {
 	for i := range c.Buckets {
 		c.Buckets[i] += uint64(times) * o.Buckets[i]
@@ -276,9 +274,8 @@ func (c *Counts) Count() (n uint64) {
 	return n
 }
 
-// quantile returns the duration below which the part q of all is, by interpolation
-// within a bucket, as Prometheus does; 0 where nothing was counted, and the highest
-// bound for what is longer.
+// quantile returns the q-quantile, interpolated within a bucket as Prometheus does; 0 without
+// counts, and the highest bound for what is longer.
 func (c *Counts) quantile(q float64) time.Duration {
 	rank := q * float64(c.Count())
 	if rank == 0 {
