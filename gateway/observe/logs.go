@@ -15,19 +15,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logs are where lines go: the log of the process, with the access lines, and the audit log.
-// The zero value has neither.
+// logs are the outputs of the process's log, which has the access lines, and of the audit
+// log. The zero value has neither.
 type logs struct {
 	sinks   map[string]*sink // those in use, by log: main, audit
 	files   []*logFile
 	auditor *zerolog.Logger // nil: no audit log
 }
 
-// closeTimeout is how long the last lines may take.
+// closeTimeout is how long writing the last lines may take.
 const closeTimeout = time.Second
 
-// OpenLogs opens the logs of c. Each may have buffer bytes that wait to be written. The main
-// one goes to w instead, without a buffer, if that is not nil.
+// OpenLogs opens the logs of c, each with a buffer of so many bytes. If w is not nil, the main
+// log goes there instead, without a buffer.
 func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
 	o.Apply(c)
 	o.Logs.sinks = make(map[string]*sink)
@@ -53,7 +53,7 @@ func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
 	return nil
 }
 
-// openSink opens the output name for the log of this kind.
+// openSink opens the output name for a log: main or audit.
 func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
 	out, err := OpenLog(name)
 	if err != nil {
@@ -69,7 +69,7 @@ func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
 	return s, nil
 }
 
-// CheckLogs tells what is wrong with the outputs of c, without opening one, and has nothing
+// CheckLogs returns what is wrong with the outputs of c, without opening one. Nothing is
 // logged.
 func (o *Observer) CheckLogs(c *config.Logging) error {
 	o.Apply(c)
@@ -84,8 +84,8 @@ func (o *Observer) CheckLogs(c *config.Logging) error {
 	return nil
 }
 
-// Close has the last lines written: the main log's last, as it tells of lines that the
-// other one dropped.
+// Close writes the last lines: the main log's at the end, as it reports what the other one
+// dropped.
 func (l *logs) Close() {
 	for _, kind := range []string{"audit", "main"} {
 		if s := l.sinks[kind]; s != nil {
@@ -94,7 +94,7 @@ func (l *logs) Close() {
 	}
 }
 
-// Dropped returns the lines that were dropped from each log in use.
+// Dropped returns the number of dropped lines by log.
 func (l *logs) Dropped() map[string]uint64 {
 	n := make(map[string]uint64)
 	for kind, s := range l.sinks {
@@ -114,11 +114,11 @@ func (o *Observer) ReopenLogs() {
 	}
 }
 
-// ServerLogger passes on what fasthttp logs: never about a request's content.
+// ServerLogger logs what fasthttp says, without the content of requests.
 type ServerLogger struct{ Log *zerolog.Logger }
 
-// Printf implements fasthttp.Logger. Of errors it says the class: the texts of some
-// quote the request's head, tokens included, whatever SecureErrorLogMessage says.
+// Printf implements fasthttp.Logger. It replaces errors by their class: some quote the
+// request's head, tokens included, in spite of SecureErrorLogMessage.
 func (l ServerLogger) Printf(format string, args ...any) {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -128,7 +128,7 @@ func (l ServerLogger) Printf(format string, args ...any) {
 	l.Log.Warn().Str("component", "http").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
-// connProblem says what ended a connection: what the system or TLS says, which know
+// connProblem returns why a connection ended: the text of the system or of TLS, which know
 // nothing of requests, else a fixed word.
 func connProblem(err error) string {
 	text := err.Error()
@@ -150,7 +150,7 @@ func levelOf(c *config.Logging) zerolog.Level {
 	return l
 }
 
-// formatted returns what turns lines into those of a format, for out.
+// formatted returns a writer that writes lines to out in a format.
 func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
 	if format == "text" {
 		return textWriter{out}
@@ -158,8 +158,8 @@ func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
 	return out
 }
 
-// textWriter writes lines as text for people. Each keeps its level, which zerolog's
-// ConsoleWriter does not pass on: the sink has room that is for warnings alone.
+// textWriter writes lines as text for people. It passes on their level, which zerolog's
+// ConsoleWriter does not: the sink keeps room for warnings.
 type textWriter struct{ zerolog.LevelWriter }
 
 // WriteLevel implements zerolog.LevelWriter.

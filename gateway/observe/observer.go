@@ -1,5 +1,6 @@
-// Package observe is told of every request at its end, and keeps what logs and metrics know:
-// the access and audit logs, counters, histograms, and the slowest requests.
+// Package observe records each request at its end: in the access and audit logs, in counters
+// and histograms, and in the list of the slowest requests. Start with Entry and
+// Observer.Record.
 package observe
 
 import (
@@ -15,47 +16,44 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Entry is what log, audit log, metrics and the list of slow requests are told of one
-// request at its end. The exchange of the request owns it and fills it in; who is told
-// keeps nothing of it but copies.
-//
-// The zero value, after reset, is an entry of a request that nothing is known of. Not safe
-// for concurrent use.
+// Entry is the record of one request, for logs, metrics and the slow list. The request's
+// exchange owns it and fills it in; Record copies what it keeps. The zero value, or after
+// Reset, is of a request that nothing is known of. Not safe for concurrent use.
 type Entry struct {
 	Start  time.Time
 	Method Method
-	Client netip.Addr // not valid: not known
+	Client netip.Addr // not valid: unknown
 	ID     []byte     // X-Request-ID
 	Path   []byte     // raw, without the query, shortened
-	Query  []byte     // canonical query for the origin: what the allow-list let through
+	Query  []byte     // canonical query for the origin, which the allow-list let through
 
-	Bucket   *BucketMetrics // of the bucket; nil: none is mounted there
+	Bucket   *BucketMetrics // nil: no bucket is mounted there
 	Route    string         // path prefix of the bucket
 	HasCache bool           // the bucket has a cache
 
 	Auth         Auth
-	RejectedBy   Limit
-	CacheOutcome Outcome
+	RejectedBy   Limit   // LimitNone: not rejected
+	CacheOutcome Outcome // Bypass without a cache
 
 	Status int
 	Bytes  int64         // of the body
 	Reason string        // typed reason of a failure
-	Cause  error         // what broke
-	TTFB   time.Duration // from start to the first byte of the answer
+	Cause  error         // underlying error of the failure
+	TTFB   time.Duration // time to first byte: from Start to that of the response
 
 	TraceID, ParentSpan []byte // of a trusted proxy's trace; empty: none
 
 	Upstream Upstream
 }
 
-// Auth is the verdict on a request's token. The zero value: none was asked for.
+// Auth is the verdict on a request's token. The zero value: the bucket asks for none.
 type Auth struct {
 	Outcome string // public, allowed or denied
 	Reason  string // of a denial
 	Subject string // of the token
 }
 
-// Upstream is what a request had to do with its origin. The zero value: nothing.
+// Upstream is a request's part with its origin. The zero value: the origin was not asked.
 type Upstream struct {
 	Status   int           // of the latest answer; 0: none
 	ID       []byte        // of the request at S3
@@ -84,20 +82,20 @@ const (
 
 var MethodNames = [numMethods]string{"GET", "HEAD", "other"}
 
-// Outcome says what the cache had to do with an answer.
+// Outcome is the cache's part in a response.
 type Outcome uint8
 
 const (
-	Bypass      Outcome = iota // nothing: not cached, or not to be
+	Bypass      Outcome = iota // none: no cache, or not cacheable
 	Hit                        // from memory
 	Miss                       // from the origin
 	Stale                      // from memory, past its freshness
-	Revalidated                // from memory, as the origin allowed
+	Revalidated                // from memory, confirmed by the origin
 	Coalesced                  // from another request's fetch
 	NumOutcomes
 )
 
-// Outcomes has the name of each outcome as label and log field, and as X-Cache.
+// Outcomes has the name of each outcome in labels and log lines, and in X-Cache.
 var Outcomes = [NumOutcomes]struct{ Name, Header string }{
 	Bypass:      {"bypass", "BYPASS"},
 	Hit:         {"hit", "HIT"},
@@ -107,7 +105,7 @@ var Outcomes = [NumOutcomes]struct{ Name, Header string }{
 	Coalesced:   {"coalesced", "COALESCED"},
 }
 
-// Limit is what refused a request, beside its token.
+// Limit is the limit that rejected a request.
 type Limit uint8
 
 const (
@@ -122,7 +120,6 @@ const (
 	NumLimits
 )
 
-// limitLabels are the values of the metrics' label limit.
 var limitLabels = [NumLimits]string{
 	LimitAddress: "address", LimitGlobalRate: "global_rate", LimitBucketRate: "bucket_rate", LimitAddressRate: "address_rate",
 	LimitGlobalInFlight: "global_in_flight", LimitBucketInFlight: "bucket_in_flight", LimitSubjectRate: "subject_rate",
@@ -131,11 +128,11 @@ var limitLabels = [NumLimits]string{
 // String returns the value of the metrics' label limit.
 func (l Limit) String() string { return limitLabels[l] }
 
-// maxReasons bounds the reasons of verdicts that metrics tell apart.
+// maxReasons is the largest number of reasons of verdicts.
 const maxReasons = 32
 
-// Observer is told of every request at its end, and of panics, and keeps what logs and
-// metrics know. Safe for concurrent use once the logs are open.
+// Observer records requests and panics in logs and metrics. Its Metrics must be set, and its
+// logs opened or checked; it is safe for concurrent use from then on. Close the logs at the end.
 type Observer struct {
 	Log     zerolog.Logger // of the process; set by OpenLogs
 	Logs    logs
@@ -146,7 +143,7 @@ type Observer struct {
 	logging atomic.Pointer[config.Logging] // in effect
 }
 
-// Record counts and logs a request at its end, which took so long.
+// Record counts and logs a request at its end. took is its whole duration.
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
 func (o *Observer) Record(x *Entry, took time.Duration) {
@@ -159,14 +156,14 @@ func (o *Observer) Record(x *Entry, took time.Duration) {
 	l := m.Latency(x.CacheOutcome)
 	l.Duration.Observe(took)
 	l.TTFB.Observe(x.TTFB)
-	if int64(took) > o.Slow.least.Load() { // before a lock is taken
+	if int64(took) > o.Slow.least.Load() { // else it takes no lock
 		o.Slow.note(x, took)
 	}
 	o.logAccess(x, took)
 }
 
-// RecordPanic counts and logs a panic, from where it is recovered. id is that of the request,
-// empty where none waits.
+// RecordPanic counts and logs a panic, where it is recovered. id is that of the request;
+// empty: no request waits.
 func (o *Observer) RecordPanic(p any, id []byte) {
 	e := o.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack())
 	what := "a background fetch panicked"
@@ -177,8 +174,8 @@ func (o *Observer) RecordPanic(p any, id []byte) {
 	o.Metrics.Panics.Inc()
 }
 
-// logAccess writes the one line of a request. Successful ones may be left out, slow
-// ones are warnings and say where the time went.
+// logAccess writes a request's access line. Successful requests may be sampled; slow ones are
+// warnings with the time of each phase.
 func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	c := o.logging.Load()
 	if o.Logs.auditor != nil {
@@ -228,7 +225,7 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	e.Msg("request")
 }
 
-// logClient adds to e who asked for what.
+// logClient adds the client and its request line to e.
 func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
 	e = e.Bytes("request_id", x.ID)
 	if x.Client.IsValid() {
@@ -238,7 +235,7 @@ func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
 	return e.Str("method", MethodNames[x.Method]).Bytes("path", x.Path)
 }
 
-// log adds to e what the request had to do with its origin.
+// log adds the fields of the upstream to e.
 func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
 	if u.Status != 0 {
 		e = e.Int("upstream_status", u.Status)
@@ -258,7 +255,7 @@ func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
 	return e
 }
 
-// log returns what log lines say of a verdict; never the token.
+// log returns the fields of a verdict; never the token.
 func (a *Auth) log() *zerolog.Event {
 	e := zerolog.Dict().Str("outcome", a.Outcome)
 	if a.Reason != "" {
@@ -270,7 +267,7 @@ func (a *Auth) log() *zerolog.Event {
 	return e
 }
 
-// phases returns how long each part of a request took.
+// phases returns the durations of a request's phases.
 func (x *Entry) phases(took time.Duration) *zerolog.Event {
 	u := &x.Upstream
 	first := max(x.TTFB-u.Queued-u.Dialed, 0)
@@ -279,16 +276,16 @@ func (x *Entry) phases(took time.Duration) *zerolog.Event {
 		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.TTFB, 0)))
 }
 
-// sampled tells whether the request is in the given share of all requests: by its id, so
-// that gateways in a row agree.
+// sampled returns whether a request is in the share of requests that are logged: by its id, so
+// that gateways behind one another agree.
 func sampled(id []byte, share float64) bool {
 	h := fnv.New32a()
 	h.Write(id)
 	return float64(h.Sum32()) < share*(1<<32)
 }
 
-// decision returns what the audit log calls a request; empty: it is not in there. The
-// status does not tell: the origin refuses too, and who is let in may ask for nothing.
+// decision returns the decision for the audit log; empty: the request is not in it. The
+// status does not tell: the origin denies too, and a granted object may not exist.
 func (x *Entry) decision() string {
 	switch {
 	case x.RejectedBy != LimitNone, x.Auth.Outcome == "denied":
@@ -301,7 +298,7 @@ func (x *Entry) decision() string {
 	return ""
 }
 
-// logAudit writes who was let in to a private bucket, and who was refused.
+// logAudit writes a request's audit line, if it has one.
 func (o *Observer) logAudit(x *Entry) {
 	decision := x.decision()
 	if decision == "" {
@@ -322,14 +319,14 @@ func Milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
 }
 
-// Apply puts the level, sample and threshold of slow requests of c into effect.
+// Apply puts the level, the sample and the slow threshold of c into effect.
 func (o *Observer) Apply(c *config.Logging) {
 	o.level.Store(int32(levelOf(c)))
 	o.logging.Store(c)
 }
 
-// level is the least level that is logged, as a zerolog.Sampler: a logger's own cannot
-// change while it is in use.
+// level is the least level that is logged. It is a zerolog.Sampler, as a logger's own level
+// cannot change while it is in use.
 type level struct{ atomic.Int32 }
 
 // Sample implements zerolog.Sampler.
@@ -338,7 +335,7 @@ func (l *level) Sample(of zerolog.Level) bool { return int32(of) >= l.Load() }
 // timeFormat is RFC 3339 with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// timestamp adds the time to every event in UTC.
+// timestamp is a hook that adds the time, in UTC, to each line.
 type timestamp struct{}
 
 // Run implements zerolog.Hook.

@@ -17,23 +17,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sink is between loggers and where their lines go. A line is copied into a buffer,
-// and one goroutine writes what has gathered there. If the writer is stuck, as a pipe
-// is that nobody reads, lines are dropped and counted: nobody waits.
-//
-// A sink is safe for concurrent use. Use newSink, and close it at the end.
+// sink buffers the lines of a log, and has one goroutine write them. If the output is stuck,
+// like a pipe that nobody reads, lines are dropped and counted: no request waits. Use newSink,
+// and close at the end. Safe for concurrent use.
 type sink struct {
 	out     io.Writer
-	max     int            // bytes that may wait
+	max     int            // bytes of waiting
 	dropped atomic.Uint64  // lines
-	tell    func(n uint64) // told of dropped lines once there is room again
+	tell    func(n uint64) // called with the lines dropped, once there is room again
 
 	mu      sync.Mutex // guards the following fields
-	more    sync.Cond  // there is something to write, or closed
+	more    sync.Cond  // waiting has lines, or closed
 	waiting []byte
 	closed  bool
 
-	done chan struct{} // closed when all is written after close
+	done chan struct{} // closed when run has ended
 }
 
 // newSink returns a sink whose goroutine ends with close.
@@ -92,7 +90,7 @@ func (s *sink) run() {
 	}
 }
 
-// close has what waits written, for at most limit. Lines that come later are dropped.
+// close writes the waiting lines, for at most limit. Later lines are dropped.
 func (s *sink) close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
@@ -104,7 +102,8 @@ func (s *sink) close(limit time.Duration) {
 	}
 }
 
-// logFile is a file that can be opened anew, after it was renamed.
+// logFile is a log that can be opened again, after its file was renamed. Safe for concurrent
+// use.
 type logFile struct {
 	path string
 
@@ -112,7 +111,7 @@ type logFile struct {
 	file *os.File
 }
 
-// OpenLog returns the output that a logging key names.
+// OpenLog returns the output of this name: stdout, stderr or a path.
 func OpenLog(name string) (io.Writer, error) {
 	if f := standardStream(name); f != nil {
 		return f, nil
@@ -124,9 +123,9 @@ func OpenLog(name string) (io.Writer, error) {
 // maxLinks bounds the symbolic links that are followed to a standard stream.
 const maxLinks = 10
 
-// standardStream returns what name means where that is a standard stream, by its name,
-// its path, or a symbolic link to that; nil if it is none. To open the path would fail
-// for a socket, as under systemd, and for a pipe of another user, as in containers.
+// standardStream returns the standard stream that name is, by its name, its path, or a
+// symbolic link to that; else nil. Opening the path would fail for a socket, as under systemd,
+// and for a pipe of another user, as in containers.
 func standardStream(name string) *os.File {
 	switch name {
 	case "stdout":
@@ -153,8 +152,8 @@ func standardStream(name string) *os.File {
 	return nil
 }
 
-// checkLog tells whether there can be a log of this name. Rights are not looked at: who
-// asks need not be who serves.
+// checkLog returns what would keep a log of this name from being opened, but for rights: the
+// user that checks may be another one.
 func checkLog(name string) error {
 	if standardStream(name) != nil {
 		return nil
@@ -174,7 +173,7 @@ func checkLog(name string) error {
 	return nil
 }
 
-// logAdvice has what to do about a log that cannot be opened, by the cause.
+// logAdvice are the fixes for a log that cannot be opened, by cause.
 var logAdvice = []struct {
 	cause error
 	fix   string
@@ -190,12 +189,12 @@ var logAdvice = []struct {
 	{unix.ENFILE, "raise the limit of open files: ulimit -n"},
 }
 
-// logProblem says why the log of this name cannot be opened, and what to do about it.
+// logProblem returns the error of a log that cannot be opened, with its fix.
 func logProblem(name string, err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err // without the path once more
 	}
-	if errors.Is(err, unix.ENXIO) { // nobody reads what is written: what it is decides what helps
+	if errors.Is(err, unix.ENXIO) { // no reader; the advice depends on the kind of file
 		var mode fs.FileMode
 		if info, err := os.Stat(name); err == nil {
 			mode = info.Mode()
@@ -218,10 +217,10 @@ func logProblem(name string, err error) error {
 	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
 }
 
-// reopen opens the path again, and closes the file that was written to so far.
+// reopen opens the path again, and closes the file before.
 //
-// A named pipe that nobody reads is refused: to open it would wait for a reader, in
-// silence. For other files O_NONBLOCK has no effect.
+// With O_NONBLOCK, a named pipe without a reader fails, where it would wait for one in
+// silence. For other files it has no effect.
 func (f *logFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
 	if err != nil {

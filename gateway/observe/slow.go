@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	slowMinutes   = 5   // that requests are remembered for
-	slowPerMinute = 12  // requests of each
-	slowPath      = 256 // bytes of a path that are kept
+	slowMinutes   = 5   // minutes in the list
+	slowPerMinute = 12  // requests of each minute
+	slowPath      = 256 // bytes of a path
 )
 
-// SlowList holds the slowest requests of each of the last minutes. A request that is
-// not among the slowest of its minute takes no lock.
+// SlowList is the slowest requests of each of the last minutes. A request that is not among
+// the slowest of its minute takes no lock. The zero value is empty. Safe for concurrent use.
 type SlowList struct {
-	least atomic.Int64 // what a request must take longer than, in nanoseconds
+	least atomic.Int64 // nanoseconds; only longer requests can enter the list
 
 	mu      sync.Mutex                 // guards the following fields
-	minutes [slowMinutes][]SlowRequest // the slowest request of each first
-	now     int                        // the present one of minutes
+	minutes [slowMinutes][]SlowRequest // the slowest request of each minute first
+	now     int                        // index of the present minute
 }
 
-// SlowRequest is what is kept of a request, in memory of its own.
+// SlowRequest is a copy of what the slow list shows of a request.
 type SlowRequest struct {
 	At             time.Time // of its end
 	Duration, TTFB time.Duration
@@ -38,7 +38,7 @@ type SlowRequest struct {
 	Path           []byte // the beginning of a long one, and an ellipsis
 }
 
-// note takes x into the list, unless it is of no bucket or others were slower.
+// note adds x to the list, unless it has no bucket or the list is full of slower ones.
 func (s *SlowList) note(x *Entry, took time.Duration) {
 	if x.Bucket == nil {
 		return
@@ -51,13 +51,13 @@ func (s *SlowList) note(x *Entry, took time.Duration) {
 		i++
 	}
 	if i == slowPerMinute {
-		return // others came first
+		return // it filled up since Record looked
 	}
 	if len(m) < slowPerMinute {
 		m = slices.Grow(m, 1)[:len(m)+1]
 		s.minutes[s.now] = m
 	}
-	r := m[len(m)-1] // goes, or went in a minute before: its buffers are used again
+	r := m[len(m)-1] // leaves the list, or left it minutes ago: its buffers are used again
 	copy(m[i+1:], m[i:])
 	m[i] = SlowRequest{
 		At: x.Start.Add(took), Duration: took, TTFB: x.TTFB, Bucket: x.Bucket.Name, Method: x.Method, Status: x.Status, Bytes: x.Bytes,
