@@ -1,5 +1,5 @@
-// Package gateway is the running gateway: listeners, the path of a request, and
-// what surrounds it.
+// Package gateway runs the gateway: it starts it, reloads its configuration, hands it over to a
+// new process, and stops it. Start with New and Run; a request's path is in serve.
 package gateway
 
 import (
@@ -26,18 +26,19 @@ import (
 	"yatagarasu/pool"
 )
 
-// Gateway serves one configuration. Use New, then Run once.
+// Gateway is the gateway of one process. Use New, then Run once, which ends with a signal.
+// Addr and MetricsAddr are safe for concurrent use.
 type Gateway struct {
 	serve.Server
 	opts *Options
-	tls  *tls.Config // of the listener; nil: plain HTTP
+	tls  *tls.Config // of the main listener; nil: plain HTTP
 
-	certificate listen.Certificate // for tls
+	certificate listen.Certificate // that tls shows
 	reloads     reloader
 
 	operators *admin.Server
 	conns     listen.Conns // of clients
-	address   string
+	address   string       // of the main listener
 	listener  atomic.Pointer[listen.Listener]
 	notify    *handover.Notifier // set by Run
 
@@ -49,13 +50,12 @@ type Gateway struct {
 var ErrCut = errors.New("requests under way were cut")
 
 // startGCPercent is GOGC while the gateway is set up. Nearly all that is allocated then
-// stays, and to collect it meanwhile takes a third of the time that a thousand buckets
-// need; beyond 32 MiB it is collected even so.
+// stays, and collecting it would take a third of the time that a thousand buckets need.
+// Beyond 32 MiB it is collected even so.
 const startGCPercent = 800
 
-// New validates o and the configuration it names and sets everything up, short
-// of opening a listener. A config.Errors lists what is wrong with the file. It is not to
-// be called twice at the same time.
+// New validates o and the configuration that it names, and sets everything up but the
+// listeners. A config.Errors lists what is wrong with the file. Not safe for concurrent use.
 func New(o *Options) (*Gateway, error) {
 	if usual := debug.SetGCPercent(startGCPercent); usual >= 0 && usual < startGCPercent {
 		defer debug.SetGCPercent(usual)
@@ -72,9 +72,9 @@ func New(o *Options) (*Gateway, error) {
 	return newGateway(o, c)
 }
 
-// Inspect sets up what New would for the configuration of o, to be looked into and not to
-// serve: no log is opened, which would leave files of whoever looks, and nothing is logged.
-// The caller closes the generation.
+// Inspect sets up the generation of o's configuration for a look into it, not for serving. It
+// opens no log, as that would leave files of the user who looks, and logs nothing. The caller
+// closes the generation.
 func Inspect(o *Options) (*serve.Generation, error) {
 	quiet := *o
 	quiet.Output, quiet.inspects = io.Discard, true
@@ -154,10 +154,10 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 	}
 }
 
-// Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a
-// second one cuts what is still under way. SIGHUP reloads the configuration, SIGUSR2
-// hands over to a new process. It returns nil, ErrCut when requests were
-// cut, or what kept it from serving.
+// Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a second one
+// cuts the requests under way. SIGHUP reloads the configuration, SIGUSR1 opens the log files
+// again, SIGUSR2 hands over to a new process. It returns nil, ErrCut if requests were cut, or
+// what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
 	defer g.Logs.Close()
 	defer func() { g.Generation.Load().Close() }() // that of the last reload

@@ -15,10 +15,8 @@ import (
 	"yatagarasu/pool"
 )
 
-// Options are the tunables of the process, fixed at start. The configuration
-// file says what is served; where both name a value, the flag wins.
-//
-// Use NewOptions for the defaults.
+// Options are the settings of the process, fixed at start. The configuration file says what is
+// served; where both have a value, the flag wins. Use NewOptions for the defaults.
 type Options struct {
 	ConfigPath string              // configuration file
 	Version    string              // what /health and -version tell
@@ -85,8 +83,8 @@ func NewOptions() *Options {
 	}
 }
 
-// RegisterFlags registers every tunable with fs, one line each, and returns
-// them grouped for PrintFlags.
+// RegisterFlags registers a flag for each option with fs, and returns their groups for
+// flags.Print.
 func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	var groups []flags.Group
 	group := func(title string) { groups = append(groups, flags.Group{Title: title}) }
@@ -142,7 +140,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	return groups
 }
 
-// validate checks what the flag parser cannot.
+// validate returns the first value that is out of its bounds.
 func (o *Options) validate() error {
 	for _, c := range []struct {
 		bad     bool
@@ -175,7 +173,7 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// over returns the file's configuration with the flags' values over it.
+// over returns the file's configuration with the values of flags in place of its own.
 func (o *Options) over(file *config.Config) *config.Config {
 	c := *file
 	c.Server.Address = cmp.Or(o.Address, c.Server.Address)
@@ -190,14 +188,14 @@ func (o *Options) over(file *config.Config) *config.Config {
 	return &c
 }
 
-// writeTimeout bounds the writing of a response that is in memory as a whole:
-// the minimum rate over the largest of them, after its window.
+// writeTimeout returns how long writing a response that is whole in memory may take: the
+// largest one at the minimum rate, after its window.
 func (o *Options) writeTimeout() time.Duration {
 	rate := cmp.Or(o.MinRate, 1<<10)
 	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, serve.MaxAtOnce))*time.Second/time.Duration(rate)
 }
 
-// values returns the flags by their names.
+// values returns the values of all flags by their names.
 func (o *Options) values() map[string]string {
 	values := make(map[string]string)
 	fs := flag.NewFlagSet("", flag.ContinueOnError)

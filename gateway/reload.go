@@ -19,15 +19,15 @@ import (
 	"yatagarasu/gateway/serve"
 )
 
-// reloader is the one goroutine that changes the configuration.
+// reloader has the channels of the one goroutine that changes the configuration.
 type reloader struct {
-	calls chan chan admin.ReloadResult
-	holds chan chan struct{} // no reload begins until what is sent is closed
-	done  chan struct{}      // closed when it has ended
+	calls chan chan admin.ReloadResult // requests for a reload
+	holds chan chan struct{}           // requests to begin none until the sent channel is closed
+	done  chan struct{}                // closed when the goroutine has ended
 }
 
-// runReloader serves reloads, and looks at the certificate's files, until ctx ends, which
-// ends the reload under way as well.
+// runReloader does reloads, and looks at the certificate's files, until ctx ends, which also
+// ends the reload under way.
 func (g *Gateway) runReloader(ctx context.Context) {
 	defer close(g.reloads.done)
 	tick := time.NewTicker(listen.CertificateInterval)
@@ -50,8 +50,8 @@ func (g *Gateway) runReloader(ctx context.Context) {
 	}
 }
 
-// requestReload has the configuration file read again and put into effect, and waits
-// for that. A gateway that is stopping refuses.
+// requestReload has the configuration file reloaded, and waits for the result. A gateway that
+// has stopped fails it.
 func (g *Gateway) requestReload() admin.ReloadResult {
 	reply := make(chan admin.ReloadResult, 1)
 	select {
@@ -62,10 +62,10 @@ func (g *Gateway) requestReload() admin.ReloadResult {
 	}
 }
 
-// reload builds a generation from the file and swaps it in. If anything is wrong,
-// the present one goes on serving.
+// reload builds a generation from the file and puts it into effect. If anything is wrong, the
+// present one stays in effect.
 func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
-	if g.superseded.Load() { // a reload that is not for this process has not failed here
+	if g.superseded.Load() { // meant for the new process, so it is no failure of this one
 		return admin.ReloadResult{Result: "failed", Generation: g.Generation.Load().Number, Errors: []string{errSuperseded.Error()}}
 	}
 	g.notify.Reloading()
@@ -93,7 +93,7 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	return r
 }
 
-// lines returns the mistakes in err, one each.
+// lines returns the errors in err, one text each.
 func lines(err error) []string {
 	many, ok := errors.AsType[config.Errors](err)
 	if !ok {
@@ -106,14 +106,14 @@ func lines(err error) []string {
 	return list
 }
 
-// tryReload is reload without what is told of it.
+// tryReload is reload without logs, metrics and notifications.
 func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err error) {
 	var old, gen *serve.Generation
 	defer func() {
-		if p := recover(); p != nil { // a bug, which must not end a process that serves
+		if p := recover(); p != nil { // a bug must not end a process that serves
 			g.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a reload panicked")
 			if old != nil && g.Generation.Load() != old {
-				err = nil // the new one is in effect, and the log has what it may lack
+				err = nil // the new one is in effect; the log has the panic
 				return
 			}
 			err = fmt.Errorf("cannot reload: %v", p)
@@ -166,7 +166,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	return r, nil
 }
 
-// renewCertificate loads the certificate again if its files changed.
+// renewCertificate loads the certificate again if its files have changed.
 func (g *Gateway) renewCertificate() {
 	h := &g.Generation.Load().Config.Server.HTTPS
 	if g.tls == nil || !h.Enabled || !g.certificate.Changed(h) {
@@ -180,8 +180,8 @@ func (g *Gateway) renewCertificate() {
 	g.Log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
 }
 
-// settings are the keys that are not those of buckets: how the report of a reload calls
-// them, where they are in a configuration, and whether only a restart changes them.
+// settings are the keys outside buckets: their names in the result of a reload, whether a
+// change needs a restart, and their place in a configuration.
 var settings = []struct {
 	key     string
 	restart bool
@@ -206,7 +206,7 @@ var settings = []struct {
 	{"admin.token", false, func(c *config.Config) any { return &c.Admin.Token }},
 }
 
-// compare notes in r what differs between the configuration in effect and c.
+// compare sets the fields of r for the differences between the configuration in effect and c.
 func compare(r *admin.ReloadResult, old, c *config.Config) {
 	r.Added, r.Removed, r.Changed, r.Rotated, r.Emptied = []string{}, []string{}, []admin.BucketChange{}, []string{}, []string{}
 	r.Settings, r.Restart = []string{}, []string{}
@@ -242,7 +242,7 @@ func compare(r *admin.ReloadResult, old, c *config.Config) {
 	slices.Sort(r.Removed)
 }
 
-// keepStarted gives the keys of c that only a restart changes the values in effect.
+// keepStarted gives those keys of c whose changes need a restart the values in effect.
 func keepStarted(c, effective *config.Config) {
 	if !c.Server.HTTPS.Enabled {
 		c.Server.HTTPS = effective.Server.HTTPS // where TLS goes on, so does its certificate
@@ -254,7 +254,7 @@ func keepStarted(c, effective *config.Config) {
 	}
 }
 
-// rotated tells whether an origin that both have is asked under another credential now.
+// rotated returns whether the credential of a replica in both has changed.
 func rotated(was, s *config.S3) bool {
 	before := staticCredentials(was)
 	for origin, c := range staticCredentials(s) {
@@ -279,7 +279,7 @@ func staticCredentials(s *config.S3) map[string][3]config.Secret {
 	return all
 }
 
-// differences returns the keys of a bucket that differ.
+// differences returns the keys in which two configurations of a bucket differ.
 func differences(was, b *config.Bucket) (parts []string) {
 	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
 	for i := range x.NumField() {
@@ -296,11 +296,11 @@ var bucketParts = map[string]string{
 	"Limits": "limits", "Allow": "allow", "Deny": "deny",
 }
 
-// outdate has what is being fetched for buckets that r set up in another way not be
-// stored: it was asked for, and assessed, by the configuration of before. What is stored
-// of buckets that r removed goes: purges do not reach it, should they come back.
+// outdate keeps fetches under way for buckets that r changed from being stored: they were
+// sent, and judged, by the old configuration. Objects of removed buckets are purged: no purge
+// would reach them until the bucket comes back.
 func outdate(all fill.Budgets, r *admin.ReloadResult) {
-	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
+	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a late request of the old configuration may have stored some
 		for _, b := range all {
 			b.Cache.PurgeGroup(bucket, false)
 		}

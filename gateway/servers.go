@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// listen opens the listener.
+// listen opens the main listener.
 func (g *Gateway) listen() (*listen.Listener, error) {
 	ln, err := g.opts.Inherited.Listen(handover.SocketMain, g.address, &g.Log)
 	if err != nil {
@@ -32,7 +32,7 @@ func (g *Gateway) listen() (*listen.Listener, error) {
 	return l, nil
 }
 
-// openMetrics opens the metrics listener, if the configuration wants one.
+// openMetrics opens the metrics listener, if the configuration has one.
 func (g *Gateway) openMetrics() error {
 	m := &g.Generation.Load().Config.Metrics
 	if !m.Enabled {
@@ -55,7 +55,7 @@ func (g *Gateway) newServer() *fasthttp.Server {
 	return s
 }
 
-// newHTTPServer returns what the servers of both listeners have in common.
+// newHTTPServer returns a server with the limits of all listeners.
 func (g *Gateway) newHTTPServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Concurrency:                  1 << 30, // connections are bounded by the listener
@@ -72,9 +72,9 @@ func (g *Gateway) newHTTPServer() *fasthttp.Server {
 	}
 }
 
-// serveClients serves the connections that ln accepts, until it is closed. Lean ones
-// take less memory while no request is under way, and a read and two switches between
-// goroutines more for each request. ended is closed when none is left.
+// serveClients serves the connections of ln until it is closed. Lean connections take less
+// memory while they are idle, and one read and two changes of goroutine more per request. ended
+// is closed when no connection is left.
 func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error {
 	lean := make(chan error, 1)
 	go func() { // ends with ln
@@ -86,8 +86,8 @@ func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error
 	return errors.Join(g.newServer().Serve(ln), <-lean)
 }
 
-// attend tells the service manager that the gateway serves, and that it is alive,
-// until stop is closed.
+// attend tells the old process and the service manager that the gateway serves, and the latter
+// that it is alive, until stop is closed.
 func (g *Gateway) attend(stop <-chan struct{}) {
 	if in := g.opts.Inherited; in.HandedOver() {
 		in.Confirm()
@@ -96,7 +96,7 @@ func (g *Gateway) attend(stop <-chan struct{}) {
 	g.notify.KeepAlive(stop)
 }
 
-// statusServing is the status line of a gateway that serves.
+// statusServing returns the service manager's status line while the gateway serves.
 func (g *Gateway) statusServing() string {
 	status := fmt.Sprintf("STATUS=serving %d bucket(s) on %s, configuration generation %d", len(g.Generation.Load().Buckets), g.Addr(), g.Generation.Load().Number)
 	if last := g.operators.LastReload.Load(); last != nil && len(last.Errors) > 0 {
@@ -105,7 +105,7 @@ func (g *Gateway) statusServing() string {
 	return status
 }
 
-// Addr returns the listener's address once Run listens; nil before.
+// Addr returns the main listener's address; nil before Run has opened it.
 func (g *Gateway) Addr() net.Addr {
 	if ln := g.listener.Load(); ln != nil {
 		return ln.Addr()
@@ -113,8 +113,8 @@ func (g *Gateway) Addr() net.Addr {
 	return nil
 }
 
-// MetricsAddr returns the address of the metrics listener once it is open; nil
-// before, and without one.
+// MetricsAddr returns the metrics listener's address; nil without one, and before Run has
+// opened it.
 func (g *Gateway) MetricsAddr() net.Addr {
 	if ln := g.operators.Listener.Load(); ln != nil {
 		return ln.Addr()

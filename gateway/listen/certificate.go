@@ -10,16 +10,17 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// CertificateInterval is how often the files of the certificate are looked at.
+// CertificateInterval is the time between two looks at the certificate's files.
 const CertificateInterval = 5 * time.Second
 
-// Certificate is that of the main listener. It is loaded again when its files
-// change, as certificate managers do, and by a reload. The zero value has none yet.
+// Certificate is the certificate of the main listener. It is loaded again when a certificate
+// manager changes its files, and by a reload. The zero value has none yet. Current is safe for
+// concurrent use.
 type Certificate struct {
 	Current atomic.Pointer[tls.Certificate]
 
-	// files is what the files were when they were loaded. Used by one goroutine at a time:
-	// at start, then by the reloader.
+	// files is the state of the files when they were loaded. Not safe for concurrent use: it
+	// belongs to the start, then to the reloader.
 	files string
 }
 
@@ -35,7 +36,7 @@ func (c *Certificate) Load(h *config.HTTPS) error {
 	return nil
 }
 
-// Changed tells whether the files have other contents than when they were loaded.
+// Changed returns whether the files of h are others than those loaded.
 func (c *Certificate) Changed(h *config.HTTPS) bool {
 	return statOf(h) != c.files
 }
@@ -51,8 +52,8 @@ func statOf(h *config.HTTPS) (all string) {
 	return all
 }
 
-// TLSConfig returns the configuration of a listener that shows c. TLS 1.2 and
-// later, with the cipher suites that crypto/tls holds to be secure.
+// TLSConfig returns the configuration of a listener with c: TLS 1.2 and later, with the cipher
+// suites that crypto/tls holds to be secure.
 func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Current.Load(), nil },
