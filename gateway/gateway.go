@@ -27,7 +27,7 @@ import (
 )
 
 // Gateway is the gateway of one process. Use New, then Run once, which ends with a signal.
-// Addr and MetricsAddr are safe for concurrent use.
+// Addr is safe for concurrent use.
 type Gateway struct {
 	serve.Server
 	opts *Options

@@ -213,12 +213,8 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 		e = e.Str("cache", Outcomes[x.CacheOutcome].Name)
 	}
 	e = x.Upstream.log(e)
-	if x.Reason != "" {
-		e = e.Str("reason", x.Reason)
-	}
-	if x.Cause != nil {
-		e = e.AnErr("cause", x.Cause)
-	}
+	e = known(e, (*zerolog.Event).Str, "reason", x.Reason)
+	e = known(e, (*zerolog.Event).AnErr, "cause", x.Cause)
 	if len(x.TraceID) > 0 {
 		e = e.Bytes("trace_id", x.TraceID).Bytes("parent_span_id", x.ParentSpan)
 	}
@@ -237,18 +233,12 @@ func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
 
 // log adds the fields of the upstream to e.
 func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
-	if u.Status != 0 {
-		e = e.Int("upstream_status", u.Status)
-	}
-	if u.Replica != "" {
-		e = e.Str("replica", u.Replica)
-	}
+	e = known(e, (*zerolog.Event).Int, "upstream_status", u.Status)
+	e = known(e, (*zerolog.Event).Str, "replica", u.Replica)
 	if u.Tries > 0 {
 		e = e.Int("tries", u.Tries+1)
 	}
-	if u.Resumes > 0 {
-		e = e.Int("resumes", u.Resumes)
-	}
+	e = known(e, (*zerolog.Event).Int, "resumes", u.Resumes)
 	if len(u.ID) > 0 {
 		e = e.Bytes("s3_request_id", u.ID)
 	}
@@ -258,13 +248,17 @@ func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
 // log returns the fields of a verdict; never the token.
 func (a *Auth) log() *zerolog.Event {
 	e := zerolog.Dict().Str("outcome", a.Outcome)
-	if a.Reason != "" {
-		e = e.Str("reason", a.Reason)
+	e = known(e, (*zerolog.Event).Str, "reason", a.Reason)
+	return known(e, (*zerolog.Event).Str, "sub", a.Subject)
+}
+
+// known adds the field key to e by add, unless its value is the zero value.
+func known[T comparable](e *zerolog.Event, add func(*zerolog.Event, string, T) *zerolog.Event, key string, value T) *zerolog.Event {
+	var zero T
+	if value == zero {
+		return e
 	}
-	if a.Subject != "" {
-		e = e.Str("sub", a.Subject)
-	}
-	return e
+	return add(e, key, value)
 }
 
 // phases returns the durations of a request's phases.
