@@ -29,8 +29,9 @@ type Listener struct {
 
 	// With Trusted, a goroutine accepts, and others read the headers. The first Accept starts
 	// it: in an upgrade, no connection may be accepted before.
-	accepted chan accepted // nil without Trusted
-	started  bool
+	start    sync.Once
+	accepted chan *net.TCPConn // closed at the end
+	err      error             // that ended accepted
 
 	Lean leanListener // accepts the connections beyond LeanAfter
 }
@@ -49,11 +50,8 @@ type Options struct {
 
 // New returns a listener that accepts from ln.
 func New(ln *net.TCPListener, o Options) *Listener {
-	l := &Listener{TCPListener: ln, Options: o}
+	l := &Listener{TCPListener: ln, Options: o, accepted: make(chan *net.TCPConn)}
 	l.Lean = leanListener{l, make(chan net.Conn)}
-	if o.Trusted != nil {
-		l.accepted = make(chan accepted)
-	}
 	return l
 }
 
@@ -71,19 +69,17 @@ func (l *leanListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// accepted is a connection that is ready, or the error that ends the listener.
-type accepted struct {
-	conn net.Conn
-	err  error
-}
-
 // Accept implements net.Listener, for one goroutine, until its first error.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.admitted()
+		tcp, err := l.admitted()
 		if err != nil {
 			close(l.Lean.conns)
 			return nil, err
+		}
+		var c net.Conn = tcp
+		if l.TLS != nil {
+			c = tls.Server(tcp, l.TLS)
 		}
 		if l.Conns.Len() <= l.LeanAfter {
 			return c, nil
@@ -93,24 +89,20 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // admitted accepts a connection within the limits.
-func (l *Listener) admitted() (net.Conn, error) {
-	if l.accepted == nil {
-		for {
-			c, err := next(l.TCPListener, l.Log)
-			if err != nil {
-				return nil, err
-			}
-			if l.admit(c, request.PeerAddr(c.RemoteAddr())) {
-				return l.served(c), nil
-			}
+func (l *Listener) admitted() (*net.TCPConn, error) {
+	if l.Trusted != nil {
+		l.start.Do(func() { go l.acceptBehindProxies() }) // ends with the listener
+		if c, ok := <-l.accepted; ok {
+			return c, nil
+		}
+		return nil, l.err
+	}
+	for {
+		c, err := next(l.TCPListener, l.Log)
+		if err != nil || l.admit(c, request.PeerAddr(c.RemoteAddr())) {
+			return c, err
 		}
 	}
-	if !l.started {
-		l.started = true
-		go l.acceptBehindProxies() // ends with the listener
-	}
-	a := <-l.accepted
-	return a.conn, a.err
 }
 
 // acceptBehindProxies accepts connections, and has the PROXY headers of trusted proxies read.
@@ -122,12 +114,12 @@ func (l *Listener) acceptBehindProxies() {
 		c, err := next(l.TCPListener, l.Log)
 		if err != nil {
 			reading.Wait()
-			l.accepted <- accepted{err: err}
+			l.err = err
+			close(l.accepted)
 			return
 		}
 		peer := request.PeerAddr(c.RemoteAddr())
-		behind := l.Trusted(peer)
-		client := peer
+		behind, client := l.Trusted(peer), peer
 		if behind {
 			client = netip.Addr{} // the header tells
 		}
@@ -136,7 +128,7 @@ func (l *Listener) acceptBehindProxies() {
 		}
 		reading.Go(func() { // ends with the header, or its timeout
 			if !behind || l.readClient(c, peer) {
-				l.accepted <- accepted{conn: l.served(c)}
+				l.accepted <- c
 			}
 		})
 	}
@@ -172,14 +164,6 @@ func (l *Listener) admit(c *net.TCPConn, client netip.Addr) bool {
 		return false
 	}
 	return true
-}
-
-// served returns c as it is to be served.
-func (l *Listener) served(c *net.TCPConn) net.Conn {
-	if l.TLS != nil {
-		return tls.Server(c, l.TLS)
-	}
-	return c
 }
 
 // next accepts a connection. A lack of descriptors or memory would end fasthttp's server, so
