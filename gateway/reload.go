@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
@@ -73,7 +74,10 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	began := time.Now()
 	r, err := g.tryReload(ctx)
 	if err != nil {
-		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
+		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: []string{err.Error()}} // nothing changed
+		if _, many := errors.AsType[config.Errors](err); many {
+			r.Errors = strings.Split(err.Error(), "\n") // one line for each
+		}
 	}
 	g.operators.LastReload.Store(&admin.LastReload{At: began.UTC(), ReloadResult: r}) // r does not change any more
 	g.Metrics.Reloads.Count(err)
@@ -91,19 +95,6 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 		Strs("credentials_rotated", r.Rotated).Strs("cache_emptied", r.Emptied).Strs("settings", r.Settings).Strs("needs_restart", r.Restart).
 		Float64("duration_ms", observe.Milliseconds(time.Since(began))).Msg("configuration reloaded")
 	return r
-}
-
-// lines returns the errors in err, one text each.
-func lines(err error) []string {
-	many, ok := errors.AsType[config.Errors](err)
-	if !ok {
-		return []string{err.Error()}
-	}
-	list := make([]string, len(many))
-	for i, e := range many {
-		list[i] = e.Error()
-	}
-	return list
 }
 
 // tryReload is reload without logs, metrics and notifications.
