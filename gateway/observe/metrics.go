@@ -128,12 +128,7 @@ func (m *Metrics) Replica(bucket, name string) *ReplicaMetrics {
 
 // Latency returns the histograms of responses with an outcome, made when first needed.
 func (b *BucketMetrics) Latency(o Outcome) *Latency {
-	l := b.Latencies[o].Load()
-	if l == nil {
-		b.Latencies[o].CompareAndSwap(nil, new(Latency))
-		l = b.Latencies[o].Load()
-	}
-	return l
+	return loadOrMake(&b.Latencies[o], func() *Latency { return new(Latency) })
 }
 
 // codeCounters holds a counter for each status, made when first needed.
@@ -143,7 +138,7 @@ func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) 
 	if code < 0 || code >= len(c) {
 		code = 0
 	}
-	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
+	return loadOrMake(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
 }
 
 // Requests returns the counter of requests with a method and a status.
@@ -163,26 +158,25 @@ func (r *ReplicaMetrics) CountResponse(code int) {
 // Verdicts returns the counter of a verdict. number is that of its reason; public paths have
 // the largest.
 func (b *BucketMetrics) Verdicts(number int, a *Auth) *metrics.Counter {
-	return cached(&b.verdicts[number], func() *metrics.Counter {
+	return loadOrMake(&b.verdicts[number], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.Name, a.Outcome, a.Reason))
 	})
 }
 
 // Rejections returns the counter of requests that a limit rejected.
 func (b *BucketMetrics) Rejections(by Limit) *metrics.Counter {
-	return cached(&b.rejects[by], func() *metrics.Counter {
+	return loadOrMake(&b.rejects[by], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
 	})
 }
 
-// cached returns the counter at p, made when first needed.
-func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) *metrics.Counter {
-	n := p.Load()
-	if n == nil {
-		n = create()
-		p.Store(n)
+// loadOrMake returns the value at p, and makes it when first needed.
+func loadOrMake[T any](p *atomic.Pointer[T], create func() *T) *T {
+	if v := p.Load(); v != nil {
+		return v
 	}
-	return n
+	p.CompareAndSwap(nil, create())
+	return p.Load()
 }
 
 // CountError counts an error by its reason: a value of pool.Reason or of the table of S3
