@@ -47,7 +47,7 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 	return client, server
 }
 
-func TestConnsLetGo(t *testing.T) {
+func TestConnsDrain(t *testing.T) {
 	const (
 		fresh  = fasthttp.StateNew
 		active = fasthttp.StateActive
