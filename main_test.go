@@ -95,7 +95,7 @@ var rooms = map[string]string{
 	"origin":   "config problem request observe s3error",
 	"probe":    "config problem observe origin",
 	"listen":   "config limit problem request observe",
-	"handover": "observe",
+	"handover": "",
 	"fill":     "config problem request observe s3error origin",
 	"serve":    "config auth limit route problem request observe s3error origin listen fill",
 	"admin":    "config problem request observe origin probe listen fill serve",

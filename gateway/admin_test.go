@@ -362,3 +362,12 @@ func TestCacheEntry(t *testing.T) {
 		}
 	}
 }
+
+// MetricsAddr returns the metrics listener's address; nil without one, and before Run has
+// opened it.
+func (g *Gateway) MetricsAddr() net.Addr {
+	if ln := g.operators.Listener.Load(); ln != nil {
+		return ln.Addr()
+	}
+	return nil
+}

@@ -1,5 +1,5 @@
-// Package gateway is the running gateway: listeners, the path of a request, and
-// what surrounds it.
+// Package gateway runs the gateway: it starts it, reloads its configuration, hands it over to a
+// new process, and stops it. Start with New and Run; a request's path is in serve.
 package gateway
 
 import (
@@ -7,7 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -24,41 +24,38 @@ import (
 	"yatagarasu/gateway/probe"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
-// Gateway serves one configuration. Use New, then Run once.
+// Gateway is the gateway of one process. Use New, then Run once, which ends with a signal.
+// Addr is safe for concurrent use.
 type Gateway struct {
 	serve.Server
 	opts *Options
-	tls  *tls.Config // of the listener; nil: plain HTTP
+	tls  *tls.Config // of the main listener; nil: plain HTTP
 
-	certificate listen.Certificate // for tls
+	certificate listen.Certificate // that tls shows
 	reloads     reloader
 
 	operators *admin.Server
 	conns     listen.Conns // of clients
-	address   string
+	address   string       // of the main listener
 	listener  atomic.Pointer[listen.Listener]
 	notify    *handover.Notifier // set by Run
 
 	upgrades   upgrader
 	superseded atomic.Bool // another process has taken over
-
 }
 
 // ErrCut is returned by Run when requests under way had to be cut.
 var ErrCut = errors.New("requests under way were cut")
 
 // startGCPercent is GOGC while the gateway is set up. Nearly all that is allocated then
-// stays, and to collect it meanwhile takes a third of the time that a thousand buckets
-// need; beyond 32 MiB it is collected even so.
+// stays, and collecting it would take a third of the time that a thousand buckets need.
+// Beyond 32 MiB it is collected even so.
 const startGCPercent = 800
 
-// New validates o and the configuration it names and sets everything up, short
-// of opening a listener. A config.Errors lists what is wrong with the file. It is not to
-// be called twice at the same time.
+// New validates o and the configuration that it names, and sets everything up but the
+// listeners. A config.Errors lists what is wrong with the file. Not safe for concurrent use.
 func New(o *Options) (*Gateway, error) {
 	if usual := debug.SetGCPercent(startGCPercent); usual >= 0 && usual < startGCPercent {
 		defer debug.SetGCPercent(usual)
@@ -75,35 +72,54 @@ func New(o *Options) (*Gateway, error) {
 	return newGateway(o, c)
 }
 
+// Inspect sets up the generation of o's configuration for a look into it, not for serving. It
+// opens no log, as that would leave files of the user who looks, and logs nothing. The caller
+// closes the generation.
+func Inspect(o *Options) (*serve.Generation, error) {
+	quiet := *o
+	quiet.Output, quiet.inspects = io.Discard, true
+	g, err := New(&quiet)
+	if err != nil {
+		return nil, err
+	}
+	return g.Generation.Load(), nil
+}
+
 func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
 	g := &Gateway{opts: o, address: c.Server.Address, notify: new(handover.Notifier)}
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
 	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
-	g.Origins.Background.Panicked = func(p any) { g.Observer.Panicked(p, nil) }
+	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
 	g.Started, g.Now, g.StreamBuffer = time.Now(), time.Now, o.StreamBuffer
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
 		Version: o.Version, ConfigPath: o.ConfigPath, Clients: &g.conns, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
 	g.Reserved = g.operators.Reserved
-	if err := g.openLogs(&c.Logging); err != nil {
+	var err error
+	if o.inspects {
+		err = g.CheckLogs(&c.Logging)
+	} else {
+		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.Output)
+	}
+	if err != nil {
 		return nil, err
 	}
 	limits := &c.Server.Limits
-	g.conns.Init(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
 
 	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
 	if err != nil {
 		return nil, err
 	}
 	g.Generation.Store(gen)
-	g.operators.Ring.Sample(g.Metrics, g.Started)
+	g.operators.History.Sample(g.Metrics, g.Started)
 	if h := &c.Server.HTTPS; h.Enabled {
 		if err := g.certificate.Load(h); err != nil {
 			gen.Close()
 			return nil, err
 		}
-		g.tls = g.certificate.ServerTLS()
+		g.tls = g.certificate.TLSConfig()
 	}
 	g.upgrades = upgrader{g: g, done: make(chan upgrade, 1)}
 	g.reloads = reloader{calls: make(chan chan admin.ReloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
@@ -111,58 +127,15 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	return g, nil
 }
 
-// openLogs opens the logs of c, unless the gateway is made to be looked into.
-func (g *Gateway) openLogs(c *config.Logging) error {
-	if g.opts.inspects {
-		return g.Observer.CheckLogs(c)
-	}
-	return g.Observer.OpenLogs(c, g.opts.LogBuffer, g.opts.Output)
-}
-
-// newServer returns a server of clients.
-func (g *Gateway) newServer() *fasthttp.Server {
-	s := g.newHTTPServer()
-	s.Handler, s.ErrorHandler, s.ConnState, s.WriteBufferSize = g.Handle, g.HandleError, g.conns.Track, g.opts.WriteBuffer
-	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return g.operators.HeadReceived(h, false) }
-	return s
-}
-
-// newHTTPServer returns what the servers of both listeners have in common.
-func (g *Gateway) newHTTPServer() *fasthttp.Server {
-	return &fasthttp.Server{
-		Concurrency:                  1 << 30, // connections are bounded by the listener
-		ReadBufferSize:               g.opts.ReadBuffer,
-		ReadTimeout:                  g.opts.HeaderTimeout,
-		IdleTimeout:                  g.opts.IdleTimeout,
-		WriteTimeout:                 g.opts.writeTimeout(),
-		DisablePreParseMultipartForm: true,
-		NoDefaultServerHeader:        true,
-		NoDefaultContentType:         true,
-		NoDefaultDate:                true, // see exchange.completeHead
-		SecureErrorLogMessage:        true,
-		Logger:                       observe.ServerLogger{Log: &g.Log},
-	}
-}
-
 // generationOptions are those of each generation.
 func (g *Gateway) generationOptions() *serve.GenerationOptions {
-	return &serve.GenerationOptions{
-		Origins: g.Origins, Auth: g.authOptions(), Now: func() time.Time { return g.Now() },
-		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
-	}
-}
-
-// authOptions are those of the verifiers.
-func (g *Gateway) authOptions() auth.Options {
-	return auth.Options{
+	verifiers := auth.Options{
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
-			if err == nil {
-				g.Metrics.KeyFetches[0].Inc()
-				return
+			g.Metrics.KeyFetches.Count(err)
+			if err != nil {
+				g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 			}
-			g.Metrics.KeyFetches[1].Inc()
-			g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 		},
 		OnLeftOut: func(name, key string, why error, usual bool) {
 			e := g.Log.Warn()
@@ -175,14 +148,19 @@ func (g *Gateway) authOptions() auth.Options {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
 		},
 	}
+	return &serve.GenerationOptions{
+		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() },
+		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
+	}
 }
 
-// Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a
-// second one cuts what is still under way. SIGHUP reloads the configuration, SIGUSR2
-// hands over to a new process. It returns nil, ErrCut when requests were
-// cut, or what kept it from serving.
+// Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a second one
+// cuts the requests under way. SIGHUP reloads the configuration, SIGUSR1 opens the log files
+// again, SIGUSR2 hands over to a new process. It returns nil, ErrCut if requests were cut, or
+// what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
 	defer g.Logs.Close()
+	defer func() { g.Generation.Load().Close() }() // that of the last reload
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
@@ -190,13 +168,11 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {
-		g.Generation.Load().Close()
 		return err
 	}
 	defer g.operators.Close(endGrace)
 	ln, err := g.listen()
 	if err != nil {
-		g.Generation.Load().Close()
 		return err
 	}
 	in.CloseUnused(&g.Log)
@@ -212,7 +188,6 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 		end()
 		<-g.reloads.done // no more changes
 		g.operators.Ready.Load().Stop()
-		g.Generation.Load().Close()
 	}()
 
 	if in.HandedOver() {
@@ -251,53 +226,4 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 			}
 		}
 	}
-}
-
-// serveClients serves the connections that ln accepts, until it is closed. Lean ones
-// take less memory while no request is under way, and a read and two switches between
-// goroutines more for each request. ended is closed when none is left.
-func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error {
-	lean := make(chan error, 1)
-	go func() { // ends with ln
-		s := g.newServer()
-		s.ReduceMemoryUsage = true
-		s.Handler = listen.NewWorkers(g.Handle, ended).Handle
-		lean <- s.Serve(&ln.Lean)
-	}()
-	return errors.Join(g.newServer().Serve(ln), <-lean)
-}
-
-// Addr returns the listener's address once Run listens; nil before.
-func (g *Gateway) Addr() net.Addr {
-	if ln := g.listener.Load(); ln != nil {
-		return ln.Addr()
-	}
-	return nil
-}
-
-// usualGCPercent is GOGC while the gateway serves, unless something else is asked for.
-// Requests leave next to no garbage, so the runtime's 100 would buy nothing with the
-// memory it takes. A handshake with an origin leaves some.
-const usualGCPercent = 50
-
-// tune applies the settings of the runtime.
-func (g *Gateway) tune() {
-	switch {
-	case g.opts.GCPercent > 0:
-		debug.SetGCPercent(g.opts.GCPercent)
-	case os.Getenv("GOGC") == "":
-		debug.SetGCPercent(usualGCPercent)
-	}
-	if g.opts.MemoryLimit > 0 {
-		debug.SetMemoryLimit(g.opts.MemoryLimit)
-	}
-}
-
-// MetricsAddr returns the address of the metrics listener once it is open; nil
-// before, and without one.
-func (g *Gateway) MetricsAddr() net.Addr {
-	if ln := g.operators.Listener.Load(); ln != nil {
-		return ln.Addr()
-	}
-	return nil
 }

@@ -2,93 +2,60 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/flags"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/pool"
 )
 
-// Options are the tunables of the process, fixed at start. The configuration
-// file says what is served; where both name a value, the flag wins.
-//
-// Use NewOptions for the defaults.
+// Options are the settings of the process, fixed at start. The configuration file says what is
+// served; where both have a value, the flag wins. Use NewOptions for the defaults.
 type Options struct {
-	// ConfigPath is the configuration file.
-	ConfigPath string
-	// Version is what /health and -version tell.
-	Version string
-	// Output receives the log; nil: standard output.
-	Output io.Writer
-	// inspects leaves every log alone: the gateway is made to be looked into.
-	inspects bool
-	// Program is the path by which an upgrade starts the program anew, with the same
-	// arguments; empty: there are no upgrades.
-	Program string
-	// Inherited are the sockets to listen on instead of opening some; nil: none.
-	Inherited *handover.Inherited
+	ConfigPath string              // configuration file
+	Version    string              // what /health and -version tell
+	Output     io.Writer           // receives the log; nil: standard output
+	Program    string              // path by which an upgrade starts the program anew, with the same arguments; empty: no upgrades
+	Inherited  *handover.Inherited // sockets to listen on instead of opening some; nil: none
+	inspects   bool                // every log is left alone: the gateway is made to be looked into
 
-	// Address overrides server.address; empty: the file's.
-	Address string
-	// HeaderTimeout bounds the TLS handshake and the arrival of a request head.
-	HeaderTimeout time.Duration
-	// IdleTimeout closes a keep-alive connection without requests.
-	IdleTimeout time.Duration
-	// ReadBuffer is the largest request head in bytes.
-	ReadBuffer int
-	// WriteBuffer is the buffer in bytes that a response head is written through.
-	WriteBuffer int
-	// LeanAfter is the number of open connections after which a new one keeps no buffer
-	// between its requests.
-	LeanAfter int
+	Address       string        // instead of server.address; empty: the file's
+	HeaderTimeout time.Duration // for the TLS handshake and the arrival of a request head
+	IdleTimeout   time.Duration // of a keep-alive connection without requests
+	ReadBuffer    int           // bytes of the largest request head
+	WriteBuffer   int           // bytes of the buffer that a response head is written through
+	LeanAfter     int           // open connections after which a new one keeps no buffer between its requests
 
-	// StreamBuffer is the size of one stream buffer in bytes.
-	StreamBuffer int
-	// StreamBuffers bounds the stream buffers in use; 0: no bound.
-	StreamBuffers int
-	// MinRate is the least rate in bytes per second at which a body must move;
-	// 0 turns the check off.
-	MinRate int
-	// MinRateWindow is how long a body may stay below MinRate.
-	MinRateWindow time.Duration
+	StreamBuffer  int           // bytes of one stream buffer
+	StreamBuffers int           // bound of the stream buffers in use; 0: none
+	MinRate       int           // least bytes per second at which a body must move; 0: no check
+	MinRateWindow time.Duration // how long a body may stay below MinRate
 
-	// MaxConns, MaxConnsPerAddress and MaxInFlight override server.limits;
+	// MaxConns, MaxConnsPerAddress and MaxInFlight are used instead of server.limits;
 	// negative: the file's; 0: no limit.
 	MaxConns, MaxConnsPerAddress, MaxInFlight int
-	// LimitClients bounds the clients that each limit per address or subject
-	// remembers.
-	LimitClients int
+	LimitClients                              int // bound of the clients that each limit per address or subject remembers
 
-	// AuthTokens and AuthMemory bound, in number and in bytes, the tokens whose
-	// verdicts are remembered; 0 of either: none.
-	AuthTokens int
-	AuthMemory int64
-	// AuthRefresh is how often key sets (jwks_url, jwks_file) are fetched.
-	AuthRefresh time.Duration
+	AuthTokens  int           // bound of the tokens whose verdicts are remembered; 0: none
+	AuthMemory  int64         // bound of their bytes; 0: none
+	AuthRefresh time.Duration // how often key sets (jwks_url, jwks_file) are fetched
 
-	// GCPercent is the garbage collector's target; 0: GOGC, or 50.
-	GCPercent int
-	// MemoryLimit is the soft memory limit in bytes; 0: GOMEMLIMIT or none.
-	MemoryLimit int64
+	GCPercent   int   // target of the garbage collector; 0: GOGC, or 50
+	MemoryLimit int64 // soft memory limit in bytes; 0: GOMEMLIMIT or none
 
-	// LogBuffer is how many bytes of lines may wait for each log.
-	LogBuffer int
+	LogBuffer           int    // bytes of lines that may wait for each log
+	LogLevel, LogFormat string // instead of those of the logging block; empty: the file's
 
-	// LogLevel and LogFormat override the logging block; empty: the file's.
-	LogLevel, LogFormat string
-
-	// Drain is how long to keep serving after SIGTERM while /ready fails.
-	Drain time.Duration
-	// ShutdownTimeout is how long requests under way may take after that.
-	ShutdownTimeout time.Duration
-	// UpgradeTimeout is how long a new process may take until it can take over, and then
-	// waits until it is to.
-	UpgradeTimeout time.Duration
-	// UpgradeDrain is how long requests under way may take in the old one.
-	UpgradeDrain time.Duration
+	Drain           time.Duration // after SIGTERM, how long to keep serving while /ready fails
+	ShutdownTimeout time.Duration // how long requests under way may take after that
+	UpgradeTimeout  time.Duration // how long a new process may take until it can take over, and then waits until it is to
+	UpgradeDrain    time.Duration // how long requests under way may take in the old one
 }
 
 // NewOptions returns the defaults.
@@ -116,8 +83,8 @@ func NewOptions() *Options {
 	}
 }
 
-// RegisterFlags registers every tunable with fs, one line each, and returns
-// them grouped for PrintFlags.
+// RegisterFlags registers a flag for each option with fs, and returns their groups for
+// flags.Print.
 func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	var groups []flags.Group
 	group := func(title string) { groups = append(groups, flags.Group{Title: title}) }
@@ -173,65 +140,62 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	return groups
 }
 
-// validate checks what the flag parser cannot.
+// validate returns the first value that is out of its bounds.
 func (o *Options) validate() error {
-	switch {
-	case o.ReadBuffer < 4<<10 || o.ReadBuffer > 1<<20:
-		return fmt.Errorf("-listen.read-buffer must be between 4KiB and 1MiB, not %d bytes", o.ReadBuffer)
-	case o.LeanAfter < 0:
-		return fmt.Errorf("-listen.lean-after must be 0 or more, not %d", o.LeanAfter)
-	case o.WriteBuffer < 1<<10 || o.WriteBuffer > 1<<20:
-		return fmt.Errorf("-listen.write-buffer must be between 1KiB and 1MiB, not %d bytes", o.WriteBuffer)
-	case o.StreamBuffer < 16<<10 || o.StreamBuffer > 16<<20:
-		return fmt.Errorf("-stream.buffer-size must be between 16KiB and 16MiB, not %d bytes", o.StreamBuffer)
-	case o.HeaderTimeout <= 0:
-		return fmt.Errorf("-listen.header-timeout must be above 0, not %s", o.HeaderTimeout)
-	case o.IdleTimeout <= 0:
-		return fmt.Errorf("-listen.idle-timeout must be above 0, not %s", o.IdleTimeout)
-	case o.StreamBuffers < 0:
-		return fmt.Errorf("-stream.buffers must be 0 or more, not %d", o.StreamBuffers)
-	case o.MinRate < 0:
-		return fmt.Errorf("-stream.min-rate must be 0 or more, not %d", o.MinRate)
-	case o.MinRateWindow < 100*time.Millisecond:
-		return fmt.Errorf("-stream.min-rate-window must be 100ms or more, not %s", o.MinRateWindow)
-	case o.MaxConns < -1 || o.MaxConnsPerAddress < -1 || o.MaxInFlight < -1:
-		return fmt.Errorf("the -limit flags must be -1 (the file's value), 0 (no limit) or above")
-	case o.LimitClients < 1 || o.LimitClients > 1<<24:
-		return fmt.Errorf("-limit.clients must be between 1 and 16777216, not %d", o.LimitClients)
-	case o.AuthTokens < 0 || o.AuthMemory < 0:
-		return fmt.Errorf("the -auth.cache flags must be 0 (nothing is remembered) or more")
-	case o.AuthRefresh < time.Second:
-		return fmt.Errorf("-auth.jwks-refresh must be 1s or more, not %s", o.AuthRefresh)
-	case o.LogBuffer < 64<<10:
-		return fmt.Errorf("-log.buffer must be 64KiB or more, not %d bytes", o.LogBuffer)
-	case o.GCPercent < 0 || o.MemoryLimit < 0:
-		return fmt.Errorf("the -gc flags must be 0 or more")
-	case o.Drain < 0 || o.ShutdownTimeout < 0:
-		return fmt.Errorf("the -shutdown flags must be 0 or more")
-	case o.UpgradeTimeout <= 0 || o.UpgradeDrain <= 0:
-		return fmt.Errorf("the -upgrade flags must be above 0")
-	}
-	switch o.LogLevel {
-	case "", "trace", "debug", "info", "warn", "error":
-	default:
-		return fmt.Errorf("-log.level is %q; use one of: trace, debug, info, warn, error", o.LogLevel)
-	}
-	switch o.LogFormat {
-	case "", "json", "text":
-	default:
-		return fmt.Errorf("-log.format is %q; use json or text", o.LogFormat)
+	for _, c := range []struct {
+		bad     bool
+		problem string
+	}{
+		{o.ReadBuffer < 4<<10 || o.ReadBuffer > 1<<20, fmt.Sprintf("-listen.read-buffer must be between 4KiB and 1MiB, not %d bytes", o.ReadBuffer)},
+		{o.LeanAfter < 0, fmt.Sprintf("-listen.lean-after must be 0 or more, not %d", o.LeanAfter)},
+		{o.WriteBuffer < 1<<10 || o.WriteBuffer > 1<<20, fmt.Sprintf("-listen.write-buffer must be between 1KiB and 1MiB, not %d bytes", o.WriteBuffer)},
+		{o.StreamBuffer < 16<<10 || o.StreamBuffer > 16<<20, fmt.Sprintf("-stream.buffer-size must be between 16KiB and 16MiB, not %d bytes", o.StreamBuffer)},
+		{o.HeaderTimeout <= 0, fmt.Sprintf("-listen.header-timeout must be above 0, not %s", o.HeaderTimeout)},
+		{o.IdleTimeout <= 0, fmt.Sprintf("-listen.idle-timeout must be above 0, not %s", o.IdleTimeout)},
+		{o.StreamBuffers < 0, fmt.Sprintf("-stream.buffers must be 0 or more, not %d", o.StreamBuffers)},
+		{o.MinRate < 0, fmt.Sprintf("-stream.min-rate must be 0 or more, not %d", o.MinRate)},
+		{o.MinRateWindow < 100*time.Millisecond, fmt.Sprintf("-stream.min-rate-window must be 100ms or more, not %s", o.MinRateWindow)},
+		{min(o.MaxConns, o.MaxConnsPerAddress, o.MaxInFlight) < -1, "the -limit flags must be -1 (the file's value), 0 (no limit) or above"},
+		{o.LimitClients < 1 || o.LimitClients > 1<<24, fmt.Sprintf("-limit.clients must be between 1 and 16777216, not %d", o.LimitClients)},
+		{o.AuthTokens < 0 || o.AuthMemory < 0, "the -auth.cache flags must be 0 (nothing is remembered) or more"},
+		{o.AuthRefresh < time.Second, fmt.Sprintf("-auth.jwks-refresh must be 1s or more, not %s", o.AuthRefresh)},
+		{o.LogBuffer < 64<<10, fmt.Sprintf("-log.buffer must be 64KiB or more, not %d bytes", o.LogBuffer)},
+		{o.GCPercent < 0 || o.MemoryLimit < 0, "the -gc flags must be 0 or more"},
+		{o.Drain < 0 || o.ShutdownTimeout < 0, "the -shutdown flags must be 0 or more"},
+		{o.UpgradeTimeout <= 0 || o.UpgradeDrain <= 0, "the -upgrade flags must be above 0"},
+		{!slices.Contains([]string{"", "trace", "debug", "info", "warn", "error"}, o.LogLevel), fmt.Sprintf("-log.level is %q; use one of: trace, debug, info, warn, error", o.LogLevel)},
+		{!slices.Contains([]string{"", "json", "text"}, o.LogFormat), fmt.Sprintf("-log.format is %q; use json or text", o.LogFormat)},
+	} {
+		if c.bad {
+			return errors.New(c.problem)
+		}
 	}
 	return nil
 }
 
-// writeTimeout bounds the writing of a response that is in memory as a whole:
-// the minimum rate over the largest of them, after its window.
+// over returns the file's configuration with the values of flags in place of its own.
+func (o *Options) over(file *config.Config) *config.Config {
+	c := *file
+	c.Server.Address = cmp.Or(o.Address, c.Server.Address)
+	c.Logging.Level = cmp.Or(o.LogLevel, c.Logging.Level)
+	c.Logging.Format = cmp.Or(o.LogFormat, c.Logging.Format)
+	limits := &c.Server.Limits
+	for field, flag := range map[*int]int{&limits.MaxConnections: o.MaxConns, &limits.MaxConnectionsPerAddress: o.MaxConnsPerAddress, &limits.MaxInFlight: o.MaxInFlight} {
+		if flag >= 0 {
+			*field = flag
+		}
+	}
+	return &c
+}
+
+// writeTimeout returns how long writing a response that is whole in memory may take: the
+// largest one at the minimum rate, after its window.
 func (o *Options) writeTimeout() time.Duration {
 	rate := cmp.Or(o.MinRate, 1<<10)
 	return o.MinRateWindow + time.Duration(max(o.StreamBuffer, serve.MaxAtOnce))*time.Second/time.Duration(rate)
 }
 
-// values returns the flags by their names.
+// values returns the values of all flags by their names.
 func (o *Options) values() map[string]string {
 	values := make(map[string]string)
 	fs := flag.NewFlagSet("", flag.ContinueOnError)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
@@ -18,15 +20,15 @@ import (
 	"yatagarasu/gateway/serve"
 )
 
-// reloader is the one goroutine that changes the configuration.
+// reloader has the channels of the one goroutine that changes the configuration.
 type reloader struct {
-	calls chan chan admin.ReloadResult
-	holds chan chan struct{} // no reload begins until what is sent is closed
-	done  chan struct{}      // closed when it has ended
+	calls chan chan admin.ReloadResult // requests for a reload
+	holds chan chan struct{}           // requests to begin none until the sent channel is closed
+	done  chan struct{}                // closed when the goroutine has ended
 }
 
-// runReloader serves reloads, and looks at the certificate's files, until ctx ends, which
-// ends the reload under way as well.
+// runReloader does reloads, and looks at the certificate's files, until ctx ends, which also
+// ends the reload under way.
 func (g *Gateway) runReloader(ctx context.Context) {
 	defer close(g.reloads.done)
 	tick := time.NewTicker(listen.CertificateInterval)
@@ -49,8 +51,8 @@ func (g *Gateway) runReloader(ctx context.Context) {
 	}
 }
 
-// requestReload has the configuration file read again and put into effect, and waits
-// for that. A gateway that is stopping refuses.
+// requestReload has the configuration file reloaded, and waits for the result. A gateway that
+// has stopped fails it.
 func (g *Gateway) requestReload() admin.ReloadResult {
 	reply := make(chan admin.ReloadResult, 1)
 	select {
@@ -61,10 +63,10 @@ func (g *Gateway) requestReload() admin.ReloadResult {
 	}
 }
 
-// reload builds a generation from the file and swaps it in. If anything is wrong,
-// the present one goes on serving.
+// reload builds a generation from the file and puts it into effect. If anything is wrong, the
+// present one stays in effect.
 func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
-	if g.superseded.Load() { // a reload that is not for this process has not failed here
+	if g.superseded.Load() { // meant for the new process, so it is no failure of this one
 		return admin.ReloadResult{Result: "failed", Generation: g.Generation.Load().Number, Errors: []string{errSuperseded.Error()}}
 	}
 	g.notify.Reloading()
@@ -72,17 +74,19 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	began := time.Now()
 	r, err := g.tryReload(ctx)
 	if err != nil {
-		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: lines(err)} // nothing changed
+		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: []string{err.Error()}} // nothing changed
+		if _, many := errors.AsType[config.Errors](err); many {
+			r.Errors = strings.Split(err.Error(), "\n") // one line for each
+		}
 	}
 	g.operators.LastReload.Store(&admin.LastReload{At: began.UTC(), ReloadResult: r}) // r does not change any more
+	g.Metrics.Reloads.Count(err)
 	if err != nil {
-		g.Metrics.Reloads[1].Inc()
 		for _, e := range r.Errors {
 			g.Log.Error().Str("error", e).Msg("the configuration is not reloaded: the present one stays in effect")
 		}
 		return r
 	}
-	g.Metrics.Reloads[0].Inc()
 	event := g.Log.Info()
 	if len(r.Restart) > 0 {
 		event = g.Log.Warn()
@@ -93,27 +97,14 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	return r
 }
 
-// lines returns the mistakes in err, one each.
-func lines(err error) []string {
-	var many config.Errors
-	if !errors.As(err, &many) {
-		return []string{err.Error()}
-	}
-	list := make([]string, len(many))
-	for i, e := range many {
-		list[i] = e.Error()
-	}
-	return list
-}
-
-// tryReload is reload without what is told of it.
+// tryReload is reload without logs, metrics and notifications.
 func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err error) {
 	var old, gen *serve.Generation
 	defer func() {
-		if p := recover(); p != nil { // a bug, which must not end a process that serves
+		if p := recover(); p != nil { // a bug must not end a process that serves
 			g.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a reload panicked")
 			if old != nil && g.Generation.Load() != old {
-				err = nil // the new one is in effect, and the log has what it may lack
+				err = nil // the new one is in effect; the log has the panic
 				return
 			}
 			err = fmt.Errorf("cannot reload: %v", p)
@@ -156,8 +147,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	// From here on nothing fails.
 	limits := &c.Server.Limits
 	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
-	g.Log.SetLevel(&c.Logging)
-	g.Logging.Store(&c.Logging)
+	g.Apply(&c.Logging)
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)
 	old.Retire(gen)
@@ -167,7 +157,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	return r, nil
 }
 
-// renewCertificate loads the certificate again if its files changed.
+// renewCertificate loads the certificate again if its files have changed.
 func (g *Gateway) renewCertificate() {
 	h := &g.Generation.Load().Config.Server.HTTPS
 	if g.tls == nil || !h.Enabled || !g.certificate.Changed(h) {
@@ -181,11 +171,45 @@ func (g *Gateway) renewCertificate() {
 	g.Log.Info().Str("cert_path", h.CertPath).Msg("certificate renewed")
 }
 
-// compare notes in r what differs between the configuration in effect and c.
+// settings are the keys outside buckets: their names in the result of a reload, whether a
+// change needs a restart, and their place in a configuration.
+var settings = []struct {
+	key     string
+	restart bool
+	field   func(*config.Config) any // a pointer to it
+}{
+	{"server.address", true, func(c *config.Config) any { return &c.Server.Address }},
+	{"server.https.enabled", true, func(c *config.Config) any { return &c.Server.HTTPS.Enabled }},
+	{"server.proxy_protocol", true, func(c *config.Config) any { return &c.Server.ProxyProtocol }},
+	{"server.forwarded_header", false, func(c *config.Config) any { return &c.Server.ForwardedHeader }},
+	{"server.trusted_proxies", false, func(c *config.Config) any { return &c.Server.TrustedProxies }},
+	{"server.ready", false, func(c *config.Config) any { return &c.Server.Ready }},
+	{"server.limits", false, func(c *config.Config) any { return &c.Server.Limits }},
+	{"server.allow", false, func(c *config.Config) any { return &c.Server.Allow }},
+	{"server.deny", false, func(c *config.Config) any { return &c.Server.Deny }},
+	{"logging.level", false, func(c *config.Config) any { return &c.Logging.Level }},
+	{"logging.slow", false, func(c *config.Config) any { return &c.Logging.Slow }},
+	{"logging.sample", false, func(c *config.Config) any { return &c.Logging.Sample }},
+	{"logging.output", true, func(c *config.Config) any { return &c.Logging.Output }},
+	{"logging.audit", true, func(c *config.Config) any { return &c.Logging.Audit }},
+	{"logging.format", true, func(c *config.Config) any { return &c.Logging.Format }},
+	{"metrics", true, func(c *config.Config) any { return &c.Metrics }},
+	{"admin.token", false, func(c *config.Config) any { return &c.Admin.Token }},
+}
+
+// compare sets the fields of r for the differences between the configuration in effect and c.
 func compare(r *admin.ReloadResult, old, c *config.Config) {
-	r.Added, r.Removed, r.Changed, r.Rotated = []string{}, []string{}, []admin.BucketChange{}, []string{}
-	r.Emptied = []string{}
-	r.Settings, r.Restart = compareSettings(old, c)
+	r.Added, r.Removed, r.Changed, r.Rotated, r.Emptied = []string{}, []string{}, []admin.BucketChange{}, []string{}, []string{}
+	r.Settings, r.Restart = []string{}, []string{}
+	for _, s := range settings {
+		switch {
+		case reflect.DeepEqual(s.field(old), s.field(c)):
+		case s.restart:
+			r.Restart = append(r.Restart, s.key)
+		default:
+			r.Settings = append(r.Settings, s.key)
+		}
+	}
 	before := make(map[string]*config.Bucket)
 	for i := range old.Buckets {
 		before[old.Buckets[i].Name] = &old.Buckets[i]
@@ -205,13 +229,23 @@ func compare(r *admin.ReloadResult, old, c *config.Config) {
 			r.Changed = append(r.Changed, admin.BucketChange{Bucket: b.Name, Parts: parts})
 		}
 	}
-	for name := range before {
-		r.Removed = append(r.Removed, name)
-	}
+	r.Removed = slices.AppendSeq(r.Removed, maps.Keys(before))
 	slices.Sort(r.Removed)
 }
 
-// rotated tells whether an origin that both have is asked under another credential now.
+// keepStarted gives those keys of c whose changes need a restart the values in effect.
+func keepStarted(c, effective *config.Config) {
+	if !c.Server.HTTPS.Enabled {
+		c.Server.HTTPS = effective.Server.HTTPS // where TLS goes on, so does its certificate
+	}
+	for _, s := range settings {
+		if s.restart {
+			reflect.ValueOf(s.field(c)).Elem().Set(reflect.ValueOf(s.field(effective)).Elem())
+		}
+	}
+}
+
+// rotated returns whether the credential of a replica in both has changed.
 func rotated(was, s *config.S3) bool {
 	before := staticCredentials(was)
 	for origin, c := range staticCredentials(s) {
@@ -222,27 +256,21 @@ func rotated(was, s *config.S3) bool {
 	return false
 }
 
-// staticCredential is what the file has of a credential.
-type staticCredential struct {
-	accessKey               string
-	secretKey, sessionToken config.Secret
-}
-
-// staticCredentials returns those of s by the names of its replicas; without replicas,
-// the name is empty.
-func staticCredentials(s *config.S3) map[string]staticCredential {
-	all := make(map[string]staticCredential)
+// staticCredentials returns the credentials in s by the names of its replicas: access key,
+// secret key and session token. Without replicas, the name is empty.
+func staticCredentials(s *config.S3) map[string][3]config.Secret {
+	all := make(map[string][3]config.Secret)
 	for i, o := range s.Origins() {
 		name := ""
 		if len(s.Replicas) > 0 {
 			name = s.Replicas[i].Name
 		}
-		all[name] = staticCredential{o.AccessKey, o.SecretKey, o.SessionToken}
+		all[name] = [3]config.Secret{config.NewSecret(o.AccessKey), o.SecretKey, o.SessionToken}
 	}
 	return all
 }
 
-// differences returns the keys of a bucket that differ.
+// differences returns the keys in which two configurations of a bucket differ.
 func differences(was, b *config.Bucket) (parts []string) {
 	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
 	for i := range x.NumField() {
@@ -259,11 +287,11 @@ var bucketParts = map[string]string{
 	"Limits": "limits", "Allow": "allow", "Deny": "deny",
 }
 
-// outdate has what is being fetched for buckets that r set up in another way not be
-// stored: it was asked for, and assessed, by the configuration of before. What is stored
-// of buckets that r removed goes: purges do not reach it, should they come back.
+// outdate keeps fetches under way for buckets that r changed from being stored: they were
+// sent, and judged, by the old configuration. Objects of removed buckets are purged: no purge
+// would reach them until the bucket comes back.
 func outdate(all fill.Budgets, r *admin.ReloadResult) {
-	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a request of before may have been late
+	for _, bucket := range slices.Concat(r.Removed, r.Added) { // a late request of the old configuration may have stored some
 		for _, b := range all {
 			b.Cache.PurgeGroup(bucket, false)
 		}

@@ -42,7 +42,7 @@ func TestReloadThatFails(t *testing.T) {
 func TestReloadPanics(t *testing.T) {
 	var log syncBuffer
 	g := &Gateway{Server: serve.Server{Observer: new(observe.Observer)}} // whose generation is nil
-	g.Log.Use(zerolog.New(&log))
+	g.Log = zerolog.New(&log)
 	if r, err := g.tryReload(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot reload: ") || !strings.Contains(log.String(), "tryReload") {
 		t.Errorf("%+v, %v; log %s", r, err, log.String())
 	}

@@ -214,13 +214,14 @@ func TestSettingsComplete(t *testing.T) {
 		before := reflect.New(v.Type()).Elem()
 		before.Set(v)
 		v.Set(anotherValue(t, v.Type()))
-		changed, restart := compareSettings(&config.Config{}, c)
-		if len(changed)+len(restart) != 1 {
-			t.Errorf("a change of %s is told as %v, %v", name, changed, restart)
+		var r admin.ReloadResult
+		compare(&r, &config.Config{}, c)
+		if len(r.Settings)+len(r.Restart) != 1 {
+			t.Errorf("a change of %s is told as %v, %v", name, r.Settings, r.Restart)
 		}
 		keepStarted(c, &config.Config{})
-		if kept := v.IsZero(); kept != (len(restart) == 1) {
-			t.Errorf("%s keeps its value: %t; it needs a restart: %v", name, kept, restart)
+		if kept := v.IsZero(); kept != (len(r.Restart) == 1) {
+			t.Errorf("%s keeps its value: %t; it needs a restart: %v", name, kept, r.Restart)
 		}
 		v.Set(before)
 	}

@@ -20,14 +20,14 @@ func TestStatusRing(t *testing.T) {
 	now := g.Started
 	count := func(n int, o observe.Outcome, took time.Duration) {
 		for range n {
-			b.Request(observe.MethodGet, 200).Inc()
-			b.Answers.Bytes.Add(100)
-			b.Answers.Outcome(o).Duration.Observe(took)
+			b.Requests(observe.MethodGet, 200).Inc()
+			b.ResponseBytes.Add(100)
+			b.Latency(o).Duration.Observe(took)
 		}
 	}
 	step := func() {
-		now = now.Add(observe.Step)
-		g.operators.Ring.Sample(g.Metrics, now)
+		now = now.Add(observe.SampleInterval)
+		g.operators.History.Sample(g.Metrics, now)
 	}
 	// An hour of 10 hits in each step, and 10 misses that are slow in the last six.
 	const steps = 720
@@ -57,7 +57,7 @@ func TestStatusRing(t *testing.T) {
 	if s.Now.Seconds != 6 || s.Now.Requests != 3.333 || *s.Now.HitRatio != 0.5 {
 		t.Errorf("now: %+v", s.Now)
 	}
-	for range observe.MinuteSteps + 1 {
+	for range observe.SamplesPerMinute + 1 {
 		step()
 	}
 	if s := g.operators.StatusAt(now); s.LastMinute.Requests != 0 || s.LastMinute.P99 != nil || s.LastMinute.HitRatio != nil || s.Now.Requests != 0 || *s.Series.HitRatio[60] != 1 || s.Series.HitRatio[last] != nil {
@@ -76,7 +76,7 @@ func TestStatusSampling(t *testing.T) {
 			defer close(ended)
 			g.operators.SampleStatus(stop)
 		}()
-		g.Told(&observe.Entry{Bucket: g.Generation.Load().Buckets[0].Metrics, Start: time.Now()}, time.Second)
+		g.Record(&observe.Entry{Bucket: g.Generation.Load().Buckets[0].Metrics, Start: time.Now()}, time.Second)
 		for minute := 1; minute <= 5; minute++ {
 			time.Sleep(time.Minute) // of the test's own clock
 			synctest.Wait()
@@ -93,7 +93,7 @@ func TestStatusSampling(t *testing.T) {
 // TestStatusRingAtStart asks before the first step is over.
 func TestStatusRingAtStart(t *testing.T) {
 	g := configuredGateway(t, adminYAML("http://127.0.0.1:1"), "error")
-	g.Generation.Load().Buckets[0].Metrics.Request(observe.MethodGet, 503).Inc()
+	g.Generation.Load().Buckets[0].Metrics.Requests(observe.MethodGet, 503).Inc()
 	for after, rate := range map[time.Duration]float64{0: 1, 100 * time.Millisecond: 1, 2 * time.Second: 0.5} {
 		s := g.operators.StatusAt(g.Started.Add(after))
 		if s.Now.Requests != rate || s.Now.Errors != rate || s.LastMinute.Errors5xx != 1 || len(s.Series.Requests) != 0 {
@@ -159,8 +159,8 @@ func TestStatusDuringRequests(t *testing.T) {
 		during(func(i int) { gw.do("GET", fmt.Sprintf("/pub/%d", i%10)) })
 	}
 	during(func(int) {
-		gw.operators.Ring.Sample(gw.Metrics, time.Now())
-		gw.Slow.Turn()
+		gw.operators.History.Sample(gw.Metrics, time.Now())
+		gw.Slow.NextMinute()
 	})
 	during(func(i int) {
 		yaml := adminYAML(origin.URL)
@@ -196,8 +196,8 @@ func BenchmarkStatus(b *testing.B) {
 			}
 			g := configuredGateway(b, yaml, "error")
 			for _, bucket := range g.Generation.Load().Buckets {
-				bucket.Metrics.Request(observe.MethodGet, 200).Inc()
-				bucket.Metrics.Answers.Outcome(observe.Hit).Duration.Observe(time.Millisecond)
+				bucket.Metrics.Requests(observe.MethodGet, 200).Inc()
+				bucket.Metrics.Latency(observe.Hit).Duration.Observe(time.Millisecond)
 			}
 			b.ReportAllocs()
 			for b.Loop() {

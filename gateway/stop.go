@@ -9,13 +9,12 @@ import (
 	"yatagarasu/gateway/handover"
 )
 
-const (
-	// endGrace is how long what was cut may take to end and be logged.
-	endGrace = time.Second
-)
+// endGrace is how long requests that were cut may take to end and be logged.
+const endGrace = time.Second
 
-// stopSignals passes on the signals that ask to stop, until done is closed. Logs are
-// still opened again. A reload is for s, which has taken over; nil: nobody has.
+// stopSignals returns a channel of those signals that stop the process, until done is closed.
+// SIGUSR1 still opens the logs again. SIGHUP goes to s, the process that has taken over; nil:
+// none has.
 func (g *Gateway) stopSignals(s *handover.Successor, signals <-chan os.Signal, done <-chan struct{}) <-chan os.Signal {
 	stops := make(chan os.Signal, 1)
 	go func() { // ends with done
@@ -43,9 +42,9 @@ func (g *Gateway) stopSignals(s *handover.Successor, signals <-chan os.Signal, d
 	return stops
 }
 
-// stop serves on for the drain delay while /ready fails, accepts no more, lets the
-// requests under way finish within the timeout, and cuts the rest. A signal cuts at
-// once. served yields when the listener is no longer read.
+// stop serves on for the drain delay while /ready fails, closes the listener, waits for the
+// requests under way within the timeout, and cuts the rest. A signal cuts at once. served
+// yields when the listener is no longer read.
 func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 	g.notify.Send("STOPPING=1", "STATUS=finishing the requests under way")
 	g.Draining.Store(true)
@@ -59,32 +58,32 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 	}
 	g.closeListener(served)
 	g.Log.Info().Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).Msg("no new connections; finishing the requests under way")
-	gone := g.conns.LetGo(0)
+	drained := g.conns.Drain(0)
 	if !cut {
 		timeout := time.NewTimer(g.opts.ShutdownTimeout)
 		defer timeout.Stop()
 		select {
-		case <-gone:
+		case <-drained:
 		case <-timeout.C:
 		case <-signals:
 		}
 	}
-	return g.cut(gone)
+	return g.cut(drained)
 }
 
-// closeListener ends the accepting of connections. What is accepted already may still
-// be among the connections a little later, until served yields.
+// closeListener closes the main listener. Connections that it has accepted may still be added
+// to the table until served yields.
 func (g *Gateway) closeListener(served <-chan error) {
 	g.listener.Load().Close()
 	go func() { // ends with the listener
 		<-served
-		g.conns.End()
+		g.conns.Seal()
 	}()
 }
 
-// cut closes the connections that are left, ends all fetches, and returns ErrCut if
-// requests were under way. gone is closed when no connection is open.
-func (g *Gateway) cut(gone <-chan struct{}) error {
+// cut closes the open connections, ends all fetches, and returns ErrCut if requests were under
+// way. drained is closed when no connection is open.
+func (g *Gateway) cut(drained <-chan struct{}) error {
 	left := g.conns.CloseAll()
 	g.Generation.Load().Abort()
 	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
@@ -93,8 +92,8 @@ func (g *Gateway) cut(gone <-chan struct{}) error {
 	go func() { // ends with what was cut
 		defer close(ended)
 		g.operators.Prewarms.Close(ctx)
-		<-gone
-		g.Origins.Background.Wait() // what no request waits for could only fill a cache that is no more
+		<-drained
+		g.Origins.Background.Wait() // no request waits for these, and the cache ends as well
 	}()
 	select {
 	case <-ended:

@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// upgradeReady is how long the new process waits to be ready; origins that are not
-	// reachable keep no upgrade from happening.
+	// upgradeReady is how long the new process waits to be ready. After that it takes over
+	// even so: unreachable origins are no reason against an upgrade.
 	upgradeReady = 5 * time.Second
-	// upgradeIdle is how long a connection may stay idle after an upgrade: requests on
-	// it that come until then are answered, and moved to the new process by that.
+	// upgradeIdle is how long a connection may stay idle after an upgrade. A request that
+	// comes until then is answered, and its connection closed.
 	upgradeIdle = 5 * time.Second
 )
 
-// upgrader makes upgrades, one at a time, for Run.
+// upgrader does upgrades, one at a time. Its methods are for the goroutine of Run.
 type upgrader struct {
 	g      *Gateway
-	done   chan upgrade
-	cancel context.CancelFunc // nil: none is under way
+	done   chan upgrade       // receives the upgrade that was begun
+	cancel context.CancelFunc // ends the upgrade under way; nil: none is
 	hungUp bool               // SIGHUP came since begin
 }
 
-// upgrade is what came of starting a new process.
+// upgrade is a new process that has started, or the error that it ended with.
 type upgrade struct {
 	successor *handover.Successor
-	over      chan<- struct{} // to be closed at the end: reloads wait for that
+	over      chan<- struct{} // closed at the end of the upgrade: reloads wait for that
 	err       error
 }
 
-// begin starts a new process. What comes of that arrives on done.
+// begin starts a new process. Its upgrade arrives on done.
 func (u *upgrader) begin() {
 	if u.cancel != nil {
 		u.g.Log.Warn().Msg("an upgrade is under way; another is not begun")
@@ -64,7 +64,7 @@ func (u *upgrader) complete(started upgrade) bool {
 		return false
 	}
 	u.g.superseded.Store(true) // before reloads go on: they are refused
-	if u.hungUp {              // what it was sent for may have come after the new process read the file
+	if u.hungUp {              // the file may have changed after the new process read it
 		started.successor.PassOn(syscall.SIGHUP, &u.g.Log)
 	}
 	return true
@@ -82,7 +82,7 @@ func (u *upgrader) abandon() {
 	}
 }
 
-// errSuperseded is what a reload gives after a hand-over.
+// errSuperseded is the error of a reload after a hand-over.
 var errSuperseded = errors.New("this process has handed over to a new one; reload that")
 
 // finish ends the gateway after s has taken over its sockets.
@@ -90,36 +90,36 @@ func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served
 	g.Draining.Store(true)
 	g.closeListener(served)
 	if ln := g.operators.Listener.Load(); ln != nil {
-		ln.Close() // probes and scrapes are for the new process
+		ln.Close() // probes and scrapes go to the new process
 	}
 	g.Log.Info().Int("pid", s.Cmd.Process.Pid).Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).
 		Msg("upgraded: the new process serves; finishing the requests under way")
-	gone := g.conns.LetGo(upgradeIdle)
+	drained := g.conns.Drain(upgradeIdle)
 	limit := time.NewTimer(g.opts.UpgradeDrain)
 	defer limit.Stop()
 	long := time.NewTimer(2 * upgradeIdle)
 	defer long.Stop()
 	for stopping := false; ; {
 		select {
-		case <-gone:
-			return g.cut(gone)
+		case <-drained:
+			return g.cut(drained)
 		case <-limit.C:
-			return g.cut(gone)
+			return g.cut(drained)
 		case <-long.C:
 			g.dropCaches() // downloads can take long, and the new process needs the memory
 		case signal := <-signals:
 			if stopping {
-				return g.cut(gone)
+				return g.cut(drained)
 			}
 			stopping = true
 			g.Log.Info().Str("signal", signal.String()).Msg("stopping")
-			g.conns.LetGo(0)
+			g.conns.Drain(0)
 			limit.Reset(g.opts.ShutdownTimeout)
 		}
 	}
 }
 
-// dropCaches gives back the memory of the caches. What is being sent stays.
+// dropCaches gives back the memory of the caches. Objects that are being sent stay.
 func (g *Gateway) dropCaches() {
 	for _, b := range g.Generation.Load().Buckets {
 		if b.Cached != nil {
@@ -129,7 +129,7 @@ func (g *Gateway) dropCaches() {
 	debug.FreeOSMemory()
 }
 
-// awaitReady waits until /ready would be 200, for up to limit.
+// awaitReady waits until /ready would answer 200, for up to limit.
 func (g *Gateway) awaitReady(limit time.Duration) {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if code, _ := g.operators.Ready.Load().Report(false); code == fasthttp.StatusOK {
@@ -138,9 +138,9 @@ func (g *Gateway) awaitReady(limit time.Duration) {
 	}
 }
 
-// startCurrent starts a process that has the configuration of this one, and holds up
-// reloads. After one that came meanwhile, which the new process may not have read, it is
-// started again: else a hand-over would undo what was said to be in effect.
+// startCurrent starts a process with the configuration of this one, and holds up reloads. If a
+// reload came meanwhile, it starts the process again: the first one may not have read the new
+// file, and a hand-over would undo the reload.
 func (g *Gateway) startCurrent(ctx context.Context) upgrade {
 	for {
 		gen := g.Generation.Load()

@@ -118,7 +118,7 @@ func (r *call) cacheStats() (any, error) {
 		return len(r.args) > 0 && (buckets[0].Cached == nil || buckets[0].Cached.Budget != gen.Budgets[s.Bucket])
 	})
 	stats := []BucketCacheStats{}
-	_, tallies := r.a.Metrics.Tallies()
+	_, tallies := r.a.Metrics.Totals()
 	for _, b := range r.a.figuresOf(buckets) {
 		t := tallies[b.Name]
 		ratio, _ := observe.HitRatio(&t.Outcomes)

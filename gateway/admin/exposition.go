@@ -180,22 +180,22 @@ func (e exposition) line(family, name, labels, value string) {
 
 // addAnswers adds the samples of answers, by bucket and by outcome of the cache.
 func (e exposition) addAnswers(m *observe.Metrics) {
-	for name, a := range m.Answers() {
-		e.add("yatagarasu_response_bytes_total", float64(a.Bytes.Load()), fmt.Sprintf("bucket=%q", name))
+	for name, b := range m.Buckets() {
+		e.add("yatagarasu_response_bytes_total", float64(b.ResponseBytes.Load()), fmt.Sprintf("bucket=%q", name))
 		for o := range observe.NumOutcomes {
-			if om := a.Outcomes[o].Load(); om != nil {
+			if l := b.Latencies[o].Load(); l != nil {
 				labels := fmt.Sprintf("bucket=%q,outcome=%q", name, observe.Outcomes[o].Name)
-				e.addHistogram("yatagarasu_request_duration_seconds", &om.Duration, labels)
-				e.addHistogram("yatagarasu_time_to_first_byte_seconds", &om.FirstByte, labels)
-				e.add("yatagarasu_cache_requests_total", float64(a.Count(o)), labels)
+				e.addHistogram("yatagarasu_request_duration_seconds", &l.Duration, labels)
+				e.addHistogram("yatagarasu_time_to_first_byte_seconds", &l.TTFB, labels)
+				c := l.Duration.Counts()
+				e.add("yatagarasu_cache_requests_total", float64(c.Count()), labels)
 			}
 		}
 	}
 }
 
 func (e exposition) addHistogram(name string, h *observe.Histogram, labels string) {
-	var c observe.Counts
-	c.Add(h)
+	c := h.Counts()
 	n := uint64(0)
 	for i, count := range c.Buckets {
 		n += count

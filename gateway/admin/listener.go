@@ -16,7 +16,6 @@ import (
 // Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
 func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
 	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
-	a.Conns.Init(0, 0)
 	s.Handler, s.ErrorHandler, s.ConnState, s.CloseOnShutdown = a.handle, a.handleError, a.Conns.Track, true
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return a.HeadReceived(h, true) }
 	a.http = s

@@ -25,7 +25,7 @@ type Server struct {
 	Options
 	Ready    atomic.Pointer[probe.Readiness]
 	Prewarms prewarmJobs
-	Ring     observe.Ring
+	History  observe.History
 
 	Listener   atomic.Pointer[net.TCPListener] // metrics listener; nil: none is open
 	http       *fasthttp.Server                // server of the metrics listener
@@ -115,17 +115,17 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 
 // SampleStatus samples the counters for the status page at each step, until stop is closed.
 func (a *Server) SampleStatus(stop <-chan struct{}) {
-	tick := time.NewTicker(observe.Step)
+	tick := time.NewTicker(observe.SampleInterval)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
 		case now := <-tick.C:
-			a.Ring.Sample(a.Metrics, now)
+			a.History.Sample(a.Metrics, now)
 		case <-stop:
 			return
 		}
-		if n%observe.MinuteSteps == 0 {
-			a.Slow.Turn()
+		if n%observe.SamplesPerMinute == 0 {
+			a.Slow.NextMinute()
 		}
 	}
 }

@@ -147,9 +147,9 @@ type statusSeries struct {
 func (a *Server) StatusAt(now time.Time) *StatusReply {
 	gen := a.Generation.Load()
 	// The past first, so that it is never more than the present.
-	recent, minute := a.Ring.Since(now, observe.Now), a.Ring.Since(now, observe.MinuteSteps*observe.Step)
-	all, tallies := a.Metrics.Tallies()
-	traffic := func(t, recently, minuteAgo observe.Tally) statusTraffic {
+	recent, minute := a.History.Ago(now, observe.CurrentWindow), a.History.Ago(now, observe.SamplesPerMinute*observe.SampleInterval)
+	all, tallies := a.Metrics.Totals()
+	traffic := func(t, recently, minuteAgo observe.Totals) statusTraffic {
 		return statusTraffic{ratesOf(t.Minus(&recently), now.Sub(recent.At)), windowOf(t.Minus(&minuteAgo), now.Sub(minute.At)), totalsOf(&t)}
 	}
 	code, _ := a.Ready.Load().Report(a.Draining.Load())
@@ -158,7 +158,7 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 		Draining: a.Draining.Load(), Ready: code == 200, Generation: gen.Number, Loaded: gen.Loaded.UTC(), LastReload: a.LastReload.Load(),
 		InFlight: a.InFlight.Load(), Connections: a.Clients.Len(),
 		statusTraffic: traffic(all, recent.All, minute.All),
-		Budgets:       budgetStats(gen), Slowest: []StatusSlow{}, Series: seriesOf(a.Ring.Series()),
+		Budgets:       budgetStats(gen), Slowest: []StatusSlow{}, Series: seriesOf(a.History.Series()),
 	}
 	for i, b := range a.figuresOf(gen.Buckets) {
 		s.Buckets = append(s.Buckets, statusOfBucket(&b, &gen.Config.Buckets[i]))
@@ -209,7 +209,7 @@ func upstreamOf(replicas []replicaFigures) *statusUpstream {
 		s.Stale += r.Stale
 		s.QueueTimeouts += r.QueueTimeouts
 		s.Received += r.Received
-		for reason, n := range r.Metrics.Reasons() {
+		for reason, n := range r.Metrics.Errors() {
 			s.Reasons[reason] += n
 			s.Errors += n
 		}
@@ -220,7 +220,7 @@ func upstreamOf(replicas []replicaFigures) *statusUpstream {
 	return s
 }
 
-func ratesOf(d observe.Tally, elapsed time.Duration) statusRates {
+func ratesOf(d observe.Totals, elapsed time.Duration) statusRates {
 	seconds := max(elapsed.Seconds(), 1)
 	return statusRates{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: *observe.Rounded(float64(d.Requests)/seconds, 3), Bytes: math.Round(float64(d.Bytes) / seconds),
@@ -228,19 +228,19 @@ func ratesOf(d observe.Tally, elapsed time.Duration) statusRates {
 	}
 }
 
-func windowOf(d observe.Tally, elapsed time.Duration) StatusWindow {
+func windowOf(d observe.Totals, elapsed time.Duration) StatusWindow {
 	return StatusWindow{
 		Seconds: *observe.Rounded(elapsed.Seconds(), 3), Requests: d.Requests, Errors4xx: d.Errors4xx, Errors5xx: d.Errors5xx, Bytes: d.Bytes,
 		HitRatio: d.HitRatio(), P50: d.Quantile(0.5), P90: d.Quantile(0.9), P99: d.Quantile(0.99),
 	}
 }
 
-func totalsOf(t *observe.Tally) statusTotals {
+func totalsOf(t *observe.Totals) statusTotals {
 	return statusTotals{Requests: t.Requests, Errors4xx: t.Errors4xx, Errors5xx: t.Errors5xx, Bytes: t.Bytes, Outcomes: outcomesOf(t), HitRatio: t.HitRatio()}
 }
 
 // outcomesOf returns the requests by outcomes of the cache.
-func outcomesOf(t *observe.Tally) map[string]uint64 {
+func outcomesOf(t *observe.Totals) map[string]uint64 {
 	requests := make(map[string]uint64, len(t.Outcomes))
 	for o, n := range t.Outcomes {
 		requests[observe.Outcomes[o].Name] = n
@@ -248,10 +248,10 @@ func outcomesOf(t *observe.Tally) map[string]uint64 {
 	return requests
 }
 
-func seriesOf(points []observe.Point) statusSeries {
+func seriesOf(points []observe.ChartPoint) statusSeries {
 	n := len(points)
 	s := statusSeries{
-		Step: observe.Step.Seconds(), Requests: make([]float64, n), Bytes: make([]float64, n), Errors: make([]float64, n),
+		Step: observe.SampleInterval.Seconds(), Requests: make([]float64, n), Bytes: make([]float64, n), Errors: make([]float64, n),
 		HitRatio: make([]*float64, n), P99: make([]*float64, n),
 	}
 	for i, p := range points {
@@ -263,13 +263,8 @@ func seriesOf(points []observe.Point) statusSeries {
 }
 
 func replyOf(r *observe.SlowRequest) StatusSlow {
-	s := StatusSlow{
-		At: r.At.UTC(), RequestID: string(r.ID[:r.IdLength]), Bucket: r.Bucket, Method: observe.MethodNames[r.Method],
-		Path: string(r.Path[:min(r.PathLength, len(r.Path))]), Status: r.Status, Bytes: r.Bytes,
-		Duration: observe.Milliseconds(r.Took), FirstByte: observe.Milliseconds(r.Ttfb), Cache: r.Cache,
+	return StatusSlow{
+		At: r.At.UTC(), RequestID: string(r.ID), Bucket: r.Bucket, Method: observe.MethodNames[r.Method], Path: string(r.Path), Status: r.Status, Bytes: r.Bytes,
+		Duration: observe.Milliseconds(r.Duration), FirstByte: observe.Milliseconds(r.TTFB), Cache: r.Cache,
 	}
-	if r.PathLength > len(r.Path) {
-		s.Path += "…"
-	}
-	return s
 }

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/observe"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,7 +135,7 @@ func listenerOf(file *os.File) (*net.TCPListener, error) {
 }
 
 // Listen returns the inherited listener of a name, or opens one on address.
-func (in *Inherited) Listen(name, address string, log *observe.Logger) (*net.TCPListener, error) {
+func (in *Inherited) Listen(name, address string, log *zerolog.Logger) (*net.TCPListener, error) {
 	if in != nil && in.listeners[name] != nil {
 		ln := in.listeners[name]
 		delete(in.listeners, name)
@@ -177,7 +177,7 @@ func (in *Inherited) close() {
 }
 
 // CloseUnused closes the listeners that nothing took, and says so.
-func (in *Inherited) CloseUnused(log *observe.Logger) {
+func (in *Inherited) CloseUnused(log *zerolog.Logger) {
 	if in == nil {
 		return
 	}

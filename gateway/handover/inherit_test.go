@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"yatagarasu/gateway/observe"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -179,8 +178,7 @@ func TestNotifierEnvironment(t *testing.T) {
 		{"watchdog that is no time", map[string]string{"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "soon"}, "/run/n", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var log observe.Logger
-			log.Use(zerolog.Nop())
+			log := zerolog.Nop()
 			n := NewNotifier(func(name string) string { return c.env[name] }, 7, &log)
 			address := ""
 			if n.address != nil {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"yatagarasu/gateway/observe"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,13 +18,13 @@ import (
 // sd_notify(3). The zero value has nobody to tell. Safe for concurrent use.
 type Notifier struct {
 	silent   atomic.Bool // another process is the service now
-	log      *observe.Logger
+	log      *zerolog.Logger
 	address  *net.UnixAddr // nil: nobody
 	watchdog time.Duration // within which a sign of life is expected; 0: none is
 }
 
 // NewNotifier returns the notifier that the environment names, for the process pid.
-func NewNotifier(lookup func(string) string, pid int, log *observe.Logger) *Notifier {
+func NewNotifier(lookup func(string) string, pid int, log *zerolog.Logger) *Notifier {
 	n := &Notifier{log: log}
 	socket := lookup("NOTIFY_SOCKET")
 	if socket == "" {

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/observe"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -213,7 +213,7 @@ func (s *Successor) TakeOver(n *Notifier) error {
 }
 
 // PassOn has s do what a signal that came here asks for.
-func (s *Successor) PassOn(signal os.Signal, log *observe.Logger) {
+func (s *Successor) PassOn(signal os.Signal, log *zerolog.Logger) {
 	if err := s.Cmd.Process.Signal(signal); err != nil {
 		log.Warn().Err(err).Str("signal", signal.String()).Msg("a signal for the new process cannot be passed on")
 		return

@@ -10,54 +10,51 @@ import (
 	"yatagarasu/gateway/config"
 )
 
-// CertificateInterval is how often the files of the certificate are looked at.
+// CertificateInterval is the time between two looks at the certificate's files.
 const CertificateInterval = 5 * time.Second
 
-// Certificate is that of the main listener. It is loaded again when its files
-// change, as certificate managers do, and by a reload.
+// Certificate is the certificate of the main listener. It is loaded again when a certificate
+// manager changes its files, and by a reload. The zero value has none yet. Current is safe for
+// concurrent use.
 type Certificate struct {
 	Current atomic.Pointer[tls.Certificate]
 
-	// Used by one goroutine at a time: at start, then by the reloader.
-	certPath, keyPath string
-	seen              [2]fileState
-}
-
-// fileState is what tells one content of a file from another.
-type fileState struct {
-	modified time.Time
-	size     int64
+	// files is the state of the files when they were loaded. Not safe for concurrent use: it
+	// belongs to the start, then to the reloader.
+	files string
 }
 
 // Load reads the files that h names. If it fails, the present certificate stays.
 func (c *Certificate) Load(h *config.HTTPS) error {
-	seen := statesOf(h)
+	files := statOf(h)
 	pair, err := tls.LoadX509KeyPair(h.CertPath, h.KeyPath)
 	if err != nil {
 		return fmt.Errorf("cannot load server.https certificate: %w", err)
 	}
 	c.Current.Store(&pair)
-	c.certPath, c.keyPath, c.seen = h.CertPath, h.KeyPath, seen
+	c.files = files
 	return nil
 }
 
-// Changed tells whether the files have other contents than when they were loaded.
+// Changed returns whether the files of h are others than those loaded.
 func (c *Certificate) Changed(h *config.HTTPS) bool {
-	return h.CertPath != c.certPath || h.KeyPath != c.keyPath || statesOf(h) != c.seen
+	return statOf(h) != c.files
 }
 
-func statesOf(h *config.HTTPS) (s [2]fileState) {
-	for i, path := range []string{h.CertPath, h.KeyPath} {
+// statOf returns the names, times and sizes of the files, which tell one content from another.
+func statOf(h *config.HTTPS) (all string) {
+	for _, path := range []string{h.CertPath, h.KeyPath} {
+		all += path
 		if info, err := os.Stat(path); err == nil {
-			s[i] = fileState{info.ModTime(), info.Size()}
+			all += fmt.Sprintln("", info.ModTime().UnixNano(), info.Size())
 		}
 	}
-	return s
+	return all
 }
 
-// ServerTLS returns the configuration of a listener that shows c. TLS 1.2 and
-// later, with the cipher suites that crypto/tls holds to be secure.
-func (c *Certificate) ServerTLS() *tls.Config {
+// TLSConfig returns the configuration of a listener with c: TLS 1.2 and later, with the cipher
+// suites that crypto/tls holds to be secure.
+func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Current.Load(), nil },
 		MinVersion:     tls.VersionTLS12,

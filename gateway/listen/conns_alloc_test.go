@@ -14,7 +14,6 @@ import (
 // TestConnStateAllocs guards what the state of connections costs each request.
 func TestConnStateAllocs(t *testing.T) {
 	var table Conns
-	table.Init(0, 0)
 	_, c := tcpPair(t)
 	if !table.add(c, netip.MustParseAddr("192.0.2.1")) {
 		t.Fatal("refused")
@@ -36,7 +35,6 @@ func TestConnStateAllocs(t *testing.T) {
 // 10,000 connections.
 func BenchmarkConnState(b *testing.B) {
 	var table Conns
-	table.Init(0, 0)
 	conns := make([]net.Conn, 10_000)
 	for i := range conns {
 		conns[i] = &fakeConn{}

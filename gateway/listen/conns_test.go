@@ -47,7 +47,7 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 	return client, server
 }
 
-func TestConnsLetGo(t *testing.T) {
+func TestConnsDrain(t *testing.T) {
 	const (
 		fresh  = fasthttp.StateNew
 		active = fasthttp.StateActive
@@ -55,12 +55,12 @@ func TestConnsLetGo(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name   string
-		age    time.Duration // before LetGo
+		age    time.Duration // before Drain
 		state  fasthttp.ConnState
-		time   time.Duration // given to LetGo
+		time   time.Duration // given to Drain
 		then   fasthttp.ConnState
-		after  time.Duration // from LetGo to then
-		shut   time.Duration // from LetGo; -1: never
+		after  time.Duration // from Drain to then
+		shut   time.Duration // from Drain; -1: never
 		silent bool          // there is no then
 	}{
 		{name: "an idle one at once", state: idle, silent: true, shut: 0},
@@ -76,15 +76,14 @@ func TestConnsLetGo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var table Conns
-				table.Init(0, 0)
 				conn := new(fakeConn)
 				table.add(conn, netip.MustParseAddr("192.0.2.1"))
 				time.Sleep(c.age) // of the test's own clock
-				table.note(conn, c.state)
+				table.Track(conn, c.state)
 				began := time.Now()
-				gone := table.LetGo(c.time)
+				gone := table.Drain(c.time)
 				if !c.silent {
-					time.AfterFunc(c.after, func() { table.note(conn, c.then) })
+					time.AfterFunc(c.after, func() { table.Track(conn, c.then) })
 				}
 				for time.Since(began) < time.Minute && !conn.shut.Load() {
 					synctest.Wait()
@@ -100,18 +99,18 @@ func TestConnsLetGo(t *testing.T) {
 				}
 				select {
 				case <-gone:
-					t.Error("gone, but open")
+					t.Error("drained, but open")
 				default:
 				}
 				table.remove(conn)
 				select {
 				case <-gone:
-					t.Error("gone, but more may come")
+					t.Error("drained, but more may come")
 				default:
 				}
-				table.End()
+				table.Seal()
 				<-gone
-				<-table.LetGo(0)
+				<-table.Drain(0)
 			})
 		})
 	}
@@ -125,9 +124,8 @@ func TestConnsDismissAnswers(t *testing.T) {
 	}
 	client, server := tcpPair(t)
 	var table Conns
-	table.Init(0, 0)
 	table.add(server, netip.MustParseAddr("192.0.2.1"))
-	table.note(server, fasthttp.StateIdle)
+	table.Track(server, fasthttp.StateIdle)
 	const request = "GET / HTTP/1.1\r\n"
 	io.WriteString(client, request)
 	raw, err := server.SyscallConn()
@@ -141,7 +139,7 @@ func TestConnsDismissAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.LetGo(0)
+	table.Drain(0)
 	got, err := io.ReadAll(server)
 	if string(got) != request || err != nil {
 		t.Errorf("read %q, %v", got, err)

@@ -7,34 +7,35 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxIdleWorkers is how many workers are kept for the next requests: as many as
-// requests of lean connections can begin while one is handled, on a large machine.
+// maxIdleWorkers is the number of idle workers that are kept: on a large machine, as many
+// requests of lean connections can begin while one is handled.
 const maxIdleWorkers = 256
 
-// Workers handle the requests of lean connections. A goroutine keeps the stack that
-// its deepest call took, so those of the connections, which live as long as these, call
-// nothing deep: they hand their requests over, and wait.
+// Workers handle the requests of lean connections. A goroutine keeps the stack of its deepest
+// call, so the goroutines of idle connections must stay shallow: they hand their requests over,
+// and wait. Use NewWorkers. Safe for concurrent use.
 type Workers struct {
 	handler fasthttp.RequestHandler
 	ended   <-chan struct{} // ends the workers
-	calls   chan *call      // received by those that are idle
+	calls   chan *call      // received by idle workers
 	idle    atomic.Int32
 	free    sync.Pool // of *call
 }
 
-// call is a request that is handed over.
+// call is a request for a worker.
 type call struct {
 	ctx  *fasthttp.RequestCtx
 	done chan struct{}
 }
 
+// NewWorkers returns workers that call h, and end with ended.
 func NewWorkers(h fasthttp.RequestHandler, ended <-chan struct{}) *Workers {
 	w := &Workers{handler: h, ended: ended, calls: make(chan *call)}
 	w.free.New = func() any { return &call{done: make(chan struct{}, 1)} }
 	return w
 }
 
-// Handle has a worker handle the request, a new one if none is idle.
+// Handle has an idle worker handle the request, or a new one.
 //
 // Hot path: zero allocations with an idle worker, guarded by TestLeanAllocs.
 func (w *Workers) Handle(ctx *fasthttp.RequestCtx) {

@@ -8,55 +8,54 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
-// Listener accepts client connections within the limits. On plain HTTP it
-// returns bare *net.TCPConn: any wrapper would lose writev and splice.
+// Listener accepts client connections within the limits. On plain HTTP it returns bare
+// *net.TCPConn: any wrapper would lose writev and splice. Use New. Accept and Lean.Accept are
+// for one goroutine each, and end with Close.
 type Listener struct {
 	*net.TCPListener
 	Options
 
-	// With trusted, headers are read beside the accepting goroutine, which the first Accept
-	// starts: in an upgrade, none may be accepted before.
-	accepted chan accepted
-	started  bool
+	// With Trusted, a goroutine accepts, and others read the headers. The first Accept starts
+	// it: in an upgrade, no connection may be accepted before.
+	start    sync.Once
+	accepted chan *net.TCPConn // closed at the end
+	err      error             // that ended accepted
 
-	Lean leanListener
+	Lean leanListener // accepts the connections beyond LeanAfter
 }
 
-// Options are how clients' connections are accepted.
+// Options are the options of a Listener.
 type Options struct {
 	Conns     *Conns
-	TLS       *tls.Config // nil: plain HTTP
-	LeanAfter int         // open connections after which a new one goes to the lean listener
-	// trusted names the proxies whose connections begin with a PROXY header; nil: none do.
-	Trusted func(netip.Addr) bool
+	TLS       *tls.Config           // nil: plain HTTP
+	LeanAfter int                   // open connections after which a new one goes to the lean listener
+	Trusted   func(netip.Addr) bool // whether a proxy's connections begin with a PROXY header; nil: none do
 
-	Log        *observe.Logger
+	Log        *zerolog.Logger
 	Refused    *metrics.Counter // connections beyond a limit
 	BadHeaders *metrics.Counter // connections of trusted proxies without a sound header
 }
 
 // New returns a listener that accepts from ln.
 func New(ln *net.TCPListener, o Options) *Listener {
-	l := &Listener{TCPListener: ln, Options: o}
+	l := &Listener{TCPListener: ln, Options: o, accepted: make(chan *net.TCPConn)}
 	l.Lean = leanListener{l, make(chan net.Conn)}
-	if o.Trusted != nil {
-		l.accepted = make(chan accepted)
-	}
 	return l
 }
 
-// leanListener hands connections on to the server that keeps no buffers for idle ones.
+// leanListener is the listener of the server that keeps no buffers for idle connections.
 type leanListener struct {
 	*Listener
 	conns chan net.Conn
@@ -70,19 +69,17 @@ func (l *leanListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// accepted is a connection that is ready, or why there will be no more.
-type accepted struct {
-	conn net.Conn
-	err  error
-}
-
 // Accept implements net.Listener, for one goroutine, until its first error.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.admitted()
+		tcp, err := l.admitted()
 		if err != nil {
 			close(l.Lean.conns)
 			return nil, err
+		}
+		var c net.Conn = tcp
+		if l.TLS != nil {
+			c = tls.Server(tcp, l.TLS)
 		}
 		if l.Conns.Len() <= l.LeanAfter {
 			return c, nil
@@ -91,42 +88,38 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admitted accepts a connection that no limit stands against.
-func (l *Listener) admitted() (net.Conn, error) {
-	if l.accepted == nil {
-		for {
-			c, err := next(l.TCPListener, l.Log)
-			if err != nil {
-				return nil, err
-			}
-			if l.admit(c, request.PeerAddr(c.RemoteAddr())) {
-				return l.served(c), nil
-			}
+// admitted accepts a connection within the limits.
+func (l *Listener) admitted() (*net.TCPConn, error) {
+	if l.Trusted != nil {
+		l.start.Do(func() { go l.acceptBehindProxies() }) // ends with the listener
+		if c, ok := <-l.accepted; ok {
+			return c, nil
+		}
+		return nil, l.err
+	}
+	for {
+		c, err := next(l.TCPListener, l.Log)
+		if err != nil || l.admit(c, request.PeerAddr(c.RemoteAddr())) {
+			return c, err
 		}
 	}
-	if !l.started {
-		l.started = true
-		go l.acceptBehindProxies() // ends with the listener
-	}
-	a := <-l.accepted
-	return a.conn, a.err
 }
 
-// acceptBehindProxies accepts connections of which those of trusted proxies begin
-// with a PROXY header. They count among the open ones while it is awaited, so that
-// there are never more readers than connections may be.
+// acceptBehindProxies accepts connections, and has the PROXY headers of trusted proxies read.
+// A connection counts as open while its header is awaited, so that the limit of connections
+// bounds the readers as well.
 func (l *Listener) acceptBehindProxies() {
 	var reading sync.WaitGroup
 	for {
 		c, err := next(l.TCPListener, l.Log)
 		if err != nil {
 			reading.Wait()
-			l.accepted <- accepted{err: err}
+			l.err = err
+			close(l.accepted)
 			return
 		}
 		peer := request.PeerAddr(c.RemoteAddr())
-		behind := l.Trusted(peer)
-		client := peer
+		behind, client := l.Trusted(peer), peer
 		if behind {
 			client = netip.Addr{} // the header tells
 		}
@@ -134,37 +127,37 @@ func (l *Listener) acceptBehindProxies() {
 			continue
 		}
 		reading.Go(func() { // ends with the header, or its timeout
-			if behind && !l.introduce(c, peer) {
-				l.Conns.remove(c)
-				return
+			if !behind || l.readClient(c, peer) {
+				l.accepted <- c
 			}
-			l.accepted <- accepted{conn: l.served(c)}
 		})
 	}
 }
 
-// introduce learns from the header of a trusted proxy whose connection c is. If there
-// is none, or a limit stands against that client, c is closed.
-func (l *Listener) introduce(c *net.TCPConn, proxy netip.Addr) bool {
+// readClient reads the client of c from the header of a trusted proxy. If there is no sound
+// header, or the limit of that client is reached, it closes c and returns false.
+func (l *Listener) readClient(c *net.TCPConn, proxy netip.Addr) bool {
 	client, err := readProxyHeader(c)
 	if err != nil {
 		l.BadHeaders.Inc()
 		l.Log.Debug().Stringer("proxy", proxy).Err(err).Msg("a proxy's connection is closed")
 		c.Close()
+		l.Conns.remove(c)
 		return false
 	}
-	mute := !client.IsValid()
-	if mute {
+	unnamed := !client.IsValid()
+	if unnamed {
 		client = proxy
 	}
-	if !l.Conns.name(c, client, mute) {
+	if !l.Conns.setClient(c, client, unnamed) {
 		l.refuse(c)
+		l.Conns.remove(c)
 		return false
 	}
 	return true
 }
 
-// admit registers a connection of client, or refuses it if a limit stands against it.
+// admit registers a connection of client, or refuses it if a limit is reached.
 func (l *Listener) admit(c *net.TCPConn, client netip.Addr) bool {
 	if !l.Conns.add(c, client) {
 		l.refuse(c)
@@ -173,40 +166,21 @@ func (l *Listener) admit(c *net.TCPConn, client netip.Addr) bool {
 	return true
 }
 
-// served returns c as it is to be served.
-func (l *Listener) served(c *net.TCPConn) net.Conn {
-	if l.TLS != nil {
-		return tls.Server(c, l.TLS)
-	}
-	return c
-}
-
-// next accepts a connection. A lack of descriptors or memory would end the listener
-// of fasthttp, so it is waited out here.
-func next(ln *net.TCPListener, log *observe.Logger) (*net.TCPConn, error) {
-	for pause := 5 * time.Millisecond; ; {
+// next accepts a connection. A lack of descriptors or memory would end fasthttp's server, so
+// it waits until there are some.
+func next(ln *net.TCPListener, log *zerolog.Logger) (*net.TCPConn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := ln.AcceptTCP()
-		if err != nil {
-			if !isShortage(err) {
-				return nil, err
-			}
-			log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
-			time.Sleep(pause)
-			pause = min(2*pause, time.Second)
-			continue
+		if !slices.ContainsFunc(shortages, func(e error) bool { return errors.Is(err, e) }) {
+			return c, err
 		}
-		return c, nil
+		log.Warn().Err(err).Msg("cannot accept connections; raise the open files limit or lower -limit.connections")
+		time.Sleep(pause)
 	}
 }
 
-func isShortage(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
+// shortages are the errors of an accept that pass.
+var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR}
 
 // refuse refuses a client's connection beyond the limits.
 func (l *Listener) refuse(c *net.TCPConn) {
@@ -214,8 +188,8 @@ func (l *Listener) refuse(c *net.TCPConn) {
 	refuseConn(c, l.TLS == nil)
 }
 
-// refuseConn answers a connection that is one too many, if it is plain HTTP, without
-// waiting for its request, and closes it.
+// refuseConn closes a connection beyond the limits. On plain HTTP it answers first, without
+// waiting for a request.
 func refuseConn(c *net.TCPConn, plain bool) {
 	if plain {
 		c.SetWriteDeadline(time.Now().Add(time.Second)) // the socket's buffer is empty: it does not block
@@ -230,13 +204,12 @@ func refuseConn(c *net.TCPConn, plain bool) {
 const maxOperatorConns = 256
 
 // OperatorListener accepts the connections of scrapes, probes and administrative calls. At
-// the bound, the oldest without a request gives way to the new one, so that silent ones,
-// whoever opened them, keep nobody out. The first byte of a request makes it one, for up to
-// the header timeout.
+// the bound, a new connection replaces the oldest one without a request, so that silent ones
+// keep nobody out. A request begins with its first byte, and then has the header timeout.
 type OperatorListener struct {
 	*net.TCPListener
 	Conns *Conns
-	Log   *observe.Logger
+	Log   *zerolog.Logger
 }
 
 // Accept implements net.Listener, for one goroutine.
@@ -246,7 +219,7 @@ func (l *OperatorListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Conns.Len() < maxOperatorConns || l.Conns.giveWay() {
+		if l.Conns.Len() < maxOperatorConns || l.Conns.closeOldestUnused() {
 			l.Conns.add(c, request.PeerAddr(c.RemoteAddr())) // which has no limit of its own
 			return c, nil
 		}

@@ -14,7 +14,7 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 )
 
-// proxyHeaderTimeout bounds the arrival of a PROXY header: proxies send it at once.
+// proxyHeaderTimeout is how long a PROXY header may take: proxies send it at once.
 const proxyHeaderTimeout = 5 * time.Second
 
 // Sizes of a PROXY header, in bytes (The PROXY protocol, versions 1 and 2, sections
@@ -22,12 +22,11 @@ const proxyHeaderTimeout = 5 * time.Second
 const (
 	maxProxyLine   = 107     // of version 1, with CRLF
 	proxyFixed     = 16      // of version 2, before the addresses
-	maxProxyHeader = 4 << 10 // of version 2, with all that it may carry
+	maxProxyHeader = 4 << 10 // of version 2, after the fixed part
 )
 
-// readProxyHeader reads the PROXY header that a trusted proxy has sent on c, and not
-// one byte beyond it, and returns the client that it names. That is not valid where
-// it names none by an address.
+// readProxyHeader reads the PROXY header from c, and not one byte beyond it. It returns the
+// client's address; not valid: the header names none.
 func readProxyHeader(c net.Conn) (netip.Addr, error) {
 	if err := c.SetReadDeadline(time.Now().Add(proxyHeaderTimeout)); err != nil {
 		return netip.Addr{}, err
@@ -46,9 +45,9 @@ func readProxyHeader(c net.Conn) (netip.Addr, error) {
 	return client, nil
 }
 
-// namedClient returns the client that a header names, not valid if none: where the proxy
-// speaks for itself, as in health checks (LOCAL), and where it cannot say for whom
-// (UNKNOWN, UNSPEC), or only by a path (AF_UNIX).
+// namedClient returns the client's address in a header. It is not valid where the proxy speaks
+// for itself, as in health checks (LOCAL), does not know its client (UNKNOWN, UNSPEC), or has
+// only a path (AF_UNIX).
 //
 // go-proxyproto v0.8.1 refuses UNSPEC for a client, which a receiver may accept, and
 // LOCAL with a family or a length that does not fit, which it must accept and ignore; it
@@ -74,8 +73,8 @@ func namedClient(raw []byte) (netip.Addr, error) {
 	return client.Unmap(), nil
 }
 
-// takeProxyHeader returns the bytes of a header: a line, or what has a signature and
-// a length.
+// takeProxyHeader returns the bytes of a header: the line of version 1, or the signature,
+// length and addresses of version 2.
 func takeProxyHeader(r io.Reader) ([]byte, error) {
 	b := make([]byte, proxyFixed, maxProxyLine+1)
 	// No header of either version is shorter than the shortest line, 15 bytes.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -14,92 +15,90 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logs are where lines go: the log of the process, with the access lines, and that of
-// who was let in.
+// logs are the outputs of the process's log, which has the access lines, and of the audit
+// log. The zero value has neither.
 type logs struct {
-	main, audit *sink // nil: not used
-	files       []*logFile
-	auditor     *zerolog.Logger // nil: nobody is
+	sinks   map[string]*sink // those in use, by log: main, audit
+	files   []*logFile
+	auditor *zerolog.Logger // nil: no audit log
 }
 
-// closeTimeout is how long the last lines may take.
+// closeTimeout is how long writing the last lines may take.
 const closeTimeout = time.Second
 
-// OpenLogs opens the logs of c. Each may have buffer bytes that wait to be written. The main
-// one goes to w instead, without a buffer, if that is not nil.
+// OpenLogs opens the logs of c, each with a buffer of so many bytes. If w is not nil, the main
+// log goes there instead, without a buffer.
 func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
-	o.Logging.Store(c)
-	l := &o.Logs
+	o.Apply(c)
+	o.Logs.sinks = make(map[string]*sink)
 	var out zerolog.LevelWriter
 	if w == nil {
-		sink, err := l.sink(&o.Log, buffer, c.Output)
+		s, err := o.openSink("main", c.Output, buffer)
 		if err != nil {
 			return fmt.Errorf("logging.output: %w", err)
 		}
-		l.main, out = sink, sink
+		out = s
 	} else {
 		out = zerolog.LevelWriterAdapter{Writer: zerolog.SyncWriter(w)}
 	}
-	out = formatted(c.Format, out)
 	if c.Audit.Enabled {
-		sink, err := l.sink(&o.Log, buffer, c.Audit.Output)
+		s, err := o.openSink("audit", c.Audit.Output, buffer)
 		if err != nil {
 			return fmt.Errorf("logging.audit.output: %w", err)
 		}
-		auditor := zerolog.New(sink).Hook(timestamp{})
-		l.audit, l.auditor = sink, &auditor
+		auditor := zerolog.New(s).Hook(timestamp{})
+		o.Logs.auditor = &auditor
 	}
-	o.Log.Use(zerolog.New(out).Level(levelOf(c)).Hook(timestamp{}))
+	o.Log = zerolog.New(formatted(c.Format, out)).Sample(&o.level).Hook(timestamp{})
 	return nil
 }
 
-// CheckLogs tells what is wrong with the outputs of c, without opening one, and has nothing
-// logged.
-func (o *Observer) CheckLogs(c *config.Logging) error {
-	o.Logging.Store(c)
-	o.Log.Use(zerolog.Nop())
-	if err := checkLog(c.Output); err != nil {
-		return fmt.Errorf("logging.output: %w", err)
-	}
-	if !c.Audit.Enabled {
-		return nil
-	}
-	if err := checkLog(c.Audit.Output); err != nil {
-		return fmt.Errorf("logging.audit.output: %w", err)
-	}
-	return nil
-}
-
-func (l *logs) sink(log *Logger, buffer int, name string) (*sink, error) {
+// openSink opens the output name for a log: main or audit.
+func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
 	out, err := OpenLog(name)
 	if err != nil {
 		return nil, err
 	}
 	if f, ok := out.(*logFile); ok {
-		l.files = append(l.files, f)
+		o.Logs.files = append(o.Logs.files, f)
 	}
-	return newSink(out, buffer, func(n uint64) {
-		log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
-	}), nil
+	s := newSink(out, buffer, func(n uint64) {
+		o.Log.Warn().Str("output", name).Uint64("lines", n).Msg("lines of the log were dropped: it was not written fast enough")
+	})
+	o.Logs.sinks[kind] = s
+	return s, nil
 }
 
-// Close has the last lines written.
+// CheckLogs returns what is wrong with the outputs of c, without opening one. Nothing is
+// logged.
+func (o *Observer) CheckLogs(c *config.Logging) error {
+	o.Apply(c)
+	if err := checkLog(c.Output); err != nil {
+		return fmt.Errorf("logging.output: %w", err)
+	}
+	if c.Audit.Enabled {
+		if err := checkLog(c.Audit.Output); err != nil {
+			return fmt.Errorf("logging.audit.output: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close writes the last lines: the main log's at the end, as it reports what the other one
+// dropped.
 func (l *logs) Close() {
-	for _, s := range []*sink{l.audit, l.main} {
-		if s != nil {
+	for _, kind := range []string{"audit", "main"} {
+		if s := l.sinks[kind]; s != nil {
 			s.close(closeTimeout)
 		}
 	}
 }
 
-// Dropped returns the lines that were dropped from each log in use.
+// Dropped returns the number of dropped lines by log.
 func (l *logs) Dropped() map[string]uint64 {
 	n := make(map[string]uint64)
-	if l.main != nil {
-		n["main"] = l.main.dropped.Load()
-	}
-	if l.audit != nil {
-		n["audit"] = l.audit.dropped.Load()
+	for kind, s := range l.sinks {
+		n[kind] = s.dropped.Load()
 	}
 	return n
 }
@@ -115,11 +114,11 @@ func (o *Observer) ReopenLogs() {
 	}
 }
 
-// ServerLogger passes on what fasthttp logs: never about a request's content.
-type ServerLogger struct{ Log *Logger }
+// ServerLogger logs what fasthttp says, without the content of requests.
+type ServerLogger struct{ Log *zerolog.Logger }
 
-// Printf implements fasthttp.Logger. Of errors it says the class: the texts of some
-// quote the request's head, tokens included, whatever SecureErrorLogMessage says.
+// Printf implements fasthttp.Logger. It replaces errors by their class: some quote the
+// request's head, tokens included, in spite of SecureErrorLogMessage.
 func (l ServerLogger) Printf(format string, args ...any) {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -129,14 +128,13 @@ func (l ServerLogger) Printf(format string, args ...any) {
 	l.Log.Warn().Str("component", "http").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
-// connProblem says what ended a connection: what the system or TLS says, which know
+// connProblem returns why a connection ended: the text of the system or of TLS, which know
 // nothing of requests, else a fixed word.
 func connProblem(err error) string {
-	var system *net.OpError
-	switch text := err.Error(); {
-	case errors.As(err, &system):
+	text := err.Error()
+	if system, ok := errors.AsType[*net.OpError](err); ok {
 		return system.Error()
-	case strings.HasPrefix(text, "tls: "):
+	} else if strings.HasPrefix(text, "tls: ") {
 		return text
 	}
 	p := problem.OfParse(err)
@@ -152,7 +150,7 @@ func levelOf(c *config.Logging) zerolog.Level {
 	return l
 }
 
-// formatted returns what turns lines into those of a format, for out.
+// formatted returns a writer that writes lines to out in a format.
 func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
 	if format == "text" {
 		return textWriter{out}
@@ -160,24 +158,17 @@ func formatted(format string, out zerolog.LevelWriter) zerolog.LevelWriter {
 	return out
 }
 
-// textWriter writes lines as text for people. Each keeps its level, which zerolog's
-// ConsoleWriter does not pass on: the sink has room that is for warnings alone.
-type textWriter struct{ out zerolog.LevelWriter }
-
-// Write implements io.Writer for lines of no level.
-func (w textWriter) Write(line []byte) (int, error) { return w.WriteLevel(zerolog.NoLevel, line) }
+// textWriter writes lines as text for people. It passes on their level, which zerolog's
+// ConsoleWriter does not: the sink keeps room for warnings.
+type textWriter struct{ zerolog.LevelWriter }
 
 // WriteLevel implements zerolog.LevelWriter.
 func (w textWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	c := zerolog.ConsoleWriter{Out: levelled{w.out, level}, NoColor: true, TimeFormat: timeFormat}
-	return c.Write(line)
+	var text bytes.Buffer
+	c := zerolog.ConsoleWriter{Out: &text, NoColor: true, TimeFormat: timeFormat}
+	if n, err := c.Write(line); err != nil {
+		return n, err
+	}
+	_, err := w.LevelWriter.WriteLevel(level, text.Bytes())
+	return len(line), err
 }
-
-// levelled is a writer of lines of one level.
-type levelled struct {
-	out   zerolog.LevelWriter
-	level zerolog.Level
-}
-
-// Write implements io.Writer.
-func (l levelled) Write(line []byte) (int, error) { return l.out.WriteLevel(l.level, line) }

@@ -13,22 +13,23 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// Metrics counts what the gateway does. A new metric is a field here or in
-// Bucket.
+// Metrics are the counters and histograms of the gateway: a new one is a field here, in
+// BucketMetrics or in ReplicaMetrics. Use NewMetrics. Safe for concurrent use.
 type Metrics struct {
 	Set             *metrics.Set
 	Panics          *metrics.Counter
 	RefusedConns    *metrics.Counter
 	BadProxyHeaders *metrics.Counter
-	KeyFetches      [2]*metrics.Counter // of key sets: those that worked, those that failed
-	Reloads         [2]*metrics.Counter // of the configuration: those that worked, those that failed
-	unrouted        *Bucket             // requests that no bucket is mounted for
+	KeyFetches      attempts       // fetches of key sets
+	Reloads         attempts       // of the configuration
+	unrouted        *BucketMetrics // of requests without a bucket
 
-	mu       sync.Mutex          // guards the following fields
-	buckets  map[string]*Bucket  // by bucket
-	replicas map[string]*Replica // by bucket and replica
+	mu       sync.Mutex                    // guards the following fields
+	buckets  map[string]*BucketMetrics     // by name
+	replicas map[[2]string]*ReplicaMetrics // by names of bucket and replica
 }
 
+// NewMetrics returns metrics that are all 0.
 func NewMetrics() *Metrics {
 	s := metrics.NewSet()
 	m := &Metrics{
@@ -36,104 +37,98 @@ func NewMetrics() *Metrics {
 		Panics:          s.NewCounter("yatagarasu_panics_total"),
 		RefusedConns:    s.NewCounter("yatagarasu_refused_connections_total"),
 		BadProxyHeaders: s.NewCounter("yatagarasu_bad_proxy_headers_total"),
-		buckets:         make(map[string]*Bucket),
-		replicas:        make(map[string]*Replica),
-	}
-	for i, outcome := range []string{"ok", "failed"} {
-		m.Reloads[i] = s.NewCounter(fmt.Sprintf("yatagarasu_config_reloads_total{outcome=%q}", outcome))
-		m.KeyFetches[i] = s.NewCounter(fmt.Sprintf("yatagarasu_jwks_fetches_total{outcome=%q}", outcome))
+		KeyFetches:      newAttempts(s, "yatagarasu_jwks_fetches_total"),
+		Reloads:         newAttempts(s, "yatagarasu_config_reloads_total"),
+		buckets:         make(map[string]*BucketMetrics),
+		replicas:        make(map[[2]string]*ReplicaMetrics),
 	}
 	m.unrouted = m.Bucket("")
 	return m
 }
 
-// Bucket are the counters of one bucket. Labels come from the
-// configuration and fixed tables alone.
-type Bucket struct {
+// attempts are the counters of an operation that works or fails.
+type attempts struct{ ok, failed *metrics.Counter }
+
+func newAttempts(s *metrics.Set, metric string) attempts {
+	return attempts{s.NewCounter(metric + `{outcome="ok"}`), s.NewCounter(metric + `{outcome="failed"}`)}
+}
+
+// Count counts an attempt that ended with err; nil: it worked.
+func (a attempts) Count(err error) {
+	if err == nil {
+		a.ok.Inc()
+	} else {
+		a.failed.Inc()
+	}
+}
+
+// BucketMetrics are the metrics of one bucket. Labels come from the configuration and fixed
+// tables alone. Use Metrics.Bucket. Safe for concurrent use.
+type BucketMetrics struct {
 	set      *metrics.Set
 	Name     string
 	requests [numMethods]codeCounters
 	verdicts [maxReasons]atomic.Pointer[metrics.Counter] // by reason
 	rejects  [NumLimits]atomic.Pointer[metrics.Counter]
-	Answers  Answers
+
+	ResponseBytes atomic.Uint64 // of bodies
+	Latencies     [NumOutcomes]atomic.Pointer[Latency]
 }
 
-// Bucket returns the counters of a bucket; the same for the same name.
-func (m *Metrics) Bucket(name string) *Bucket {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b := m.buckets[name]
-	if b == nil {
-		b = &Bucket{set: m.Set, Name: name}
-		m.buckets[name] = b
+// Latency is how long responses took, and until their first byte.
+type Latency struct{ Duration, TTFB Histogram }
+
+// Bucket returns the metrics of a bucket: the same ones for the same name.
+func (m *Metrics) Bucket(name string) *BucketMetrics {
+	return getOrMake(&m.mu, m.buckets, name, func() *BucketMetrics { return &BucketMetrics{set: m.Set, Name: name} })
+}
+
+// getOrMake returns the value of key in m, which mu guards, and makes it when first needed.
+func getOrMake[K comparable, V any](mu *sync.Mutex, m map[K]*V, key K, create func() *V) *V {
+	mu.Lock()
+	defer mu.Unlock()
+	v := m[key]
+	if v == nil {
+		v = create()
+		m[key] = v
 	}
-	return b
+	return v
 }
 
-// Answers yields the answers of each bucket that ever was, by name.
-func (m *Metrics) Answers() iter.Seq2[string, *Answers] {
-	return func(yield func(string, *Answers) bool) {
+// Buckets yields the metrics of each bucket that ever was, by name.
+func (m *Metrics) Buckets() iter.Seq2[string, *BucketMetrics] {
+	return func(yield func(string, *BucketMetrics) bool) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, name := range slices.Sorted(maps.Keys(m.buckets)) {
-			if !yield(name, &m.buckets[name].Answers) {
+			if !yield(name, m.buckets[name]) {
 				return
 			}
 		}
 	}
 }
 
-// Replica are the counters of one replica of a bucket.
-type Replica struct {
+// ReplicaMetrics are the counters of one replica of a bucket. Use Metrics.Replica. Safe for
+// concurrent use.
+type ReplicaMetrics struct {
 	Set            *metrics.Set
 	Bucket, origin string
 	codes          codeCounters
 
-	mu     sync.Mutex // guards the following fields
-	errors map[string]*metrics.Counter
-	extras map[string]*metrics.Counter
+	mu     sync.Mutex                  // guards errors
+	errors map[string]*metrics.Counter // by reason
 }
 
-// Replica returns the counters of a replica; the same for the same names.
-func (m *Metrics) Replica(bucket, name string) *Replica {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	id := bucket + "\x00" + name
-	r := m.replicas[id]
-	if r == nil {
-		r = &Replica{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter), extras: make(map[string]*metrics.Counter)}
-		m.replicas[id] = r
-	}
-	return r
+// Replica returns the metrics of a replica: the same ones for the same names.
+func (m *Metrics) Replica(bucket, name string) *ReplicaMetrics {
+	return getOrMake(&m.mu, m.replicas, [2]string{bucket, name}, func() *ReplicaMetrics {
+		return &ReplicaMetrics{Set: m.Set, Bucket: bucket, origin: name, errors: make(map[string]*metrics.Counter)}
+	})
 }
 
-// Answers are those of the answers for one bucket, whatever its origin.
-type Answers struct {
-	Bytes    atomic.Uint64 // of bodies
-	Outcomes [NumOutcomes]atomic.Pointer[outcomeMetrics]
-}
-
-// outcomeMetrics are those of the answers with one outcome of the cache.
-type outcomeMetrics struct{ Duration, FirstByte Histogram }
-
-func (a *Answers) Outcome(o Outcome) *outcomeMetrics {
-	m := a.Outcomes[o].Load()
-	if m == nil {
-		a.Outcomes[o].CompareAndSwap(nil, new(outcomeMetrics))
-		m = a.Outcomes[o].Load()
-	}
-	return m
-}
-
-// Count returns the number of answers with an outcome.
-func (a *Answers) Count(o Outcome) uint64 {
-	m := a.Outcomes[o].Load()
-	if m == nil {
-		return 0
-	}
-	var c Counts
-	c.Add(&m.Duration)
-	return c.count()
+// Latency returns the histograms of responses with an outcome, made when first needed.
+func (b *BucketMetrics) Latency(o Outcome) *Latency {
+	return loadOrMake(&b.Latencies[o], func() *Latency { return new(Latency) })
 }
 
 // codeCounters holds a counter for each status, made when first needed.
@@ -143,84 +138,73 @@ func (c *codeCounters) get(code int, create func(code string) *metrics.Counter) 
 	if code < 0 || code >= len(c) {
 		code = 0
 	}
-	return cached(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
+	return loadOrMake(&c[code], func() *metrics.Counter { return create(strconv.Itoa(code)) })
 }
 
-func (b *Bucket) Request(m Method, code int) *metrics.Counter {
+// Requests returns the counter of requests with a method and a status.
+func (b *BucketMetrics) Requests(m Method, code int) *metrics.Counter {
 	return b.requests[m].get(code, func(code string) *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_requests_total{bucket=%q,method=%q,code=%q}", b.Name, MethodNames[m], code))
 	})
 }
 
-// Answer counts an answer by its status.
-func (r *Replica) Answer(code int) {
+// CountResponse counts a response by its status.
+func (r *ReplicaMetrics) CountResponse(code int) {
 	r.codes.get(code, func(code string) *metrics.Counter {
 		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_requests_total{bucket=%q,origin=%q,code=%q}", r.Bucket, r.origin, code))
 	}).Inc()
 }
 
-// Verdict returns the counter of a verdict; number is that of its reason, and of public
-// paths the largest.
-func (b *Bucket) Verdict(number int, a *Auth) *metrics.Counter {
-	return cached(&b.verdicts[number], func() *metrics.Counter {
+// Verdicts returns the counter of a verdict. number is that of its reason; public paths have
+// the largest.
+func (b *BucketMetrics) Verdicts(number int, a *Auth) *metrics.Counter {
+	return loadOrMake(&b.verdicts[number], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_auth_total{bucket=%q,outcome=%q,reason=%q}", b.Name, a.Outcome, a.Reason))
 	})
 }
 
-func (b *Bucket) Rejected(by Limit) *metrics.Counter {
-	return cached(&b.rejects[by], func() *metrics.Counter {
+// Rejections returns the counter of requests that a limit rejected.
+func (b *BucketMetrics) Rejections(by Limit) *metrics.Counter {
+	return loadOrMake(&b.rejects[by], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
 	})
 }
 
-// cached returns the counter at p, made when first needed.
-func cached(p *atomic.Pointer[metrics.Counter], create func() *metrics.Counter) *metrics.Counter {
-	n := p.Load()
-	if n == nil {
-		n = create()
-		p.Store(n)
+// loadOrMake returns the value at p, and makes it when first needed.
+func loadOrMake[T any](p *atomic.Pointer[T], create func() *T) *T {
+	if v := p.Load(); v != nil {
+		return v
 	}
-	return n
+	p.CompareAndSwap(nil, create())
+	return p.Load()
 }
 
-// Fault counts a failure by its typed reason: a value of pool.Reason or of the table
-// of S3 errors.
-func (r *Replica) Fault(reason string) {
-	r.mu.Lock()
-	c := r.errors[reason]
-	if c == nil {
-		c = r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.Bucket, r.origin, reason))
-		r.errors[reason] = c
-	}
-	r.mu.Unlock()
-	c.Inc()
+// CountError counts an error by its reason: a value of pool.Reason or of the table of S3
+// errors.
+func (r *ReplicaMetrics) CountError(reason string) {
+	getOrMake(&r.mu, r.errors, reason, func() *metrics.Counter {
+		return r.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_upstream_errors_total{bucket=%q,origin=%q,reason=%q}", r.Bucket, r.origin, reason))
+	}).Inc()
 }
 
-// What is done beside the requests of clients, as metrics name it.
+// The metrics that Count counts: what the gateway does beside a client's request.
 const (
-	ExtraFailover     = "yatagarasu_upstream_failovers_total"
-	ExtraRetry        = "yatagarasu_upstream_retries_total"
-	ExtraRetryDenied  = "yatagarasu_upstream_retries_denied_total"
-	ExtraResume       = "yatagarasu_upstream_resumes_total"
-	ExtraResumeDenied = "yatagarasu_upstream_resumes_denied_total"
-	ExtraHedge        = "yatagarasu_upstream_hedges_total"
-	ExtraHedgeWon     = "yatagarasu_upstream_hedges_won_total"
+	Failovers     = "yatagarasu_upstream_failovers_total"
+	Retries       = "yatagarasu_upstream_retries_total"
+	RetriesDenied = "yatagarasu_upstream_retries_denied_total"
+	Resumes       = "yatagarasu_upstream_resumes_total"
+	ResumesDenied = "yatagarasu_upstream_resumes_denied_total"
+	Hedges        = "yatagarasu_upstream_hedges_total"
+	HedgesWon     = "yatagarasu_upstream_hedges_won_total"
 )
 
-// Extra counts one of those, by its metric.
-func (r *Replica) Extra(metric string) {
-	r.mu.Lock()
-	c := r.extras[metric]
-	if c == nil {
-		c = r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin))
-		r.extras[metric] = c
-	}
-	r.mu.Unlock()
-	c.Inc()
+// Count counts one of these metrics. Events are rare, so it is looked up each time.
+func (r *ReplicaMetrics) Count(metric string) {
+	r.Set.GetOrCreateCounter(fmt.Sprintf("%s{bucket=%q,origin=%q}", metric, r.Bucket, r.origin)).Inc()
 }
 
-// Reasons returns the failures by their reasons.
-func (r *Replica) Reasons() map[string]uint64 {
+// Errors returns the number of errors by reason.
+func (r *ReplicaMetrics) Errors() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	counts := make(map[string]uint64, len(r.errors))
@@ -230,8 +214,8 @@ func (r *Replica) Reasons() map[string]uint64 {
 	return counts
 }
 
-// HistogramBounds are the upper bounds of the buckets of durations: from what an
-// answer from memory takes to a download's minute.
+// HistogramBounds are the upper bounds of the buckets of durations: from a hit's 50 µs to a
+// download's minute.
 var HistogramBounds = [...]time.Duration{
 	50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
@@ -239,21 +223,27 @@ var HistogramBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
 }
 
-// Histogram counts durations in buckets. Unlike that of the metrics library, it
-// takes no lock, and tells its counts to the status page.
+// Histogram counts durations in buckets. Unlike that of the metrics library, it takes no
+// lock, and the status page can read it. The zero value is empty. Safe for concurrent use.
 type Histogram struct {
-	buckets [len(HistogramBounds) + 1]atomic.Uint64 // the last one: longer than all bounds
+	buckets [len(HistogramBounds) + 1]atomic.Uint64 // the last one has what is longer than all bounds
 	sum     atomic.Int64                            // in nanoseconds
 }
 
 // Observe counts a duration.
 func (h *Histogram) Observe(d time.Duration) {
-	i := 0
-	for i < len(HistogramBounds) && d > HistogramBounds[i] {
-		i++
-	}
+	i, _ := slices.BinarySearch(HistogramBounds[:], d)
 	h.buckets[i].Add(1)
 	h.sum.Add(int64(d))
+}
+
+// Counts returns the present counts of h.
+func (h *Histogram) Counts() (c Counts) {
+	for i := range c.Buckets {
+		c.Buckets[i] = h.buckets[i].Load()
+	}
+	c.Sum = time.Duration(h.sum.Load())
+	return c
 }
 
 // Counts are the counts of one or more histograms at a moment.
@@ -262,45 +252,26 @@ type Counts struct {
 	Sum     time.Duration
 }
 
-// Add adds the counts of h to c.
-func (c *Counts) Add(h *Histogram) {
+// add adds o to c, times 1, or times -1 for a difference.
+func (c *Counts) add(o *Counts, times int64) {
 	for i := range c.Buckets {
-		c.Buckets[i] += h.buckets[i].Load()
+		c.Buckets[i] += uint64(times) * o.Buckets[i]
 	}
-	c.Sum += time.Duration(h.sum.Load())
+	c.Sum += time.Duration(times) * o.Sum
 }
 
-// plus returns what c and o counted.
-func (c Counts) plus(o *Counts) Counts {
-	for i := range c.Buckets {
-		c.Buckets[i] += o.Buckets[i]
-	}
-	c.Sum += o.Sum
-	return c
-}
-
-// minus returns what was counted since before.
-func (c Counts) minus(before *Counts) Counts {
-	for i := range c.Buckets {
-		c.Buckets[i] -= before.Buckets[i]
-	}
-	c.Sum -= before.Sum
-	return c
-}
-
-// count returns the number of durations.
-func (c *Counts) count() (n uint64) {
+// Count returns the number of durations.
+func (c *Counts) Count() (n uint64) {
 	for _, b := range c.Buckets {
 		n += b
 	}
 	return n
 }
 
-// quantile returns the duration below which the part q of all is, by interpolation
-// within a bucket, as Prometheus does; 0 where nothing was counted, and the highest
-// bound for what is longer.
+// quantile returns the q-quantile, interpolated within a bucket as Prometheus does; 0 without
+// counts, and the highest bound for what is longer.
 func (c *Counts) quantile(q float64) time.Duration {
-	rank := q * float64(c.count())
+	rank := q * float64(c.Count())
 	if rank == 0 {
 		return 0
 	}

@@ -10,9 +10,8 @@ func TestHistogram(t *testing.T) {
 	for _, d := range []time.Duration{0, 50 * time.Microsecond, 51 * time.Microsecond, time.Second, time.Hour} {
 		h.Observe(d)
 	}
-	var c Counts
-	c.Add(&h)
-	if c.count() != 5 || c.Buckets[0] != 2 || c.Buckets[1] != 1 || c.Buckets[len(HistogramBounds)] != 1 || c.Sum != time.Hour+time.Second+101*time.Microsecond {
+	c := h.Counts()
+	if c.Count() != 5 || c.Buckets[0] != 2 || c.Buckets[1] != 1 || c.Buckets[len(HistogramBounds)] != 1 || c.Sum != time.Hour+time.Second+101*time.Microsecond {
 		t.Errorf("%+v", c)
 	}
 	for q, want := range map[float64]time.Duration{0.2: 25 * time.Microsecond, 0.4: 50 * time.Microsecond, 0.8: time.Second, 1: time.Minute} {
@@ -22,10 +21,9 @@ func TestHistogram(t *testing.T) {
 	}
 	before := c
 	h.Observe(2 * time.Millisecond)
-	c = Counts{}
-	c.Add(&h)
-	if d := c.minus(&before); d.count() != 1 || d.Sum != 2*time.Millisecond {
-		t.Errorf("%+v", d)
+	c = h.Counts()
+	if c.add(&before, -1); c.Count() != 1 || c.Sum != 2*time.Millisecond {
+		t.Errorf("%+v", c)
 	}
 	if got := (&Counts{}).quantile(0.5); got != 0 {
 		t.Errorf("of nothing: %v", got)

@@ -1,5 +1,6 @@
-// Package observe is told of every request at its end, and keeps what logs and metrics know:
-// the access and audit logs, counters, histograms, and the slowest requests.
+// Package observe records each request at its end: in the access and audit logs, in counters
+// and histograms, and in the list of the slowest requests. Start with Entry and
+// Observer.Record.
 package observe
 
 import (
@@ -15,47 +16,44 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Entry is what log, audit log, metrics and the list of slow requests are told of one
-// request at its end. The exchange of the request owns it and fills it in; who is told
-// keeps nothing of it but copies.
-//
-// The zero value, after reset, is an entry of a request that nothing is known of. Not safe
-// for concurrent use.
+// Entry is the record of one request, for logs, metrics and the slow list. The request's
+// exchange owns it and fills it in; Record copies what it keeps. The zero value, or after
+// Reset, is of a request that nothing is known of. Not safe for concurrent use.
 type Entry struct {
 	Start  time.Time
 	Method Method
-	Client netip.Addr // not valid: not known
+	Client netip.Addr // not valid: unknown
 	ID     []byte     // X-Request-ID
 	Path   []byte     // raw, without the query, shortened
-	Query  []byte     // canonical query for the origin: what the allow-list let through
+	Query  []byte     // canonical query for the origin, which the allow-list let through
 
-	Bucket *Bucket // of the bucket; nil: none is mounted there
-	Route  string  // path prefix of the bucket
-	Cached bool    // the bucket has a cache
+	Bucket   *BucketMetrics // nil: no bucket is mounted there
+	Route    string         // path prefix of the bucket
+	HasCache bool           // the bucket has a cache
 
-	Auth      Auth
-	LimitedBy Limit
-	Cache     Outcome
+	Auth         Auth
+	RejectedBy   Limit   // LimitNone: not rejected
+	CacheOutcome Outcome // Bypass without a cache
 
-	Status    int
-	Bytes     int64         // of the body
-	Reason    string        // typed reason of a failure
-	Cause     error         // what broke
-	FirstByte time.Duration // from start to the first byte of the answer
+	Status int
+	Bytes  int64         // of the body
+	Reason string        // typed reason of a failure
+	Cause  error         // underlying error of the failure
+	TTFB   time.Duration // time to first byte: from Start to that of the response
 
 	TraceID, ParentSpan []byte // of a trusted proxy's trace; empty: none
 
 	Upstream Upstream
 }
 
-// Auth is the verdict on a request's token. The zero value: none was asked for.
+// Auth is the verdict on a request's token. The zero value: the bucket asks for none.
 type Auth struct {
 	Outcome string // public, allowed or denied
 	Reason  string // of a denial
 	Subject string // of the token
 }
 
-// Upstream is what a request had to do with its origin. The zero value: nothing.
+// Upstream is a request's part with its origin. The zero value: the origin was not asked.
 type Upstream struct {
 	Status   int           // of the latest answer; 0: none
 	ID       []byte        // of the request at S3
@@ -84,20 +82,20 @@ const (
 
 var MethodNames = [numMethods]string{"GET", "HEAD", "other"}
 
-// Outcome says what the cache had to do with an answer.
+// Outcome is the cache's part in a response.
 type Outcome uint8
 
 const (
-	Bypass      Outcome = iota // nothing: not cached, or not to be
+	Bypass      Outcome = iota // none: no cache, or not cacheable
 	Hit                        // from memory
 	Miss                       // from the origin
 	Stale                      // from memory, past its freshness
-	Revalidated                // from memory, as the origin allowed
+	Revalidated                // from memory, confirmed by the origin
 	Coalesced                  // from another request's fetch
 	NumOutcomes
 )
 
-// Outcomes has the name of each outcome as label and log field, and as X-Cache.
+// Outcomes has the name of each outcome in labels and log lines, and in X-Cache.
 var Outcomes = [NumOutcomes]struct{ Name, Header string }{
 	Bypass:      {"bypass", "BYPASS"},
 	Hit:         {"hit", "HIT"},
@@ -107,7 +105,7 @@ var Outcomes = [NumOutcomes]struct{ Name, Header string }{
 	Coalesced:   {"coalesced", "COALESCED"},
 }
 
-// Limit is what refused a request, beside its token.
+// Limit is the limit that rejected a request.
 type Limit uint8
 
 const (
@@ -122,7 +120,6 @@ const (
 	NumLimits
 )
 
-// limitLabels are the values of the metrics' label limit.
 var limitLabels = [NumLimits]string{
 	LimitAddress: "address", LimitGlobalRate: "global_rate", LimitBucketRate: "bucket_rate", LimitAddressRate: "address_rate",
 	LimitGlobalInFlight: "global_in_flight", LimitBucketInFlight: "bucket_in_flight", LimitSubjectRate: "subject_rate",
@@ -131,42 +128,43 @@ var limitLabels = [NumLimits]string{
 // String returns the value of the metrics' label limit.
 func (l Limit) String() string { return limitLabels[l] }
 
-// maxReasons bounds the reasons of verdicts that metrics tell apart.
+// maxReasons is the largest number of reasons of verdicts.
 const maxReasons = 32
 
-// Observer is told of every request at its end, and of panics, and keeps what logs and
-// metrics know. Safe for concurrent use once the logs are open.
+// Observer records requests and panics in logs and metrics. Its Metrics must be set, and its
+// logs opened or checked; it is safe for concurrent use from then on. Close the logs at the end.
 type Observer struct {
-	Log     Logger
+	Log     zerolog.Logger // of the process; set by OpenLogs
 	Logs    logs
 	Metrics *Metrics
 	Slow    SlowList
 
-	Logging atomic.Pointer[config.Logging] // in effect
+	level   level
+	logging atomic.Pointer[config.Logging] // in effect
 }
 
-// Told counts and logs a request at its end, which took so long.
+// Record counts and logs a request at its end. took is its whole duration.
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
-func (o *Observer) Told(x *Entry, took time.Duration) {
+func (o *Observer) Record(x *Entry, took time.Duration) {
 	m := x.Bucket
 	if m == nil {
 		m = o.Metrics.unrouted
 	}
-	m.Request(x.Method, x.Status).Inc()
-	m.Answers.Bytes.Add(uint64(x.Bytes))
-	a := m.Answers.Outcome(x.Cache)
-	a.Duration.Observe(took)
-	a.FirstByte.Observe(x.FirstByte)
-	if int64(took) > o.Slow.least.Load() { // before a lock is taken
+	m.Requests(x.Method, x.Status).Inc()
+	m.ResponseBytes.Add(uint64(x.Bytes))
+	l := m.Latency(x.CacheOutcome)
+	l.Duration.Observe(took)
+	l.TTFB.Observe(x.TTFB)
+	if int64(took) > o.Slow.least.Load() { // else it takes no lock
 		o.Slow.note(x, took)
 	}
 	o.logAccess(x, took)
 }
 
-// Panicked counts and logs a panic, from where it is recovered. id is that of the request,
-// empty where none waits.
-func (o *Observer) Panicked(p any, id []byte) {
+// RecordPanic counts and logs a panic, where it is recovered. id is that of the request;
+// empty: no request waits.
+func (o *Observer) RecordPanic(p any, id []byte) {
 	e := o.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack())
 	what := "a background fetch panicked"
 	if len(id) > 0 {
@@ -176,10 +174,10 @@ func (o *Observer) Panicked(p any, id []byte) {
 	o.Metrics.Panics.Inc()
 }
 
-// logAccess writes the one line of a request. Successful ones may be left out, slow
-// ones are warnings and say where the time went.
+// logAccess writes a request's access line. Successful requests may be sampled; slow ones are
+// warnings with the time of each phase.
 func (o *Observer) logAccess(x *Entry, took time.Duration) {
-	c := o.Logging.Load()
+	c := o.logging.Load()
 	if o.Logs.auditor != nil {
 		o.logAudit(x)
 	}
@@ -190,15 +188,14 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	if !slow && !failed && c.Sample < 1 && !sampled(x.ID, c.Sample) {
 		return
 	}
-	e := o.Log.Info()
+	var e *zerolog.Event
 	if slow {
-		e = o.Log.Warn()
+		e = o.Log.Warn().Bool("slow", true).Dict("phases", x.phases(took))
+	} else {
+		e = o.Log.Info()
 	}
 	if e == nil {
 		return
-	}
-	if slow {
-		e = e.Bool("slow", true).Dict("phases", x.phases(took))
 	}
 	e = x.logClient(e)
 	if len(x.Query) > 0 {
@@ -211,24 +208,20 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 		e = e.Dict("auth", x.Auth.log())
 	}
 	e = e.Int("status", x.Status).Int64("bytes", x.Bytes).
-		Float64("duration_ms", Milliseconds(took)).Float64("ttfb_ms", Milliseconds(x.FirstByte))
-	if x.Cached {
-		e = e.Str("cache", Outcomes[x.Cache].Name)
+		Float64("duration_ms", Milliseconds(took)).Float64("ttfb_ms", Milliseconds(x.TTFB))
+	if x.HasCache {
+		e = e.Str("cache", Outcomes[x.CacheOutcome].Name)
 	}
 	e = x.Upstream.log(e)
-	if x.Reason != "" {
-		e = e.Str("reason", x.Reason)
-	}
-	if x.Cause != nil {
-		e = e.AnErr("cause", x.Cause)
-	}
+	e = known(e, (*zerolog.Event).Str, "reason", x.Reason)
+	e = known(e, (*zerolog.Event).AnErr, "cause", x.Cause)
 	if len(x.TraceID) > 0 {
 		e = e.Bytes("trace_id", x.TraceID).Bytes("parent_span_id", x.ParentSpan)
 	}
 	e.Msg("request")
 }
 
-// logClient adds to e who asked for what.
+// logClient adds the client and its request line to e.
 func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
 	e = e.Bytes("request_id", x.ID)
 	if x.Client.IsValid() {
@@ -238,60 +231,58 @@ func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
 	return e.Str("method", MethodNames[x.Method]).Bytes("path", x.Path)
 }
 
-// log adds to e what the request had to do with its origin.
+// log adds the fields of the upstream to e.
 func (u *Upstream) log(e *zerolog.Event) *zerolog.Event {
-	if u.Status != 0 {
-		e = e.Int("upstream_status", u.Status)
-	}
-	if u.Replica != "" {
-		e = e.Str("replica", u.Replica)
-	}
+	e = known(e, (*zerolog.Event).Int, "upstream_status", u.Status)
+	e = known(e, (*zerolog.Event).Str, "replica", u.Replica)
 	if u.Tries > 0 {
 		e = e.Int("tries", u.Tries+1)
 	}
-	if u.Resumes > 0 {
-		e = e.Int("resumes", u.Resumes)
-	}
+	e = known(e, (*zerolog.Event).Int, "resumes", u.Resumes)
 	if len(u.ID) > 0 {
 		e = e.Bytes("s3_request_id", u.ID)
 	}
 	return e
 }
 
-// log returns what log lines say of a verdict; never the token.
+// log returns the fields of a verdict; never the token.
 func (a *Auth) log() *zerolog.Event {
 	e := zerolog.Dict().Str("outcome", a.Outcome)
-	if a.Reason != "" {
-		e = e.Str("reason", a.Reason)
-	}
-	if a.Subject != "" {
-		e = e.Str("sub", a.Subject)
-	}
-	return e
+	e = known(e, (*zerolog.Event).Str, "reason", a.Reason)
+	return known(e, (*zerolog.Event).Str, "sub", a.Subject)
 }
 
-// phases returns how long each part of a request took.
+// known adds the field key to e by add, unless its value is the zero value.
+func known[T comparable](e *zerolog.Event, add func(*zerolog.Event, string, T) *zerolog.Event, key string, value T) *zerolog.Event {
+	var zero T
+	if value == zero {
+		return e
+	}
+	return add(e, key, value)
+}
+
+// phases returns the durations of a request's phases.
 func (x *Entry) phases(took time.Duration) *zerolog.Event {
 	u := &x.Upstream
-	first := max(x.FirstByte-u.Queued-u.Dialed, 0)
+	first := max(x.TTFB-u.Queued-u.Dialed, 0)
 	return zerolog.Dict().
 		Float64("wait_ms", Milliseconds(u.Queued)).Float64("connect_ms", Milliseconds(u.Dialed)).
-		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.FirstByte, 0)))
+		Float64("first_byte_ms", Milliseconds(first)).Float64("body_ms", Milliseconds(max(took-x.TTFB, 0)))
 }
 
-// sampled tells whether the request is in the given share of all requests: by its id, so
-// that gateways in a row agree.
+// sampled returns whether a request is in the share of requests that are logged: by its id, so
+// that gateways behind one another agree.
 func sampled(id []byte, share float64) bool {
 	h := fnv.New32a()
 	h.Write(id)
 	return float64(h.Sum32()) < share*(1<<32)
 }
 
-// decision returns what the audit log calls a request; empty: it is not in there. The
-// status does not tell: the origin refuses too, and who is let in may ask for nothing.
+// decision returns the decision for the audit log; empty: the request is not in it. The
+// status does not tell: the origin denies too, and a granted object may not exist.
 func (x *Entry) decision() string {
 	switch {
-	case x.LimitedBy != LimitNone, x.Auth.Outcome == "denied":
+	case x.RejectedBy != LimitNone, x.Auth.Outcome == "denied":
 		return "denied"
 	case x.Auth.Outcome == "allowed":
 		return "granted"
@@ -301,7 +292,7 @@ func (x *Entry) decision() string {
 	return ""
 }
 
-// logAudit writes who was let in to a private bucket, and who was refused.
+// logAudit writes a request's audit line, if it has one.
 func (o *Observer) logAudit(x *Entry) {
 	decision := x.decision()
 	if decision == "" {
@@ -322,29 +313,23 @@ func Milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
 }
 
-// Logger is the log of the process. Its level may change while it is in use.
-type Logger struct {
-	current atomic.Pointer[zerolog.Logger]
+// Apply puts the level, the sample and the slow threshold of c into effect.
+func (o *Observer) Apply(c *config.Logging) {
+	o.level.Store(int32(levelOf(c)))
+	o.logging.Store(c)
 }
 
-func (l *Logger) Use(z zerolog.Logger) { l.current.Store(&z) }
+// level is the least level that is logged. It is a zerolog.Sampler, as a logger's own level
+// cannot change while it is in use.
+type level struct{ atomic.Int32 }
 
-// SetLevel makes the level that of c.
-func (l *Logger) SetLevel(c *config.Logging) {
-	z := l.current.Load().Level(levelOf(c))
-	l.current.Store(&z)
-}
-
-// Debug, Info, Warn and Error begin a line; nil if the level is not logged.
-func (l *Logger) Debug() *zerolog.Event { return l.current.Load().Debug() }
-func (l *Logger) Info() *zerolog.Event  { return l.current.Load().Info() }
-func (l *Logger) Warn() *zerolog.Event  { return l.current.Load().Warn() }
-func (l *Logger) Error() *zerolog.Event { return l.current.Load().Error() }
+// Sample implements zerolog.Sampler.
+func (l *level) Sample(of zerolog.Level) bool { return int32(of) >= l.Load() }
 
 // timeFormat is RFC 3339 with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// timestamp adds the time to every event in UTC.
+// timestamp is a hook that adds the time, in UTC, to each line.
 type timestamp struct{}
 
 // Run implements zerolog.Hook.

@@ -17,23 +17,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sink is between loggers and where their lines go. A line is copied into a buffer,
-// and one goroutine writes what has gathered there. If the writer is stuck, as a pipe
-// is that nobody reads, lines are dropped and counted: nobody waits.
-//
-// A sink is safe for concurrent use. Use newSink, and close it at the end.
+// sink buffers the lines of a log, and has one goroutine write them. If the output is stuck,
+// like a pipe that nobody reads, lines are dropped and counted: no request waits. Use newSink,
+// and close at the end. Safe for concurrent use.
 type sink struct {
 	out     io.Writer
-	max     int            // bytes that may wait
+	max     int            // bytes of waiting
 	dropped atomic.Uint64  // lines
-	tell    func(n uint64) // told of dropped lines once there is room again
+	tell    func(n uint64) // called with the lines dropped, once there is room again
 
 	mu      sync.Mutex // guards the following fields
-	more    sync.Cond  // there is something to write, or closed
+	more    sync.Cond  // waiting has lines, or closed
 	waiting []byte
 	closed  bool
 
-	done chan struct{} // closed when all is written after close
+	done chan struct{} // closed when run has ended
 }
 
 // newSink returns a sink whose goroutine ends with close.
@@ -92,7 +90,7 @@ func (s *sink) run() {
 	}
 }
 
-// close has what waits written, for at most limit. Lines that come later are dropped.
+// close writes the waiting lines, for at most limit. Later lines are dropped.
 func (s *sink) close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
@@ -104,7 +102,8 @@ func (s *sink) close(limit time.Duration) {
 	}
 }
 
-// logFile is a file that can be opened anew, after it was renamed.
+// logFile is a log that can be opened again, after its file was renamed. Safe for concurrent
+// use.
 type logFile struct {
 	path string
 
@@ -112,13 +111,7 @@ type logFile struct {
 	file *os.File
 }
 
-// The names of outputs that are no paths.
-const (
-	logStdout = "stdout"
-	logStderr = "stderr"
-)
-
-// OpenLog returns the output that a logging key names.
+// OpenLog returns the output of this name: stdout, stderr or a path.
 func OpenLog(name string) (io.Writer, error) {
 	if f := standardStream(name); f != nil {
 		return f, nil
@@ -130,14 +123,14 @@ func OpenLog(name string) (io.Writer, error) {
 // maxLinks bounds the symbolic links that are followed to a standard stream.
 const maxLinks = 10
 
-// standardStream returns what name means where that is a standard stream, by its name,
-// its path, or a symbolic link to that; nil if it is none. To open the path would fail
-// for a socket, as under systemd, and for a pipe of another user, as in containers.
+// standardStream returns the standard stream that name is, by its name, its path, or a
+// symbolic link to that; else nil. Opening the path would fail for a socket, as under systemd,
+// and for a pipe of another user, as in containers.
 func standardStream(name string) *os.File {
 	switch name {
-	case logStdout:
+	case "stdout":
 		return os.Stdout
-	case logStderr:
+	case "stderr":
 		return os.Stderr
 	}
 	for range maxLinks {
@@ -159,8 +152,8 @@ func standardStream(name string) *os.File {
 	return nil
 }
 
-// checkLog tells whether there can be a log of this name. Rights are not looked at: who
-// asks need not be who serves.
+// checkLog returns what would keep a log of this name from being opened, but for rights: the
+// user that checks may be another one.
 func checkLog(name string) error {
 	if standardStream(name) != nil {
 		return nil
@@ -180,54 +173,54 @@ func checkLog(name string) error {
 	return nil
 }
 
-// logProblem says why the log of this name cannot be opened, and what to do about it.
+// logAdvice are the fixes for a log that cannot be opened, by cause.
+var logAdvice = []struct {
+	cause error
+	fix   string
+}{
+	{fs.ErrNotExist, "make its folder first"},
+	{fs.ErrPermission, "let the user that the gateway runs as write it, and its folder where it is not there yet"},
+	{unix.EISDIR, "name a file in the folder"},
+	{unix.ENOTDIR, "one of its folders is a file: choose another path"},
+	{unix.EROFS, "its file system is read-only: choose another path, or stdout or stderr"},
+	{unix.ENOSPC, "make room on its disk, or choose another path"},
+	{unix.EDQUOT, "make room on its disk, or choose another path"},
+	{unix.EMFILE, "raise the limit of open files: ulimit -n"},
+	{unix.ENFILE, "raise the limit of open files: ulimit -n"},
+}
+
+// logProblem returns the error of a log that cannot be opened, with its fix.
 func logProblem(name string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err // without the path once more
 	}
+	if errors.Is(err, unix.ENXIO) { // no reader; the advice depends on the kind of file
+		var mode fs.FileMode
+		if info, err := os.Stat(name); err == nil {
+			mode = info.Mode()
+		}
+		switch {
+		case mode&fs.ModeSocket != 0:
+			return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
+		case mode&fs.ModeNamedPipe != 0:
+			return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
+		}
+		return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
+	}
 	fix := "choose another path, or stdout or stderr"
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return logUnheard(name, err)
-	case errors.Is(err, fs.ErrNotExist):
-		fix = "make its folder first"
-	case errors.Is(err, fs.ErrPermission):
-		fix = "let the user that the gateway runs as write it, and its folder where it is not there yet"
-	case errors.Is(err, unix.EISDIR):
-		fix = "name a file in the folder"
-	case errors.Is(err, unix.ENOTDIR):
-		fix = "one of its folders is a file: choose another path"
-	case errors.Is(err, unix.EROFS):
-		fix = "its file system is read-only: choose another path, or stdout or stderr"
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		fix = "make room on its disk, or choose another path"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		fix = "raise the limit of open files: ulimit -n"
+	for _, a := range logAdvice {
+		if errors.Is(err, a.cause) {
+			fix = a.fix
+			break
+		}
 	}
 	return fmt.Errorf("cannot open the log %s: %w; %s", name, err, fix)
 }
 
-// logUnheard is logProblem for what can be written to by none that open it now: what
-// that is decides what helps.
-func logUnheard(name string, err error) error {
-	var mode fs.FileMode
-	if info, err := os.Stat(name); err == nil {
-		mode = info.Mode()
-	}
-	switch {
-	case mode&fs.ModeSocket != 0:
-		return fmt.Errorf("cannot open the log %s: it is a socket, which cannot be opened; write stdout or stderr if it is one of those, else name a file or a pipe", name)
-	case mode&fs.ModeNamedPipe != 0:
-		return fmt.Errorf("cannot open the log: nobody reads the pipe %s; start its reader first: %w", name, err)
-	}
-	return fmt.Errorf("cannot open the log: nothing is behind the device %s; choose another path, or stdout or stderr: %w", name, err)
-}
-
-// reopen opens the path again, and closes the file that was written to so far.
+// reopen opens the path again, and closes the file before.
 //
-// A named pipe that nobody reads is refused: to open it would wait for a reader, in
-// silence. For other files O_NONBLOCK has no effect.
+// With O_NONBLOCK, a named pipe without a reader fails, where it would wait for one in
+// silence. For other files it has no effect.
 func (f *logFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
 	if err != nil {

@@ -14,12 +14,12 @@ func TestStatusCountsABucketOnce(t *testing.T) {
 	m := NewMetrics()
 	for range 3 {
 		b := m.Bucket("b")
-		b.Request(MethodGet, 200).Inc()
-		b.Request(MethodHead, 404).Inc()
-		b.Answers.Outcome(Miss).Duration.Observe(time.Millisecond)
+		b.Requests(MethodGet, 200).Inc()
+		b.Requests(MethodHead, 404).Inc()
+		b.Latency(Miss).Duration.Observe(time.Millisecond)
 	}
-	all, buckets := m.Tallies()
-	if n := buckets["b"]; all.Requests != 6 || n.Requests != 6 || n.Errors4xx != 3 || n.durations.count() != 3 || n.Outcomes[Miss] != 3 {
+	all, buckets := m.Totals()
+	if n := buckets["b"]; all.Requests != 6 || n.Requests != 6 || n.Errors4xx != 3 || n.durations.Count() != 3 || n.Outcomes[Miss] != 3 {
 		t.Errorf("%+v", n)
 	}
 }
@@ -29,7 +29,7 @@ func TestSlowList(t *testing.T) {
 	var s SlowList
 	b := NewMetrics().Bucket("main")
 	note := func(took time.Duration) {
-		s.note(&Entry{Bucket: b, Cached: true, Start: time.Now(), ID: fmt.Append(nil, took), Path: []byte("/pub/a"), Status: 200, Cache: Miss}, took)
+		s.note(&Entry{Bucket: b, HasCache: true, Start: time.Now(), ID: fmt.Append(nil, took), Path: []byte("/pub/a"), Status: 200, CacheOutcome: Miss}, took)
 	}
 	var all []time.Duration
 	for range 2000 {
@@ -46,8 +46,8 @@ func TestSlowList(t *testing.T) {
 			t.Fatalf("%d requests, want %d", len(got), len(want))
 		}
 		for i, r := range got {
-			if r.Took != want[i] || string(r.ID[:r.IdLength]) != want[i].String() || r.Bucket != "main" || r.Cache != "miss" {
-				t.Errorf("%d: %s, want %s", i, r.Took, want[i])
+			if r.Duration != want[i] || string(r.ID) != want[i].String() || r.Bucket != "main" || r.Cache != "miss" {
+				t.Errorf("%d: %s, want %s", i, r.Duration, want[i])
 			}
 		}
 	}
@@ -58,11 +58,11 @@ func TestSlowList(t *testing.T) {
 
 	// They are remembered for minutes, and then no longer.
 	for range slowMinutes - 1 {
-		s.Turn()
+		s.NextMinute()
 		note(1)
 		check(all[:slowPerMinute])
 	}
-	s.Turn()
+	s.NextMinute()
 	check([]time.Duration{1, 1, 1, 1})
 	s.note(&Entry{Start: time.Now()}, time.Hour) // of no bucket
 	check([]time.Duration{1, 1, 1, 1})

@@ -50,7 +50,7 @@ func (f *Fetch) NoteOriginError() *s3error.Kind {
 	if kind == nil { // a 412 or 416 to what no condition or range was sent with
 		kind = s3error.Classify(f.Answer.Header.StatusCode(), "")
 	}
-	f.replica.Metrics.Fault(kind.Reason)
+	f.replica.Metrics.CountError(kind.Reason)
 	if kind.Status != fasthttp.StatusNotFound && kind.Status != fasthttp.StatusForbidden { // those are answers, not faults; the access line has the reason
 		e := f.Bucket.Shared.Log.Warn().Bytes("request_id", f.id).Str("bucket", f.Bucket.Name).
 			Str("reason", kind.Reason).Int("upstream_status", f.Notes.Status).Str("s3_code", f.doc.Code)
@@ -138,7 +138,7 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	if next != nil {
 		f.Notes.Tries++
 		next.Health.retries.Count(now) // no more than its share of the clients' requests
-		next.Metrics.Extra(observe.ExtraFailover)
+		next.Metrics.Count(observe.Failovers)
 		return next, t
 	}
 	after := f.retryAfter()
@@ -150,12 +150,12 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	}
 	if !next.Health.retries.Take(now) {
 		next.Health.Breaker.Done(t, pool.ResultNone, now)
-		next.Metrics.Extra(observe.ExtraRetryDenied)
+		next.Metrics.Count(observe.RetriesDenied)
 		return nil, t
 	}
 	wait := max(after, 0) + backoff(f.Notes.Tries)
 	f.Notes.Tries++
-	next.Metrics.Extra(observe.ExtraRetry)
+	next.Metrics.Count(observe.Retries)
 	f.Answer.Close() // others may have the connection meanwhile
 	time.Sleep(wait)
 	return next, t
@@ -231,7 +231,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 // send the request once more, and waits until then.
 func (f *Fetch) AwaitRetry(err error) bool {
 	r := f.replica
-	r.Metrics.Fault(pool.ReasonOf(err).String())
+	r.Metrics.CountError(pool.ReasonOf(err).String())
 	help := f.remedyOf(err)
 	if help == remedyNone {
 		return false

@@ -137,7 +137,7 @@ func (f *Fetch) lookUp(kind *s3error.Kind) error {
 	case f.trustStatus(kind): // HEAD is refused, GET is not
 		return nil
 	}
-	r.Metrics.Fault(problem.HeadError.Reason)
+	r.Metrics.CountError(problem.HeadError.Reason)
 	return errHeadRefused
 }
 

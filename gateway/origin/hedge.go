@@ -106,7 +106,7 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, poo
 		r.Health.Breaker.Done(t, pool.ResultNone, now)
 		return nil, pool.Ticket{}
 	}
-	r.Metrics.Extra(observe.ExtraHedge)
+	r.Metrics.Count(observe.Hedges)
 	y := f.Bucket.NewFetch(nil, f.key, f.query, nil, f.trace)
 	w.Value = bytes.Clone(w.Value)
 	y.replica = r
@@ -151,6 +151,6 @@ func (h *hedge) settle(f *Fetch, err error) error {
 	f.Notes.Queued += y.Answer.Queued - f.Answer.Queued
 	f.Notes.Dialed += y.Answer.Dialed - f.Answer.Dialed
 	f.attempt, y.attempt = y.attempt, f.attempt
-	f.replica.Metrics.Extra(observe.ExtraHedgeWon)
+	f.replica.Metrics.Count(observe.HedgesWon)
 	return nil
 }

@@ -34,7 +34,7 @@ type Replica struct {
 	Upstream  *pool.Upstream
 	Identity  upstreamIdentity
 	Health    *Health
-	Metrics   *observe.Replica
+	Metrics   *observe.ReplicaMetrics
 
 	Credentials *sign.Provider
 

@@ -68,7 +68,7 @@ func (f *Fetch) withResume(move func(from int64) (int64, error)) (moved int64, e
 			s, resumable = f.resumption()
 		}
 		from, ticket := s.from, s.ticket
-		from.Metrics.Fault(pool.ReasonOf(err).String())
+		from.Metrics.CountError(pool.ReasonOf(err).String())
 		resumed := resumable && f.resume(&s, n, err)
 		if !resumed || n < resumeProgress {
 			from.Health.Breaker.Fail(ticket, time.Now())
@@ -127,7 +127,7 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 		}
 		err := f.askRest(r, t, s.rest)
 		if f.OriginError != nil {
-			r.Metrics.Fault(f.OriginError.Reason)
+			r.Metrics.CountError(f.OriginError.Reason)
 		}
 		switch {
 		case err != nil, f.OriginError != nil && f.OriginError.Passing():
@@ -137,7 +137,7 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 		case f.continues(s):
 			s.from, s.ticket, s.failed = r, f.ticket, 0
 			f.Notes.Resumes++
-			r.Metrics.Extra(observe.ExtraResume)
+			r.Metrics.Count(observe.Resumes)
 			return true
 		default: // it has another object
 			s.unfit.add(r)
@@ -192,7 +192,7 @@ func (s *resumption) askSame(now time.Time, free bool) (*Replica, pool.Ticket) {
 	}
 	if !free && !s.from.Health.resumes.Take(now) {
 		s.from.Health.Breaker.Done(t, pool.ResultNone, now)
-		s.from.Metrics.Extra(observe.ExtraResumeDenied)
+		s.from.Metrics.Count(observe.ResumesDenied)
 		return nil, pool.Ticket{}
 	}
 	return s.from, t

@@ -48,7 +48,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 			return err
 		}
 		if err == nil {
-			r.Metrics.Fault(f.OriginError.Reason)
+			r.Metrics.CountError(f.OriginError.Reason)
 		}
 		r, t, now = next, ticket, time.Now()
 	}
@@ -89,7 +89,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.OriginError, f.doc = nil, s3error.Document{}
 	if f.signer = r.Credentials.Signer(begin); f.signer == nil {
 		r.Health.Breaker.Done(t, pool.ResultNone, begin)
-		r.Metrics.Fault(problem.Credential.Reason)
+		r.Metrics.CountError(problem.Credential.Reason)
 		return errNoCredential
 	}
 	f.skew = r.Health.ClockCorrection()
@@ -98,7 +98,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 	f.Notes.Queued += f.Answer.Queued
 	f.Notes.Dialed += f.Answer.Dialed
 	if err == nil {
-		r.Metrics.Answer(f.Answer.Header.StatusCode())
+		r.Metrics.CountResponse(f.Answer.Header.StatusCode())
 		quoteTag(&f.Answer.Header)
 		err = f.readError(head)
 	}
@@ -111,7 +111,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 		}
 	}
 	if err != nil && !f.Answer.Interrupted() {
-		r.Metrics.Fault(pool.ReasonOf(err).String())
+		r.Metrics.CountError(pool.ReasonOf(err).String())
 	}
 	return err
 }

@@ -3,9 +3,10 @@ package probe
 import (
 	"math/rand/v2"
 	"time"
-	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
+
+	"github.com/rs/zerolog"
 )
 
 // probeRetry is the probe interval while a replica is not reachable.
@@ -17,7 +18,7 @@ const probeSpacing = time.Millisecond
 
 // Start begins to probe, in one goroutine per origin and credential. In mode config nothing is
 // probed.
-func (r *Readiness) Start(log *observe.Logger) {
+func (r *Readiness) Start(log *zerolog.Logger) {
 	if r.mode == "config" {
 		return
 	}
@@ -38,7 +39,7 @@ func (r *Readiness) Stop() {
 // run probes the replicas of a group in turn: after start all of them, if one is unknown, then
 // one each interval, or each second while probes fail. Beside that, it probes a replica whose
 // breaker waits for it, one each second.
-func (r *Readiness) run(log *observe.Logger, group []*origin.Replica, start time.Duration) {
+func (r *Readiness) run(log *zerolog.Logger, group []*origin.Replica, start time.Duration) {
 	due := soon(max(r.firstPause(group), start))
 	for turn, beside := 0, 0; ; {
 		p, ok := r.await(group, beside, due)
@@ -93,7 +94,7 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 
 // probe probes a replica of a group, and notes the result, also for breakers. A fault of
 // the origin or the credential holds for the whole group.
-func (r *Readiness) probe(log *observe.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
+func (r *Readiness) probe(log *zerolog.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
 	unsent := reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String()
 	if reason != "" && !unsent {

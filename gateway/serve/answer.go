@@ -24,14 +24,14 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	var buf [request.MaxParts]request.Part
 	parts, kind := x.partsOf(h, o, &buf)
 	if f != nil && kind == request.RangeSingle && x.readConditions(ctx).WantsPart() {
-		x.Cache = observe.Miss
+		x.CacheOutcome = observe.Miss
 		x.serveOrigin(ctx) // the part alone, before it arrives
 		return
 	}
 	if f != nil && kind != request.RangeUnsatisfiable {
 		kind = request.RangeNone // the whole, RFC 9110 section 14.2
 	}
-	x.Cache, x.memory, x.aged = how, o, now
+	x.CacheOutcome, x.memory, x.aged = how, o, now
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
@@ -110,13 +110,13 @@ func (x *Exchange) appendCacheLines(b []byte) []byte {
 		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
 		b = append(b, "\r\n"...)
 	}
-	b = append(append(append(b, "X-Cache: "...), observe.Outcomes[x.Cache].Header...), "\r\n"...)
+	b = append(append(append(b, "X-Cache: "...), observe.Outcomes[x.CacheOutcome].Header...), "\r\n"...)
 	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), now), "\r\n"...)
 }
 
 // showsAge tells whether an answer from o has an Age.
 func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
-	switch x.Cache {
+	switch x.CacheOutcome {
 	case observe.Miss:
 		return o.Freshness.Received > 0
 	case observe.Coalesced:
@@ -234,14 +234,14 @@ var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", fo
 func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
 	b = append(b, "yatagarasu"...)
 	switch {
-	case x.Cache == observe.Hit:
+	case x.CacheOutcome == observe.Hit:
 		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.memory.Freshness.TTL(now), 10)
-	case x.Cache == observe.Stale && x.forward == forwardedNot:
+	case x.CacheOutcome == observe.Stale && x.forward == forwardedNot:
 		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.memory.Freshness.TTL(now), 0), 10)
 	case x.forward == forwardedNot: // nor from memory: the client wants nothing else
-	case x.Cache == observe.Bypass:
+	case x.CacheOutcome == observe.Bypass:
 		b = append(b, "; fwd=bypass"...)
-	case x.Cache == observe.Coalesced:
+	case x.CacheOutcome == observe.Coalesced:
 		b = append(append(append(b, "; fwd="...), forwardings[x.forward]...), "; collapsed"...)
 	default:
 		b = append(append(b, "; fwd="...), forwardings[x.forward]...)

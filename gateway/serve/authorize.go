@@ -24,7 +24,7 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	if x.verdict.Public {
 		number = auth.NumReasons
 	}
-	x.bucket.Metrics.Verdict(number, &x.Auth).Inc()
+	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
 	if p := ProblemOfVerdict(x.verdict.Reason); p != nil {
 		x.Fail(ctx, p)
 		x.Reason = x.verdict.Reason.String()

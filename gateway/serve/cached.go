@@ -58,7 +58,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		if c.Fill && x.Method == observe.MethodGet {
 			c.FillInBackground(x.key, x.Query, x.ID, x.cacheKey)
 		}
-		x.Cache = observe.Miss
+		x.CacheOutcome = observe.Miss
 		x.serveOrigin(ctx)
 		return
 	}
@@ -154,7 +154,7 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *
 	case x.conditional && x.readConditions(ctx).WantsPart():
 		x.serveOrigin(ctx) // the part alone, now that the whole is known to pass the cache by
 	default:
-		x.Cache = observe.Miss
+		x.CacheOutcome = observe.Miss
 		x.readConditions(ctx)
 		x.answer(ctx, request.Forward{})
 	}
@@ -173,7 +173,7 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 		return
 	}
 	x.Cause, x.Reason = failure.Cause, failure.Reason
-	x.Cache = observe.Miss
+	x.CacheOutcome = observe.Miss
 	x.Fail(ctx, failure.Problem)
 }
 

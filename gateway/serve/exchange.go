@@ -111,11 +111,11 @@ func (x *Exchange) finish() {
 		x.fetch = nil
 	}
 	x.leave()
-	took := x.FirstByte // of an answer that went out whole with its head
+	took := x.TTFB // of an answer that went out whole with its head
 	if x.closedByServer {
 		took = time.Since(x.Start)
 	}
-	x.s.Told(&x.Entry, took)
+	x.s.Record(&x.Entry, took)
 	x.Release()
 }
 
@@ -142,14 +142,14 @@ type exchangeKey struct{}
 //
 // firstByte is how long the answer took to begin.
 func (x *Exchange) handOver(ctx *fasthttp.RequestCtx, firstByte time.Duration) {
-	x.closedByServer, x.FirstByte = true, firstByte
+	x.closedByServer, x.TTFB = true, firstByte
 	ctx.SetUserValue(exchangeKey{}, x)
 }
 
 // handOverStream has fasthttp call WriteTo for a body of length bytes, and then close the
 // exchange.
 func (x *Exchange) handOverStream(ctx *fasthttp.RequestCtx, firstByte time.Duration, length int) {
-	x.closedByServer, x.FirstByte = true, firstByte
+	x.closedByServer, x.TTFB = true, firstByte
 	ctx.Response.ImmediateHeaderFlush = true
 	ctx.Response.SetBodyStream(x, length)
 }
@@ -202,7 +202,7 @@ var errPanicked = errors.New("sending the body panicked")
 func (x *Exchange) streamBody() (n int64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.s.Panicked(p, x.ID)
+			x.s.RecordPanic(p, x.ID)
 			x.Reason, err = problem.Panic.Reason, errPanicked
 		}
 	}()

@@ -43,7 +43,7 @@ type Bucket struct {
 	Policy     *auth.Policy // nil: public
 	Cached     *fill.Cache  // nil: nothing is kept
 	Limits     *scope
-	Metrics    *observe.Bucket
+	Metrics    *observe.BucketMetrics
 }
 
 // GenerationOptions are what a generation needs beside its configuration.

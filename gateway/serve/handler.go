@@ -28,7 +28,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 		}
 		x.CompleteHead(ctx)
 		if !x.closedByServer {
-			x.FirstByte = time.Since(x.Start)
+			x.TTFB = time.Since(x.Start)
 			x.finish()
 		}
 	}()
@@ -52,7 +52,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 	x.bucket = b
-	x.Bucket, x.Route, x.Cached = b.Metrics, b.Prefix, b.Cached != nil
+	x.Bucket, x.Route, x.HasCache = b.Metrics, b.Prefix, b.Cached != nil
 	if x.Method == observe.MethodOther {
 		x.Fail(ctx, problem.Method)
 		return
@@ -252,10 +252,10 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 
 // Panicked turns a panic of the handler into a 500; the process lives on.
 func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
-	x.s.Panicked(p, x.ID)
+	x.s.RecordPanic(p, x.ID)
 	x.takeBack(ctx)
 	ctx.Response.Reset()
-	x.Reason, x.Cache, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
+	x.Reason, x.CacheOutcome, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
 	x.Fail(ctx, problem.Panic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
 	x.complete = true // fasthttp has dated it, after Reset
@@ -270,7 +270,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
 	x.Fail(ctx, problem.OfParse(err))
 	x.CompleteHead(ctx)
-	x.FirstByte = time.Since(x.Start)
+	x.TTFB = time.Since(x.Start)
 	x.finish()
 }
 

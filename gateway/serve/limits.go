@@ -168,8 +168,8 @@ func (s *scope) leave() { s.InFlight.Add(-1) }
 //
 // Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
 func (x *Exchange) refuse(ctx *fasthttp.RequestCtx, by observe.Limit, wait time.Duration) {
-	x.LimitedBy = by
-	x.bucket.Metrics.Rejected(by).Inc()
+	x.RejectedBy = by
+	x.bucket.Metrics.Rejections(by).Inc()
 	x.Fail(ctx, limitProblems[by])
 	if wait > time.Second {
 		seconds := int64((wait + time.Second - 1) / time.Second)
