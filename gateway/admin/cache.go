@@ -6,7 +6,6 @@ import (
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
 )
 
@@ -226,8 +225,8 @@ func (r *call) cacheEntry() (any, error) {
 		return nil, &problem.Problem{Status: 404, Code: "not_cached", Message: "the bucket has no cache"}
 	}
 	variant, flaw := r.x.Target.AllowedQuery(nil, b.AllowQuery)
-	if flaw != request.TargetOK {
-		return nil, flaw.Problem()
+	if flaw != nil {
+		return nil, flaw
 	}
 	key := b.Cached.AppendKey(nil, []byte(q.Get("key")), variant)
 	o, hits := b.Cached.Cache.Inspect(key)

@@ -81,7 +81,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		return
 	}
 	if x.Unread {
-		x.Fail(ctx, request.HeadBody.Problem()) // a GET with a body, or one that got its token just now
+		x.Fail(ctx, request.BodyNotAllowed) // a GET with a body, or one that got its token just now
 		return
 	}
 	reply, err := found.serve(&call{a: a, x: x, args: args, body: ctx.Request.Body()})

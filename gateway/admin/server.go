@@ -108,7 +108,7 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 		return false
 	}
 	var t request.Target
-	if t.Parse(h.RequestURI()) != request.TargetOK || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
+	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
 		return false
 	}
 	call, _, _ := findRoute(method, string(t.Path))

@@ -59,14 +59,6 @@ func isIPv6(v []byte) bool {
 
 // isPort reports whether v is a port, or empty.
 func isPort(v []byte) bool {
-	n := 0
-	for _, c := range v {
-		if c < '0' || c > '9' {
-			return false
-		}
-		if n = n*10 + int(c-'0'); n > 65535 {
-			return false
-		}
-	}
-	return true
+	n, ok := ParseDigits(v)
+	return len(v) == 0 || ok && n <= 65535
 }

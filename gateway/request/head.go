@@ -8,43 +8,25 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// HeadFlaw says what is wrong with the header lines of a request; 0 is nothing.
-type HeadFlaw uint8
-
-const (
-	HeadOK HeadFlaw = iota
-	headEnding
-	headFold
-	headName
-	headValue
-	headFraming
-	headHost
-	headHostForm
-	headAuthorization
-	headExpect
-	HeadBody
-	numHeadFlaws
+// What can be wrong with the header lines of a request. The connection is closed
+// after all of them: after most nobody can tell where the next request begins, and a
+// client that sends the others gains nothing by keeping it.
+var (
+	headEnding        = badHead("head_line_ending", "a header line does not end in CRLF")
+	headFold          = badHead("head_fold", "a header line is folded")
+	headName          = badHead("head_name", "a header line does not begin with a name and a colon")
+	headValue         = badHead("head_value", "a header has a control character")
+	headFraming       = badHead("head_framing", "Content-Length or Transfer-Encoding is not acceptable")
+	headHost          = badHead("head_host", "a request needs exactly one Host header")
+	headHostForm      = badHead("head_host_form", "the Host header is not a host with or without a port")
+	headAuthorization = badHead("head_authorization", "there is more than one Authorization header")
+	headExpect        = &problem.Problem{Status: fasthttp.StatusExpectationFailed, Code: "expectation_failed", Close: true, Message: "only the expectation 100-continue can be met"}
+	BodyNotAllowed    = &problem.Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_not_allowed", Close: true, Message: "a request must not have a body"}
 )
 
-// headProblems says how the gateway answers each HeadFlaw. The connection is
-// closed after all of them: after most nobody can tell where the next request
-// begins, and a client that sends the others gains nothing by keeping it.
-var headProblems = [numHeadFlaws]problem.Problem{
-	headEnding:        {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_line_ending", Close: true, Message: "a header line does not end in CRLF"},
-	headFold:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_fold", Close: true, Message: "a header line is folded"},
-	headName:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_name", Close: true, Message: "a header line does not begin with a name and a colon"},
-	headValue:         {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_value", Close: true, Message: "a header has a control character"},
-	headFraming:       {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_framing", Close: true, Message: "Content-Length or Transfer-Encoding is not acceptable"},
-	headHost:          {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_host", Close: true, Message: "a request needs exactly one Host header"},
-	headHostForm:      {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_host_form", Close: true, Message: "the Host header is not a host with or without a port"},
-	headAuthorization: {Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: "head_authorization", Close: true, Message: "there is more than one Authorization header"},
-	headExpect:        {Status: fasthttp.StatusExpectationFailed, Code: "expectation_failed", Close: true, Message: "only the expectation 100-continue can be met"},
-	HeadBody:          {Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_not_allowed", Close: true, Message: "a request must not have a body"},
+func badHead(reason, message string) *problem.Problem {
+	return &problem.Problem{Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: reason, Close: true, Message: message}
 }
-
-// Problem returns the answer to f, which must not be HeadOK. It is shared: the
-// caller must not change it.
-func (f HeadFlaw) Problem() *problem.Problem { return &headProblems[f] }
 
 // Head is what was found of the headers that decide on framing, routing and
 // access. Headers are counted up to 2.
@@ -60,9 +42,10 @@ type Head struct {
 	badExpect bool
 }
 
-// checkHead checks the header lines of a request as they were received, up to
+// Check checks the header lines of a request as they were received, up to
 // and including the empty line: fasthttp's RequestHeader.RawHeaders. That is
-// empty where there is no header. http11 tells that the request is HTTP/1.1.
+// empty where there is no header. http11 tells that the request is HTTP/1.1. nil: the
+// head is sound. s, which is zero before, has what was seen.
 //
 // fasthttp v1.77.0 has refused lines without a colon, names that are empty or
 // have other bytes than a token's or a space, a space before the colon, control
@@ -78,13 +61,7 @@ type Head struct {
 // A name with '_' is never its twin with '-'.
 //
 // Hot path: zero allocations, guarded by TestHeadAllocs.
-func checkHead(raw []byte, http11 bool) HeadFlaw {
-	var seen Head
-	return seen.Check(raw, http11)
-}
-
-// Check is checkHead, and leaves in s what was seen.
-func (s *Head) Check(raw []byte, http11 bool) HeadFlaw {
+func (s *Head) Check(raw []byte, http11 bool) *problem.Problem {
 	for i := 0; i < len(raw); {
 		colon := i
 		for colon < len(raw) && nameBytes[raw[colon]] {
@@ -97,7 +74,7 @@ func (s *Head) Check(raw []byte, http11 bool) HeadFlaw {
 			return badName(raw[i:], colon-i)
 		}
 		end, flaw := valueEnd(raw, colon+1)
-		if flaw != HeadOK {
+		if flaw != nil {
 			return flaw
 		}
 		s.note(raw[i:colon], raw[colon+1:end])
@@ -118,7 +95,7 @@ var nameBytes = func() (t [256]bool) {
 }()
 
 // badName says what is wrong with line, of which the first n bytes are a name.
-func badName(line []byte, n int) HeadFlaw {
+func badName(line []byte, n int) *problem.Problem {
 	switch {
 	case n == 0 && (line[0] == ' ' || line[0] == '\t'):
 		return headFold
@@ -130,7 +107,7 @@ func badName(line []byte, n int) HeadFlaw {
 
 // valueEnd returns the index of the CRLF that ends the value from raw[i:]. Eight
 // bytes at a time: few have control bytes in them.
-func valueEnd(raw []byte, i int) (end int, flaw HeadFlaw) {
+func valueEnd(raw []byte, i int) (end int, flaw *problem.Problem) {
 	for {
 		for len(raw)-i >= 8 {
 			if m := controlBytes(binary.LittleEndian.Uint64(raw[i:])); m != 0 {
@@ -150,7 +127,7 @@ func valueEnd(raw []byte, i int) (end int, flaw HeadFlaw) {
 		case raw[i] != '\r':
 			return 0, headValue
 		case i+1 < len(raw) && raw[i+1] == '\n':
-			return i, HeadOK
+			return i, nil
 		default:
 			return 0, headEnding
 		}
@@ -227,7 +204,7 @@ func nameIs(b []byte, name string) bool {
 }
 
 // flaw judges what was seen, framing first.
-func (s *Head) flaw(http11 bool) HeadFlaw {
+func (s *Head) flaw(http11 bool) *problem.Problem {
 	switch {
 	case s.length > 1, s.badLength, s.coding > 1, s.badCoding, s.length > 0 && s.coding > 0:
 		return headFraming
@@ -240,9 +217,9 @@ func (s *Head) flaw(http11 bool) HeadFlaw {
 	case s.badExpect:
 		return headExpect
 	case s.body: // the last, which not every answer waits for
-		return HeadBody
+		return BodyNotAllowed
 	}
-	return HeadOK
+	return nil
 }
 
 // isName reports whether v is a plain name or IPv4 address, without a port, or empty: what

@@ -4,6 +4,7 @@ package request
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strings"
 	"unicode/utf8"
 	"yatagarasu/gateway/problem"
@@ -41,60 +42,30 @@ type Target struct {
 	value []byte // scratch of AllowedQuery: one decoded value
 }
 
-// TargetFlaw says what is wrong with a request target; 0 is nothing.
-type TargetFlaw uint8
-
-const (
-	TargetOK TargetFlaw = iota
-	targetTooLong
-	targetForm
-	targetAuthority
-	targetByte
-	targetEscape
-	targetControl
-	targetUTF8
-	targetDots
-	targetEncodedSlash
-	targetKeyTooLong
-	targetQueryEscape
-	targetQueryControl
-	targetQueryTwice
-	targetQueryTooLong
-	targetQueryPartNumber
-	targetQueryVersionID
-	numTargetErrors
+// What can be wrong with a request target.
+var (
+	targetTooLong         = &problem.Problem{Status: fasthttp.StatusRequestURITooLong, Code: "target_too_long", Message: "the request target is longer than 8 KiB"}
+	targetForm            = badTarget("the request target must begin with one slash, or be an http or https URL")
+	targetAuthority       = badTarget("the URL of the request target must name a host, with or without a port and without userinfo")
+	targetByte            = badTarget("the request target has a control character, a space or a '#'")
+	targetEscape          = badTarget("the path has a '%' without two hexadecimal digits")
+	targetControl         = badTarget("the path has an encoded control character")
+	targetUTF8            = badTarget("the path is not valid UTF-8")
+	targetDots            = badTarget("the path has the segment '.' or '..'")
+	targetEncodedSlash    = badTarget("the path has an encoded slash before the object key")
+	targetKeyTooLong      = badTarget("the object key is longer than 1024 bytes")
+	targetQueryEscape     = badTarget("the query has a '%' without two hexadecimal digits")
+	targetQueryControl    = badTarget("the query has an encoded control character")
+	targetQueryTwice      = badTarget("the query has a parameter twice")
+	targetQueryTooLong    = badTarget("the query has a value longer than 1024 bytes")
+	targetQueryPartNumber = badTarget("partNumber must be an integer from 1 to 10000")
+	targetQueryVersionID  = badTarget("versionId must not be empty")
 )
 
-// targetErrors says how the gateway answers each TargetFlaw.
-var targetErrors = [numTargetErrors]struct {
-	status int
-	text   string
-}{
-	TargetOK:              {fasthttp.StatusOK, ""},
-	targetTooLong:         {fasthttp.StatusRequestURITooLong, "the request target is longer than 8 KiB"},
-	targetForm:            {fasthttp.StatusBadRequest, "the request target must begin with one slash, or be an http or https URL"},
-	targetAuthority:       {fasthttp.StatusBadRequest, "the URL of the request target must name a host, with or without a port and without userinfo"},
-	targetByte:            {fasthttp.StatusBadRequest, "the request target has a control character, a space or a '#'"},
-	targetEscape:          {fasthttp.StatusBadRequest, "the path has a '%' without two hexadecimal digits"},
-	targetControl:         {fasthttp.StatusBadRequest, "the path has an encoded control character"},
-	targetUTF8:            {fasthttp.StatusBadRequest, "the path is not valid UTF-8"},
-	targetDots:            {fasthttp.StatusBadRequest, "the path has the segment '.' or '..'"},
-	targetEncodedSlash:    {fasthttp.StatusBadRequest, "the path has an encoded slash before the object key"},
-	targetKeyTooLong:      {fasthttp.StatusBadRequest, "the object key is longer than 1024 bytes"},
-	targetQueryEscape:     {fasthttp.StatusBadRequest, "the query has a '%' without two hexadecimal digits"},
-	targetQueryControl:    {fasthttp.StatusBadRequest, "the query has an encoded control character"},
-	targetQueryTwice:      {fasthttp.StatusBadRequest, "the query has a parameter twice"},
-	targetQueryTooLong:    {fasthttp.StatusBadRequest, "the query has a value longer than 1024 bytes"},
-	targetQueryPartNumber: {fasthttp.StatusBadRequest, "partNumber must be an integer from 1 to 10000"},
-	targetQueryVersionID:  {fasthttp.StatusBadRequest, "versionId must not be empty"},
+// badTarget returns the answer to a bad target. Its text has no byte of the request.
+func badTarget(message string) *problem.Problem {
+	return &problem.Problem{Status: fasthttp.StatusBadRequest, Code: "bad_target", Message: message}
 }
-
-// Status returns the HTTP status for e; 200 for TargetOK.
-func (e TargetFlaw) Status() int { return targetErrors[e].status }
-
-// Text returns what the client is told about e. It is fixed text, without any
-// byte of the request.
-func (e TargetFlaw) Text() string { return targetErrors[e].text }
 
 // Classes of the bytes of a raw target. Bytes without one are copied as they are.
 const (
@@ -120,18 +91,6 @@ var targetBytes = func() (t [256]uint8) {
 	return t
 }()
 
-// hexDigits has the value of each hexadecimal digit plus 1, and 0 elsewhere.
-var hexDigits = func() (t [256]uint8) {
-	for i := range uint8(10) {
-		t['0'+i] = i + 1
-	}
-	for i := range uint8(6) {
-		t['a'+i] = i + 11
-		t['A'+i] = i + 11
-	}
-	return t
-}()
-
 // Parse takes raw, a request target as it was received, and forgets the one
 // before. Taken are the origin form (RFC 9112, 3.2.1), without a second slash at
 // its start, which elsewhere begins an authority, and the absolute form (3.2.2) with
@@ -141,15 +100,15 @@ var hexDigits = func() (t [256]uint8) {
 // t.authority and t.query alias raw; nothing else does.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Parse(raw []byte) TargetFlaw {
+func (t *Target) Parse(raw []byte) *problem.Problem {
 	t.Reset()
-	var err TargetFlaw
+	var err *problem.Problem
 	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
 		err = t.parsePath(raw) // as nearly all are
 	} else {
 		err = t.parseForm(raw)
 	}
-	if err != TargetOK {
+	if err != nil {
 		t.Reset()
 	}
 	return err
@@ -161,7 +120,7 @@ func (t *Target) Reset() {
 }
 
 // parseForm fills t, which is reset, from either form.
-func (t *Target) parseForm(raw []byte) TargetFlaw {
+func (t *Target) parseForm(raw []byte) *problem.Problem {
 	if len(raw) > maxTargetLen {
 		return targetTooLong
 	}
@@ -211,7 +170,7 @@ func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 }
 
 // parsePath appends to t.path the path that raw begins with, and takes the query.
-func (t *Target) parsePath(raw []byte) TargetFlaw {
+func (t *Target) parsePath(raw []byte) *problem.Problem {
 	var seen uint8 // classes of the bytes in path
 	start := 0     // of the bytes not yet copied to path
 	i := 0
@@ -260,7 +219,7 @@ scan:
 	if seen&byteHigh != 0 && !utf8.Valid(t.Path) {
 		return targetUTF8
 	}
-	return TargetOK
+	return nil
 }
 
 // unhex returns the byte that s, which begins with '%', encodes there.
@@ -268,8 +227,9 @@ func unhex(s []byte) (c byte, ok bool) {
 	if len(s) < 3 {
 		return 0, false
 	}
-	hi, lo := hexDigits[s[1]], hexDigits[s[2]]
-	return (hi-1)<<4 | (lo - 1), hi != 0 && lo != 0
+	var b [1]byte
+	_, err := hex.Decode(b[:], s[1:3])
+	return b[0], err == nil
 }
 
 func isControl(c byte) bool { return c < ' ' || c == 0x7f }
@@ -304,12 +264,12 @@ func hasDotSegment(path []byte) bool {
 // The key aliases t.path.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Key(prefixLen int) (key []byte, err TargetFlaw) {
+func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
 	if t.encodedSlash >= 0 && t.encodedSlash <= prefixLen {
 		return nil, targetEncodedSlash
 	}
 	if prefixLen == len(t.Path) {
-		return nil, TargetOK
+		return nil, nil
 	}
 	if t.Path[prefixLen] != '/' {
 		panic("BUG: the prefix ends within a segment of the path")
@@ -318,36 +278,7 @@ func (t *Target) Key(prefixLen int) (key []byte, err TargetFlaw) {
 	if len(key) > MaxKeyLen {
 		return nil, targetKeyTooLong
 	}
-	return key, TargetOK
-}
-
-// queryParams iterates over the parameters of a raw query:
-//
-//	for q := t.params(); q.next(); {
-//		use(q.name, q.value)
-//	}
-type queryParams struct {
-	rest []byte
-	// name and value of the parameter at hand, raw and aliasing the query; value
-	// is empty where there is no '='.
-	name, value []byte
-}
-
-// params returns an iterator over t.query.
-func (t *Target) params() queryParams { return queryParams{rest: t.Query} }
-
-// next goes to the next parameter and reports whether there is one. Parameters
-// end at '&' alone (WHATWG URL, 5.1); empty ones are left out.
-func (q *queryParams) next() bool {
-	for len(q.rest) > 0 {
-		var param []byte
-		param, q.rest, _ = bytes.Cut(q.rest, []byte("&"))
-		if len(param) > 0 {
-			q.name, q.value, _ = bytes.Cut(param, []byte("="))
-			return true
-		}
-	}
-	return false
+	return key, nil
 }
 
 // AllowedQuery appends to dst the query that goes upstream: the parameters
@@ -361,22 +292,23 @@ func (q *queryParams) next() bool {
 // error: dst is then returned as it came.
 //
 // Hot path: zero allocations if dst has room, guarded by TestTargetAllocs.
-func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, TargetFlaw) {
+func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, *problem.Problem) {
 	if len(t.Query) == 0 {
-		return dst, TargetOK
+		return dst, nil
 	}
 	start := len(dst)
 	for name := nextName(allow, ""); name != ""; name = nextName(allow, name) {
 		found := false
-		for q := t.params(); q.next(); {
-			if string(q.name) != name {
+		for param := range bytes.SplitSeq(t.Query, []byte("&")) {
+			param, value, _ := bytes.Cut(param, []byte("="))
+			if string(param) != name {
 				continue
 			}
 			if found {
 				return dst[:start], targetQueryTwice
 			}
 			found = true
-			if err := t.decodeValue(name, q.value); err != TargetOK {
+			if err := t.decodeValue(name, value); err != nil {
 				return dst[:start], err
 			}
 			if len(dst) > start {
@@ -387,7 +319,7 @@ func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, TargetFlaw) {
 			dst = sign.AppendQueryComponent(dst, t.value)
 		}
 	}
-	return dst, TargetOK
+	return dst, nil
 }
 
 // nextName returns the smallest of names above last, or "". The lists have two
@@ -403,7 +335,7 @@ func nextName(names []string, last string) string {
 }
 
 // decodeValue decodes the raw value of the parameter name into t.value.
-func (t *Target) decodeValue(name string, raw []byte) TargetFlaw {
+func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	t.value = t.value[:0]
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
@@ -427,23 +359,14 @@ func (t *Target) decodeValue(name string, raw []byte) TargetFlaw {
 	case name == "versionId" && len(t.value) == 0:
 		return targetQueryVersionID
 	}
-	return TargetOK
+	return nil
 }
 
 // isPartNumber reports whether v is a part number, in the one way to write it:
 // two would be two cache keys.
 func isPartNumber(v []byte) bool {
-	if len(v) == 0 || len(v) > len("10000") || v[0] == '0' {
-		return false
-	}
-	n := 0
-	for _, c := range v {
-		if c < '0' || c > '9' {
-			return false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n <= maxPartNumber
+	n, ok := ParseDigits(v)
+	return ok && v[0] != '0' && n <= maxPartNumber
 }
 
 // RawPath returns the path of a target, which may be a bad one, shortened for the log:
@@ -470,13 +393,4 @@ func withoutAuthority(raw []byte) []byte {
 		return rest[i:]
 	}
 	return []byte("/")
-}
-
-// Problem returns the answer to a bad request target.
-func (e TargetFlaw) Problem() *problem.Problem {
-	code := "bad_target"
-	if e.Status() == fasthttp.StatusRequestURITooLong {
-		code = "target_too_long"
-	}
-	return &problem.Problem{Status: e.Status(), Code: code, Message: e.Text()}
 }

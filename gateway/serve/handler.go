@@ -63,8 +63,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 
 	key, e := x.Target.Key(prefixLen)
-	if e != request.TargetOK {
-		x.Fail(ctx, e.Problem())
+	if e != nil {
+		x.Fail(ctx, e)
 		return
 	}
 	x.key = key
@@ -79,8 +79,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, problem.NoKey)
 		return
 	}
-	if x.Query, e = x.Target.AllowedQuery(x.Query, b.AllowQuery); e != request.TargetOK {
-		x.Fail(ctx, e.Problem())
+	if x.Query, e = x.Target.AllowedQuery(x.Query, b.AllowQuery); e != nil {
+		x.Fail(ctx, e)
 		return
 	}
 	if b.Cached != nil {
@@ -125,10 +125,10 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	var seen request.Head
 	flaw := seen.Check(h.RawHeaders(), h.IsHTTP11())
 	x.conditional = seen.Conditional
-	if flaw == request.HeadBody {
+	if flaw == request.BodyNotAllowed {
 		x.Unread = len(h.Peek(HeaderInvited)) == 0
-	} else if flaw != request.HeadOK {
-		x.Fail(ctx, flaw.Problem())
+	} else if flaw != nil {
+		x.Fail(ctx, flaw)
 		return false
 	}
 	if x.Unread {
@@ -141,16 +141,16 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 
 	raw := h.RequestURI()
 	x.Path = append(x.Path, request.RawPath(raw)...)
-	if e := x.Target.Parse(raw); e != request.TargetOK {
+	if e := x.Target.Parse(raw); e != nil {
 		if x.Method == observe.MethodOther {
 			x.Fail(ctx, problem.Method) // CONNECT and OPTIONS * have targets of their own
 			return false
 		}
-		x.Fail(ctx, e.Problem())
+		x.Fail(ctx, e)
 		return false
 	}
 	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
-		x.Fail(ctx, request.HeadBody.Problem())
+		x.Fail(ctx, request.BodyNotAllowed)
 		return false
 	}
 	if len(x.Target.Query) > 0 {
