@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"strconv"
 )
 
@@ -39,7 +40,10 @@ type Part struct{ First, Last int64 }
 func ResolveParts(dst *[MaxParts]Part, v []byte, size int64) ([]Part, RangeKind) {
 	parts := dst[:0]
 	elements, satisfiable := 0, 0
-	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
+	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
+		if spec = trimOWS(spec); len(spec) == 0 {
+			continue
+		}
 		r, ok := parseRangeSpec(spec)
 		if elements++; !ok || elements > MaxParts {
 			return nil, RangeNone
@@ -90,6 +94,12 @@ func (p Part) near(q Part) bool {
 	return max(p.First, q.First)-min(p.Last, q.Last)-1 < partGap
 }
 
+// AppendContentRange appends the value of Content-Range for p of an object of size bytes.
+func (p Part) AppendContentRange(dst []byte, size int64) []byte {
+	dst = append(strconv.AppendInt(append(dst, "bytes "...), p.First, 10), '-')
+	return strconv.AppendInt(append(strconv.AppendInt(dst, p.Last, 10), '/'), size, 10)
+}
+
 // excessive tells whether parts are no less than the object, or in an order that
 // has no apparent reason.
 func excessive(parts []Part, size int64) bool {
@@ -111,9 +121,9 @@ type Multipart struct {
 	Parts       []Part
 	Size        int64  // of the object
 	ContentType []byte // of the object; empty: not known
-	// boundary delimits the parts. It is a token of at most 70 characters (RFC 2046
+	// Boundary delimits the parts. It is a token of at most 70 characters (RFC 2046
 	// section 5.1.1) that cannot be guessed, for it must not be in the object.
-	Boundary []byte
+	Boundary string
 }
 
 // AppendType appends the Content-Type of the answer.
@@ -131,36 +141,10 @@ func (m *Multipart) AppendHead(dst []byte, i int) []byte {
 	if len(m.ContentType) > 0 {
 		dst = append(append(append(dst, "Content-Type: "...), m.ContentType...), "\r\n"...)
 	}
-	dst = append(dst, "Content-Range: bytes "...)
-	dst = append(strconv.AppendInt(dst, m.Parts[i].First, 10), '-')
-	dst = append(strconv.AppendInt(dst, m.Parts[i].Last, 10), '/')
-	return append(strconv.AppendInt(dst, m.Size, 10), "\r\n\r\n"...)
+	return append(m.Parts[i].AppendContentRange(append(dst, "Content-Range: "...), m.Size), "\r\n\r\n"...)
 }
 
 // AppendEnd appends what comes behind the bytes of the last part.
 func (m *Multipart) AppendEnd(dst []byte) []byte {
 	return append(append(append(dst, "\r\n--"...), m.Boundary...), "--\r\n"...)
-}
-
-// Length returns the Content-Length of the answer.
-func (m *Multipart) Length() int64 {
-	const delimiter, contentType, contentRange, end = "\r\n--\r\n", "Content-Type: \r\n", "Content-Range: bytes -/\r\n\r\n", "\r\n----\r\n"
-	head := len(delimiter) + len(m.Boundary) + len(contentRange) + digits(m.Size)
-	if len(m.ContentType) > 0 {
-		head += len(contentType) + len(m.ContentType)
-	}
-	n := int64(len(end) + len(m.Boundary) - len("\r\n"))
-	for _, p := range m.Parts {
-		n += int64(head+digits(p.First)+digits(p.Last)) + p.Last - p.First + 1
-	}
-	return n
-}
-
-// digits returns the number of decimal digits of n, which is not negative.
-func digits(n int64) int {
-	d := 1
-	for ; n > 9; n /= 10 {
-		d++
-	}
-	return d
 }

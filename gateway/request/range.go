@@ -20,10 +20,9 @@ const (
 // ByteRange is a parsed Range header, RFC 9110 section 14.1.2. The zero value
 // asks for the whole object.
 type ByteRange struct {
-	Kind   RangeKind
-	First  int64 // with RangeSingle: first byte; -1: the last suffix bytes
-	Last   int64 // with RangeSingle: last byte; -1: to the end
-	suffix int64 // with first -1: number of bytes at the end, at least 1
+	Kind  RangeKind
+	First int64 // with RangeSingle: first byte; less than 0: as many bytes at the end
+	Last  int64 // with RangeSingle: last byte; -1: to the end
 }
 
 // parseRange parses the value of a Range header, RFC 9110 section 14.2. A value
@@ -34,7 +33,10 @@ type ByteRange struct {
 // Hot path: zero allocations, guarded by TestRangeAllocs.
 func parseRange(v []byte) ByteRange {
 	var found ByteRange
-	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
+	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
+		if spec = trimOWS(spec); len(spec) == 0 {
+			continue
+		}
 		r, ok := parseRangeSpec(spec)
 		if !ok {
 			return ByteRange{}
@@ -56,17 +58,7 @@ func rangeSet(v []byte) []byte {
 	return set
 }
 
-// nextRangeSpec returns the first element of set that is not empty, and what follows it;
-// nil if there is none.
-func nextRangeSpec(set []byte) (spec, rest []byte) {
-	for len(set) > 0 {
-		spec, set, _ = bytes.Cut(set, []byte(","))
-		if spec = trimOWS(spec); len(spec) > 0 {
-			return spec, set
-		}
-	}
-	return nil, nil
-}
+var comma = []byte(",")
 
 // parseRangeSpec parses "first-", "first-last" or "-suffix".
 func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
@@ -80,7 +72,7 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 	case len(a) == 0 && okLast && last == 0:
 		return ByteRange{Kind: RangeUnsatisfiable}, true
 	case len(a) == 0 && okLast:
-		return ByteRange{Kind: RangeSingle, First: -1, Last: -1, suffix: last}, true
+		return ByteRange{Kind: RangeSingle, First: -last, Last: -1}, true
 	case okFirst && len(b) == 0:
 		return ByteRange{Kind: RangeSingle, First: first, Last: -1}, true
 	case okFirst && okLast && first <= last:
@@ -92,13 +84,7 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 // trimOWS returns b without the optional whitespace around it, RFC 9110 section
 // 5.6.3.
 func trimOWS(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
+	return bytes.Trim(b, " \t")
 }
 
 // ParseDigits parses 1*DIGIT; what does not fit becomes the largest int64.
@@ -118,11 +104,10 @@ func ParseDigits(b []byte) (n int64, ok bool) {
 
 // AppendRange appends the canonical value of r, which must be a RangeSingle.
 func AppendRange(dst []byte, r ByteRange) []byte {
-	dst = append(dst, "bytes="...)
-	if r.First < 0 {
-		return strconv.AppendInt(append(dst, '-'), r.suffix, 10)
+	dst = strconv.AppendInt(append(dst, "bytes="...), r.First, 10) // a suffix brings its sign
+	if r.First >= 0 {
+		dst = append(dst, '-')
 	}
-	dst = append(strconv.AppendInt(dst, r.First, 10), '-')
 	if r.Last >= 0 {
 		dst = strconv.AppendInt(dst, r.Last, 10)
 	}
@@ -139,7 +124,7 @@ func (r ByteRange) Resolve(size int64) (first, last int64, ok bool) {
 	}
 	last = size - 1
 	if r.First < 0 {
-		return max(size-r.suffix, 0), last, size > 0
+		return max(size+r.First, 0), last, size > 0
 	}
 	if r.Last >= 0 {
 		last = min(last, r.Last)

@@ -1,8 +1,7 @@
 package serve
 
 import (
-	"encoding/hex"
-	"math/rand/v2"
+	"crypto/rand"
 	"strconv"
 	"time"
 	"yatagarasu/cache"
@@ -71,7 +70,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	case kind == request.RangeMulti:
 		x.sendParts(ctx, o, parts)
 	case kind == request.RangeSingle:
-		x.scratch = appendContentRange(x.scratch[:0], parts[0], int64(len(o.Body)))
+		x.scratch = parts[0].AppendContentRange(x.scratch[:0], int64(len(o.Body)))
 		resp.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 		x.sendBytes(ctx, o, o.Body[parts[0].First:parts[0].Last+1])
 	case f != nil:
@@ -140,13 +139,6 @@ func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[req
 	return request.ResolveParts(buf, v, int64(len(o.Body)))
 }
 
-func appendContentRange(dst []byte, p request.Part, size int64) []byte {
-	dst = append(dst, "bytes "...)
-	dst = append(strconv.AppendInt(dst, p.First, 10), '-')
-	dst = append(strconv.AppendInt(dst, p.Last, 10), '/')
-	return strconv.AppendInt(dst, size, 10)
-}
-
 // MaxAtOnce is the size of a body in memory up to which it is written together with its
 // head: a second write, and having the client's progress watched, cost as much as
 // copying a hundred kilobytes.
@@ -173,18 +165,18 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 
 // sendParts answers with several parts of an object.
 func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []request.Part) {
-	var random [16]byte
-	for i := range random {
-		random[i] = byte(rand.Uint32())
-	}
-	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: hex.AppendEncode(nil, random[:])}
+	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: rand.Text()}
 	x.segments = x.segments[:0]
 	for i, p := range parts {
 		x.segments = append(x.segments, m.AppendHead(nil, i), o.Body[p.First:p.Last+1])
 	}
 	x.segments = append(x.segments, m.AppendEnd(nil))
+	length := 0
+	for _, s := range x.segments {
+		length += len(s)
+	}
 	ctx.Response.Header.SetContentTypeBytes(m.AppendType(nil))
-	x.stream(ctx, o, int(m.Length()))
+	x.stream(ctx, o, length)
 }
 
 // stream has fasthttp call WriteTo after the head, and keeps the object until then.
