@@ -7,9 +7,7 @@ import "bytes"
 // Elements that are not understood do not count.
 func PrefersPlain(accept []byte) bool {
 	var plain, json mediaWeight
-	for more := len(accept) > 0; more; {
-		var element []byte
-		element, accept, more = bytes.Cut(accept, []byte(","))
+	for element := range bytes.SplitSeq(accept, comma) {
 		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
 		mediaRange = trimOWS(mediaRange)
 		weight, ok := weightOf(parameters)
@@ -46,11 +44,9 @@ func (m *mediaWeight) set(weight, precision int) {
 // weightOf returns the weight q among the parameters of a media range, in
 // thousandths; 1000 if there is none.
 func weightOf(parameters []byte) (thousandths int, ok bool) {
-	for len(parameters) > 0 {
-		var p []byte
-		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
+	for p := range bytes.SplitSeq(parameters, []byte(";")) {
 		name, value, _ := bytes.Cut(trimOWS(p), []byte("="))
-		if len(name) == 1 && name[0]|0x20 == 'q' {
+		if bytes.EqualFold(name, []byte("q")) {
 			return parseWeight(value)
 		}
 	}

@@ -8,12 +8,14 @@ import (
 
 // hostBytes are the bytes of a name (RFC 3986, 3.2.2, reg-name) but for two: a comma
 // joins what were two Host headers, and a quote is in no name.
-var hostBytes = func() (t [256]bool) {
-	for _, c := range "-._~!$&()*+;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+var hostBytes = byteSet("-._~!$&()*+;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+func byteSet(members string) (t [256]bool) {
+	for _, c := range []byte(members) {
 		t[c] = true
 	}
 	return t
-}()
+}
 
 // isAuthority reports whether v is a host with or without a port, as a Host header and
 // the authority of a target have it (RFC 9110, 7.2 and 4.2.1): a name or an IPv4

@@ -7,24 +7,19 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
 
 // WellFormedID tells whether a request id of a trusted proxy can be taken over.
 func WellFormedID(id []byte) bool {
-	if len(id) == 0 || len(id) > 128 {
-		return false
-	}
-	for _, c := range id {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
+	const alphabet = "-._0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return len(id) > 0 && len(id) <= 128 && consistsOf(id, alphabet)
 }
+
+// consistsOf tells whether all bytes of v are among the ASCII bytes of set.
+func consistsOf(v []byte, set string) bool { return len(bytes.TrimLeft(v, set)) == 0 }
 
 // AppendUUIDv7 appends a UUID of version 7, RFC 9562 section 5.7: 48 bits of
 // Unix milliseconds, then random bits. Ids need not be secret.
@@ -36,14 +31,11 @@ func AppendUUIDv7(dst []byte, now time.Time) []byte {
 	binary.BigEndian.PutUint64(u[8:], rand.Uint64())
 	u[6] = u[6]&0x0f | 0x70
 	u[8] = u[8]&0x3f | 0x80
-	var s [36]byte
-	hex.Encode(s[0:8], u[0:4])
-	hex.Encode(s[9:13], u[4:6])
-	hex.Encode(s[14:18], u[6:8])
-	hex.Encode(s[19:23], u[8:10])
-	hex.Encode(s[24:36], u[10:16])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return append(dst, s[:]...)
+	dst = append(hex.AppendEncode(dst, u[:4]), '-')
+	dst = append(hex.AppendEncode(dst, u[4:6]), '-')
+	dst = append(hex.AppendEncode(dst, u[6:8]), '-')
+	dst = append(hex.AppendEncode(dst, u[8:10]), '-')
+	return hex.AppendEncode(dst, u[10:])
 }
 
 // PeerAddr returns the IP address at the other end of a connection.
@@ -59,12 +51,7 @@ type TrustedProxies []netip.Prefix
 
 // Trusts tells whether peer is one of them.
 func (t TrustedProxies) Trusts(peer netip.Addr) bool {
-	for _, p := range t {
-		if p.Contains(peer) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
 // ForwardedClient returns the client that the trusted proxies name: the last address,
@@ -73,14 +60,10 @@ func (t TrustedProxies) Trusts(peer netip.Addr) bool {
 // X-Forwarded-For.
 func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
 	client := peer
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := lines[i]
+	for _, line := range slices.Backward(lines) {
 		for len(line) > 0 {
-			cut := len(line)
-			for cut > 0 && line[cut-1] != ',' {
-				cut--
-			}
-			element := bytes.Trim(line[cut:], " \t")
+			cut := bytes.LastIndexByte(line, ',') + 1
+			element := trimOWS(line[cut:])
 			if forwarded {
 				element = forParameter(element)
 			}
@@ -102,10 +85,8 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 // 7239, 4); nothing if there is none. A comma within quotes ends the element: no
 // address has one.
 func forParameter(element []byte) []byte {
-	for len(element) > 0 {
-		var pair []byte
-		pair, element, _ = bytes.Cut(element, []byte(";"))
-		name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
+	for pair := range bytes.SplitSeq(element, []byte(";")) {
+		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
 		if bytes.EqualFold(name, []byte("for")) {
 			return bytes.Trim(value, `"`)
 		}

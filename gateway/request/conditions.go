@@ -118,22 +118,14 @@ func (c *Conditions) Forward() (w Forward) {
 
 // joinLines returns the value of a list header; several lines are one list.
 func joinLines(h *fasthttp.RequestHeader, name string) []byte {
-	first := h.Peek(name)
-	if first == nil {
+	if h.Peek(name) == nil {
 		return nil
 	}
 	lines := h.PeekAll(name)
 	if len(lines) == 1 {
-		return first
+		return lines[0]
 	}
-	var list []byte
-	for i, l := range lines {
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, l...)
-	}
-	return list
+	return bytes.Join(lines, []byte(", "))
 }
 
 func isHTTPDate(v []byte) bool {

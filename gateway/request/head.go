@@ -87,12 +87,7 @@ func (s *Head) Check(raw []byte, http11 bool) *problem.Problem {
 }
 
 // nameBytes are the bytes of a token, RFC 9110 section 5.6.2.
-var nameBytes = func() (t [256]bool) {
-	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
-		t[c] = true
-	}
-	return t
-}()
+var nameBytes = byteSet("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 // badName says what is wrong with line, of which the first n bytes are a name.
 func badName(line []byte, n int) *problem.Problem {
@@ -150,41 +145,26 @@ func (s *Head) note(name, value []byte) {
 		s.Conditional = true
 		return
 	}
-	switch len(name) {
-	case len("range"):
-		s.Conditional = s.Conditional || nameIs(name, "range")
-	case len("host"):
-		if nameIs(name, "host") {
-			s.host = min(s.host+1, 2)
-			if len(value) > 0 && value[0] == ' ' {
-				value = value[1:]
-			}
-			if !isName(value) { // trimmed as most are
-				value = trimOWS(value)
-				s.badHost = s.badHost || len(value) > 0 && !isAuthority(value)
-			}
-		}
-	case len("expect"):
-		if nameIs(name, "expect") {
-			s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
-		}
-	case len("authorization"):
-		if nameIs(name, "authorization") {
-			s.authorization = min(s.authorization+1, 2)
-		}
-	case len("content-length"):
-		if nameIs(name, "content-length") {
-			n, ok := ParseDigits(trimOWS(value))
-			s.length = min(s.length+1, 2)
-			s.badLength = s.badLength || !ok
-			s.body = s.body || n > 0
-		}
-	case len("transfer-encoding"):
-		if nameIs(name, "transfer-encoding") {
-			s.coding = min(s.coding+1, 2)
-			s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
-			s.body = true
-		}
+	switch n := len(name); {
+	case n == len("range") && nameIs(name, "range"):
+		s.Conditional = true
+	case n == len("host") && nameIs(name, "host"):
+		s.host = min(s.host+1, 2)
+		value = trimOWS(value)
+		s.badHost = s.badHost || len(value) > 0 && !isAuthority(value)
+	case n == len("expect") && nameIs(name, "expect"):
+		s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
+	case n == len("authorization") && nameIs(name, "authorization"):
+		s.authorization = min(s.authorization+1, 2)
+	case n == len("content-length") && nameIs(name, "content-length"):
+		length, ok := ParseDigits(trimOWS(value))
+		s.length = min(s.length+1, 2)
+		s.badLength = s.badLength || !ok
+		s.body = s.body || length > 0
+	case n == len("transfer-encoding") && nameIs(name, "transfer-encoding"):
+		s.coding = min(s.coding+1, 2)
+		s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
+		s.body = true
 	}
 }
 
@@ -220,15 +200,4 @@ func (s *Head) flaw(http11 bool) *problem.Problem {
 		return BodyNotAllowed
 	}
 	return nil
-}
-
-// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
-// most Host headers have.
-func isName(v []byte) bool {
-	for _, c := range v {
-		if !hostBytes[c] {
-			return false
-		}
-	}
-	return true
 }

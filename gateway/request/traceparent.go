@@ -20,26 +20,9 @@ func WellFormedTrace(v []byte) bool {
 	if len(v) > TraceLength && (v[0] == '0' && v[1] == '0' || v[TraceLength] != '-') {
 		return false
 	}
-	return isLowerHex(v[:2]) && isLowerHex(v[traceID:35]) && isLowerHex(v[traceSpan:52]) && isLowerHex(v[traceFlags:TraceLength]) &&
-		!allZero(v[traceID:35]) && !allZero(v[traceSpan:52])
-}
-
-func isLowerHex(v []byte) bool {
-	for _, c := range v {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func allZero(v []byte) bool {
-	for _, c := range v {
-		if c != '0' {
-			return false
-		}
-	}
-	return true
+	const hex = "0123456789abcdef"
+	return consistsOf(v[:2], hex) && consistsOf(v[traceID:35], hex) && consistsOf(v[traceSpan:52], hex) && consistsOf(v[traceFlags:TraceLength], hex) &&
+		!consistsOf(v[traceID:35], "0") && !consistsOf(v[traceSpan:52], "0")
 }
 
 // ID returns the id of the trace, span that of the caller's part in it.
