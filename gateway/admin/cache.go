@@ -242,9 +242,8 @@ func (r *call) cacheEntry() (any, error) {
 		State: f.State(now).String(), SoftPurged: o.Stale(),
 		Age: f.Age(now), TTL: f.TTL(now), Hits: hits,
 	}
-	fill.Lines(o.Header, func(name, value []byte) bool {
+	for name, value := range fill.Lines(o.Header) {
 		reply.Header = append(reply.Header, string(name)+": "+string(value))
-		return true
-	})
+	}
 	return &reply, nil
 }

@@ -2,8 +2,8 @@ package fill
 
 import (
 	"bytes"
+	"iter"
 	"time"
-	"unsafe"
 	"yatagarasu/cache"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -47,36 +47,22 @@ func (t *Task) newObject(freshness cache.Freshness) *cache.Object {
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
 	// One allocation for all, of which a full cache holds very many.
-	o.ETag = asString(LineValue(o.Header, HeaderETagSent))
+	o.ETag = request.BytesString(LineValue(o.Header, HeaderETagSent))
 	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
-	o.LastModified = asString(modified)
+	o.LastModified = request.BytesString(modified)
 	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
 }
 
-// LineValue returns the value of the first line of that name in a stored head; nil
-// where it has none.
-func LineValue(head, name []byte) (value []byte) {
-	Lines(head, func(n, v []byte) bool {
-		if !bytes.Equal(n, name) {
-			return true
-		}
-		value = v
-		return false
-	})
-	return value
-}
-
 // tagsOf returns the tags that a stored head gives its object.
 func tagsOf(head []byte) (tags []string) {
-	Lines(head, func(name, value []byte) bool {
+	for name, value := range Lines(head) {
 		if string(name) == "X-Amz-Meta-Surrogate-Key" || string(name) == "X-Amz-Meta-Cache-Tag" {
-			for _, tag := range bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' }) {
+			for tag := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == ' ' || r == ',' }) {
 				tags = append(tags, string(tag))
 			}
 		}
-		return true
-	})
+	}
 	return tags
 }
 
@@ -111,42 +97,40 @@ func AppendLine(dst, name, value []byte) []byte {
 	return append(append(dst, value...), "\r\n"...)
 }
 
-// Lines iterates over the lines of a stored head.
-func Lines(head []byte, yield func(name, value []byte) bool) {
-	for len(head) > 0 {
-		var line []byte
-		line, head, _ = bytes.Cut(head, []byte("\r\n"))
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		if !yield(name, value) {
-			return
+// Lines yields the lines of a stored head.
+func Lines(head []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+			if name, value, ok := bytes.Cut(line, []byte(": ")); ok && !yield(name, value) {
+				return
+			}
 		}
 	}
 }
 
-// HasLine tells whether a stored head has a line of that name.
-func HasLine(head, name []byte) bool {
+// LineValue returns the value of the first line of that name in a stored head; nil
+// where it has none.
+func LineValue(head, name []byte) []byte {
 	for len(head) > 0 {
 		end := bytes.IndexByte(head, '\n') + 1
 		if end > len(name) && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
-			return true
+			return head[len(name)+len(": ") : end-len("\r\n")]
 		}
 		head = head[end:]
 	}
-	return false
+	return nil
 }
+
+// HasLine tells whether a stored head has a line of that name.
+func HasLine(head, name []byte) bool { return LineValue(head, name) != nil }
 
 // AppendPartHead appends a stored head without what parts of the object do not have. Of
 // several, each has the Content-Type itself.
 func AppendPartHead(dst, head []byte, several bool) []byte {
-	for len(head) > 0 {
-		end := bytes.IndexByte(head, '\n') + 1
-		line := head[:end]
-		head = head[end:]
-		name := line[:bytes.IndexByte(line, ':')]
-		if describesWhole(name) || several && bytes.Equal(name, HeaderContentType) {
-			continue
+	for name, value := range Lines(head) {
+		if !describesWhole(name) && !(several && bytes.Equal(name, HeaderContentType)) {
+			dst = AppendLine(dst, name, value)
 		}
-		dst = append(dst, line...)
 	}
 	return dst
 }
@@ -157,12 +141,11 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	o := stale.Clone()
 	h := &t.Fetch.Answer.Header
 	t.Scratch = t.Scratch[:0]
-	Lines(stale.Header, func(name, value []byte) bool {
+	for name, value := range Lines(stale.Header) {
 		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
 			t.Scratch = AppendLine(t.Scratch, name, value)
 		}
-		return true
-	})
+	}
 	for name, value := range h.All() {
 		if updates(name) {
 			t.Scratch = AppendObjectLine(t.Scratch, name, value)
@@ -173,12 +156,11 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 
 	var r cache.Response
 	r.Reset(fasthttp.StatusOK)
-	Lines(o.Header, func(name, value []byte) bool {
+	for name, value := range Lines(o.Header) {
 		if string(name) != "Date" { // which may be ours
 			r.AddField(name, value)
 		}
-		return true
-	})
+	}
 	for name, value := range h.All() {
 		switch string(name) {
 		case "Date", "Age", "Vary", "Set-Cookie": // of which only this one's count
@@ -221,14 +203,17 @@ func passes(name []byte) bool {
 // that finds it with a part refuses that.
 func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
 
-// DescribesNotModified tells whether a header of the object is part of a 304 (RFC 9110
-// section 15.4.5).
-func DescribesNotModified(name []byte) bool {
-	switch string(name) {
-	case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
-		return true
+// NotModifiedHead returns of a head the lines that a 304 has (RFC 9110 section 15.4.5), in
+// the head's memory.
+func NotModifiedHead(head []byte) []byte {
+	kept := head[:0]
+	for name, value := range Lines(head) {
+		switch string(name) {
+		case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
+			kept = AppendLine(kept, name, value)
+		}
 	}
-	return false
+	return kept
 }
 
 // withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
@@ -293,6 +278,3 @@ func WithDate(head []byte) []byte {
 	}
 	return AppendDateLine(head, time.Now())
 }
-
-// asString returns b, which must not change any more, as a string.
-func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

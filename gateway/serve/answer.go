@@ -40,16 +40,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))
 	}
-	var verdict request.Verdict // proceed
-	if x.conditional {
-		verdict = x.readConditions(ctx).Evaluate(request.StringBytes(o.ETag), o.Modified)
-	}
-	switch verdict {
-	case request.NotModified:
-		x.answerStoredNotModified(ctx, o)
-		return
-	case request.PreconditionFailed:
-		x.Fail(ctx, problem.Failed)
+	if x.conditional && x.answerConditions(ctx, o) {
 		return
 	}
 	if kind == request.RangeUnsatisfiable {
@@ -91,10 +82,7 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	} else {
 		b = fill.AppendPartHead(b, o.Header, kind == request.RangeMulti)
 	}
-	if x.private && !fill.HasLine(o.Header, headerCacheControl) {
-		b = append(b, "Cache-Control: private\r\n"...)
-	}
-	x.setLines(h, x.appendCacheLines(b))
+	x.setLines(h, x.appendOwn(b))
 }
 
 // appendCacheLines appends the lines that tell what the cache had to do with the answer:
@@ -191,20 +179,39 @@ func (x *Exchange) pin(o *cache.Object) {
 	x.pinned = o
 }
 
-// answerStoredNotModified answers 304 with the headers that RFC 9110 section
-// 15.4.5 wants.
-func (x *Exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
-	b := x.scratch[:0]
-	fill.Lines(o.Header, func(name, value []byte) bool {
-		if fill.DescribesNotModified(name) {
-			b = fill.AppendLine(b, name, value)
-		}
-		return true
-	})
-	if x.private && !fill.HasLine(b, headerCacheControl) {
-		b = fill.AppendLine(b, headerCacheControl, cacheControlPrivate)
+// answerConditions answers 304 or 412 if a precondition stands against the object: o, which
+// is in memory, or with nil that of the origin's answer. It reports whether it did.
+func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) bool {
+	c := x.readConditions(ctx)
+	if c.Empty() {
+		return false
 	}
-	x.setLines(&ctx.Response.Header, x.appendCacheLines(b))
+	var verdict request.Verdict
+	if o != nil {
+		verdict = c.Evaluate(request.StringBytes(o.ETag), o.Modified)
+	} else {
+		verdict = c.Evaluate(x.fetch.Validators())
+	}
+	switch verdict {
+	case request.NotModified:
+		x.answerNotModified(ctx, o)
+	case request.PreconditionFailed:
+		x.Fail(ctx, problem.Failed)
+	default:
+		return false
+	}
+	return true
+}
+
+// answerNotModified answers 304, by the head of o or with nil by that of the origin's answer.
+func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
+	b := x.scratch[:0]
+	if o != nil {
+		b = append(b, o.Header...)
+	} else {
+		b = fill.AppendObject(b, x.fetch, false)
+	}
+	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b)))
 	x.Status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.Status)
 }

@@ -1,10 +1,13 @@
 package serve
 
 import (
+	"strconv"
+	"time"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/s3error"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,7 +17,7 @@ func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 	x.conn = ctx.Conn()
 	c := x.readConditions(ctx)
 	if c.Range.Kind == request.RangeUnsatisfiable {
-		x.validateByHead(ctx, problem.Range)
+		x.validateByHead(ctx, true)
 		return
 	}
 	x.fetchFor(ctx, c.Forward())
@@ -49,9 +52,9 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, w request.Forward) {
 		case w.Condition != "if-none-match" && w.Condition != "if-modified-since":
 			x.Fail(ctx, problem.Protocol)
 		case len(x.fetch.Answer.Header.Peek(fasthttp.HeaderETag)) == 0:
-			x.validateByHead(ctx, nil) // some origins send a 304 without validators
+			x.validateByHead(ctx, false) // some origins send a 304 without validators
 		default:
-			x.answerNotModified(ctx)
+			x.answerNotModified(ctx, nil)
 		}
 	case fasthttp.StatusPreconditionFailed:
 		if w.Condition == "if-match" {
@@ -86,9 +89,9 @@ func (x *Exchange) ifRangeHeld() bool {
 }
 
 // validateByHead asks for the object's headers alone and answers by them: with
-// what the preconditions say, or, where they let the request proceed, with
-// otherwise.
-func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem.Problem) {
+// what the preconditions say, or, where they let the request proceed, with 416 if the range
+// is known to be unsatisfiable.
+func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) {
 	x.beginFetch()
 	if err := x.fetch.Send(request.Forward{}, true); err != nil {
 		x.failUpstream(ctx, err)
@@ -99,20 +102,14 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem.P
 		return
 	}
 	etag, modified := x.fetch.Validators()
-	switch x.conditions.Evaluate(etag, modified) {
-	case request.NotModified:
-		x.answerNotModified(ctx)
-	case request.PreconditionFailed:
-		x.Fail(ctx, problem.Failed)
+	switch {
+	case x.answerConditions(ctx, nil):
+	case !unsatisfiable:
+		x.Fail(ctx, problem.Protocol) // a 304 that no validator bears out
+	case x.conditions.IfRange != nil && !request.IfRangeHolds(x.conditions.IfRange, etag, modified):
+		x.fetchWhole(ctx)
 	default:
-		switch {
-		case otherwise != problem.Range:
-			x.Fail(ctx, problem.Protocol) // a 304 that no validator bears out
-		case x.conditions.IfRange != nil && !request.IfRangeHolds(x.conditions.IfRange, etag, modified):
-			x.fetchWhole(ctx)
-		default:
-			x.failRange(ctx, x.fetch.Answer.Length())
-		}
+		x.failRange(ctx, x.fetch.Answer.Length())
 	}
 }
 
@@ -120,16 +117,6 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, otherwise *problem.P
 func (x *Exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
 	x.conditions.DropRange()
 	x.fetchFor(ctx, x.conditions.Forward())
-}
-
-// fetchAgain answers from the origin once more, because the body failed before the
-// client had any of it; it reports whether it did.
-func (x *Exchange) fetchAgain(ctx *fasthttp.RequestCtx, w request.Forward, err error) bool {
-	if !x.fetch.MayRepeat(err) {
-		return false
-	}
-	x.fetchFor(ctx, w)
-	return true
 }
 
 // failUpstream answers for an exchange that brought no response.
@@ -146,3 +133,98 @@ func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
 	x.Reason = o.Reason
 	x.Fail(ctx, o.Problem())
 }
+
+// answerObject answers with the object, or the part of it, that the origin
+// sends, unless a precondition stands against it.
+func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, w request.Forward) {
+	if x.answerConditions(ctx, nil) {
+		return
+	}
+	answer := x.fetch.Answer
+	code := answer.Header.StatusCode()
+	if code == fasthttp.StatusPartialContent && !x.rangeHolds(w) {
+		x.Fail(ctx, problem.Protocol)
+		return
+	}
+	head, buffered := x.Method == observe.MethodHead, answer.FitsBuffer()
+	var body []byte
+	var err error
+	switch {
+	case head:
+	case buffered:
+		body, err = answer.Body()
+	default:
+		err = answer.Await()
+	}
+	if err != nil {
+		if x.fetch.MayRepeat(err) { // the client has nothing of it
+			x.fetchFor(ctx, w)
+		} else {
+			x.failUpstream(ctx, err)
+		}
+		return
+	}
+	x.copyHeaders(ctx)
+	ctx.SetStatusCode(code)
+	x.Status = code
+	switch {
+	case head:
+		ctx.Response.SkipBody = true
+		if n := answer.Length(); n >= 0 { // it may be left out, RFC 9110 section 8.6
+			ctx.Response.Header.SetContentLength(int(n))
+		}
+	case buffered:
+		// fasthttp sends head and body with one writev, from where they are, and
+		// closes the user value after that.
+		ctx.Response.SetBodyRaw(body)
+		x.Bytes = int64(len(body))
+		x.handOver(ctx, x.answeredAfter())
+	default:
+		x.handOverStream(ctx, x.answeredAfter(), int(answer.Length()))
+	}
+}
+
+// rangeHolds tells whether a 206 is what was asked for.
+func (x *Exchange) rangeHolds(w request.Forward) bool {
+	v := x.fetch.Answer.Header.Peek(fasthttp.HeaderContentRange)
+	if x.Method == observe.MethodHead && v == nil {
+		return x.fetch.Part() // as may be its Content-Length
+	}
+	first, last, size, err := request.ParseContentRange(v)
+	if n := x.fetch.Answer.Length(); err != nil || first < 0 || last-first+1 != n && !(x.Method == observe.MethodHead && n < 0) {
+		return false
+	}
+	if x.fetch.Part() {
+		return true
+	}
+	wantFirst, wantLast, ok := w.Range.Resolve(size)
+	return ok && first == wantFirst && last == wantLast
+}
+
+// answerUnsatisfiable answers 416 with the object's size: the error document
+// carries it, else a HEAD tells. Preconditions come first.
+func (x *Exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
+	if !x.conditions.Empty() || x.conditions.IfRange != nil {
+		x.validateByHead(ctx, true)
+		return
+	}
+	doc, _ := x.fetch.Answer.Document(s3error.DocumentLimit)
+	if size := s3error.Parse(doc).ActualObjectSize; size >= 0 {
+		x.failRange(ctx, size)
+		return
+	}
+	x.validateByHead(ctx, true)
+}
+
+// failRange answers 416 with the object's size, which is less than 0 where nobody tells
+// it (RFC 9110 section 15.5.17).
+func (x *Exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
+	if size >= 0 {
+		x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
+		ctx.Response.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
+	}
+	x.Fail(ctx, problem.Range)
+}
+
+// answeredAfter returns how long the origin's answer took to begin.
+func (x *Exchange) answeredAfter() time.Duration { return x.Upstream.Answered.Sub(x.Start) }
