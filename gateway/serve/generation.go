@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 	"yatagarasu/gateway/auth"
@@ -59,101 +61,94 @@ type GenerationOptions struct {
 	InFlight *atomic.Int64 // counts the requests under way
 }
 
-// NewGeneration compiles c. It opens no connection; start does. What old has that
+// NewGeneration compiles c. It opens no connection; Start does. What old has that
 // serves for the same is taken over; old may be nil.
 func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Generation, error) {
+	if old == nil {
+		old = &Generation{limits: &scope{InFlight: o.InFlight}}
+	}
+	server := &c.Server
 	gen := &Generation{
-		Number:    1,
+		Number:    old.Number + 1,
 		Loaded:    time.Now(),
 		Config:    c,
 		byName:    make(map[string]*Bucket),
 		Budgets:   make(fill.Budgets),
-		Trusted:   c.Server.TrustedProxies,
+		Trusted:   server.TrustedProxies,
+		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
 	}
-	if old != nil {
-		gen.Number = old.Number + 1
-	}
-	var before fill.Budgets
-	if old != nil {
-		before = old.Budgets
-	}
 	var routes route.Builder[Bucket]
 	for i := range c.Buckets {
-		b, err := newBucket(&c.Buckets[i], o, c.Server.Ready != "config", old)
-		if err == nil {
-			gen.Buckets = append(gen.Buckets, b)
-			gen.byName[b.Name] = b
-			if cc := c.Buckets[i].Cache; cc != nil && cc.Enabled {
-				b.Cached = fill.NewCache(gen.Budgets.Of(before, b.Name, cc, o.Now), b.Origin, cc)
-			}
-			err = gen.protect(b, &c.Buckets[i].Auth, &o.Auth, old)
-		}
-		if err != nil {
+		if err := gen.add(&c.Buckets[i], o, old, &routes); err != nil {
 			gen.Retire(old)
-			return nil, fmt.Errorf("cannot set up bucket %q: %w", c.Buckets[i].Name, err)
-		}
-		hosts := c.Buckets[i].Hosts
-		if len(hosts) == 0 {
-			hosts = []string{""}
-		}
-		for _, host := range hosts {
-			if err := routes.Add(host, b.Prefix, b); err != nil {
-				gen.Retire(old)
-				return nil, fmt.Errorf("cannot mount bucket %q: %w", b.Name, err)
-			}
+			return nil, err
 		}
 	}
-	gen.limit(old, o.LimitClients, o.InFlight)
 	gen.Table = routes.Build()
 	return gen, nil
 }
 
-// protect gives b the policy for a.
-func (gen *Generation) protect(b *Bucket, a *config.Auth, o *auth.Options, old *Generation) error {
-	if !a.Enabled {
-		return nil
+// add gives gen the bucket of c, and mounts it.
+func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
+	before := old.Bucket(c.Name)
+	if before == nil {
+		before = new(Bucket)
 	}
-	v := gen.verifiers[a.JWT]
-	if v == nil {
-		v = old.verifierFor(a.JWT)
+	asked, err := origin.NewBucket(c, o.Origins, gen.Config.Server.Ready != "config", before.Origin)
+	if err != nil {
+		return fmt.Errorf("cannot set up bucket %q: %w", c.Name, err)
 	}
-	if v == nil {
-		var err error
-		if v, err = auth.NewVerifier(a.JWT, *o); err != nil {
-			return err
+	b := &Bucket{
+		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
+		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
+	}
+	gen.Buckets = append(gen.Buckets, b)
+	gen.byName[b.Name] = b
+	if c.Cache != nil && c.Cache.Enabled {
+		b.Cached = fill.NewCache(gen.Budgets.Of(old.Budgets, b.Name, c.Cache, o.Now), asked, c.Cache)
+	}
+	if c.Auth.Enabled {
+		v, err := gen.verifierFor(c.Auth.JWT, &o.Auth, old)
+		if err != nil {
+			return fmt.Errorf("cannot set up bucket %q: %w", b.Name, err)
 		}
-		old.bequeath(v)
+		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, gen.tokens)
 	}
-	gen.verifiers[a.JWT] = v
-	b.Policy = auth.NewPolicy(a, b.Name, v, gen.tokens)
+	hosts := c.Hosts
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	for _, host := range hosts {
+		if err := routes.Add(host, b.Prefix, b); err != nil {
+			return fmt.Errorf("cannot mount bucket %q: %w", b.Name, err)
+		}
+	}
 	return nil
 }
 
-// verifierFor returns the verifier for an equal jwt block; nil if there is none, or
-// if its keys are in a file, which may have changed.
-func (gen *Generation) verifierFor(j *config.JWT) *auth.Verifier {
-	if gen == nil || j.JWKSFile != "" {
-		return nil
+// verifierFor returns the verifier for j: gen's, that of old for an equal block, unless
+// its keys are in a file, which may have changed, or else a new one.
+func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generation) (v *auth.Verifier, err error) {
+	if v = gen.verifiers[j]; v != nil {
+		return v, nil
 	}
-	for own, v := range gen.verifiers {
-		if reflect.DeepEqual(own, j) {
-			return v
+	for own, known := range old.verifiers {
+		if j.JWKSFile == "" && reflect.DeepEqual(own, j) {
+			v = known
 		}
 	}
-	return nil
-}
-
-// bequeath gives v the copy of its key set that one of gen's verifiers has: while the
-// endpoint is down, the rest of a jwt block can change all the same.
-func (gen *Generation) bequeath(v *auth.Verifier) {
-	if gen == nil {
-		return
+	if v == nil {
+		if v, err = auth.NewVerifier(j, *o); err != nil {
+			return nil, err
+		}
+		for _, known := range old.verifiers {
+			v.Inherit(known) // while the endpoint is down, the rest of a jwt block can change all the same
+		}
 	}
-	for _, own := range gen.verifiers {
-		v.Inherit(own)
-	}
+	gen.verifiers[j] = v
+	return v, nil
 }
 
 // Start fetches what must be there before the first request: credentials, which a
@@ -169,7 +164,7 @@ func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	defer stop()
 	origin.StartCredentials(ctx, gen.Origins())
 	for _, v := range gen.verifiers {
-		if old.verifies(v) {
+		if old != nil && old.verifies(v) {
 			v.Refresh()
 			continue
 		}
@@ -188,33 +183,11 @@ var ErrStopping = errors.New("the gateway is stopping")
 
 // verifies tells whether v is one of gen's verifiers.
 func (gen *Generation) verifies(v *auth.Verifier) bool {
-	if gen == nil {
-		return false
-	}
-	for _, own := range gen.verifiers {
-		if own == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(slices.Collect(maps.Values(gen.verifiers)), v)
 }
 
 // Bucket returns the bucket of a name; nil if there is none.
-func (gen *Generation) Bucket(name string) *Bucket {
-	if gen == nil {
-		return nil
-	}
-	return gen.byName[name]
-}
-
-// newBucket returns the bucket of c; probed says that origins are probed.
-func newBucket(c *config.Bucket, o *GenerationOptions, probed bool, old *Generation) (*Bucket, error) {
-	origin, err := origin.NewBucket(c, o.Origins, probed, old.origin(c.Name))
-	if err != nil {
-		return nil, err
-	}
-	return &Bucket{Name: c.Name, Prefix: c.PathPrefix, Origin: origin, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name)}, nil
-}
+func (gen *Generation) Bucket(name string) *Bucket { return gen.byName[name] }
 
 // Close closes the idle upstream connections and stops fetching key sets;
 // exchanges under way finish, and no new one starts.
@@ -238,14 +211,6 @@ func (gen *Generation) Origins() iter.Seq[*origin.Bucket] {
 	}
 }
 
-// origin returns the origin of the bucket of a name; nil if there is none.
-func (gen *Generation) origin(name string) *origin.Bucket {
-	if b := gen.Bucket(name); b != nil {
-		return b.Origin
-	}
-	return nil
-}
-
 // Abort ends the exchanges under way, and lets none begin. Those of earlier generations end
 // with their clients or by their origins' timeouts.
 func (gen *Generation) Abort() {
@@ -264,7 +229,11 @@ func (gen *Generation) Retire(successor *Generation) {
 		}
 	}
 	for _, b := range gen.Buckets {
-		b.Origin.Retire(successor.origin(b.Name))
+		var next *origin.Bucket
+		if in := successor.Bucket(b.Name); in != nil {
+			next = in.Origin
+		}
+		b.Origin.Retire(next)
 	}
 }
 
@@ -273,11 +242,7 @@ func (gen *Generation) Retire(successor *Generation) {
 func (gen *Generation) Emptied(old *Generation) []string {
 	names := []string{}
 	for _, b := range gen.Buckets {
-		before := old.Bucket(b.Name)
-		if before == nil || before.Cached == nil {
-			continue
-		}
-		if !b.Cached.Sees(before.Cached) {
+		if before := old.Bucket(b.Name); before != nil && before.Cached != nil && !b.Cached.Sees(before.Cached) {
 			names = append(names, b.Name)
 		}
 	}

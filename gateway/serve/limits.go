@@ -55,26 +55,6 @@ func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, d
 	return s
 }
 
-// limit gives gen and its buckets their limits. What the generation before it, nil
-// at the start, has of the same, it takes over with its state.
-func (gen *Generation) limit(before *Generation, clients int, inFlight *atomic.Int64) {
-	old := make(map[string]*scope)
-	all := &scope{InFlight: inFlight}
-	if before != nil {
-		all = before.limits
-		for _, b := range before.Buckets {
-			old[b.Name] = b.Limits
-		}
-	}
-	server := &gen.Config.Server
-	l := &server.Limits
-	gen.limits = newScope(all, l.Rates, l.MaxInFlight, clients, server.Allow, server.Deny)
-	for i, b := range gen.Buckets {
-		c := &gen.Config.Buckets[i]
-		b.Limits = newScope(old[b.Name], c.Limits.Rates, c.Limits.MaxInFlight, clients, c.Allow, c.Deny)
-	}
-}
-
 // admit holds a request against the limits for which the client's address is
 // enough, all being those of the gateway as a whole. It returns what refuses it,
 // and how long that will do so, and counts the request as under way otherwise.
