@@ -71,18 +71,16 @@ var (
 
 // OfParse returns the answer to a request that fasthttp could not parse.
 func OfParse(err error) *Problem {
-	var small *fasthttp.ErrSmallBuffer
-	var timeout net.Error
-	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
 		return Body
-	case errors.As(err, &small):
-		return HeadSize
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return Slow
-	default:
-		return Malform
 	}
+	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		return HeadSize
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return Slow
+	}
+	return Malform
 }
 
 // Error implements error.

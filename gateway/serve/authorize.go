@@ -19,18 +19,25 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	q.Method, q.Now = observe.MethodNames[x.Method], x.Start
 	x.verdict = x.bucket.Policy.Authorize(q)
 	x.private = !x.verdict.Public
-	x.Auth = entryOf(&x.verdict)
-	number := int(x.verdict.Reason)
-	if x.verdict.Public {
-		number = auth.NumReasons
+	v := &x.verdict
+	number := int(v.Reason)
+	x.Auth = observe.Auth{Outcome: "denied", Subject: v.Subject}
+	switch {
+	case v.Public:
+		x.Auth.Outcome, number = "public", auth.NumReasons
+	case v.Reason == auth.Allowed:
+		x.Auth.Outcome = "allowed"
+	}
+	if v.Reason != auth.Allowed {
+		x.Auth.Reason = v.Reason.String()
 	}
 	x.bucket.Metrics.Verdict(number, &x.Auth).Inc()
-	if p := ProblemOfVerdict(x.verdict.Reason); p != nil {
+	p := ProblemOfVerdict(v.Reason)
+	if p != nil {
 		x.Fail(ctx, p)
-		x.Reason = x.verdict.Reason.String()
-		return false
+		x.Reason = x.Auth.Reason
 	}
-	return true
+	return p == nil
 }
 
 // ProblemOfVerdict returns the answer for r (RFC 6750, 3); nil if the client may
@@ -50,19 +57,4 @@ func ProblemOfVerdict(r auth.Reason) *problem.Problem {
 		return problem.Expired
 	}
 	return problem.BadToken
-}
-
-// entryOf returns what log and metrics are told of a verdict.
-func entryOf(v *auth.Verdict) observe.Auth {
-	a := observe.Auth{Outcome: "denied", Subject: v.Subject}
-	switch {
-	case v.Public:
-		a.Outcome = "public"
-	case v.Reason == auth.Allowed:
-		a.Outcome = "allowed"
-	}
-	if v.Reason != auth.Allowed {
-		a.Reason = v.Reason.String()
-	}
-	return a
 }

@@ -25,20 +25,16 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.readControl(&ctx.Request.Header)
 	}
 	state := x.stateOf(o, now)
+	passed := o != nil && o.Status == fill.StatusPass
 	switch {
-	case state == cache.Refused:
+	case state == cache.Refused, passed && state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached:
 		x.Fail(ctx, problem.OnlyIfCached)
 		return
-	case o != nil && o.Status == fill.StatusPass:
-		if state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached {
-			x.Fail(ctx, problem.OnlyIfCached)
-			return
-		}
-		if state == cache.Fresh {
-			x.forward = forwardedMiss
-			x.serveOrigin(ctx)
-			return
-		}
+	case passed && state == cache.Fresh:
+		x.forward = forwardedMiss
+		x.serveOrigin(ctx)
+		return
+	case passed:
 		o = nil
 	case state == cache.Fresh:
 		x.answerCached(ctx, o, nil, observe.Hit, now)
@@ -100,13 +96,13 @@ func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 	if o != nil {
 		f = o.FreshnessAt(now)
 	}
-	state := cache.Expired
-	if x.bucket.Cached.ClientDirectives {
-		state = cache.Apply(&x.control, f, now)
-	} else if f != nil {
-		state = f.State(now)
+	switch {
+	case x.bucket.Cached.ClientDirectives:
+		return cache.Apply(&x.control, f, now)
+	case f == nil:
+		return cache.Expired
 	}
-	return state
+	return f.State(now)
 }
 
 // mayFollow tells whether the request may take what the flight under way brings. Before
@@ -163,23 +159,21 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *
 // answerFailed answers for a flight that failed: with a stale object, if there is
 // one that may be, else with the error.
 func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cache.Object) {
-	var failure *origin.FetchError
-	if !errors.As(err, &failure) {
+	failure, ok := errors.AsType[*origin.FetchError](err)
+	if !ok {
 		failure = &origin.FetchError{Problem: problem.Broken, Cause: err}
 	}
-	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 && x.mayServeOnError(stale) {
-		x.Cause = failure.Cause
-		x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
-		return
+	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 {
+		switch x.stateOf(stale, x.s.Now()) {
+		case cache.StaleError, cache.StaleRevalidate, cache.Fresh:
+			x.Cause = failure.Cause
+			x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
+			return
+		}
 	}
 	x.Cause, x.Reason = failure.Cause, failure.Reason
 	x.Cache = observe.Miss
 	x.Fail(ctx, failure.Problem)
-}
-
-func (x *Exchange) mayServeOnError(o *cache.Object) bool {
-	state := x.stateOf(o, x.s.Now())
-	return state == cache.StaleError || state == cache.StaleRevalidate || state == cache.Fresh
 }
 
 // forwardingOf returns why a request is forwarded that o, which may be nil, is not good

@@ -182,8 +182,7 @@ func (x *Exchange) WriteTo(io.Writer) (int64, error) {
 	x.Bytes += n
 	if err != nil {
 		x.Cause = err
-		var e *pool.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*pool.Error](err); ok {
 			x.Reason = e.Reason.String()
 		}
 		// fasthttp closes the connection: the client sees that bytes are missing.

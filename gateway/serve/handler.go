@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"net/netip"
 	"strconv"
 	"time"
@@ -102,8 +104,8 @@ func IsReserved(path []byte) bool {
 
 // IsAdmin tells whether a path is one of administrative calls.
 func IsAdmin(path []byte) bool {
-	const admin = "/admin"
-	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
+	below, ok := bytes.CutPrefix(path, []byte("/admin"))
+	return ok && (len(below) == 0 || below[0] == '/')
 }
 
 // Begin identifies the request, checks its head and parses its target. It reports
@@ -245,6 +247,23 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	x.scratch = problem.AppendBody(x.scratch[:0], plain, p.Status, p.Code, p.Message, x.ID)
 	ctx.Response.SetBody(x.scratch)
 	x.Bytes = int64(len(ctx.Response.Body()))
+	if x.Method == observe.MethodHead {
+		x.Bytes = 0
+	}
+}
+
+// ReplyJSON answers with a document of the gateway's own.
+func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: status cannot be encoded: " + err.Error())
+	}
+	h := &ctx.Response.Header
+	h.SetContentType("application/json")
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(code)
+	ctx.SetBody(append(body, '\n'))
+	x.Status, x.Bytes = code, int64(len(body)+1)
 	if x.Method == observe.MethodHead {
 		x.Bytes = 0
 	}

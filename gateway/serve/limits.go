@@ -76,26 +76,22 @@ func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
 		return observe.LimitBucketRate, wait
 	}
 	client := limit.AddressKey(x.Client)
-	if wait := all.perAddress.Take(client, now); wait > 0 {
-		x.returnShared(all)
-		return observe.LimitAddressRate, wait
-	}
-	if wait := own.perAddress.Take(client, now); wait > 0 {
+	if wait = all.perAddress.Take(client, now); wait > 0 {
+		by = observe.LimitAddressRate
+	} else if wait = own.perAddress.Take(client, now); wait > 0 {
 		all.perAddress.Return(client)
-		x.returnShared(all)
-		return observe.LimitAddressRate, wait
-	}
-	if !all.enter() {
-		x.returnShared(all)
-		return observe.LimitGlobalInFlight, 0
-	}
-	if !own.enter() {
+		by = observe.LimitAddressRate
+	} else if !all.enter() {
+		by = observe.LimitGlobalInFlight
+	} else if !own.enter() {
 		all.leave()
-		x.returnShared(all)
-		return observe.LimitBucketInFlight, 0
+		by = observe.LimitBucketInFlight
+	} else {
+		x.admittedTo = all
+		return observe.LimitNone, 0
 	}
-	x.admittedTo = all
-	return observe.LimitNone, 0
+	x.returnShared(all)
+	return by, wait
 }
 
 // admitSubject holds an authorised request against the limits of its token's
