@@ -23,13 +23,6 @@ type Budget struct {
 	Options cache.Options
 }
 
-// reserve takes the memory for the body of o, which is to arrive, unless bodies that
-// arrive, or are read though they are not stored, already take a quarter of what the
-// cache may.
-func (b *Budget) reserve(o *cache.Object, size int64) bool {
-	return b.Cache.Reserve(o, size, b.Options.MaxBytes/4)
-}
-
 // Budgets are those of one generation, by owner: the name of the bucket that has a max_size
 // of its own, empty for the one that the others share.
 type Budgets map[string]*Budget

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"time"
+	"unsafe"
 	"yatagarasu/cache"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -14,7 +15,7 @@ import (
 // The headers of an object that clients get, in the form in which fasthttp stores them; and
 // x-amz-meta-* and x-amz-checksum-*.
 var (
-	HeaderETagSent     = []byte("ETag")
+	headerETagSent     = []byte("ETag")
 	HeaderContentType  = []byte(fasthttp.HeaderContentType)
 	headerAcceptRanges = []byte("Accept-Ranges")
 	headerBytes        = []byte("bytes")
@@ -35,21 +36,19 @@ func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	return t.Cache.policy.Assess(&r, sent)
 }
 
-// newObject returns the object of the response at hand, without a body.
-func (t *Task) newObject(freshness cache.Freshness) *cache.Object {
-	o := &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: t.Fetch.Answer.Header.StatusCode(), Freshness: freshness}
+// takeHead gives o the head of the response at hand.
+func (t *Task) takeHead(o *cache.Object) {
 	t.Scratch = AppendObject(t.Scratch[:0], t.Fetch, true)
 	setHead(o, t.Scratch)
-	return o
 }
 
 // setHead makes a copy of head the stored head of o, and sets what of o it says.
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
 	// One allocation for all, of which a full cache holds very many.
-	o.ETag = request.BytesString(LineValue(o.Header, HeaderETagSent))
+	o.ETag = asString(LineValue(o.Header, headerETagSent))
 	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
-	o.LastModified = request.BytesString(modified)
+	o.LastModified = asString(modified)
 	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
 }
@@ -76,7 +75,7 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 		}
 		switch string(name) {
 		case "Etag":
-			name = HeaderETagSent
+			name = headerETagSent
 		case "Content-Range", "Age":
 			if whole {
 				continue
@@ -84,7 +83,7 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
 		}
-		dst = AppendObjectLine(dst, name, value)
+		dst = appendObjectLine(dst, name, value)
 	}
 	if !HasLine(dst, headerAcceptRanges) {
 		dst = AppendLine(dst, headerAcceptRanges, headerBytes)
@@ -148,7 +147,7 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	}
 	for name, value := range h.All() {
 		if updates(name) {
-			t.Scratch = AppendObjectLine(t.Scratch, name, value)
+			t.Scratch = appendObjectLine(t.Scratch, name, value)
 		}
 	}
 	t.Scratch = WithDate(t.Scratch)
@@ -221,53 +220,38 @@ func NotModifiedHead(head []byte) []byte {
 // transferring payload in multiple chunks" in the Amazon S3 API Reference; some
 // servers store it with the object, which no client could then decode.
 func withoutAWSChunked(v []byte) []byte {
-	if len(v) < len(awsChunked) {
+	if len(v) < len(awsChunked) || !bytes.Contains(bytes.ToLower(v), awsChunked) {
 		return v
 	}
-	var kept []byte
-	found := false
+	var kept [][]byte
 	for coding := range bytes.SplitSeq(v, []byte(",")) {
-		coding = bytes.Trim(coding, " \t")
-		switch {
-		case bytes.EqualFold(coding, awsChunked):
-			found = true
-		case len(coding) > 0:
-			if len(kept) > 0 {
-				kept = append(kept, ", "...)
-			}
-			kept = append(kept, coding...)
+		if coding = bytes.Trim(coding, " \t"); len(coding) > 0 && !bytes.EqualFold(coding, awsChunked) {
+			kept = append(kept, coding)
 		}
 	}
-	if !found {
-		return v
-	}
-	return kept
+	return bytes.Join(kept, []byte(", "))
 }
 
-// isList tells whether a header of the object is a list, which may come in several
-// lines, of which none must get lost. Of any other the first line counts, by which the
-// gateway decides, too.
-func isList(name []byte) bool {
-	return string(name) == "Cache-Control" || string(name) == "Content-Language"
-}
-
-// AppendObjectLine appends a line of the object's head to those before it, unless one of
-// that name counts already, or it says nothing: only S3's own metadata may be empty, and a
-// Date must be one.
-func AppendObjectLine(head, name, value []byte) []byte {
-	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) || !isList(name) && HasLine(head, name) {
+// appendObjectLine appends a line of the object's head to those before it, unless it says
+// nothing: only S3's own metadata may be empty, and a Date must be one. A list may come in
+// several lines, of which none must get lost; of any other header the first line counts, by
+// which the gateway decides, too.
+func appendObjectLine(head, name, value []byte) []byte {
+	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) {
 		return head
 	}
-	if string(name) == "Date" {
+	switch string(name) {
+	case "Cache-Control", "Content-Language":
+		return AppendLine(head, name, value)
+	case "Date":
 		if _, ok := cache.ParseDate(value); !ok {
 			return head
 		}
 	}
+	if HasLine(head, name) {
+		return head
+	}
 	return AppendLine(head, name, value)
-}
-
-func AppendDateLine(b []byte, now time.Time) []byte {
-	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
 }
 
 // WithDate returns the head of an answer that was just received with a Date: its own, else
@@ -276,5 +260,8 @@ func WithDate(head []byte) []byte {
 	if HasLine(head, headerDate) {
 		return head
 	}
-	return AppendDateLine(head, time.Now())
+	return append(cache.AppendDate(append(head, "Date: "...), time.Now().Unix()), "\r\n"...)
 }
+
+// asString returns b, which must not change any more, as a string.
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -37,7 +37,7 @@ type Result struct {
 	How    observe.Outcome
 	Err    error
 
-	crowded bool // there is no memory for the body now, see budget.reserve
+	crowded bool // there is no memory for the body now, see takeObject
 }
 
 // Run fetches the object for f, and ends f, but for a body that goes on arriving. stale is
@@ -84,16 +84,14 @@ func (t *Task) validates(stale *cache.Object, sent request.Forward) bool {
 	case sent.Condition == "":
 		return false
 	case len(etag) > 0:
-		return stale.ETag != "" && weaklyEqual(etag, []byte(stale.ETag))
+		return stale.ETag != "" && bytes.Equal(bytes.TrimPrefix(etag, weak), bytes.TrimPrefix([]byte(stale.ETag), weak))
 	case stale.ETag == "" && modified > 0:
 		return modified == stale.Modified
 	}
 	return true
 }
 
-func weaklyEqual(a, b []byte) bool {
-	return bytes.Equal(bytes.TrimPrefix(a, []byte("W/")), bytes.TrimPrefix(b, []byte("W/")))
-}
+var weak = []byte("W/")
 
 // validated takes the news that the stored object is current.
 func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
@@ -143,12 +141,15 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		c.Cache.PutSince(t.passMarker(sent), f.Epoch())
 		return Result{}
 	}
-	o := t.newObject(freshness)
+	o := t.newObject(fasthttp.StatusOK, freshness)
+	t.takeHead(o)
 	if !t.Fetch.Answer.FitsBuffer() {
 		if err := t.Fetch.Answer.Await(); err != nil { // until there are bytes, a failure is nobody's yet
 			return t.again(f, stale, err)
 		}
-		if !c.reserve(o, t.Fetch.Answer.Length()) {
+		// Bodies that arrive, or are read though they are not stored, may take a quarter
+		// of what the cache may.
+		if !c.Cache.Reserve(o, t.Fetch.Answer.Length(), c.Options.MaxBytes/4) {
 			f.Pass() // not for now
 			return Result{crowded: true}
 		}
@@ -222,7 +223,7 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	if status != fasthttp.StatusNotFound || s != s3error.NoSuchKey || reason != cache.Storable {
 		return t.failFlight(f, &origin.FetchError{Problem: s.Problem(), Reason: s.Reason})
 	}
-	o := &cache.Object{Key: bytes.Clone(t.Key), Group: c.bucket.Name, Status: status, Freshness: freshness}
+	o := t.newObject(status, freshness)
 	if !t.Fetch.Answer.Surplus() {
 		c.Cache.PutSince(o, f.Epoch())
 	}
@@ -230,11 +231,15 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	return Result{Object: o, How: observe.Miss}
 }
 
+// newObject returns an object of the task's key, without head and body.
+func (t *Task) newObject(status int, freshness cache.Freshness) *cache.Object {
+	return &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: status, Freshness: freshness}
+}
+
 // passMarker returns the object that keeps the next requests from waiting for each
 // other.
 func (t *Task) passMarker(now time.Time) *cache.Object {
-	return &cache.Object{
-		Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: StatusPass, Marker: true,
-		Freshness: cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true},
-	}
+	o := t.newObject(StatusPass, cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true})
+	o.Marker = true
+	return o
 }

@@ -79,9 +79,6 @@ type Forward struct {
 	IfRange bool
 }
 
-// Ranged tells whether a part is asked for.
-func (w *Forward) Ranged() bool { return w.Range.Kind == RangeSingle }
-
 // Forward decides what is sent to the origin: the range, and of the preconditions the one
 // that is evaluated first, if every origin understands it alike. The value is c's until
 // the next call.

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"yatagarasu/gateway/problem"
@@ -150,8 +151,9 @@ func (s *Head) note(name, value []byte) {
 		s.Conditional = true
 	case n == len("host") && nameIs(name, "host"):
 		s.host = min(s.host+1, 2)
-		value = trimOWS(value)
-		s.badHost = s.badHost || len(value) > 0 && !isAuthority(value)
+		if value = trimOWS(value); !isName(value) {
+			s.badHost = s.badHost || !isAuthority(value)
+		}
 	case n == len("expect") && nameIs(name, "expect"):
 		s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
 	case n == len("authorization") && nameIs(name, "authorization"):
@@ -201,3 +203,18 @@ func (s *Head) flaw(http11 bool) *problem.Problem {
 	}
 	return nil
 }
+
+// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
+// most Host headers have.
+func isName(v []byte) bool {
+	for _, c := range v {
+		if !hostBytes[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// trimOWS returns b without the optional whitespace around it, RFC 9110 section
+// 5.6.3.
+func trimOWS(b []byte) []byte { return bytes.Trim(b, " \t") }

@@ -81,12 +81,6 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 	return ByteRange{}, false
 }
 
-// trimOWS returns b without the optional whitespace around it, RFC 9110 section
-// 5.6.3.
-func trimOWS(b []byte) []byte {
-	return bytes.Trim(b, " \t")
-}
-
 // ParseDigits parses 1*DIGIT; what does not fit becomes the largest int64.
 func ParseDigits(b []byte) (n int64, ok bool) {
 	for _, c := range b {

@@ -5,7 +5,6 @@ package request
 import (
 	"bytes"
 	"encoding/hex"
-	"strings"
 	"unicode/utf8"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/sign"
@@ -125,14 +124,18 @@ func (t *Target) parseForm(raw []byte) *problem.Problem {
 		return targetTooLong
 	}
 	if len(raw) == 0 || raw[0] != '/' {
-		authority, rest, ok := cutAuthority(raw)
-		if !ok {
+		scheme, rest, ok := bytes.Cut(raw, []byte("://"))
+		if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
 			return targetForm
 		}
-		if !isAuthority(authority) {
+		end := bytes.IndexAny(rest, "/?")
+		if end < 0 {
+			end = len(rest)
+		}
+		if !isAuthority(rest[:end]) {
 			return targetAuthority
 		}
-		t.Authority, raw = authority, rest
+		t.Authority, raw = rest[:end], rest[end:]
 		if len(raw) == 0 || raw[0] == '?' {
 			t.Path = append(t.Path, '/') // an empty path is the same (RFC 9110, 4.2.3)
 			return t.parsePath(raw)
@@ -142,22 +145,6 @@ func (t *Target) parseForm(raw []byte) *problem.Problem {
 		return targetForm
 	}
 	return t.parsePath(raw)
-}
-
-// cutAuthority cuts an absolute form with http or https behind its authority, which
-// may be anything; not ok: raw has another form, or another scheme.
-func cutAuthority(raw []byte) (authority, rest []byte, ok bool) {
-	for _, scheme := range [...]string{"http://", "https://"} {
-		n := len(scheme)
-		if len(raw) < n || !strings.EqualFold(BytesString(raw[:n]), scheme) {
-			continue
-		}
-		if i := bytes.IndexAny(raw[n:], "/?"); i >= 0 {
-			return raw[n : n+i], raw[n+i:], true
-		}
-		return raw[n:], nil, true
-	}
-	return nil, nil, false
 }
 
 // Host returns the host that a request with the head h is for, with its port as it
@@ -237,20 +224,15 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
-	for {
-		i := bytes.Index(path, []byte("/."))
-		if i < 0 {
-			return false
-		}
-		path = path[i+len("/."):]
-		rest := path
-		if len(rest) > 0 && rest[0] == '.' {
-			rest = rest[1:]
-		}
-		if len(rest) == 0 || rest[0] == '/' {
+	if !bytes.Contains(path, []byte("/.")) {
+		return false // as nearly all have none
+	}
+	for segment := range bytes.SplitSeq(path, []byte("/")) {
+		if s := string(segment); s == "." || s == ".." {
 			return true
 		}
 	}
+	return false
 }
 
 // Key returns the object key below the prefix that is the first prefixLen bytes
@@ -373,24 +355,15 @@ func isPartNumber(v []byte) bool {
 // neither its query, which can hold a token, nor its userinfo.
 func RawPath(raw []byte) []byte {
 	const most = 2 << 10
-	if i := bytes.IndexByte(raw, '?'); i >= 0 {
-		raw = raw[:i]
-	}
+	raw, _, _ = bytes.Cut(raw, []byte("?"))
 	if len(raw) > 0 && raw[0] != '/' {
-		raw = withoutAuthority(raw)
+		if _, rest, absolute := bytes.Cut(raw, []byte("://")); !absolute {
+			raw = raw[bytes.LastIndexByte(raw, '@')+1:]
+		} else if i := bytes.IndexByte(rest, '/'); i >= 0 {
+			raw = rest[i:]
+		} else {
+			raw = []byte("/")
+		}
 	}
 	return raw[:min(len(raw), most)]
-}
-
-// withoutAuthority returns the path of an absolute form of any scheme, and what any
-// other form has behind userinfo.
-func withoutAuthority(raw []byte) []byte {
-	_, rest, absolute := bytes.Cut(raw, []byte("://"))
-	if !absolute {
-		return raw[bytes.LastIndexByte(raw, '@')+1:]
-	}
-	if i := bytes.IndexByte(rest, '/'); i >= 0 {
-		return rest[i:]
-	}
-	return []byte("/")
 }

@@ -282,7 +282,7 @@ func (x *Exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
 // 9110 section 6.6.1).
 func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 	if !x.complete {
-		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.AppendDateLine(x.scratch[:0], time.Now())))
+		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.WithDate(x.scratch[:0])))
 	}
 }
 

@@ -64,7 +64,7 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, w request.Forward) {
 		}
 	case fasthttp.StatusRequestedRangeNotSatisfiable:
 		switch {
-		case w.Ranged():
+		case w.Range.Kind == request.RangeSingle:
 			x.answerUnsatisfiable(ctx)
 		case x.fetch.Part():
 			x.answerError(ctx) // no such part
