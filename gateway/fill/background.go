@@ -79,26 +79,21 @@ func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 		lead()
 		state, o, err = f.Await()
 	}
-	switch state {
-	case cache.Streaming, cache.Landed:
-		_, err = f.Read(len(o.Body)) // until the flight has ended
-		if err == nil && o.Status != 200 {
-			err = fmt.Errorf("the origin answers %d", o.Status)
+	if state != cache.Streaming && state != cache.Landed {
+		if r.crowded {
+			err = ErrCrowded
 		}
-		// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
-		// by a client's request, and the policy prefers others.
-		if err != nil || c.Cache.Peek(cacheKey) != o {
-			return 0, false, err
-		}
-		if r.How == observe.Revalidated {
-			return 0, true, nil
-		}
-		return len(o.Body), true, nil
-	case cache.Failed:
 		return 0, false, err
 	}
-	if r.crowded {
-		return 0, false, ErrCrowded
+	_, err = f.Read(len(o.Body)) // until the flight has ended
+	if err == nil && o.Status != 200 {
+		err = fmt.Errorf("the origin answers %d", o.Status)
 	}
-	return 0, false, nil
+	// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
+	// by a client's request, and the policy prefers others.
+	stored = err == nil && c.Cache.Peek(cacheKey) == o
+	if stored && r.How != observe.Revalidated {
+		size = len(o.Body)
+	}
+	return size, stored, err
 }

@@ -144,11 +144,9 @@ func ParseContentRange(v []byte) (first, last, size int64, err error) {
 	if string(part) == "*" {
 		return -1, -1, size, nil
 	}
-	a, b, ok := bytes.Cut(part, []byte("-"))
-	first, okFirst := ParseDigits(a)
-	last, okLast := ParseDigits(b)
-	if !ok || !okFirst || !okLast || first > last || last >= size {
+	r, ok := parseRangeSpec(part)
+	if !ok || r.First < 0 || r.Last < 0 || r.Last >= size {
 		return 0, 0, 0, errContentRange
 	}
-	return first, last, size, nil
+	return r.First, r.Last, size, nil
 }

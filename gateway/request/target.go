@@ -101,12 +101,7 @@ var targetBytes = func() (t [256]uint8) {
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *Target) Parse(raw []byte) *problem.Problem {
 	t.Reset()
-	var err *problem.Problem
-	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
-		err = t.parsePath(raw) // as nearly all are
-	} else {
-		err = t.parseForm(raw)
-	}
+	err := t.parseForm(raw)
 	if err != nil {
 		t.Reset()
 	}
@@ -336,19 +331,15 @@ func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	switch {
 	case len(t.value) > maxQueryValueLen:
 		return targetQueryTooLong
-	case name == "partNumber" && !isPartNumber(t.value):
-		return targetQueryPartNumber
+	case name == "partNumber":
+		// The one way to write it: two would be two cache keys.
+		if n, ok := ParseDigits(t.value); !ok || t.value[0] == '0' || n > maxPartNumber {
+			return targetQueryPartNumber
+		}
 	case name == "versionId" && len(t.value) == 0:
 		return targetQueryVersionID
 	}
 	return nil
-}
-
-// isPartNumber reports whether v is a part number, in the one way to write it:
-// two would be two cache keys.
-func isPartNumber(v []byte) bool {
-	n, ok := ParseDigits(v)
-	return ok && v[0] != '0' && n <= maxPartNumber
 }
 
 // RawPath returns the path of a target, which may be a bad one, shortened for the log:

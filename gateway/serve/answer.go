@@ -134,21 +134,17 @@ const MaxAtOnce = 128 << 10
 
 // sendBytes answers with bytes of an object's body.
 func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []byte) {
-	switch {
-	case len(body) <= x.s.StreamBuffer:
-		// fasthttp sends head and body with one writev.
-		ctx.Response.SetBodyRaw(body)
-		x.Bytes = int64(len(body))
-		return
-	case len(body) <= MaxAtOnce:
-		ctx.Response.SetBodyRaw(body)
-		x.Bytes = int64(len(body))
-		x.pin(o)
-		x.handOver(ctx, time.Since(x.Start))
+	if len(body) > max(MaxAtOnce, x.s.StreamBuffer) {
+		x.segments = append(x.segments[:0], body)
+		x.stream(ctx, o, len(body))
 		return
 	}
-	x.segments = append(x.segments[:0], body)
-	x.stream(ctx, o, len(body))
+	ctx.Response.SetBodyRaw(body) // fasthttp sends head and body with one writev
+	x.Bytes = int64(len(body))
+	if len(body) > x.s.StreamBuffer {
+		x.pin(o)
+		x.handOver(ctx, time.Since(x.Start))
+	}
 }
 
 // sendParts answers with several parts of an object.

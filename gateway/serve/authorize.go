@@ -40,21 +40,18 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	return p == nil
 }
 
-// ProblemOfVerdict returns the answer for r (RFC 6750, 3); nil if the client may
-// read.
+// verdictProblems are the answers to a request that may not read (RFC 6750, 3).
+var verdictProblems = [...]*problem.Problem{
+	auth.Challenge:         problem.NoToken,
+	auth.InvalidToken:      problem.BadToken,
+	auth.InsufficientScope: problem.Scope,
+	auth.Unavailable:       problem.NoKeys,
+}
+
+// ProblemOfVerdict returns the answer for r; nil if the client may read.
 func ProblemOfVerdict(r auth.Reason) *problem.Problem {
-	switch r.Answer() {
-	case auth.Grant:
-		return nil
-	case auth.Challenge:
-		return problem.NoToken
-	case auth.InsufficientScope:
-		return problem.Scope
-	case auth.Unavailable:
-		return problem.NoKeys
-	}
 	if r == auth.Expired {
 		return problem.Expired
 	}
-	return problem.BadToken
+	return verdictProblems[r.Answer()]
 }

@@ -44,34 +44,23 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, w request.Forward) {
 		x.answerError(ctx)
 		return
 	}
-	switch code := x.fetch.Answer.Header.StatusCode(); code {
-	case fasthttp.StatusOK, fasthttp.StatusPartialContent:
+	ranged := w.Range.Kind == request.RangeSingle
+	switch code := x.fetch.Answer.Header.StatusCode(); {
+	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
 		x.answerObject(ctx, w)
-	case fasthttp.StatusNotModified:
-		switch {
-		case w.Condition != "if-none-match" && w.Condition != "if-modified-since":
-			x.Fail(ctx, problem.Protocol)
-		case len(x.fetch.Answer.Header.Peek(fasthttp.HeaderETag)) == 0:
-			x.validateByHead(ctx, false) // some origins send a 304 without validators
-		default:
-			x.answerNotModified(ctx, nil)
-		}
-	case fasthttp.StatusPreconditionFailed:
-		if w.Condition == "if-match" {
-			x.Fail(ctx, problem.Failed)
-		} else {
-			x.Fail(ctx, problem.Protocol)
-		}
-	case fasthttp.StatusRequestedRangeNotSatisfiable:
-		switch {
-		case w.Range.Kind == request.RangeSingle:
-			x.answerUnsatisfiable(ctx)
-		case x.fetch.Part():
-			x.answerError(ctx) // no such part
-		default:
-			x.Fail(ctx, problem.Protocol)
-		}
-	default:
+	case code == fasthttp.StatusNotModified && w.Condition != "if-none-match" && w.Condition != "if-modified-since",
+		code == fasthttp.StatusPreconditionFailed && w.Condition != "if-match",
+		code == fasthttp.StatusRequestedRangeNotSatisfiable && !ranged && !x.fetch.Part():
+		x.Fail(ctx, problem.Protocol) // nobody asked
+	case code == fasthttp.StatusNotModified && len(x.fetch.Answer.Header.Peek(fasthttp.HeaderETag)) == 0:
+		x.validateByHead(ctx, false) // some origins send a 304 without validators
+	case code == fasthttp.StatusNotModified:
+		x.answerNotModified(ctx, nil)
+	case code == fasthttp.StatusPreconditionFailed:
+		x.Fail(ctx, problem.Failed)
+	case code == fasthttp.StatusRequestedRangeNotSatisfiable && ranged:
+		x.answerUnsatisfiable(ctx)
+	default: // a 416 is among them: there is no such part
 		x.answerError(ctx)
 	}
 }
