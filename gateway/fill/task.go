@@ -65,7 +65,7 @@ func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 		if t.validates(stale, condition) {
 			return t.validated(f, stale, sent)
 		}
-		err = t.Fetch.Send(request.Forward{}, false) // of another object, or uncalled for
+		err = t.Fetch.Send(request.Plan{}, false) // of another object, or uncalled for
 	}
 	if err != nil {
 		return t.failFlight(f, origin.NewFetchError(err))
@@ -78,7 +78,7 @@ func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 
 // validates tells whether the 304 at hand is about the stored object (RFC 9111,
 // 4.3.4): one that was replaced by an older one has not been modified since, either.
-func (t *Task) validates(stale *cache.Object, sent request.Forward) bool {
+func (t *Task) validates(stale *cache.Object, sent request.Plan) bool {
 	etag, modified := t.Fetch.Validators()
 	switch {
 	case sent.Condition == "":
@@ -108,16 +108,16 @@ func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) R
 }
 
 // validation is what a request for a stored object is made conditional by.
-func validation(o *cache.Object) request.Forward {
+func validation(o *cache.Object) request.Plan {
 	switch {
 	case o == nil || o.Status != fasthttp.StatusOK:
-		return request.Forward{}
+		return request.Plan{}
 	case o.ETag != "":
-		return request.Forward{Condition: "if-none-match", Value: []byte(o.ETag)}
+		return request.Plan{Condition: "if-none-match", Value: []byte(o.ETag)}
 	case o.LastModified != "":
-		return request.Forward{Condition: "if-modified-since", Value: []byte(o.LastModified)}
+		return request.Plan{Condition: "if-modified-since", Value: []byte(o.LastModified)}
 	}
-	return request.Forward{}
+	return request.Plan{}
 }
 
 // failFlight ends f with an error, or has one of those who wait try again where that

@@ -137,7 +137,7 @@ func (f *Fetch) lookUp(o *s3error.Kind) error {
 		return &breakerError{wait}
 	}
 	signer, skew := f.signer, f.skew
-	if err := f.askOne(r, t, request.Forward{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
+	if err := f.askOne(r, t, request.Plan{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
 		return err
 	}
 	if f.Answer.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object

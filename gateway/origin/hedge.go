@@ -22,7 +22,7 @@ type hedge struct {
 	won    bool          // the second was done first, and well
 }
 
-func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
 	r.Health.hedges.Count(begin)
 	after, known := c.After, true
@@ -45,7 +45,7 @@ func (f *Fetch) askTwo(r *Replica, t pool.Ticket, w request.Forward, head bool, 
 }
 
 // send sends the second request.
-func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
+func (h *hedge) send(f *Fetch, first *Replica, w request.Plan, head bool) {
 	y, t := h.begin(f, first, &w)
 	if y == nil {
 		return
@@ -73,7 +73,7 @@ func (f *Fetch) answered(err error) bool {
 }
 
 // sendSafely is sendTo in a goroutine of its own, where a panic must not end the process.
-func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Forward, head bool) (err error) {
+func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Plan, head bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.Bucket.Shared.Background.Panicked(p)
@@ -85,7 +85,7 @@ func (f *Fetch) sendSafely(r *Replica, t pool.Ticket, w request.Forward, head bo
 
 // begin returns the fetch of the second request, if there is to be one. It has all it
 // needs, since the first goes on without it when it has its answer.
-func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, pool.Ticket) {
+func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.Ticket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {

@@ -17,7 +17,7 @@ import (
 // response, of an error the document, too. Where that fails, it is tried again, at
 // another replica if there is one, as often as s3.retry allows. An exchange before it
 // is closed.
-func (f *Fetch) Send(w request.Forward, head bool) error {
+func (f *Fetch) Send(w request.Plan, head bool) error {
 	now := time.Now()
 	r, t, wait := f.firstReplica(now)
 	if r == nil {
@@ -64,7 +64,7 @@ func (f *Fetch) firstReplica(now time.Time) (*Replica, pool.Ticket, time.Duratio
 
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
-func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	if !f.Bucket.S3.Hedge.Enabled || len(f.Bucket.Replicas) == 1 {
 		return f.askOne(r, t, w, head, begin)
 	}
@@ -74,7 +74,7 @@ func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, beg
 }
 
 // askOne sends a request to r alone.
-func (f *Fetch) askOne(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) askOne(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	err := f.sendTo(r, t, w, head, begin)
 	f.noteWaits()
 	return err
@@ -89,7 +89,7 @@ func (f *Fetch) noteWaits() {
 
 // sendTo sends a request to one replica, once, and tells its breaker how that went.
 // begin is now.
-func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	f.Answer.Close()
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t

@@ -67,10 +67,10 @@ func (c *Conditions) mayHold() bool {
 	return ok && !weak || isHTTPDate(c.IfRange)
 }
 
-// Forward is what of a request's conditions goes to the origin. At most one precondition
+// Plan is what of a request's conditions goes to the origin. At most one precondition
 // does, since origins disagree on how they combine; the gateway evaluates all of them on
 // the answer.
-type Forward struct {
+type Plan struct {
 	Range     ByteRange // of RangeSingle, or of no kind
 	Condition string    // lower-case header name; empty: none
 	Value     []byte
@@ -79,19 +79,19 @@ type Forward struct {
 	IfRange bool
 }
 
-// Forward decides what is sent to the origin: the range, and of the preconditions the one
+// Plan decides what is sent to the origin: the range, and of the preconditions the one
 // that is evaluated first, if every origin understands it alike. The value is c's until
 // the next call.
-func (c *Conditions) Forward() (w Forward) {
+func (c *Conditions) Plan() (w Plan) {
 	if c.Range.Kind == RangeSingle && c.mayHold() {
 		w.Range = c.Range
 		if tag, _, ok := singleTag(c.IfRange); ok {
-			return Forward{Range: c.Range, Condition: "if-match", Value: tag, IfRange: true}
+			return Plan{Range: c.Range, Condition: "if-match", Value: tag, IfRange: true}
 		}
 		if c.IfRange != nil {
 			// Not sent as If-Unmodified-Since: origins whose clock has fractions
 			// of a second find an object newer than its own Last-Modified.
-			return Forward{Range: c.Range, IfRange: true}
+			return Plan{Range: c.Range, IfRange: true}
 		}
 	}
 	switch {

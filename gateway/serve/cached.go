@@ -152,7 +152,7 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *
 	default:
 		x.Cache = observe.Miss
 		x.readConditions(ctx)
-		x.answer(ctx, request.Forward{})
+		x.answer(ctx, request.Plan{})
 	}
 }
 

@@ -20,36 +20,36 @@ func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 		x.validateByHead(ctx, true)
 		return
 	}
-	x.fetchFor(ctx, c.Forward())
+	x.fetchFor(ctx, c.Plan())
 }
 
 // fetchFor answers from the origin, asked for f.
-func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, w request.Forward) {
+func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	x.beginFetch()
-	if err := x.fetch.Send(w, x.Method == observe.MethodHead); err != nil {
+	if err := x.fetch.Send(plan, x.Method == observe.MethodHead); err != nil {
 		x.failUpstream(ctx, err)
 		return
 	}
-	if w.IfRange && !x.ifRangeHeld() {
+	if plan.IfRange && !x.ifRangeHeld() {
 		// The object changed since the client's part: it gets the whole one.
 		x.fetchWhole(ctx)
 		return
 	}
-	x.answer(ctx, w)
+	x.answer(ctx, plan)
 }
 
 // answer turns the origin's response into the client's.
-func (x *Exchange) answer(ctx *fasthttp.RequestCtx, w request.Forward) {
+func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	if x.fetch.Refusal != nil {
 		x.answerError(ctx)
 		return
 	}
-	ranged := w.Range.Kind == request.RangeSingle
+	ranged := plan.Range.Kind == request.RangeSingle
 	switch code := x.fetch.Answer.Header.StatusCode(); {
 	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
-		x.answerObject(ctx, w)
-	case code == fasthttp.StatusNotModified && w.Condition != "if-none-match" && w.Condition != "if-modified-since",
-		code == fasthttp.StatusPreconditionFailed && w.Condition != "if-match",
+		x.answerObject(ctx, plan)
+	case code == fasthttp.StatusNotModified && plan.Condition != "if-none-match" && plan.Condition != "if-modified-since",
+		code == fasthttp.StatusPreconditionFailed && plan.Condition != "if-match",
 		code == fasthttp.StatusRequestedRangeNotSatisfiable && !ranged && !x.fetch.Part():
 		x.Fail(ctx, problem.Protocol) // nobody asked
 	case code == fasthttp.StatusNotModified && len(x.fetch.Answer.Header.Peek(fasthttp.HeaderETag)) == 0:
@@ -82,7 +82,7 @@ func (x *Exchange) ifRangeHeld() bool {
 // is known to be unsatisfiable.
 func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) {
 	x.beginFetch()
-	if err := x.fetch.Send(request.Forward{}, true); err != nil {
+	if err := x.fetch.Send(request.Plan{}, true); err != nil {
 		x.failUpstream(ctx, err)
 		return
 	}
@@ -105,7 +105,7 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) 
 // fetchWhole answers with the whole object, because If-Range does not hold.
 func (x *Exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
 	x.conditions.DropRange()
-	x.fetchFor(ctx, x.conditions.Forward())
+	x.fetchFor(ctx, x.conditions.Plan())
 }
 
 // failUpstream answers for an exchange that brought no response.
@@ -125,13 +125,13 @@ func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
 
 // answerObject answers with the object, or the part of it, that the origin
 // sends, unless a precondition stands against it.
-func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, w request.Forward) {
+func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	if x.answerConditions(ctx, nil) {
 		return
 	}
 	answer := x.fetch.Answer
 	code := answer.Header.StatusCode()
-	if code == fasthttp.StatusPartialContent && !x.rangeHolds(w) {
+	if code == fasthttp.StatusPartialContent && !x.rangeHolds(plan) {
 		x.Fail(ctx, problem.Protocol)
 		return
 	}
@@ -147,7 +147,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, w request.Forward) {
 	}
 	if err != nil {
 		if x.fetch.MayRepeat(err) { // the client has nothing of it
-			x.fetchFor(ctx, w)
+			x.fetchFor(ctx, plan)
 		} else {
 			x.failUpstream(ctx, err)
 		}
@@ -174,7 +174,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, w request.Forward) {
 }
 
 // rangeHolds tells whether a 206 is what was asked for.
-func (x *Exchange) rangeHolds(w request.Forward) bool {
+func (x *Exchange) rangeHolds(plan request.Plan) bool {
 	v := x.fetch.Answer.Header.Peek(fasthttp.HeaderContentRange)
 	if x.Method == observe.MethodHead && v == nil {
 		return x.fetch.Part() // as may be its Content-Length
@@ -186,7 +186,7 @@ func (x *Exchange) rangeHolds(w request.Forward) bool {
 	if x.fetch.Part() {
 		return true
 	}
-	wantFirst, wantLast, ok := w.Range.Resolve(size)
+	wantFirst, wantLast, ok := plan.Range.Resolve(size)
 	return ok && first == wantFirst && last == wantLast
 }
 
