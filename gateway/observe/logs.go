@@ -139,7 +139,7 @@ func connProblem(err error) string {
 	case strings.HasPrefix(text, "tls: "):
 		return text
 	}
-	p := problem.OfParse(err)
+	p := problem.OfParseError(err)
 	return cmp.Or(p.Reason, p.Code)
 }
 

@@ -64,6 +64,6 @@ func parseWeight(v []byte) (weight float64, ok bool) {
 	if len(v) == 0 || len(v) > len("0.123") || len(v) > 1 && v[1] != '.' || !consistsOf(v, ".0123456789") {
 		return 0, false
 	}
-	weight, err := strconv.ParseFloat(BytesString(v), 64) // the string is kept in the error alone, which ends here
+	weight, err := strconv.ParseFloat(bytesString(v), 64) // the string is kept in the error alone, which ends here
 	return weight, err == nil && weight <= 1
 }

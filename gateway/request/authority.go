@@ -55,7 +55,7 @@ func hostLen(v []byte) (n int) {
 
 // isIPv6 reports whether v is an IPv6 address without a zone.
 func isIPv6(v []byte) bool {
-	a, err := netip.ParseAddr(BytesString(v)) // kept in the error alone, which ends here
+	a, err := netip.ParseAddr(bytesString(v)) // kept in the error alone, which ends here
 	return err == nil && a.Is6() && a.Zone() == ""
 }
 

@@ -6,6 +6,6 @@ import "unsafe"
 // long as s.
 func StringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// BytesString returns b as a string, which is valid until b changes: for bytes that never
+// bytesString returns b as a string, which is valid until b changes: for bytes that never
 // do, and for calls that do not keep it.
-func BytesString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func bytesString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -99,7 +99,7 @@ func forParameter(element []byte) []byte {
 // Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. Hence one
 // parser for each form: one that fails allocates its error.
 func parseForwarded(v []byte) (a netip.Addr, ok bool) {
-	s := BytesString(v) // netip keeps nothing of it but in its errors, which end here
+	s := bytesString(v) // netip keeps nothing of it but in its errors, which end here
 	var err error
 	switch {
 	case len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']':

@@ -51,7 +51,7 @@ var (
 	Deleted       = &Kind{fasthttp.StatusNotFound, "not_found", "this version says that the object was deleted", "delete_marker", FaultRequest, 0}
 	Denied        = &Kind{fasthttp.StatusForbidden, "access_denied", "the origin does not let the gateway read this object", "access_denied", FaultRequest, 0}
 	Archived      = &Kind{fasthttp.StatusForbidden, "object_archived", "the object is archived and must be restored before it can be read", "object_archived", FaultRequest, 0}
-	Failed        = &Kind{fasthttp.StatusPreconditionFailed, problem.Failed.Code, problem.Failed.Message, "precondition_failed", FaultRequest, 0}
+	Failed        = &Kind{fasthttp.StatusPreconditionFailed, problem.PreconditionFailed.Code, problem.PreconditionFailed.Message, "precondition_failed", FaultRequest, 0}
 	Range         = &Kind{fasthttp.StatusRequestedRangeNotSatisfiable, problem.Range.Code, problem.Range.Message, "invalid_range", FaultRequest, 0}
 	BadKey        = &Kind{fasthttp.StatusBadRequest, "bad_key", "the origin does not accept this object key or version", "bad_key", FaultRequest, 0}
 	LongTarget    = &Kind{fasthttp.StatusRequestURITooLong, "target_too_long", "the origin does not accept a key of this length", "target_too_long", FaultRequest, 0}

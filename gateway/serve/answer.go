@@ -192,7 +192,7 @@ func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) b
 	case request.NotModified:
 		x.answerNotModified(ctx, o)
 	case request.PreconditionFailed:
-		x.Fail(ctx, problem.Failed)
+		x.Fail(ctx, problem.PreconditionFailed)
 	default:
 		return false
 	}

@@ -51,7 +51,7 @@ var verdictProblems = [...]*problem.Problem{
 // ProblemOfVerdict returns the answer for r; nil if the client may read.
 func ProblemOfVerdict(r auth.Reason) *problem.Problem {
 	if r == auth.Expired {
-		return problem.Expired
+		return problem.TokenExpired
 	}
 	return verdictProblems[r.Answer()]
 }

@@ -287,7 +287,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.Method = methodOf(ctx)
 	x.Identify(ctx, s.Generation.Load())
 	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
-	x.Fail(ctx, problem.OfParse(err))
+	x.Fail(ctx, problem.OfParseError(err))
 	x.CompleteHead(ctx)
 	x.FirstByte = time.Since(x.Start)
 	x.finish()

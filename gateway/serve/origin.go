@@ -57,7 +57,7 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	case code == fasthttp.StatusNotModified:
 		x.answerNotModified(ctx, nil)
 	case code == fasthttp.StatusPreconditionFailed:
-		x.Fail(ctx, problem.Failed)
+		x.Fail(ctx, problem.PreconditionFailed)
 	case code == fasthttp.StatusRequestedRangeNotSatisfiable && ranged:
 		x.answerUnsatisfiable(ctx)
 	default: // a 416 is among them: there is no such part
