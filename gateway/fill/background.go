@@ -92,7 +92,7 @@ func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 	// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
 	// by a client's request, and the policy prefers others.
 	stored = err == nil && c.Cache.Peek(cacheKey) == o
-	if stored && r.How != observe.Revalidated {
+	if stored && r.Outcome != observe.Revalidated {
 		size = len(o.Body)
 	}
 	return size, stored, err

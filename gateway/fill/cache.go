@@ -27,9 +27,9 @@ type Budget struct {
 // of its own, empty for the one that the others share.
 type Budgets map[string]*Budget
 
-// Of returns the budget that c names for a bucket: the one that is there, that of old if it
+// For returns the budget that c names for a bucket: the one that is there, that of old if it
 // has the same size and policy, else a new one, by the clock of now.
-func (all Budgets) Of(old Budgets, bucket string, c *config.Cache, now func() time.Time) *Budget {
+func (all Budgets) For(old Budgets, bucket string, c *config.Cache, now func() time.Time) *Budget {
 	if !c.OwnBudget {
 		bucket = ""
 	}
@@ -72,9 +72,9 @@ type Cache struct {
 	bucket           *origin.Bucket
 	origin           []byte // part of every key: tells the objects of these origins from others
 	policy           cache.Policy
-	MaxObject        int64
+	MaxObjectSize    int64
 	ClientDirectives bool         // the Cache-Control of requests counts
-	Fill             bool         // the whole object where a part is asked for
+	FillOnRange      bool         // the whole object where a part is asked for
 	fills            atomic.Int32 // under way
 }
 
@@ -92,9 +92,9 @@ func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
 		policy: cache.Policy{
 			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL,
 		},
-		MaxObject:        int64(c.MaxObjectSize),
+		MaxObjectSize:    int64(c.MaxObjectSize),
 		ClientDirectives: c.ClientDirectives,
-		Fill:             c.FillOnRange,
+		FillOnRange:      c.FillOnRange,
 	}
 }
 
@@ -125,7 +125,7 @@ func (c *Cache) JoinIf(key []byte, serves func(o *cache.Object) bool) (f *cache.
 // that requests for it do not wait for each other in vain.
 const passFor = 2 * time.Minute
 
-// Sees tells whether c, which may be nil, finds what before has stored.
-func (c *Cache) Sees(before *Cache) bool {
+// FindsObjectsOf tells whether c, which may be nil, finds what before has stored.
+func (c *Cache) FindsObjectsOf(before *Cache) bool {
 	return c != nil && c.Cache == before.Cache && bytes.Equal(c.origin, before.origin)
 }

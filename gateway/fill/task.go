@@ -32,10 +32,10 @@ type Task struct {
 // Result is what a flight brought its leader: an object, or an error, or neither where
 // the response, which the task's fetch holds, cannot be shared.
 type Result struct {
-	Object *cache.Object
-	Flight *cache.Flight // of an object whose body is still arriving
-	How    observe.Outcome
-	Err    error
+	Object  *cache.Object
+	Flight  *cache.Flight // of an object whose body is still arriving
+	Outcome observe.Outcome
+	Err     error
 
 	crowded bool // there is no memory for the body now, see takeObject
 }
@@ -104,7 +104,7 @@ func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		t.store(o, f) // it was evicted meanwhile
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Revalidated}
+	return Result{Object: o, Outcome: observe.Revalidated}
 }
 
 // validation is what a request for a stored object is made conditional by.
@@ -136,7 +136,7 @@ func (t *Task) failFlight(f *cache.Flight, e *origin.FetchError) Result {
 func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
 	c := t.Cache
 	freshness, reason := t.assess(sent)
-	if size := t.Fetch.Answer.Length(); reason != cache.Storable || size > c.MaxObject {
+	if size := t.Fetch.Answer.Length(); reason != cache.Storable || size > c.MaxObjectSize {
 		f.Pass()
 		c.Cache.PutSince(t.passMarker(sent), f.Epoch())
 		return Result{}
@@ -159,7 +159,7 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		t.Fetch = nil
 		rest.Fetch.Detach()
 		rest.Fetch.Bucket.Shared.Background.Run(func() { rest.fill(f, o) }) // ends with the body, or by the origin's timeouts
-		return Result{Object: o, Flight: f, How: observe.Miss}
+		return Result{Object: o, Flight: f, Outcome: observe.Miss}
 	}
 	body, err := t.Fetch.Answer.Body()
 	if err != nil {
@@ -170,7 +170,7 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		t.store(o, f)
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Miss}
+	return Result{Object: o, Outcome: observe.Miss}
 }
 
 // store stores what f brings, unless a purge has come since it began.
@@ -228,7 +228,7 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		c.Cache.PutSince(o, f.Epoch())
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Miss}
+	return Result{Object: o, Outcome: observe.Miss}
 }
 
 // newObject returns an object of the task's key, without head and body.

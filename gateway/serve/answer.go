@@ -18,7 +18,7 @@ import (
 // arriving there.
 //
 // Hot path: zero allocations for a whole object, guarded by TestHitAllocs.
-func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, how observe.Outcome, now time.Time) {
+func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, outcome observe.Outcome, now time.Time) {
 	h := &ctx.Request.Header
 	var buf [request.MaxParts]request.Part
 	parts, kind := x.partsOf(h, o, &buf)
@@ -30,7 +30,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	if f != nil && kind != request.RangeUnsatisfiable {
 		kind = request.RangeNone // the whole, RFC 9110 section 14.2
 	}
-	x.Cache, x.memory, x.aged = how, o, now
+	x.Cache, x.stored, x.servedAt = outcome, o, now
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
@@ -91,8 +91,8 @@ func (x *Exchange) appendCacheLines(b []byte) []byte {
 	if len(x.cacheKey) == 0 {
 		return b
 	}
-	now := x.aged
-	if o := x.memory; o != nil && x.showsAge(o, now) {
+	now := x.servedAt
+	if o := x.stored; o != nil && x.showsAge(o, now) {
 		b = append(b, "Age: "...)
 		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
 		b = append(b, "\r\n"...)
@@ -230,9 +230,9 @@ func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
 	b = append(b, "yatagarasu"...)
 	switch {
 	case x.Cache == observe.Hit:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.memory.Freshness.TTL(now), 10)
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.stored.Freshness.TTL(now), 10)
 	case x.Cache == observe.Stale && x.forward == forwardedNot:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.memory.Freshness.TTL(now), 0), 10)
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.stored.Freshness.TTL(now), 0), 10)
 	case x.forward == forwardedNot: // nor from memory: the client wants nothing else
 	case x.Cache == observe.Bypass:
 		b = append(b, "; fwd=bypass"...)

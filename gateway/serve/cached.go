@@ -51,7 +51,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 	if o == nil && (x.Method == observe.MethodHead || x.conditional && x.readConditions(ctx).WantsPart()) {
 		// A part or a head alone is asked for as it is: the whole may be large.
-		if c.Fill && x.Method == observe.MethodGet {
+		if c.FillOnRange && x.Method == observe.MethodGet {
 			c.FillInBackground(x.key, x.Query, x.ID, x.cacheKey)
 		}
 		x.Cache = observe.Miss
@@ -141,12 +141,12 @@ func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Res
 }
 
 // answerFlight answers with what the request's own flight brought.
-func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *cache.Object) {
+func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, r fill.Result, stale *cache.Object) {
 	switch {
-	case l.Err != nil:
-		x.answerFailed(ctx, l.Err, stale)
-	case l.Object != nil:
-		x.answerCached(ctx, l.Object, l.Flight, l.How, x.s.Now())
+	case r.Err != nil:
+		x.answerFailed(ctx, r.Err, stale)
+	case r.Object != nil:
+		x.answerCached(ctx, r.Object, r.Flight, r.Outcome, x.s.Now())
 	case x.conditional && x.readConditions(ctx).WantsPart():
 		x.serveOrigin(ctx) // the part alone, now that the whole is known to pass the cache by
 	default:

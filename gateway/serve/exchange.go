@@ -40,8 +40,8 @@ type Exchange struct {
 
 	cacheKey []byte        // empty: the answer does not involve a cache
 	forward  forwardReason // why the answer is not from memory as it is
-	memory   *cache.Object // the cached object that the answer is made of; nil: none
-	aged     time.Time     // the time that its age is counted up to
+	stored   *cache.Object // the cached object that the answer is made of; nil: none
+	servedAt time.Time     // the time that its age is counted up to
 	pinned   *cache.Object // the cached object whose bytes are being sent
 	fetch    *origin.Fetch // the request to the origin whose answer is passed on; nil: none
 
@@ -87,7 +87,7 @@ func (x *Exchange) reset() {
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle = lifecycle{finished: x.finished}
-	x.forward, x.memory, x.flight = forwardedNot, nil, nil
+	x.forward, x.stored, x.flight = forwardedNot, nil, nil
 	clear(x.segments)
 	x.segments = x.segments[:0]
 	x.trace = x.trace[:0]

@@ -107,7 +107,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b
 	if c.Cache != nil && c.Cache.Enabled {
-		b.Cached = fill.NewCache(gen.Budgets.Of(old.Budgets, b.Name, c.Cache, o.Now), asked, c.Cache)
+		b.Cached = fill.NewCache(gen.Budgets.For(old.Budgets, b.Name, c.Cache, o.Now), asked, c.Cache)
 	}
 	if c.Auth.Enabled {
 		v, err := gen.verifierFor(c.Auth.JWT, &o.Auth, old)
@@ -242,7 +242,7 @@ func (gen *Generation) Retire(successor *Generation) {
 func (gen *Generation) Emptied(old *Generation) []string {
 	names := []string{}
 	for _, b := range gen.Buckets {
-		if before := old.Bucket(b.Name); before != nil && before.Cached != nil && !b.Cached.Sees(before.Cached) {
+		if before := old.Bucket(b.Name); before != nil && before.Cached != nil && !b.Cached.FindsObjectsOf(before.Cached) {
 			names = append(names, b.Name)
 		}
 	}
