@@ -14,8 +14,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// answerCached answers with an object in memory, or, with f, one whose body is still
-// arriving there.
+// answerCached answers with a stored object, or with that of the flight f, whose body still
+// arrives.
 //
 // Hot path: zero allocations for a whole object, guarded by TestHitAllocs.
 func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, outcome observe.Outcome, now time.Time) {
@@ -24,7 +24,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	parts, kind := x.partsOf(h, o, &buf)
 	if f != nil && kind == request.RangeSingle && x.readConditions(ctx).WantsPart() {
 		x.Cache = observe.Miss
-		x.serveOrigin(ctx) // the part alone, before it arrives
+		x.serveOrigin(ctx) // the part alone: the flight may be long in reaching it
 		return
 	}
 	if f != nil && kind != request.RangeUnsatisfiable {
@@ -72,9 +72,9 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	}
 }
 
-// setStoredHead sets the head of an object in memory, or of what the request wants of it,
-// and what goes with it. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads
-// with an answer past the cache.
+// setStoredHead sets the head of a stored object, or of parts of it, and the gateway's own
+// lines. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads with an answer past
+// the cache.
 func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind request.RangeKind) {
 	b := x.scratch[:0]
 	if kind == request.RangeNone {
@@ -85,8 +85,8 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	x.setLines(h, x.appendOwn(b))
 }
 
-// appendCacheLines appends the lines that tell what the cache had to do with the answer:
-// Age, X-Cache and Cache-Status; none if the answer does not involve a cache.
+// appendCacheLines appends the cache's part in the answer: Age, X-Cache and Cache-Status. It
+// appends nothing if the answer does not involve a cache.
 func (x *Exchange) appendCacheLines(b []byte) []byte {
 	if len(x.cacheKey) == 0 {
 		return b
@@ -101,7 +101,7 @@ func (x *Exchange) appendCacheLines(b []byte) []byte {
 	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), now), "\r\n"...)
 }
 
-// showsAge tells whether an answer from o has an Age.
+// showsAge tells whether an answer made of o has an Age.
 func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
 	switch x.Cache {
 	case observe.Miss:
@@ -112,7 +112,7 @@ func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
 	return true
 }
 
-// partsOf returns what of an object in memory is asked for.
+// partsOf returns the parts of a stored object that the request asks for.
 func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[request.MaxParts]request.Part) ([]request.Part, request.RangeKind) {
 	if x.Method != observe.MethodGet || !x.conditional {
 		return nil, request.RangeNone
@@ -127,12 +127,12 @@ func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[req
 	return request.ResolveParts(buf, v, int64(len(o.Body)))
 }
 
-// MaxAtOnce is the size of a body in memory up to which it is written together with its
-// head: a second write, and having the client's progress watched, cost as much as
-// copying a hundred kilobytes.
+// MaxAtOnce is the size, in bytes, up to which a body in memory is written together with its
+// head. A second write, and watching the client's progress, cost as much as a copy of a
+// hundred kilobytes.
 const MaxAtOnce = 128 << 10
 
-// sendBytes answers with bytes of an object's body.
+// sendBytes sends bytes of a stored object's body.
 func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []byte) {
 	if len(body) > max(MaxAtOnce, x.s.StreamBuffer) {
 		x.segments = append(x.segments[:0], body)
@@ -147,7 +147,7 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 	}
 }
 
-// sendParts answers with several parts of an object.
+// sendParts sends several parts of a stored object.
 func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []request.Part) {
 	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: rand.Text()}
 	x.segments = x.segments[:0]
@@ -163,20 +163,21 @@ func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 	x.stream(ctx, o, length)
 }
 
-// stream has fasthttp call WriteTo after the head, and keeps the object until then.
+// stream has fasthttp call WriteTo after the head. o is pinned until the end.
 func (x *Exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
 	x.handOverStream(ctx, time.Since(x.Start), length)
 }
 
-// pin keeps o counted as in memory until the exchange ends.
+// pin counts o as in memory until the exchange ends, whether it is stored or not.
 func (x *Exchange) pin(o *cache.Object) {
 	x.bucket.Cached.Cache.Pin(o)
 	x.pinned = o
 }
 
-// answerConditions answers 304 or 412 if a precondition stands against the object: o, which
-// is in memory, or with nil that of the origin's answer. It reports whether it did.
+// answerConditions answers 304 or 412 if the preconditions say so. They are evaluated on o,
+// which is stored, or with nil on the object of the origin's answer. It reports whether it
+// has answered.
 func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) bool {
 	c := x.readConditions(ctx)
 	if c.Empty() {
@@ -199,7 +200,8 @@ func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) b
 	return true
 }
 
-// answerNotModified answers 304, by the head of o or with nil by that of the origin's answer.
+// answerNotModified answers 304 with the head of o, which is stored, or with nil of the
+// origin's answer.
 func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
 	b := x.scratch[:0]
 	if o != nil {
@@ -212,15 +214,15 @@ func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) 
 	ctx.SetStatusCode(x.Status)
 }
 
-// forwardReason is why a request goes on to the origin, as Cache-Status has it (RFC 9211,
-// section 2.2); the zero value where it does not.
+// forwardReason is the reason to ask the origin, as Cache-Status has it (RFC 9211, section
+// 2.2). The zero value is none.
 type forwardReason uint8
 
 const (
 	forwardedNot     forwardReason = iota
 	forwardedMiss                  // nothing is stored
-	forwardedStale                 // what is stored is stale
-	forwardedRequest               // or fresh, but not for the wishes of the request
+	forwardedStale                 // the stored object is stale
+	forwardedRequest               // the stored object is fresh, but the request wants a fresher one
 )
 
 var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", forwardedRequest: "request"}
@@ -233,7 +235,7 @@ func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
 		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.stored.Freshness.TTL(now), 10)
 	case x.Cache == observe.Stale && x.forward == forwardedNot:
 		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.stored.Freshness.TTL(now), 0), 10)
-	case x.forward == forwardedNot: // nor from memory: the client wants nothing else
+	case x.forward == forwardedNot: // only-if-cached, and nothing is stored
 	case x.Cache == observe.Bypass:
 		b = append(b, "; fwd=bypass"...)
 	case x.Cache == observe.Coalesced:
@@ -257,40 +259,38 @@ var (
 	cacheControlPrivate   = []byte("private")
 )
 
-// setLines sets b, lines of a head, and the request's id as one header, whose name is
-// everything up to the last value: fasthttp writes a canonical name as it is, and
-// setting a dozen headers one by one is a tenth of the CPU time of a small hit. x.scratch
-// is b's memory from then on.
+// setLines sets the lines b and the request's id as one header, whose name is everything up
+// to the id: fasthttp writes a canonical name as it is. A dozen headers one by one cost a
+// tenth of the CPU time of a small hit. b's memory is x.scratch from then on.
 //
-// None of the values may hold a line break. The object's were parsed from lines, of
-// which fasthttp refuses those with a bare CR and joins those that are folded; those of
-// this process have none.
+// No value may hold a line break. An object's values were parsed from lines: fasthttp
+// refuses a bare CR and joins folded lines. The gateway's own have none.
 //
-// Among the lines is Date, as fasthttp would write none; see CompleteHead.
+// One of the lines must be Date, which fasthttp does not write; see CompleteHead.
 func (x *Exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
 	x.complete = true
 	x.scratch = append(b, "X-Request-ID"...)
 	h.SetCanonical(x.scratch, x.ID)
 }
 
-// CompleteHead adds to an answer of the gateway's own what all have: when it was made, what
-// the cache had to do with it, and the request's id. An object has the origin's Date (RFC
-// 9110 section 6.6.1).
+// CompleteHead adds to an answer of the gateway's own the lines that every answer has: Date,
+// the cache's part in it, and the request's id. An object keeps the origin's Date (RFC 9110
+// section 6.6.1).
 func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 	if !x.complete {
 		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.WithDate(x.scratch[:0])))
 	}
 }
 
-// copyHeaders copies the object's headers into the response and adds ours.
+// copyHeaders copies the headers of the origin's object into the response, with the gateway's
+// own lines.
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.AppendObject(x.scratch[:0], x.fetch, false)))
 }
 
-// appendOwn appends the lines that the gateway adds to those of an object from the
-// origin.
+// appendOwn appends the lines that the gateway adds to those of an object.
 func (x *Exchange) appendOwn(b []byte) []byte {
 	if x.private && !fill.HasLine(b, headerCacheControl) {
 		b = fill.AppendLine(b, headerCacheControl, cacheControlPrivate)

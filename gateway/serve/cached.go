@@ -14,7 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serveCached answers from the cache of the bucket, and fetches what is not there.
+// serveCached answers from the bucket's cache, and on a miss by a flight.
 func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	c := x.bucket.Cached
 	x.conn = ctx.Conn()
@@ -61,7 +61,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	f, leads, o := c.JoinIf(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
 	if leads {
 		if state = x.stateOf(o, now); o != nil && state == cache.Fresh {
-			// Another flight has stored it since the look-up.
+			// Another flight stored it after the look-up.
 			if o.Status == fill.StatusPass {
 				f.Pass()
 				x.serveOrigin(ctx)
@@ -90,7 +90,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// stateOf says what the object is good for; o may be nil.
+// stateOf returns what o, which may be nil, is good for at a time.
 func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 	var f *cache.Freshness
 	if o != nil {
@@ -105,9 +105,9 @@ func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 	return f.State(now)
 }
 
-// mayFollow tells whether the request may take what the flight under way brings. Before
-// anything is known of that, it is as much an answer to this request as to the one that
-// leads, unless this one wants the origin asked. Afterwards, o is a stored response as
+// mayFollow tells whether the request may join the flight under way, which brings o. While o
+// is nil, the flight has no response yet, which will be as much an answer to this request as
+// to the leader's, unless this one wants the origin asked. Later, o is a stored response like
 // any other (RFC 9111 section 4), though its body still arrives.
 func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	if o != nil {
@@ -116,7 +116,7 @@ func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	return !x.bucket.Cached.ClientDirectives || !x.control.NoCache && x.control.MaxAge != 0
 }
 
-// readControl takes what the request's Cache-Control and Pragma say.
+// readControl parses the request's Cache-Control, or Pragma if there is none.
 func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
 	x.control.Reset()
 	lines := h.PeekAll(fasthttp.HeaderCacheControl)
@@ -130,8 +130,8 @@ func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
 	}
 }
 
-// fetchForFlight fetches the object for f, which the request leads. x has a fetch afterwards
-// only if the response cannot be shared.
+// fetchForFlight fetches the object for f, which the request leads. x keeps its fetch only if
+// the response cannot be shared.
 func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Result {
 	x.beginFetch()
 	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch}
@@ -140,7 +140,7 @@ func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Res
 	return t.Run(f, stale)
 }
 
-// answerFlight answers with what the request's own flight brought.
+// answerFlight answers with the result of the flight that the request led.
 func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, r fill.Result, stale *cache.Object) {
 	switch {
 	case r.Err != nil:
@@ -156,8 +156,8 @@ func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, r fill.Result, stale *
 	}
 }
 
-// answerFailed answers for a flight that failed: with a stale object, if there is
-// one that may be, else with the error.
+// answerFailed answers for a flight that failed: with the stale object, if there is one that
+// may be served on an error, else with the problem.
 func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cache.Object) {
 	failure, ok := errors.AsType[*origin.FetchError](err)
 	if !ok {
@@ -176,8 +176,7 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 	x.Fail(ctx, failure.Problem)
 }
 
-// forwardingOf returns why a request is forwarded that o, which may be nil, is not good
-// enough for.
+// forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.
 func forwardingOf(o *cache.Object, now time.Time) forwardReason {
 	switch {
 	case o == nil:

@@ -14,7 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Handle serves one request: the path of a request, top to bottom.
+// Handle serves one request. Safe for concurrent use.
 func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	start := ctx.Time()
 	if start.IsZero() {
@@ -37,6 +37,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	s.serve(ctx, x)
 }
 
+// serve is the path of a request, top to bottom.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	h := &ctx.Request.Header
 	gen := s.Generation.Load()
@@ -64,9 +65,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 
-	key, e := x.Target.Key(prefixLen)
-	if e != nil {
-		x.Fail(ctx, e)
+	key, p := x.Target.Key(prefixLen)
+	if p != nil {
+		x.Fail(ctx, p)
 		return
 	}
 	x.key = key
@@ -81,8 +82,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, problem.NoKey)
 		return
 	}
-	if x.Query, e = x.Target.AllowedQuery(x.Query, b.AllowQuery); e != nil {
-		x.Fail(ctx, e)
+	if x.Query, p = x.Target.AllowedQuery(x.Query, b.AllowQuery); p != nil {
+		x.Fail(ctx, p)
 		return
 	}
 	if b.Cached != nil {
@@ -92,8 +93,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	x.serveOrigin(ctx)
 }
 
-// IsReserved tells whether a path is one of the gateway's own, which win over buckets:
-// /health, /ready, /metrics, and /admin with all below it.
+// IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
+// and /admin with all below it. They win over buckets.
 func IsReserved(path []byte) bool {
 	switch string(path) {
 	case "/health", "/ready", "/metrics":
@@ -102,18 +103,18 @@ func IsReserved(path []byte) bool {
 	return IsAdmin(path)
 }
 
-// IsAdmin tells whether a path is one of administrative calls.
+// IsAdmin tells whether a path is that of an administrative call.
 func IsAdmin(path []byte) bool {
 	below, ok := bytes.CutPrefix(path, []byte("/admin"))
 	return ok && (len(below) == 0 || below[0] == '/')
 }
 
 // Begin identifies the request, checks its head and parses its target. It reports
-// whether they are sound; if not, the request is answered.
+// whether they are sound; if not, it has answered.
 //
-// A body that came with the request and was not read decides last: on a GET or HEAD it
-// is refused, but under /admin only to those who may call; any other method gets the
-// answer that it gets without a body.
+// A body that is not read counts last. A GET or HEAD with one is refused; under /admin,
+// whoever may not call is refused for that instead. Any other method gets the answer that
+// it gets without a body.
 func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	h := &ctx.Request.Header
 	x.Method = methodOf(ctx)
@@ -122,11 +123,11 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 		ctx.SetConnectionClose()
 	}
 
-	// The head first: until it is known to be sound, nothing in it can be
-	// trusted, not even where the next request begins.
-	var seen request.Head
-	flaw := seen.Check(h.RawHeaders(), h.IsHTTP11())
-	x.conditional = seen.Conditional
+	// The head first: until it is sound, nothing in it can be trusted, not even where
+	// the next request begins.
+	var head request.Head
+	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
+	x.conditional = head.Conditional
 	if flaw == request.BodyNotAllowed {
 		x.Unread = len(h.Peek(HeaderInvited)) == 0
 	} else if flaw != nil {
@@ -143,12 +144,11 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 
 	raw := h.RequestURI()
 	x.Path = append(x.Path, request.RawPath(raw)...)
-	if e := x.Target.Parse(raw); e != nil {
+	if p := x.Target.Parse(raw); p != nil {
 		if x.Method == observe.MethodOther {
-			x.Fail(ctx, problem.Method) // CONNECT and OPTIONS * have targets of their own
-			return false
+			p = problem.Method // CONNECT and OPTIONS * have targets of their own
 		}
-		x.Fail(ctx, e)
+		x.Fail(ctx, p)
 		return false
 	}
 	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
@@ -162,12 +162,12 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	return true
 }
 
-// Identify determines who asks, and under which id the request is logged.
+// Identify notes the client's address, and the id and the trace of the request.
 func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 	h := &ctx.Request.Header
 	peer, mute := x.peer(ctx)
 	x.Client = peer
-	// What a proxy passes on without saying whose it is, anybody may have written.
+	// A connection that a proxy passes on without its client's address may be anybody's.
 	if !mute && gen.Trusted.Trusts(peer) {
 		name, forwarded := fasthttp.HeaderXForwardedFor, gen.Config.Server.ForwardedHeader == "forwarded"
 		if forwarded {
@@ -186,8 +186,8 @@ func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 	x.ID = request.AppendUUIDv7(x.ID[:0], x.Start)
 }
 
-// peer returns the address at the other end of the connection: with PROXY headers,
-// that of the proxy's client, or the proxy's own if it is mute about that.
+// peer returns the address at the other end of the connection. With PROXY headers, that is
+// the one of the proxy's client, or the proxy's own if it is mute about its client.
 func (x *Exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
 	if x.s.BehindProxies == nil {
 		return request.PeerAddr(ctx.RemoteAddr()), false
@@ -209,7 +209,7 @@ func methodOf(ctx *fasthttp.RequestCtx) observe.Method {
 	return observe.MethodOther
 }
 
-// Fail answers with p. It may be called again: the last answer counts.
+// Fail answers with a problem. The last call counts.
 func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	if x.closedByServer {
 		x.takeBack(ctx)
@@ -252,7 +252,7 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	}
 }
 
-// ReplyJSON answers with a document of the gateway's own.
+// ReplyJSON answers with a JSON document of the gateway's own.
 func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -269,19 +269,19 @@ func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
 	}
 }
 
-// Panicked turns a panic of the handler into a 500; the process lives on.
+// Panicked answers 500 for a panic of the handler. The process lives on.
 func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
 	x.s.Panicked(p, x.ID)
 	x.takeBack(ctx)
 	ctx.Response.Reset()
-	x.Reason, x.Cache, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
+	x.Reason, x.Cache, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // the cache has no part in this answer
 	x.Fail(ctx, problem.Panic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
 	x.complete = true // fasthttp has dated it, after Reset
 }
 
-// HandleError answers requests that fasthttp could not parse. Its error texts
-// quote the request, tokens included, so they are used nowhere.
+// HandleError answers a request that fasthttp cannot parse. The text of err goes nowhere: it
+// quotes the request, with its tokens.
 func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x := s.Acquire(time.Now())
 	x.Method = methodOf(ctx)
@@ -293,6 +293,6 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.finish()
 }
 
-// HeaderInvited marks a request whose body fasthttp reads. No client can send it: a name
-// is not empty before its colon.
+// HeaderInvited marks a request whose body fasthttp reads. No client can send it, for it has
+// no name before its colon.
 const HeaderInvited = ":invited"
