@@ -8,9 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// authorize decides by the bucket's policy whether the client may read the key. If
-// not, it has answered; neither cache nor origin is asked, so the answer does not
-// tell whether the object exists.
+// authorize decides by the bucket's policy whether the client may read the key. If not, it has
+// answered. It asks neither cache nor origin, so the answer does not tell whether the object
+// exists.
 //
 // Hot path: zero allocations for a token seen before, guarded by TestProxyAllocs.
 func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
@@ -40,7 +40,7 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	return p == nil
 }
 
-// verdictProblems are the answers to a request that may not read (RFC 6750, 3).
+// verdictProblems are the answers to a request that may not read the key (RFC 6750, 3).
 var verdictProblems = [...]*problem.Problem{
 	auth.Challenge:         problem.NoToken,
 	auth.InvalidToken:      problem.BadToken,

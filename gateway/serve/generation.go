@@ -19,12 +19,13 @@ import (
 	"yatagarasu/gateway/route"
 )
 
-// Generation is one configuration, compiled: everything a request needs to know
-// of it. It never changes; a request uses one generation from start to end.
+// Generation is one configuration, compiled for requests. It never changes, so it is safe for
+// concurrent use; a request uses one generation from start to end. Get one by NewGeneration;
+// Retire or Close ends it.
 type Generation struct {
 	Number  int64 // from 1
 	Loaded  time.Time
-	Config  *config.Config // in effect: with what flags and the start say
+	Config  *config.Config // the file's, with flags and fixed settings applied
 	Table   *route.Table[Bucket]
 	Buckets []*Bucket
 	byName  map[string]*Bucket
@@ -36,7 +37,7 @@ type Generation struct {
 	tokens    *auth.TokenCache
 }
 
-// Bucket is a mounted bucket. It does not change.
+// Bucket is a mounted bucket. It does not change, and is safe for concurrent use.
 type Bucket struct {
 	Name       string
 	Prefix     string
@@ -48,21 +49,21 @@ type Bucket struct {
 	Metrics    *observe.Bucket
 }
 
-// GenerationOptions are what a generation needs beside its configuration.
+// GenerationOptions are the parts of a generation that its configuration does not have.
 type GenerationOptions struct {
 	Origins *origin.Shared
 	Auth    auth.Options
 	Now     func() time.Time // for the age of cached objects
 
-	AuthTokens   int   // whose verdicts are remembered
-	AuthMemory   int64 // for them, in bytes
-	LimitClients int   // remembered by each limit
+	AuthTokens   int   // tokens whose verdicts are remembered
+	AuthMemory   int64 // memory for them, in bytes
+	LimitClients int   // clients that each limit remembers
 
 	InFlight *atomic.Int64 // counts the requests under way
 }
 
-// NewGeneration compiles c. It opens no connection; Start does. What old has that
-// serves for the same is taken over; old may be nil.
+// NewGeneration compiles c. It opens no connection; Start does. Parts of old, which may be
+// nil, that are for the same are taken over.
 func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Generation, error) {
 	if old == nil {
 		old = &Generation{limits: &scope{InFlight: o.InFlight}}
@@ -90,7 +91,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 	return gen, nil
 }
 
-// add gives gen the bucket of c, and mounts it.
+// add compiles the bucket of c and mounts it.
 func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
 	before := old.Bucket(c.Name)
 	if before == nil {
@@ -128,8 +129,8 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	return nil
 }
 
-// verifierFor returns the verifier for j: gen's, that of old for an equal block, unless
-// its keys are in a file, which may have changed, or else a new one.
+// verifierFor returns the verifier for j: gen's own, or old's for an equal block, or a new one.
+// Keys in a file may have changed: such a block gets a new one.
 func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generation) (v *auth.Verifier, err error) {
 	if v = gen.verifiers[j]; v != nil {
 		return v, nil
@@ -151,10 +152,10 @@ func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generati
 	return v, nil
 }
 
-// Start fetches what must be there before the first request: credentials, which a
-// bucket can be without for a while, and the key sets that old does not have. The
-// others are fetched anew, too, but stay if that fails. The end of ctx is that of the
-// gateway: no key set is fetched any more.
+// Start fetches what the first request needs: credentials, without which a bucket can be for
+// a while, and the key sets that old, which may be nil, does not have. The key sets of old are
+// fetched anew in the background. ctx ends with the gateway: then no key set is fetched any
+// more.
 func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	stop := context.AfterFunc(ctx, func() {
 		for _, v := range gen.verifiers {
@@ -178,7 +179,7 @@ func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	return nil
 }
 
-// ErrStopping is why a generation does not start at the end.
+// ErrStopping is the error of a generation that starts while the gateway stops.
 var ErrStopping = errors.New("the gateway is stopping")
 
 // verifies tells whether v is one of gen's verifiers.
@@ -189,8 +190,8 @@ func (gen *Generation) verifies(v *auth.Verifier) bool {
 // Bucket returns the bucket of a name; nil if there is none.
 func (gen *Generation) Bucket(name string) *Bucket { return gen.byName[name] }
 
-// Close closes the idle upstream connections and stops fetching key sets;
-// exchanges under way finish, and no new one starts.
+// Close closes the idle connections to origins and stops fetching key sets. Fetches under way
+// go on; no new one begins.
 func (gen *Generation) Close() {
 	for _, v := range gen.verifiers {
 		v.Close()
@@ -211,17 +212,17 @@ func (gen *Generation) Origins() iter.Seq[*origin.Bucket] {
 	}
 }
 
-// Abort ends the exchanges under way, and lets none begin. Those of earlier generations end
-// with their clients or by their origins' timeouts.
+// Abort ends the fetches under way, and lets none begin. Those of earlier generations end with
+// their clients or by their origins' timeouts.
 func (gen *Generation) Abort() {
 	for b := range gen.Origins() {
 		b.Abort()
 	}
 }
 
-// Retire lets go of what successor does not go on using. Requests that still hold
-// gen are served to their end: connections close with them, tokens are verified with
-// the keys at hand, and the rest is garbage once the last of them ended.
+// Retire closes the parts of gen that successor has not taken over. Requests that hold gen are
+// served to their end: their connections close with them, tokens are verified with the keys
+// at hand, and the rest is garbage after the last request.
 func (gen *Generation) Retire(successor *Generation) {
 	for _, v := range gen.verifiers {
 		if !successor.verifies(v) {
@@ -237,8 +238,8 @@ func (gen *Generation) Retire(successor *Generation) {
 	}
 }
 
-// Emptied returns the buckets that gen has in common with old, and whose objects in
-// old's caches it cannot find.
+// Emptied returns the names of the buckets, in both gen and old, whose cached objects gen
+// cannot find.
 func (gen *Generation) Emptied(old *Generation) []string {
 	names := []string{}
 	for _, b := range gen.Buckets {

@@ -12,7 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serveOrigin answers from the origin.
+// serveOrigin answers from the origin, past the cache.
 func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 	x.conn = ctx.Conn()
 	c := x.readConditions(ctx)
@@ -23,7 +23,7 @@ func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 	x.fetchFor(ctx, c.Plan())
 }
 
-// fetchFor answers from the origin, asked for f.
+// fetchFor asks the origin by a plan, and answers.
 func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	x.beginFetch()
 	if err := x.fetch.Send(plan, x.Method == observe.MethodHead); err != nil {
@@ -31,14 +31,14 @@ func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		return
 	}
 	if plan.IfRange && !x.ifRangeHeld() {
-		// The object changed since the client's part: it gets the whole one.
+		// The object has changed since the client got its part: it gets the whole one.
 		x.fetchWhole(ctx)
 		return
 	}
 	x.answer(ctx, plan)
 }
 
-// answer turns the origin's response into the client's.
+// answer turns the origin's response to a plan into the client's.
 func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	if x.fetch.Refusal != nil {
 		x.answerError(ctx)
@@ -51,7 +51,7 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	case code == fasthttp.StatusNotModified && plan.Condition != "if-none-match" && plan.Condition != "if-modified-since",
 		code == fasthttp.StatusPreconditionFailed && plan.Condition != "if-match",
 		code == fasthttp.StatusRequestedRangeNotSatisfiable && !ranged && !x.fetch.Part():
-		x.Fail(ctx, problem.Protocol) // nobody asked
+		x.Fail(ctx, problem.Protocol) // the plan has nothing that this could answer
 	case code == fasthttp.StatusNotModified && len(x.fetch.Answer.Header.Peek(fasthttp.HeaderETag)) == 0:
 		x.validateByHead(ctx, false) // some origins send a 304 without validators
 	case code == fasthttp.StatusNotModified:
@@ -60,12 +60,12 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		x.Fail(ctx, problem.PreconditionFailed)
 	case code == fasthttp.StatusRequestedRangeNotSatisfiable && ranged:
 		x.answerUnsatisfiable(ctx)
-	default: // a 416 is among them: there is no such part
+	default: // also a 416 to partNumber: the object has no such part
 		x.answerError(ctx)
 	}
 }
 
-// ifRangeHeld tells whether the answer to a request with If-Range may be used.
+// ifRangeHeld tells whether the client's If-Range holds for the origin's answer.
 func (x *Exchange) ifRangeHeld() bool {
 	switch x.fetch.Answer.Header.StatusCode() {
 	case fasthttp.StatusPreconditionFailed:
@@ -77,7 +77,7 @@ func (x *Exchange) ifRangeHeld() bool {
 	return true
 }
 
-// validateByHead asks for the object's headers alone and answers by them: with
+// validateByHead asks the origin for the object's head alone and answers by that: with
 // what the preconditions say, or, where they let the request proceed, with 416 if the range
 // is known to be unsatisfiable.
 func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) {
@@ -102,29 +102,29 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) 
 	}
 }
 
-// fetchWhole answers with the whole object, because If-Range does not hold.
+// fetchWhole answers with the whole object: If-Range does not hold.
 func (x *Exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
 	x.conditions.DropRange()
 	x.fetchFor(ctx, x.conditions.Plan())
 }
 
-// failUpstream answers for an exchange that brought no response.
+// failUpstream answers for a fetch that brought no response.
 func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 	x.Cause = err
 	x.Reason = origin.ReasonOf(err)
 	x.Fail(ctx, origin.ProblemOf(err))
 }
 
-// answerError answers for an error status of the origin. Its document is read
-// for the code and for the log; nothing of it reaches the client.
+// answerError answers for an error status of the origin. The error's document is read for
+// its code and for the log. Nothing of it reaches the client.
 func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
-	o := x.fetch.NoteRefusal()
-	x.Reason = o.Reason
-	x.Fail(ctx, o.Problem())
+	kind := x.fetch.NoteRefusal()
+	x.Reason = kind.Reason
+	x.Fail(ctx, kind.Problem())
 }
 
-// answerObject answers with the object, or the part of it, that the origin
-// sends, unless a precondition stands against it.
+// answerObject answers with the object or the part that the origin sends, unless a
+// precondition fails.
 func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	if x.answerConditions(ctx, nil) {
 		return
@@ -146,7 +146,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		err = answer.Await()
 	}
 	if err != nil {
-		if x.fetch.MayRepeat(err) { // the client has nothing of it
+		if x.fetch.MayRepeat(err) { // the client has got nothing yet
 			x.fetchFor(ctx, plan)
 		} else {
 			x.failUpstream(ctx, err)
@@ -163,8 +163,8 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 			ctx.Response.Header.SetContentLength(int(n))
 		}
 	case buffered:
-		// fasthttp sends head and body with one writev, from where they are, and
-		// closes the user value after that.
+		// fasthttp sends head and body with one writev, without a copy, and closes the
+		// user value after that.
 		ctx.Response.SetBodyRaw(body)
 		x.Bytes = int64(len(body))
 		x.handOver(ctx, x.answeredAfter())
@@ -173,11 +173,11 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	}
 }
 
-// rangeHolds tells whether a 206 is what was asked for.
+// rangeHolds tells whether a 206 has the range of the plan.
 func (x *Exchange) rangeHolds(plan request.Plan) bool {
 	v := x.fetch.Answer.Header.Peek(fasthttp.HeaderContentRange)
 	if x.Method == observe.MethodHead && v == nil {
-		return x.fetch.Part() // as may be its Content-Length
+		return x.fetch.Part() // the header may be left out, as Content-Length may be
 	}
 	first, last, size, err := request.ParseContentRange(v)
 	if n := x.fetch.Answer.Length(); err != nil || first < 0 || last-first+1 != n && !(x.Method == observe.MethodHead && n < 0) {
@@ -190,8 +190,8 @@ func (x *Exchange) rangeHolds(plan request.Plan) bool {
 	return ok && first == wantFirst && last == wantLast
 }
 
-// answerUnsatisfiable answers 416 with the object's size: the error document
-// carries it, else a HEAD tells. Preconditions come first.
+// answerUnsatisfiable answers 416 with the object's size, which the error's document has, or
+// else a HEAD brings. Preconditions come first.
 func (x *Exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
 	if !x.conditions.Empty() || x.conditions.IfRange != nil {
 		x.validateByHead(ctx, true)
@@ -205,8 +205,8 @@ func (x *Exchange) answerUnsatisfiable(ctx *fasthttp.RequestCtx) {
 	x.validateByHead(ctx, true)
 }
 
-// failRange answers 416 with the object's size, which is less than 0 where nobody tells
-// it (RFC 9110 section 15.5.17).
+// failRange answers 416 with the object's size (RFC 9110 section 15.5.17). A size less than 0
+// is unknown.
 func (x *Exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
 	if size >= 0 {
 		x.scratch = strconv.AppendInt(append(x.scratch[:0], "bytes */"...), size, 10)
@@ -215,5 +215,5 @@ func (x *Exchange) failRange(ctx *fasthttp.RequestCtx, size int64) {
 	x.Fail(ctx, problem.Range)
 }
 
-// answeredAfter returns how long the origin's answer took to begin.
+// answeredAfter returns the time from the request to the origin's first byte.
 func (x *Exchange) answeredAfter() time.Duration { return x.Upstream.Answered.Sub(x.Start) }
