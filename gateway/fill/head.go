@@ -25,7 +25,7 @@ var (
 	headerDate         = []byte("Date")
 )
 
-// assess tells whether the response at hand may be stored, and for how long it is fresh.
+// assess returns the freshness of the response at hand, and whether it may be stored.
 func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	var r cache.Response
 	h := &t.Fetch.Answer.Header
@@ -42,10 +42,10 @@ func (t *Task) takeHead(o *cache.Object) {
 	setHead(o, t.Scratch)
 }
 
-// setHead makes a copy of head the stored head of o, and sets what of o it says.
+// setHead gives o a copy of head, and sets the validators and tags of o from it.
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
-	// One allocation for all, of which a full cache holds very many.
+	// The strings share the copy: a full cache holds very many of them.
 	o.ETag = asString(LineValue(o.Header, headerETagSent))
 	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
 	o.LastModified = asString(modified)
@@ -65,8 +65,8 @@ func tagsOf(head []byte) (tags []string) {
 	return tags
 }
 
-// AppendObject appends the lines of the head of f's answer that tell about the object, those
-// of a part and of this response among them if whole is false.
+// AppendObject appends the lines of f's answer that are about the object. With whole, it leaves
+// out those about a part of it, or about this response alone.
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
 	for name, value := range f.Answer.Header.All() {
@@ -91,6 +91,7 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	return WithDate(dst)
 }
 
+// AppendLine appends a line of a head.
 func AppendLine(dst, name, value []byte) []byte {
 	dst = append(append(dst, name...), ": "...)
 	return append(append(dst, value...), "\r\n"...)
@@ -107,8 +108,8 @@ func Lines(head []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// LineValue returns the value of the first line of that name in a stored head; nil
-// where it has none.
+// LineValue returns the value of the first line of a name in a stored head; nil if there is
+// none.
 func LineValue(head, name []byte) []byte {
 	for len(head) > 0 {
 		end := bytes.IndexByte(head, '\n') + 1
@@ -120,11 +121,11 @@ func LineValue(head, name []byte) []byte {
 	return nil
 }
 
-// HasLine tells whether a stored head has a line of that name.
+// HasLine tells whether a stored head has a line of a name.
 func HasLine(head, name []byte) bool { return LineValue(head, name) != nil }
 
-// AppendPartHead appends a stored head without what parts of the object do not have. Of
-// several, each has the Content-Type itself.
+// AppendPartHead appends the lines of a stored head that an answer with a part has. With several
+// parts, Content-Type is in the head of each.
 func AppendPartHead(dst, head []byte, several bool) []byte {
 	for name, value := range Lines(head) {
 		if !describesWhole(name) && !(several && bytes.Equal(name, HeaderContentType)) {
@@ -134,14 +135,14 @@ func AppendPartHead(dst, head []byte, several bool) []byte {
 	return dst
 }
 
-// updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
-// it may stay stored.
+// updated returns a copy of stale, updated by the 304 at hand (RFC 9111, 4.3.4), and whether it
+// may be stored.
 func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
 	o := stale.Clone()
 	h := &t.Fetch.Answer.Header
 	t.Scratch = t.Scratch[:0]
 	for name, value := range Lines(stale.Header) {
-		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
+		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // the Date is the 304's
 			t.Scratch = AppendLine(t.Scratch, name, value)
 		}
 	}
@@ -162,7 +163,7 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	}
 	for name, value := range h.All() {
 		switch string(name) {
-		case "Date", "Age", "Vary", "Set-Cookie": // of which only this one's count
+		case "Date", "Age", "Vary", "Set-Cookie": // the 304's alone count
 			r.AddField(name, value)
 		}
 	}
@@ -175,8 +176,8 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	return o, reason
 }
 
-// updates tells whether a 304's field replaces the stored one. Those that describe
-// the body do not: some origins get them wrong there.
+// updates tells whether a header of a 304 replaces the stored one. A header that describes the
+// body does not: some origins get it wrong in a 304.
 func updates(name []byte) bool {
 	switch string(name) {
 	case "Cache-Control", "Expires", "Date", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
@@ -185,9 +186,9 @@ func updates(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta)
 }
 
-// passes tells whether a header of the origin is the object's own. All others
-// are the origin's: its Vary, HSTS, rate limits and ids are not ours to repeat.
-// Content-Length is set with the body.
+// passes tells whether a header of the origin's answer is about the object. The others are
+// about the origin: its Vary, HSTS, rate limits and ids are not ours to repeat. Content-Length
+// is set with the body.
 func passes(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
@@ -198,12 +199,12 @@ func passes(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
 }
 
-// describesWhole tells whether a header of an object is about all of its bytes: an SDK
-// that finds it with a part refuses that.
+// describesWhole tells whether a header is about all bytes of an object. An SDK refuses a part
+// that comes with such a header.
 func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
 
-// NotModifiedHead returns of a head the lines that a 304 has (RFC 9110 section 15.4.5), in
-// the head's memory.
+// NotModifiedHead returns the lines of head that a 304 has (RFC 9110 section 15.4.5). It
+// overwrites head.
 func NotModifiedHead(head []byte) []byte {
 	kept := head[:0]
 	for name, value := range Lines(head) {

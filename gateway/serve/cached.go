@@ -58,7 +58,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.serveOrigin(ctx)
 		return
 	}
-	f, leads, o := c.JoinIf(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
+	f, leads, o := c.Join(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
 	if leads {
 		if state = x.stateOf(o, now); o != nil && state == cache.Fresh {
 			// Another flight stored it after the look-up.

@@ -153,9 +153,8 @@ func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generati
 }
 
 // Start fetches what the first request needs: credentials, without which a bucket can be for
-// a while, and the key sets that old, which may be nil, does not have. The key sets of old are
-// fetched anew in the background. ctx ends with the gateway: then no key set is fetched any
-// more.
+// a while, and the key sets that old, which may be nil, does not have. Those of old are fetched
+// anew, but stay if that fails. ctx ends with the gateway: then no key set is fetched any more.
 func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	stop := context.AfterFunc(ctx, func() {
 		for _, v := range gen.verifiers {
