@@ -25,39 +25,37 @@ var (
 	BodyNotAllowed    = &problem.Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_not_allowed", Close: true, Message: "a request must not have a body"}
 )
 
+// badHead returns the answer to a bad head; reason is for log and metrics.
 func badHead(reason, message string) *problem.Problem {
 	return &problem.Problem{Status: fasthttp.StatusBadRequest, Code: "bad_request", Reason: reason, Close: true, Message: message}
 }
 
-// Head is what was found of the headers that decide on framing, routing and
-// access. Headers are counted up to 2.
+// Head is the findings of Check: the headers that decide on framing, routing and access. Use a
+// zero value for each request.
 type Head struct {
-	host, authorization, length, coding uint8
+	Conditional bool // there is a precondition or a range
 
-	Conditional bool // a precondition or a range
+	host, authorization, length, coding uint8 // lines of each header, counted up to 2
 
-	badHost   bool // a Host that is neither empty nor a host with or without a port
-	badLength bool // a Content-Length that is not 1*DIGIT
-	badCoding bool // a Transfer-Encoding other than chunked
+	badHost   bool // a Host is neither empty nor a host with or without a port
+	badLength bool // a Content-Length is not 1*DIGIT
+	badCoding bool // a Transfer-Encoding is not chunked
+	badExpect bool // an expectation is not 100-continue
 	body      bool // a Content-Length above 0, or chunked
-	badExpect bool
 }
 
-// Check checks the header lines of a request as they were received, up to
-// and including the empty line: fasthttp's RequestHeader.RawHeaders. That is
-// empty where there is no header. http11 tells that the request is HTTP/1.1. nil: the
-// head is sound. s, which is zero before, has what was seen.
+// Check returns the answer to a bad head, or nil, and notes its findings in s. raw is the header
+// lines as they were received, with the empty line: fasthttp's RequestHeader.RawHeaders, which
+// is empty without a header. http11 tells that the request is HTTP/1.1.
 //
-// fasthttp v1.77.0 has refused lines without a colon, names that are empty or
-// have other bytes than a token's or a space, a space before the colon, control
-// bytes in values, a second Host, Content-Length or Transfer-Encoding, codings
-// other than chunked and identity, and HTTP/1.1 without a Host. It lets through
-// what RFC 9112 section 2.2 and 5 tell a recipient to refuse, or to repair,
-// where two readers may do it differently: lines that end in a bare LF, an
-// empty line of a bare LF, obs-fold, spaces within a name; a Host with userinfo, a
-// port above 65535 or bytes of no host; and Transfer-Encoding with Content-Length,
-// which section 6.1 calls an attack.
-// All of it is checked here, for the sake of the next version.
+// fasthttp v1.77.0 itself refuses lines without a colon; names that are empty or have bytes
+// of no token but a space; a space before the colon; control bytes in values; a second Host,
+// Content-Length or Transfer-Encoding; codings other than chunked and identity; and HTTP/1.1
+// without a Host. It lets through what RFC 9112 sections 2.2 and 5 tell a recipient to refuse
+// or to repair, which two readers may do differently: lines that end in a bare LF, an empty
+// line of a bare LF, obs-fold, and spaces within a name; a Host with userinfo, a port above
+// 65535 or bytes of no host; and Transfer-Encoding with Content-Length, which section 6.1
+// calls an attack. Check refuses all of these: the next version may let through others.
 //
 // A name with '_' is never its twin with '-'.
 //
@@ -90,7 +88,7 @@ func (s *Head) Check(raw []byte, http11 bool) *problem.Problem {
 // nameBytes are the bytes of a token, RFC 9110 section 5.6.2.
 var nameBytes = byteSet("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-// badName says what is wrong with line, of which the first n bytes are a name.
+// badName returns the answer to a line whose first n bytes alone may be in a name.
 func badName(line []byte, n int) *problem.Problem {
 	switch {
 	case n == 0 && (line[0] == ' ' || line[0] == '\t'):
@@ -101,8 +99,8 @@ func badName(line []byte, n int) *problem.Problem {
 	return headName
 }
 
-// valueEnd returns the index of the CRLF that ends the value from raw[i:]. Eight
-// bytes at a time: few have control bytes in them.
+// valueEnd returns the index of the CRLF that ends the value at raw[i:]. It reads eight bytes at
+// a time, of which few have a control byte.
 func valueEnd(raw []byte, i int) (end int, flaw *problem.Problem) {
 	for {
 		for len(raw)-i >= 8 {
@@ -140,7 +138,7 @@ func controlBytes(w uint64) uint64 {
 	return (low | (del-ones)&^del) & tops
 }
 
-// note takes down a header that matters.
+// note notes the findings of one header.
 func (s *Head) note(name, value []byte) {
 	if len(name) >= len("if-") && nameIs(name[:len("if-")], "if-") {
 		s.Conditional = true
@@ -185,7 +183,7 @@ func nameIs(b []byte, name string) bool {
 	return true
 }
 
-// flaw judges what was seen, framing first.
+// flaw returns the answer to the worst of the findings, framing first.
 func (s *Head) flaw(http11 bool) *problem.Problem {
 	switch {
 	case s.length > 1, s.badLength, s.coding > 1, s.badCoding, s.length > 0 && s.coding > 0:
@@ -198,14 +196,14 @@ func (s *Head) flaw(http11 bool) *problem.Problem {
 		return headAuthorization
 	case s.badExpect:
 		return headExpect
-	case s.body: // the last, which not every answer waits for
+	case s.body: // last: Begin answers other flaws of the request first
 		return BodyNotAllowed
 	}
 	return nil
 }
 
-// isName reports whether v is a plain name or IPv4 address, without a port, or empty: what
-// most Host headers have.
+// isName reports whether v is a name or an IPv4 address without a port, or empty, as in most
+// Host headers.
 func isName(v []byte) bool {
 	for _, c := range v {
 		if !hostBytes[c] {

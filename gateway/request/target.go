@@ -1,5 +1,6 @@
-// Package request judges what a client sent: the head, the target, ranges, conditions, what
-// it accepts, traces, and the address that proxies forward for.
+// Package request judges what a client sent: its head, target, ranges, conditions, Accept and
+// trace context, and the address that proxies forward for. Values are borrowed from fasthttp's
+// request, and parsing allocates nothing. Begin with Head.Check and Target.
 package request
 
 import (
@@ -19,23 +20,23 @@ const (
 	maxPartNumber    = 10000   // S3 User Guide, "Amazon S3 multipart upload limits"
 )
 
-// Target is a request target (RFC 9112, 3.2), parsed once. Nothing else in the
-// program looks at the URI.
+// Target is a request target (RFC 9112, 3.2), parsed once. Nothing else in the program looks at
+// the URI.
 //
-// The zero value is ready for parse. A target is not safe for concurrent use.
-// Reused, it keeps its two buffers, which maxTargetLen bounds.
+// The zero value is ready for Parse. Not safe for concurrent use. Reused, it keeps its two
+// buffers, which maxTargetLen bounds.
 type Target struct {
-	// authority is that of the absolute form, which takes the place of Host, checked
-	// by isAuthority; nil in the origin form. It aliases the slice given to parse.
+	// Authority is the host and port of an absolute form, which replace Host; nil in
+	// the origin form. It aliases the slice given to Parse.
 	Authority []byte
-	// path is the path, percent-decoded once; it begins with '/', is valid UTF-8
-	// without control bytes, and has no segment "." or "..". The target owns it;
-	// it is valid until the next parse.
+	// Path is percent-decoded once. It begins with '/', is valid UTF-8 without control
+	// bytes, and has no segment "." or "..". The target owns it; it is valid until the
+	// next Parse.
 	Path []byte
-	// query is what follows the first '?', raw; nil without one. It aliases the
-	// slice given to parse and is valid as long as that.
+	// Query is raw, from the first '?' on; nil without one. It aliases the slice given
+	// to Parse.
 	Query []byte
-	// encodedSlash is the index in path of the first '/' that came as %2F, or -1.
+	// encodedSlash is the index in Path of the first '/' that came as %2F, or -1.
 	encodedSlash int
 
 	value []byte // scratch of AllowedQuery: one decoded value
@@ -61,7 +62,7 @@ var (
 	targetQueryVersionID  = badTarget("versionId must not be empty")
 )
 
-// badTarget returns the answer to a bad target. Its text has no byte of the request.
+// badTarget returns the answer to a bad target. message has no byte of the request.
 func badTarget(message string) *problem.Problem {
 	return &problem.Problem{Status: fasthttp.StatusBadRequest, Code: "bad_target", Message: message}
 }
@@ -90,13 +91,12 @@ var targetBytes = func() (t [256]uint8) {
 	return t
 }()
 
-// Parse takes raw, a request target as it was received, and forgets the one
-// before. Taken are the origin form (RFC 9112, 3.2.1), without a second slash at
-// its start, which elsewhere begins an authority, and the absolute form (3.2.2) with
-// http or https, whose path is read as that of the origin form. The path must be
+// Parse parses raw, a request target as it was received, and forgets the one before. It
+// takes the origin form (RFC 9112, 3.2.1) and the absolute form (3.2.2) with http or https.
+// Two slashes at the start are refused: elsewhere they begin an authority. The path must be
 // UTF-8, as object keys in S3 are. After an error t has no authority, path and query.
 //
-// t.authority and t.query alias raw; nothing else does.
+// t.Authority and t.Query alias raw; nothing else does.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *Target) Parse(raw []byte) *problem.Problem {
@@ -108,7 +108,7 @@ func (t *Target) Parse(raw []byte) *problem.Problem {
 	return err
 }
 
-// Reset forgets the target parsed last and keeps the buffers.
+// Reset forgets the target and keeps the buffers.
 func (t *Target) Reset() {
 	t.Authority, t.Path, t.Query, t.encodedSlash = nil, t.Path[:0], nil, -1
 }
@@ -142,8 +142,8 @@ func (t *Target) parseForm(raw []byte) *problem.Problem {
 	return t.parsePath(raw)
 }
 
-// Host returns the host that a request with the head h is for, with its port as it
-// came: the authority of its target, which replaces Host, or else that of Host.
+// Host returns the host that a request with the head h is for, with its port as it came: the
+// target's authority, or else the header Host.
 func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 	if t.Authority != nil {
 		return t.Authority
@@ -151,10 +151,10 @@ func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 	return h.Host()
 }
 
-// parsePath appends to t.path the path that raw begins with, and takes the query.
+// parsePath appends the path that raw begins with to t.Path, and sets t.Query.
 func (t *Target) parsePath(raw []byte) *problem.Problem {
-	var seen uint8 // classes of the bytes in path
-	start := 0     // of the bytes not yet copied to path
+	var seen uint8 // classes of the bytes in the path
+	start := 0     // first byte that is not yet copied to t.Path
 	i := 0
 scan:
 	for ; i < len(raw); i++ {
@@ -230,15 +230,14 @@ func hasDotSegment(path []byte) bool {
 	return false
 }
 
-// Key returns the object key below the prefix that is the first prefixLen bytes
-// of the path: 0, or the length of whole segments, as route.Table finds it. The
-// Key begins after the slash that follows the prefix; it is empty for the
-// prefix itself, with or without that slash.
+// Key returns the object key below a prefix, the first prefixLen bytes of the path, as
+// route.Table finds it: nothing, or whole segments. The key begins after the slash that
+// follows the prefix; it is empty for the prefix itself, with or without that slash.
 //
 // An encoded slash within the prefix or right behind it is an error, so that
 // there is one way to write a prefix. Further on it is a slash of the key.
 //
-// The key aliases t.path.
+// The key aliases t.Path.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
@@ -258,15 +257,14 @@ func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
 	return key, nil
 }
 
-// AllowedQuery appends to dst the query that goes upstream: the parameters
-// named in allow and no others, sorted by name, each value decoded once ('+' is
-// a plus) and encoded as SigV4 wants it (Create a canonical request, step 3), so
-// that equal queries are equal bytes. Nothing is appended for none.
+// AllowedQuery appends the query that goes to the origin to dst: the parameters named in allow
+// and no others, sorted by name. Each value is decoded once ('+' is a plus) and encoded as
+// SigV4 wants it (Create a canonical request, step 3), so that equal queries are equal bytes.
+// Parameters end at '&' alone (WHATWG URL, 5.1).
 //
-// Names are compared with the raw query byte by byte: an encoded name is
-// another, and is dropped. Those of allow consist of A-Z a-z 0-9 - . _ ~. An
-// allowed parameter given twice, or with a value that S3 cannot mean, is an
-// error: dst is then returned as it came.
+// Names are compared byte by byte with the raw query: an encoded name is another, and is
+// dropped. The names of allow consist of A-Z a-z 0-9 - . _ ~. An allowed parameter that is
+// given twice, or whose value S3 cannot mean, is an error: dst is then returned as it came.
 //
 // Hot path: zero allocations if dst has room, guarded by TestTargetAllocs.
 func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, *problem.Problem) {
@@ -299,8 +297,8 @@ func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, *problem.Prob
 	return dst, nil
 }
 
-// nextName returns the smallest of names above last, or "". The lists have two
-// names or so and come in the order of the configuration file.
+// nextName returns the smallest of names above last, or "". The lists have two names or so,
+// in the order of the configuration file.
 func nextName(names []string, last string) string {
 	next := ""
 	for _, name := range names {
@@ -311,7 +309,7 @@ func nextName(names []string, last string) string {
 	return next
 }
 
-// decodeValue decodes the raw value of the parameter name into t.value.
+// decodeValue decodes the raw value of a parameter into t.value.
 func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	t.value = t.value[:0]
 	for i := 0; i < len(raw); i++ {
@@ -342,8 +340,8 @@ func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	return nil
 }
 
-// RawPath returns the path of a target, which may be a bad one, shortened for the log:
-// neither its query, which can hold a token, nor its userinfo.
+// RawPath returns the path of a target, which may be bad, shortened for the log. It leaves out
+// the query, which can hold a token, and userinfo.
 func RawPath(raw []byte) []byte {
 	const most = 2 << 10
 	raw, _, _ = bytes.Cut(raw, []byte("?"))
