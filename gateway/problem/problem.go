@@ -1,5 +1,5 @@
-// Package problem has the gateway's own answers: their status, code, message and
-// challenge, and the bodies that say so.
+// Package problem has the gateway's own answers: status, code, message and challenge, and the
+// body that they are written as. A code never changes: programs rely on it.
 package problem
 
 import (
@@ -9,12 +9,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Problem is an answer that the gateway gives by itself.
+// Problem is an answer of the gateway's own. It is shared between requests and never changes.
 type Problem struct {
 	Status     int
 	Code       string // `error` of the body: stable, for programs
 	Message    string // for people; never the origin's words
-	Reason     string // for log and metrics; code if empty
+	Reason     string // for log and metrics; empty: Code
 	RetryAfter int    // seconds; 0: no Retry-After
 	Close      bool   // the connection cannot be trusted any more
 	Challenge  string // WWW-Authenticate; empty: none

@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// PrefersPlain tells whether an Accept header gives text/plain a higher weight
-// than application/json, RFC 9110 section 12.5.1. Absent, equal, or "*/*": no.
-// Elements that are not understood do not count.
+// PrefersPlain tells whether an Accept header gives text/plain a higher weight than
+// application/json (RFC 9110 section 12.5.1). Without the header, with equal weights or with
+// "*/*", it does not. Malformed elements do not count.
 func PrefersPlain(accept []byte) bool {
 	var plain, json mediaWeight
 	for element := range bytes.SplitSeq(accept, comma) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// WellFormedID tells whether a request id of a trusted proxy can be taken over.
+// WellFormedID tells whether a trusted proxy's request id can be used.
 func WellFormedID(id []byte) bool {
 	const alphabet = "-._0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	return len(id) > 0 && len(id) <= 128 && consistsOf(id, alphabet)
@@ -46,7 +46,7 @@ func PeerAddr(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// TrustedProxies are the addresses of proxies that are believed, server.trusted_proxies.
+// TrustedProxies are the addresses of the proxies whose headers count: server.trusted_proxies.
 type TrustedProxies []netip.Prefix
 
 // Trusts tells whether peer is one of them.
@@ -54,10 +54,9 @@ func (t TrustedProxies) Trusts(peer netip.Addr) bool {
 	return slices.ContainsFunc(t, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
-// ForwardedClient returns the client that the trusted proxies name: the last address,
-// read from the right, that is not a trusted proxy itself. Everything to the left of
-// it may be invented by the client. lines are those of Forwarded, or else of
-// X-Forwarded-For.
+// ForwardedClient returns the client that the trusted proxies name: the first address from the
+// right that is not a trusted proxy's own. The client may have invented everything to the left
+// of it. lines are those of Forwarded, or else of X-Forwarded-For.
 func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
 	client := peer
 	for _, line := range slices.Backward(lines) {
@@ -81,9 +80,8 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 	return client
 }
 
-// forParameter returns the node of an element's parameter "for", without quotes (RFC
-// 7239, 4); nothing if there is none. A comma within quotes ends the element: no
-// address has one.
+// forParameter returns the value of an element's parameter "for", without quotes (RFC 7239, 4);
+// nil if there is none. A comma within quotes ends the element, but no address has one.
 func forParameter(element []byte) []byte {
 	for pair := range bytes.SplitSeq(element, []byte(";")) {
 		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
@@ -94,10 +92,11 @@ func forParameter(element []byte) []byte {
 	return nil
 }
 
-// parseForwarded parses an address, which may have a port, and brackets in IPv6.
+// parseForwarded parses an address, with or without a port, and an IPv6 address with or without
+// brackets.
 //
-// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. Hence one
-// parser for each form: one that fails allocates its error.
+// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. The form decides
+// on the parser beforehand, since a parser that fails allocates its error.
 func parseForwarded(v []byte) (a netip.Addr, ok bool) {
 	s := bytesString(v) // netip keeps nothing of it but in its errors, which end here
 	var err error

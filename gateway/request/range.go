@@ -13,22 +13,21 @@ type RangeKind uint8
 const (
 	RangeNone          RangeKind = iota // absent, or to be ignored: the whole object
 	RangeSingle                         // one part
-	RangeMulti                          // several parts, or one of several
-	RangeUnsatisfiable                  // a part that no object has: the last 0 bytes
+	RangeMulti                          // several parts
+	RangeUnsatisfiable                  // no byte of the object; of any object: the last 0 bytes
 )
 
 // ByteRange is a parsed Range header, RFC 9110 section 14.1.2. The zero value
 // asks for the whole object.
 type ByteRange struct {
 	Kind  RangeKind
-	First int64 // with RangeSingle: first byte; less than 0: as many bytes at the end
-	Last  int64 // with RangeSingle: last byte; -1: to the end
+	First int64 // of RangeSingle: the first byte; less than 0: as many bytes at the end
+	Last  int64 // of RangeSingle: the last byte; -1: the object's last
 }
 
-// parseRange parses the value of a Range header, RFC 9110 section 14.2. A value
-// in another unit or with an error anywhere is ignored, as that section allows;
-// empty list elements are none (section 5.6.1.2). Numbers beyond int64 become
-// the largest: no object has such a byte.
+// parseRange parses the value of a Range header, RFC 9110 section 14.2. A value in another unit
+// or with an error anywhere is ignored, as that section allows; empty list elements do not
+// count (section 5.6.1.2). Numbers beyond int64 become the largest: no object has such a byte.
 //
 // Hot path: zero allocations, guarded by TestRangeAllocs.
 func parseRange(v []byte) ByteRange {
@@ -81,7 +80,7 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 	return ByteRange{}, false
 }
 
-// ParseDigits parses 1*DIGIT; what does not fit becomes the largest int64.
+// ParseDigits parses 1*DIGIT. A number that does not fit becomes the largest int64.
 func ParseDigits(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -96,7 +95,7 @@ func ParseDigits(b []byte) (n int64, ok bool) {
 	return n, len(b) > 0
 }
 
-// AppendRange appends the canonical value of r, which must be a RangeSingle.
+// AppendRange appends the canonical value of a Range header with r, a RangeSingle.
 func AppendRange(dst []byte, r ByteRange) []byte {
 	dst = strconv.AppendInt(append(dst, "bytes="...), r.First, 10) // a suffix brings its sign
 	if r.First >= 0 {
@@ -108,10 +107,10 @@ func AppendRange(dst []byte, r ByteRange) []byte {
 	return dst
 }
 
-// Resolve returns the bytes first to last, inclusive, that r means of an object
-// of size bytes. ok is false where they are none, which is answered by 416, and
-// for other kinds than RangeSingle. A last byte beyond the end is the end; a
-// suffix longer than the object is all of it (RFC 9110 section 14.1.2).
+// Resolve returns the bytes first to last, inclusive, that r means of an object of size bytes.
+// It is not ok if there are none, which 416 answers, and for other kinds than RangeSingle. A
+// last byte beyond the end is the end; a suffix longer than the object is all of it (RFC 9110
+// section 14.1.2).
 func (r ByteRange) Resolve(size int64) (first, last int64, ok bool) {
 	if r.Kind != RangeSingle || r.First >= size {
 		return 0, 0, false
@@ -128,9 +127,9 @@ func (r ByteRange) Resolve(size int64) (first, last int64, ok bool) {
 
 var errContentRange = errors.New("malformed Content-Range")
 
-// ParseContentRange parses "bytes first-last/size" or "bytes */size", RFC 9110
-// section 14.4; for the latter first and last are -1. An unknown size, which
-// that section allows, is refused: no object store has one.
+// ParseContentRange parses "bytes first-last/size", or "bytes */size" with first and last -1
+// (RFC 9110 section 14.4). An unknown size, which that section allows, is an error: no object
+// store sends one.
 func ParseContentRange(v []byte) (first, last, size int64, err error) {
 	const unit = "bytes "
 	if len(v) < len(unit) || !bytes.EqualFold(v[:len(unit)], []byte(unit)) {
