@@ -143,27 +143,35 @@ func (s *Head) note(name, value []byte) {
 		s.Conditional = true
 		return
 	}
-	switch n := len(name); {
-	case n == len("range") && nameIs(name, "range"):
-		s.Conditional = true
-	case n == len("host") && nameIs(name, "host"):
-		s.host = min(s.host+1, 2)
-		if value = trimOWS(value); !isName(value) {
-			s.badHost = s.badHost || !isAuthority(value)
+	switch len(name) {
+	case len("range"):
+		s.Conditional = s.Conditional || nameIs(name, "range")
+	case len("host"):
+		if nameIs(name, "host") {
+			s.host = min(s.host+1, 2)
+			if value = trimOWS(value); !isName(value) {
+				s.badHost = s.badHost || !isAuthority(value)
+			}
 		}
-	case n == len("expect") && nameIs(name, "expect"):
-		s.badExpect = s.badExpect || !nameIs(trimOWS(value), "100-continue")
-	case n == len("authorization") && nameIs(name, "authorization"):
-		s.authorization = min(s.authorization+1, 2)
-	case n == len("content-length") && nameIs(name, "content-length"):
-		length, ok := ParseDigits(trimOWS(value))
-		s.length = min(s.length+1, 2)
-		s.badLength = s.badLength || !ok
-		s.body = s.body || length > 0
-	case n == len("transfer-encoding") && nameIs(name, "transfer-encoding"):
-		s.coding = min(s.coding+1, 2)
-		s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
-		s.body = true
+	case len("expect"):
+		s.badExpect = s.badExpect || nameIs(name, "expect") && !nameIs(trimOWS(value), "100-continue")
+	case len("authorization"):
+		if nameIs(name, "authorization") {
+			s.authorization = min(s.authorization+1, 2)
+		}
+	case len("content-length"):
+		if nameIs(name, "content-length") {
+			n, ok := ParseDigits(trimOWS(value))
+			s.length = min(s.length+1, 2)
+			s.badLength = s.badLength || !ok
+			s.body = s.body || n > 0
+		}
+	case len("transfer-encoding"):
+		if nameIs(name, "transfer-encoding") {
+			s.coding = min(s.coding+1, 2)
+			s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
+			s.body = true
+		}
 	}
 }
 

@@ -101,7 +101,12 @@ var targetBytes = func() (t [256]uint8) {
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func (t *Target) Parse(raw []byte) *problem.Problem {
 	t.Reset()
-	err := t.parseForm(raw)
+	var err *problem.Problem
+	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
+		err = t.parsePath(raw) // as nearly all are
+	} else {
+		err = t.parseForm(raw)
+	}
 	if err != nil {
 		t.Reset()
 	}

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"net/netip"
@@ -105,8 +104,8 @@ func IsReserved(path []byte) bool {
 
 // IsAdmin tells whether a path is that of an administrative call.
 func IsAdmin(path []byte) bool {
-	below, ok := bytes.CutPrefix(path, []byte("/admin"))
-	return ok && (len(below) == 0 || below[0] == '/')
+	const admin = "/admin"
+	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
 }
 
 // Begin identifies the request, checks its head and parses its target. It reports
