@@ -40,9 +40,6 @@ func (c *Conditions) Read(h *fasthttp.RequestHeader, get, part bool) {
 	}
 }
 
-// DropRange drops the range, after If-Range did not hold.
-func (c *Conditions) DropRange() { c.Range, c.IfRange = ByteRange{}, nil }
-
 // Reset forgets the conditions, and keeps c's memory.
 func (c *Conditions) Reset() { *c = Conditions{date: c.date[:0]} }
 

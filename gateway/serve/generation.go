@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,10 +94,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 
 // add compiles the bucket of c and mounts it.
 func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
-	before := old.Bucket(c.Name)
-	if before == nil {
-		before = new(Bucket)
-	}
+	before := cmp.Or(old.Bucket(c.Name), new(Bucket))
 	asked, err := origin.NewBucket(c, o.Origins, gen.Config.Server.Ready != "config", before.Origin)
 	if err != nil {
 		return fmt.Errorf("cannot set up bucket %q: %w", c.Name, err)
@@ -229,11 +227,8 @@ func (gen *Generation) Retire(successor *Generation) {
 		}
 	}
 	for _, b := range gen.Buckets {
-		var next *origin.Bucket
-		if in := successor.Bucket(b.Name); in != nil {
-			next = in.Origin
-		}
-		b.Origin.Retire(next)
+		next := cmp.Or(successor.Bucket(b.Name), new(Bucket))
+		b.Origin.Retire(next.Origin)
 	}
 }
 

@@ -101,14 +101,13 @@ func (x *Exchange) admitSubject() (wait time.Duration) {
 		return 0 // no token was asked for, or it has no subject
 	}
 	now := time.Since(x.s.Started) // authorising may have waited for keys
-	if wait = x.admittedTo.perSubject.Take(id, now); wait == 0 {
-		if wait = x.bucket.Limits.perSubject.Take(id, now); wait > 0 {
-			x.admittedTo.perSubject.Return(id)
-			x.admittedTo.perAddress.Return(limit.AddressKey(x.Client))
-		}
-	}
-	if wait > 0 {
-		x.returnShared(x.admittedTo)
+	all := x.admittedTo
+	if wait = all.perSubject.Take(id, now); wait > 0 {
+		x.returnShared(all)
+	} else if wait = x.bucket.Limits.perSubject.Take(id, now); wait > 0 {
+		all.perSubject.Return(id)
+		all.perAddress.Return(limit.AddressKey(x.Client))
+		x.returnShared(all)
 	}
 	return wait
 }

@@ -104,7 +104,7 @@ func (x *Exchange) validateByHead(ctx *fasthttp.RequestCtx, unsatisfiable bool) 
 
 // fetchWhole answers with the whole object: If-Range does not hold.
 func (x *Exchange) fetchWhole(ctx *fasthttp.RequestCtx) {
-	x.conditions.DropRange()
+	x.conditions.Range, x.conditions.IfRange = request.ByteRange{}, nil
 	x.fetchFor(ctx, x.conditions.Plan())
 }
 
