@@ -39,7 +39,7 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	// fasthttp wants a Host that says something of HTTP/1.1, whatever the target. An empty
-	// one is checkHead's for HTTP/1.0 alone, which needs none.
+	// one is Head.Check's to judge in HTTP/1.0 alone, which needs none.
 	for head, want := range map[string]int{
 		"GET /pub/x HTTP/1.1\r\nHost:\r\n":             400,
 		"GET /pub/x HTTP/1.1\r\nHost: \t \r\n":         400,

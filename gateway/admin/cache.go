@@ -7,7 +7,6 @@ import (
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-	"yatagarasu/gateway/request"
 )
 
 // purgeCall is the body of a purge. One of Key, Prefix, Tag and All is set.
@@ -166,8 +165,8 @@ func (r *call) cacheEntry() (any, error) {
 		return nil, &problem.Problem{Status: 404, Code: "not_cached", Message: "the bucket has no cache"}
 	}
 	variant, flaw := r.x.Target.AllowedQuery(nil, b.AllowQuery)
-	if flaw != request.TargetOK {
-		return nil, flaw.Problem()
+	if flaw != nil {
+		return nil, flaw
 	}
 	key := b.Cached.AppendKey(nil, []byte(q.Get("key")), variant)
 	o, hits := b.Cached.Cache.Inspect(key)
@@ -183,9 +182,8 @@ func (r *call) cacheEntry() (any, error) {
 		State: f.State(now).String(), SoftPurged: o.Stale(),
 		Age: f.Age(now), TTL: f.TTL(now), Hits: hits,
 	}
-	fill.Lines(o.Header, func(name, value []byte) bool {
+	for name, value := range fill.Lines(o.Header) {
 		reply.Header = append(reply.Header, string(name)+": "+string(value))
-		return true
-	})
+	}
 	return &reply, nil
 }

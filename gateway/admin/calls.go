@@ -80,7 +80,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
 		return
 	case x.Unread:
-		x.Fail(ctx, request.HeadBody.Problem()) // the route takes no body, or the client was let in after its head was judged
+		x.Fail(ctx, request.BodyNotAllowed) // the route takes no body, or the client was let in after its head was judged
 		return
 	}
 	reply, err := found.serve(&call{a: a, x: x, method: found.method, args: args, body: ctx.Request.Body()})

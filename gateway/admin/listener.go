@@ -91,6 +91,6 @@ func (a *Server) handleError(ctx *fasthttp.RequestCtx, err error) {
 	x := a.Acquire(time.Now())
 	defer x.Release()
 	x.Identify(ctx, a.Generation.Load())
-	x.Fail(ctx, problem.OfParse(err))
+	x.Fail(ctx, problem.OfParseError(err))
 	x.CompleteHead(ctx)
 }

@@ -259,7 +259,7 @@ func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}
-	if c := b.Cached; c != nil && k.Size <= c.MaxObject {
+	if c := b.Cached; c != nil && k.Size <= c.MaxObjectSize {
 		return c.Warm([]byte(k.Key))
 	}
 	return 0, false, nil

@@ -106,7 +106,7 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 // somebody who may make it.
 func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 	var t request.Target
-	if t.Parse(h.RequestURI()) != request.TargetOK || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
+	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
 		return false
 	}
 	found, _, _ := findRoute(string(h.Method()), string(t.Path))

@@ -8,24 +8,28 @@ import (
 	"yatagarasu/gateway/observe"
 )
 
-// maxFills is how many whole objects a bucket fetches at once because parts of them are
-// asked for. No client waits for these: without a bound, one that asks for a byte of each
-// object would have them take all connections to the origin, and all that it can send.
+// maxFills is the number of whole objects that a bucket fetches at once because clients ask
+// for parts of them. No client waits for these. Without a bound, a client that asks for a byte
+// of each object would take all connections to the origin, and all its bandwidth.
 const maxFills = 4
 
-// FillInBackground fetches the whole object of which a part is asked for, unless that is
-// under way, or too many others are. The arguments are those of refresh.
+// always has any flight joined.
+func always(*cache.Object) bool { return true }
+
+// FillInBackground fetches the whole object of which a client asks for a part, unless that is
+// under way, or maxFills others are. The arguments are those of Refresh.
 func (c *Cache) FillInBackground(key, query, id, cacheKey []byte) {
 	if c.fills.Add(1) > maxFills || !c.Refresh(key, query, id, cacheKey, func() { c.fills.Add(-1) }) {
 		c.fills.Add(-1)
 	}
 }
 
-// Refresh fetches or validates the object of a key and a query in the background, and then
-// calls done. It does neither, and returns false, if that is under way. id is that of the
-// request that it is done for, for the log, and cacheKey what AppendKey has for the object.
+// Refresh fetches or revalidates the object of a key and a query in the background, and then
+// calls done. It does neither, and returns false, if a flight for the object is under way. id
+// is the client request's, for the log; cacheKey is AppendKey's for the object. All arguments
+// are copied.
 func (c *Cache) Refresh(key, query, id, cacheKey []byte, done func()) bool {
-	f, leads, stale := c.join(cacheKey)
+	f, leads, stale := c.Join(cacheKey, always)
 	if !leads {
 		return false
 	}
@@ -39,7 +43,7 @@ func (c *Cache) Refresh(key, query, id, cacheKey []byte, done func()) bool {
 	return true
 }
 
-// runAlone is run, of a task whose response is of no use but for the cache.
+// runAlone runs a task whose response nobody but the cache uses, and releases its fetch.
 func (t *Task) runAlone(f *cache.Flight, stale *cache.Object) Result {
 	defer func() {
 		if t.Fetch != nil {
@@ -49,15 +53,15 @@ func (t *Task) runAlone(f *cache.Flight, stale *cache.Object) Result {
 	return t.Run(f, stale)
 }
 
-// ErrCrowded is why an object could not be stored for now.
+// ErrCrowded is the error of an object that cannot be stored for now.
 var ErrCrowded = errors.New("the cache has no memory left for bodies that arrive; try again when fewer do, or raise max_size")
 
-// Warm stores the object of a key, unless it is there, by the flight that requests for it
-// would join. It returns the size of the body that was fetched, and whether the object is
-// stored by that.
+// Warm stores the object of a key, unless it is stored and fresh, by a flight that requests for
+// it can join. It returns the size of the body that was fetched, and whether the object was
+// stored by this.
 func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 	cacheKey := c.AppendKey(nil, key, nil)
-	f, leads, present := c.join(cacheKey)
+	f, leads, present := c.Join(cacheKey, always)
 	if leads && present != nil && !present.Stale() && present.Freshness.State(c.Options.Now()) == cache.Fresh {
 		if present.Status == StatusPass {
 			f.Pass()
@@ -79,26 +83,21 @@ func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 		lead()
 		state, o, err = f.Await()
 	}
-	switch state {
-	case cache.Streaming, cache.Landed:
-		_, err = f.Read(len(o.Body)) // until the flight has ended
-		if err == nil && o.Status != 200 {
-			err = fmt.Errorf("the origin answers %d", o.Status)
+	if state != cache.Streaming && state != cache.Landed {
+		if r.crowded {
+			err = ErrCrowded
 		}
-		// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
-		// by a client's request, and the policy prefers others.
-		if err != nil || c.Cache.Peek(cacheKey) != o {
-			return 0, false, err
-		}
-		if r.How == observe.Revalidated {
-			return 0, true, nil
-		}
-		return len(o.Body), true, nil
-	case cache.Failed:
 		return 0, false, err
 	}
-	if r.crowded {
-		return 0, false, ErrCrowded
+	_, err = f.Read(len(o.Body)) // until the flight has ended
+	if err == nil && o.Status != 200 {
+		err = fmt.Errorf("the origin answers %d", o.Status)
 	}
-	return 0, false, nil
+	// Not all that lands is stored: a purge came, it has surplus bytes, or it was led
+	// by a client's request, and the policy prefers others.
+	stored = err == nil && c.Cache.Peek(cacheKey) == o
+	if stored && r.Outcome != observe.Revalidated {
+		size = len(o.Body)
+	}
+	return size, stored, err
 }

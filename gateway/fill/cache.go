@@ -1,5 +1,5 @@
 // Package fill brings objects into the cache: it fetches for the flights of package cache,
-// decides what is stored, and bounds the memory for it.
+// decides what is stored, and bounds the memory for it. Begin with Task.Run.
 package fill
 
 import (
@@ -15,28 +15,23 @@ import (
 	"yatagarasu/gateway/origin"
 )
 
-// Budget is one cache and what it was made for. A generation takes over the equal ones of
-// the generation before it: objects are bound to their origin by their keys.
+// Budget is one cache, its flights and the options it was made by. A generation takes over the
+// equal budgets of the generation before: an object's key binds it to its origin. Get one by
+// Budgets.For. Safe for concurrent use.
 type Budget struct {
 	Cache   *cache.Cache
 	Flights *cache.Flights
 	Options cache.Options
 }
 
-// reserve takes the memory for the body of o, which is to arrive, unless bodies that
-// arrive, or are read though they are not stored, already take a quarter of what the
-// cache may.
-func (b *Budget) reserve(o *cache.Object, size int64) bool {
-	return b.Cache.Reserve(o, size, b.Options.MaxBytes/4)
-}
-
-// Budgets are those of one generation, by owner: the name of the bucket that has a max_size
-// of its own, empty for the one that the others share.
+// Budgets are the budgets of one generation by owner: the name of a bucket with a max_size of
+// its own, or empty for the budget that the other buckets share. Read only once the generation
+// is made.
 type Budgets map[string]*Budget
 
-// Of returns the budget that c names for a bucket: the one that is there, that of old if it
-// has the same size and policy, else a new one, by the clock of now.
-func (all Budgets) Of(old Budgets, bucket string, c *config.Cache, now func() time.Time) *Budget {
+// For returns the budget of a bucket with the configuration c: the one in all, or old's if it
+// has the same size and policy, or a new one with the clock now.
+func (all Budgets) For(old Budgets, bucket string, c *config.Cache, now func() time.Time) *Budget {
 	if !c.OwnBudget {
 		bucket = ""
 	}
@@ -63,8 +58,8 @@ func (all Budgets) Sorted() iter.Seq2[string, *Budget] {
 	}
 }
 
-// Memory returns the bytes that the caches may take, and those of bodies that are not
-// stored.
+// Memory returns the most bytes that the caches take, and the bytes of pinned bodies that are
+// not stored.
 func (all Budgets) Memory() (most, pinned int64) {
 	for _, b := range all {
 		most += b.Options.MaxBytes
@@ -73,18 +68,20 @@ func (all Budgets) Memory() (most, pinned int64) {
 	return most, pinned
 }
 
-// Cache is how a bucket uses a cache.
+// Cache is a bucket's use of a budget. Get one by NewCache; it does not change, and is safe for
+// concurrent use.
 type Cache struct {
 	*Budget
 	bucket           *origin.Bucket
-	origin           []byte // part of every key: tells the objects of these origins from others
+	origin           []byte // part of every key that stands for the bucket's replicas
 	policy           cache.Policy
-	MaxObject        int64
-	ClientDirectives bool         // the Cache-Control of requests counts
-	Fill             bool         // the whole object where a part is asked for
-	fills            atomic.Int32 // under way
+	MaxObjectSize    int64        // most bytes of a stored body
+	ClientDirectives bool         // Cache-Control of requests counts
+	FillOnRange      bool         // a request for a part has the whole object fetched, too
+	fills            atomic.Int32 // fetches of whole objects under way for requests for parts
 }
 
+// NewCache returns the cache of b, configured by c, in a budget.
 func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
 	var origins [][]byte
 	for _, r := range b.Replicas {
@@ -99,27 +96,22 @@ func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
 		policy: cache.Policy{
 			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL,
 		},
-		MaxObject:        int64(c.MaxObjectSize),
+		MaxObjectSize:    int64(c.MaxObjectSize),
 		ClientDirectives: c.ClientDirectives,
-		Fill:             c.FillOnRange,
+		FillOnRange:      c.FillOnRange,
 	}
 }
 
-// AppendKey appends the key of an object to dst: the object's own first, by which
-// purges find it.
+// AppendKey appends the cache key of an object to dst. It begins with the object's own key,
+// by which purges find it.
 func (c *Cache) AppendKey(dst, key, query []byte) []byte {
 	return cache.AppendKey(dst, key, c.origin, query)
 }
 
-// join joins the flight for a key, or begins one that the caller leads, and returns
-// what is stored now. In this order: what a purge removes later is not stored again by
-// this flight.
-func (c *Cache) join(key []byte) (f *cache.Flight, leads bool, o *cache.Object) {
-	return c.JoinIf(key, func(*cache.Object) bool { return true })
-}
-
-// JoinIf is join, except that a flight that does not serve is not joined.
-func (c *Cache) JoinIf(key []byte, serves func(o *cache.Object) bool) (f *cache.Flight, leads bool, o *cache.Object) {
+// Join joins the flight for a key, if serves says so of its object, or begins one that the
+// caller leads, and returns the object that is stored now. The epoch of purges is read first:
+// the flight does not store again what a purge removes from then on.
+func (c *Cache) Join(key []byte, serves func(o *cache.Object) bool) (f *cache.Flight, leads bool, o *cache.Object) {
 	epoch := c.Cache.Epoch(c.bucket.Name, key)
 	f, leads = c.Flights.JoinIf(key, epoch, serves)
 	if o = c.Cache.Peek(key); o != nil && o.Status == StatusPass && !leads {
@@ -128,11 +120,11 @@ func (c *Cache) JoinIf(key []byte, serves func(o *cache.Object) bool) (f *cache.
 	return f, leads, o
 }
 
-// passFor is how long the cache remembers of an object that it cannot be stored, so
-// that requests for it do not wait for each other in vain.
+// passFor is the time for which a marker says that an object cannot be stored. Meanwhile,
+// requests for it do not wait for each other in vain.
 const passFor = 2 * time.Minute
 
-// Sees tells whether c, which may be nil, finds what before has stored.
-func (c *Cache) Sees(before *Cache) bool {
+// FindsObjectsOf tells whether c, which may be nil, finds the objects that before stored.
+func (c *Cache) FindsObjectsOf(before *Cache) bool {
 	return c != nil && c.Cache == before.Cache && bytes.Equal(c.origin, before.origin)
 }

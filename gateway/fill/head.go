@@ -2,6 +2,7 @@ package fill
 
 import (
 	"bytes"
+	"iter"
 	"time"
 	"unsafe"
 	"yatagarasu/cache"
@@ -14,7 +15,7 @@ import (
 // The headers of an object that clients get, in the form in which fasthttp stores them; and
 // x-amz-meta-* and x-amz-checksum-*.
 var (
-	HeaderETagSent     = []byte("ETag")
+	headerETagSent     = []byte("ETag")
 	HeaderContentType  = []byte(fasthttp.HeaderContentType)
 	headerAcceptRanges = []byte("Accept-Ranges")
 	headerBytes        = []byte("bytes")
@@ -24,7 +25,7 @@ var (
 	headerDate         = []byte("Date")
 )
 
-// assess tells whether the response at hand may be stored, and for how long it is fresh.
+// assess returns the freshness of the response at hand, and whether it may be stored.
 func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	var r cache.Response
 	h := &t.Fetch.Answer.Header
@@ -35,53 +36,37 @@ func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	return t.Cache.policy.Assess(&r, sent)
 }
 
-// newObject returns the object of the response at hand, without a body.
-func (t *Task) newObject(freshness cache.Freshness) *cache.Object {
-	o := &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: t.Fetch.Answer.Header.StatusCode(), Freshness: freshness}
+// takeHead gives o the head of the response at hand.
+func (t *Task) takeHead(o *cache.Object) {
 	t.Scratch = AppendObject(t.Scratch[:0], t.Fetch, true)
 	setHead(o, t.Scratch)
-	return o
 }
 
-// setHead makes a copy of head the stored head of o, and sets what of o it says.
+// setHead gives o a copy of head, and sets the validators and tags of o from it.
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
-	// One allocation for all, of which a full cache holds very many.
-	o.ETag = asString(LineValue(o.Header, HeaderETagSent))
+	// The strings share the copy: a full cache holds very many of them.
+	o.ETag = asString(LineValue(o.Header, headerETagSent))
 	modified := LineValue(o.Header, []byte(fasthttp.HeaderLastModified))
 	o.LastModified = asString(modified)
 	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
 }
 
-// LineValue returns the value of the first line of that name in a stored head; nil
-// where it has none.
-func LineValue(head, name []byte) (value []byte) {
-	Lines(head, func(n, v []byte) bool {
-		if !bytes.Equal(n, name) {
-			return true
-		}
-		value = v
-		return false
-	})
-	return value
-}
-
 // tagsOf returns the tags that a stored head gives its object.
 func tagsOf(head []byte) (tags []string) {
-	Lines(head, func(name, value []byte) bool {
+	for name, value := range Lines(head) {
 		if string(name) == "X-Amz-Meta-Surrogate-Key" || string(name) == "X-Amz-Meta-Cache-Tag" {
-			for _, tag := range bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' }) {
+			for tag := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == ' ' || r == ',' }) {
 				tags = append(tags, string(tag))
 			}
 		}
-		return true
-	})
+	}
 	return tags
 }
 
-// AppendObject appends the lines of the head of f's answer that tell about the object, those
-// of a part and of this response among them if whole is false.
+// AppendObject appends the lines of f's answer that are about the object. With whole, it leaves
+// out those about a part of it, or about this response alone.
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
 	for name, value := range f.Answer.Header.All() {
@@ -90,7 +75,7 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 		}
 		switch string(name) {
 		case "Etag":
-			name = HeaderETagSent
+			name = headerETagSent
 		case "Content-Range", "Age":
 			if whole {
 				continue
@@ -98,7 +83,7 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
 		}
-		dst = AppendObjectLine(dst, name, value)
+		dst = appendObjectLine(dst, name, value)
 	}
 	if !HasLine(dst, headerAcceptRanges) {
 		dst = AppendLine(dst, headerAcceptRanges, headerBytes)
@@ -106,66 +91,64 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	return WithDate(dst)
 }
 
+// AppendLine appends a line of a head.
 func AppendLine(dst, name, value []byte) []byte {
 	dst = append(append(dst, name...), ": "...)
 	return append(append(dst, value...), "\r\n"...)
 }
 
-// Lines iterates over the lines of a stored head.
-func Lines(head []byte, yield func(name, value []byte) bool) {
-	for len(head) > 0 {
-		var line []byte
-		line, head, _ = bytes.Cut(head, []byte("\r\n"))
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		if !yield(name, value) {
-			return
+// Lines yields the lines of a stored head.
+func Lines(head []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+			if name, value, ok := bytes.Cut(line, []byte(": ")); ok && !yield(name, value) {
+				return
+			}
 		}
 	}
 }
 
-// HasLine tells whether a stored head has a line of that name.
-func HasLine(head, name []byte) bool {
+// LineValue returns the value of the first line of a name in a stored head; nil if there is
+// none.
+func LineValue(head, name []byte) []byte {
 	for len(head) > 0 {
 		end := bytes.IndexByte(head, '\n') + 1
 		if end > len(name) && head[len(name)] == ':' && bytes.HasPrefix(head, name) {
-			return true
+			return head[len(name)+len(": ") : end-len("\r\n")]
 		}
 		head = head[end:]
 	}
-	return false
+	return nil
 }
 
-// AppendPartHead appends a stored head without what parts of the object do not have. Of
-// several, each has the Content-Type itself.
+// HasLine tells whether a stored head has a line of a name.
+func HasLine(head, name []byte) bool { return LineValue(head, name) != nil }
+
+// AppendPartHead appends the lines of a stored head that an answer with a part has. With several
+// parts, Content-Type is in the head of each.
 func AppendPartHead(dst, head []byte, several bool) []byte {
-	for len(head) > 0 {
-		end := bytes.IndexByte(head, '\n') + 1
-		line := head[:end]
-		head = head[end:]
-		name := line[:bytes.IndexByte(line, ':')]
-		if describesWhole(name) || several && bytes.Equal(name, HeaderContentType) {
-			continue
+	for name, value := range Lines(head) {
+		if !describesWhole(name) && !(several && bytes.Equal(name, HeaderContentType)) {
+			dst = AppendLine(dst, name, value)
 		}
-		dst = append(dst, line...)
 	}
 	return dst
 }
 
-// updated returns stale as the 304 at hand updates it (RFC 9111, 4.3.4), and whether
-// it may stay stored.
+// updated returns a copy of stale, updated by the 304 at hand (RFC 9111, 4.3.4), and whether it
+// may be stored.
 func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
 	o := stale.Clone()
 	h := &t.Fetch.Answer.Header
 	t.Scratch = t.Scratch[:0]
-	Lines(stale.Header, func(name, value []byte) bool {
-		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // whose Date is the 304's
+	for name, value := range Lines(stale.Header) {
+		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // the Date is the 304's
 			t.Scratch = AppendLine(t.Scratch, name, value)
 		}
-		return true
-	})
+	}
 	for name, value := range h.All() {
 		if updates(name) {
-			t.Scratch = AppendObjectLine(t.Scratch, name, value)
+			t.Scratch = appendObjectLine(t.Scratch, name, value)
 		}
 	}
 	t.Scratch = WithDate(t.Scratch)
@@ -173,15 +156,14 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 
 	var r cache.Response
 	r.Reset(fasthttp.StatusOK)
-	Lines(o.Header, func(name, value []byte) bool {
+	for name, value := range Lines(o.Header) {
 		if string(name) != "Date" { // which may be ours
 			r.AddField(name, value)
 		}
-		return true
-	})
+	}
 	for name, value := range h.All() {
 		switch string(name) {
-		case "Date", "Age", "Vary", "Set-Cookie": // of which only this one's count
+		case "Date", "Age", "Vary", "Set-Cookie": // the 304's alone count
 			r.AddField(name, value)
 		}
 	}
@@ -194,8 +176,8 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	return o, reason
 }
 
-// updates tells whether a 304's field replaces the stored one. Those that describe
-// the body do not: some origins get them wrong there.
+// updates tells whether a header of a 304 replaces the stored one. A header that describes the
+// body does not: some origins get it wrong in a 304.
 func updates(name []byte) bool {
 	switch string(name) {
 	case "Cache-Control", "Expires", "Date", "Last-Modified", "Content-Language", "Content-Disposition", "X-Amz-Version-Id", "X-Amz-Website-Redirect-Location":
@@ -204,9 +186,9 @@ func updates(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta)
 }
 
-// passes tells whether a header of the origin is the object's own. All others
-// are the origin's: its Vary, HSTS, rate limits and ids are not ours to repeat.
-// Content-Length is set with the body.
+// passes tells whether a header of the origin's answer is about the object. The others are
+// about the origin: its Vary, HSTS, rate limits and ids are not ours to repeat. Content-Length
+// is set with the body.
 func passes(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
@@ -217,18 +199,21 @@ func passes(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
 }
 
-// describesWhole tells whether a header of an object is about all of its bytes: an SDK
-// that finds it with a part refuses that.
+// describesWhole tells whether a header is about all bytes of an object. An SDK refuses a part
+// that comes with such a header.
 func describesWhole(name []byte) bool { return bytes.HasPrefix(name, prefixChecksum) }
 
-// DescribesNotModified tells whether a header of the object is part of a 304 (RFC 9110
-// section 15.4.5).
-func DescribesNotModified(name []byte) bool {
-	switch string(name) {
-	case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
-		return true
+// NotModifiedHead returns the lines of head that a 304 has (RFC 9110 section 15.4.5). It
+// overwrites head.
+func NotModifiedHead(head []byte) []byte {
+	kept := head[:0]
+	for name, value := range Lines(head) {
+		switch string(name) {
+		case "ETag", "Last-Modified", "Cache-Control", "Expires", "Date":
+			kept = AppendLine(kept, name, value)
+		}
 	}
-	return false
+	return kept
 }
 
 // withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing
@@ -236,53 +221,38 @@ func DescribesNotModified(name []byte) bool {
 // transferring payload in multiple chunks" in the Amazon S3 API Reference; some
 // servers store it with the object, which no client could then decode.
 func withoutAWSChunked(v []byte) []byte {
-	if len(v) < len(awsChunked) {
+	if len(v) < len(awsChunked) || !bytes.Contains(bytes.ToLower(v), awsChunked) {
 		return v
 	}
-	var kept []byte
-	found := false
+	var kept [][]byte
 	for coding := range bytes.SplitSeq(v, []byte(",")) {
-		coding = bytes.Trim(coding, " \t")
-		switch {
-		case bytes.EqualFold(coding, awsChunked):
-			found = true
-		case len(coding) > 0:
-			if len(kept) > 0 {
-				kept = append(kept, ", "...)
-			}
-			kept = append(kept, coding...)
+		if coding = bytes.Trim(coding, " \t"); len(coding) > 0 && !bytes.EqualFold(coding, awsChunked) {
+			kept = append(kept, coding)
 		}
 	}
-	if !found {
-		return v
-	}
-	return kept
+	return bytes.Join(kept, []byte(", "))
 }
 
-// isList tells whether a header of the object is a list, which may come in several
-// lines, of which none must get lost. Of any other the first line counts, by which the
-// gateway decides, too.
-func isList(name []byte) bool {
-	return string(name) == "Cache-Control" || string(name) == "Content-Language"
-}
-
-// AppendObjectLine appends a line of the object's head to those before it, unless one of
-// that name counts already, or it says nothing: only S3's own metadata may be empty, and a
-// Date must be one.
-func AppendObjectLine(head, name, value []byte) []byte {
-	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) || !isList(name) && HasLine(head, name) {
+// appendObjectLine appends a line of the object's head to those before it, unless it says
+// nothing: only S3's own metadata may be empty, and a Date must be one. A list may come in
+// several lines, of which none must get lost; of any other header the first line counts, by
+// which the gateway decides, too.
+func appendObjectLine(head, name, value []byte) []byte {
+	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) {
 		return head
 	}
-	if string(name) == "Date" {
+	switch string(name) {
+	case "Cache-Control", "Content-Language":
+		return AppendLine(head, name, value)
+	case "Date":
 		if _, ok := cache.ParseDate(value); !ok {
 			return head
 		}
 	}
+	if HasLine(head, name) {
+		return head
+	}
 	return AppendLine(head, name, value)
-}
-
-func AppendDateLine(b []byte, now time.Time) []byte {
-	return append(cache.AppendDate(append(b, "Date: "...), now.Unix()), "\r\n"...)
 }
 
 // WithDate returns the head of an answer that was just received with a Date: its own, else
@@ -291,7 +261,7 @@ func WithDate(head []byte) []byte {
 	if HasLine(head, headerDate) {
 		return head
 	}
-	return AppendDateLine(head, time.Now())
+	return append(cache.AppendDate(append(head, "Date: "...), time.Now().Unix()), "\r\n"...)
 }
 
 // asString returns b, which must not change any more, as a string.

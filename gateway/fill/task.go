@@ -14,35 +14,35 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// StatusPass is the status of an object that stands for one that is not stored: it
-// is too large, or says that it must not be. Requests for it do not wait for each
-// other while it is fresh.
+// StatusPass is the status of a marker, which stands for an object that is not stored because
+// it is too large or says that it must not be. While the marker is fresh, requests for the
+// object do not wait for each other.
 const StatusPass = 0
 
-// Task is one fetch for the cache, on behalf of a flight. It owns its fetch while it has
-// one. Not safe for concurrent use.
+// Task is one fetch for the cache, on behalf of a flight. Fill in the exported fields, then call
+// Run. It owns its fetch while it has one; the caller releases it. Not safe for concurrent use.
 type Task struct {
 	Cache   *Cache
 	Fetch   *origin.Fetch // nil once the rest of a body is read in the background
-	Key     []byte        // of the object in the cache, which the caller owns
-	wanted  bool          // the object is stored whatever the cache's policy thinks of it
-	Scratch []byte
+	Key     []byte        // cache key of the object; the caller owns it
+	wanted  bool          // the object is stored whatever the cache's admission policy says
+	Scratch []byte        // memory of heads, for the next task, too
 }
 
-// Result is what a flight brought its leader: an object, or an error, or neither where
-// the response, which the task's fetch holds, cannot be shared.
+// Result is what a flight brings its leader: an object, or an error, or neither if the
+// response, which the task's fetch holds, cannot be shared.
 type Result struct {
-	Object *cache.Object
-	Flight *cache.Flight // of an object whose body is still arriving
-	How    observe.Outcome
-	Err    error
+	Object  *cache.Object
+	Flight  *cache.Flight // the flight, if the object's body still arrives; else nil
+	Outcome observe.Outcome
+	Err     error
 
-	crowded bool // there is no memory for the body now, see budget.reserve
+	crowded bool // there is no memory for the body now, see takeObject
 }
 
-// Run fetches the object for f, and ends f, but for a body that goes on arriving. stale is
-// what is stored and has to be validated; it may be nil. The fetch holds a connection to the
-// origin afterwards only for a response that cannot be shared.
+// Run fetches the object for f and ends f, unless the body still arrives: then a goroutine
+// ends f. stale is the stored object to revalidate; it may be nil. Afterwards the fetch holds
+// a connection to the origin only if the response cannot be shared.
 func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 	ended := false
 	defer func() {
@@ -53,7 +53,7 @@ func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 	r = t.try(f, stale)
 	ended = true
 	if t.Fetch != nil && (r.Object != nil || r.Err != nil) {
-		t.Fetch.Answer.Close() // the answer may take its client long, and does not come from there
+		t.Fetch.Answer.Close() // the client may take long, and does not need it
 	}
 	return r
 }
@@ -65,7 +65,7 @@ func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 		if t.validates(stale, condition) {
 			return t.validated(f, stale, sent)
 		}
-		err = t.Fetch.Send(request.Forward{}, false) // of another object, or uncalled for
+		err = t.Fetch.Send(request.Plan{}, false) // of another object, or uncalled for
 	}
 	if err != nil {
 		return t.failFlight(f, origin.NewError(err))
@@ -76,79 +76,80 @@ func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 	return t.takeError(f, stale, sent)
 }
 
-// validates tells whether the 304 at hand is about the stored object (RFC 9111,
-// 4.3.4): one that was replaced by an older one has not been modified since, either.
-func (t *Task) validates(stale *cache.Object, sent request.Forward) bool {
+// validates tells whether the 304 at hand is about the stored object (RFC 9111, 4.3.4). It may
+// be about another: an older one that took its place has not been modified since, either.
+func (t *Task) validates(stale *cache.Object, sent request.Plan) bool {
 	etag, modified := t.Fetch.Validators()
 	switch {
 	case sent.Condition == "":
 		return false
 	case len(etag) > 0:
-		return stale.ETag != "" && weaklyEqual(etag, []byte(stale.ETag))
+		return stale.ETag != "" && bytes.Equal(bytes.TrimPrefix(etag, weak), bytes.TrimPrefix([]byte(stale.ETag), weak))
 	case stale.ETag == "" && modified > 0:
 		return modified == stale.Modified
 	}
 	return true
 }
 
-func weaklyEqual(a, b []byte) bool {
-	return bytes.Equal(bytes.TrimPrefix(a, []byte("W/")), bytes.TrimPrefix(b, []byte("W/")))
-}
+var weak = []byte("W/")
 
-// validated takes the news that the stored object is current.
+// validated lands the stored object, which the 304 at hand revalidates.
 func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
 	c := t.Cache.Cache
 	o, reason := t.updated(stale, sent)
 	switch {
-	case reason != cache.Storable:
-		c.PutSince(t.passMarker(sent), f.Epoch()) // it is good for this answer alone
+	case reason != cache.Storable: // it is good for this answer alone
+		c.PutSince(t.passMarker(sent), f.Epoch())
 	case !c.Replace(stale, o, f.Epoch()) && c.Peek(o.Key) == nil:
 		t.store(o, f) // it was evicted meanwhile
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Revalidated}
+	return Result{Object: o, Outcome: observe.Revalidated}
 }
 
-// validation is what a request for a stored object is made conditional by.
-func validation(o *cache.Object) request.Forward {
+// validation returns the plan that revalidates o, which may be nil.
+func validation(o *cache.Object) request.Plan {
 	switch {
 	case o == nil || o.Status != fasthttp.StatusOK:
-		return request.Forward{}
+		return request.Plan{}
 	case o.ETag != "":
-		return request.Forward{Condition: "if-none-match", Value: []byte(o.ETag)}
+		return request.Plan{Condition: "if-none-match", Value: []byte(o.ETag)}
 	case o.LastModified != "":
-		return request.Forward{Condition: "if-modified-since", Value: []byte(o.LastModified)}
+		return request.Plan{Condition: "if-modified-since", Value: []byte(o.LastModified)}
 	}
-	return request.Forward{}
+	return request.Plan{}
 }
 
-// failFlight ends f with an error, or has one of those who wait try again where that
+// failFlight ends f with an error, or has one of the waiting requests lead it if another try
 // may help.
 func (t *Task) failFlight(f *cache.Flight, e *origin.Error) Result {
 	switch e.Reason {
 	case pool.ReasonReset.String(), pool.ReasonTruncated.String(), pool.ReasonProtocol.String(), s3error.Internal.Reason:
 		f.FailOnce(e)
-	default: // too much is asked already, or it would take as long again
+	default: // the origin is overloaded, or would take as long again
 		f.Fail(e)
 	}
 	return Result{Err: e}
 }
 
-// takeObject takes a whole object.
+// takeObject lands the whole object that the response at hand has, or passes f.
 func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
 	c := t.Cache
 	freshness, reason := t.assess(sent)
-	if size := t.Fetch.Answer.Length(); reason != cache.Storable || size > c.MaxObject {
+	if size := t.Fetch.Answer.Length(); reason != cache.Storable || size > c.MaxObjectSize {
 		f.Pass()
 		c.Cache.PutSince(t.passMarker(sent), f.Epoch())
 		return Result{}
 	}
-	o := t.newObject(freshness)
+	o := t.newObject(fasthttp.StatusOK, freshness)
+	t.takeHead(o)
 	if !t.Fetch.Answer.FitsBuffer() {
-		if err := t.Fetch.Answer.Await(); err != nil { // until there are bytes, a failure is nobody's yet
+		if err := t.Fetch.Answer.Await(); err != nil { // until the first byte, nobody has seen a failure
 			return t.again(f, stale, err)
 		}
-		if !c.reserve(o, t.Fetch.Answer.Length()) {
+		// Bodies that arrive, or are read though they are not stored, may take a quarter
+		// of what the cache may.
+		if !c.Cache.Reserve(o, t.Fetch.Answer.Length(), c.Options.MaxBytes/4) {
 			f.Pass() // not for now
 			return Result{crowded: true}
 		}
@@ -158,7 +159,7 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		t.Fetch = nil
 		rest.Fetch.Detach()
 		rest.Fetch.Bucket.Shared.Background.Run(func() { rest.fill(f, o) }) // ends with the body, or by the origin's timeouts
-		return Result{Object: o, Flight: f, How: observe.Miss}
+		return Result{Object: o, Flight: f, Outcome: observe.Miss}
 	}
 	body, err := t.Fetch.Answer.Body()
 	if err != nil {
@@ -169,10 +170,10 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		t.store(o, f)
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Miss}
+	return Result{Object: o, Outcome: observe.Miss}
 }
 
-// store stores what f brings, unless a purge has come since it began.
+// store stores the object of f, unless a purge has come since f began.
 func (t *Task) store(o *cache.Object, f *cache.Flight) {
 	if c := t.Cache.Cache; t.wanted {
 		c.AdmitSince(o, f.Epoch())
@@ -181,7 +182,7 @@ func (t *Task) store(o *cache.Object, f *cache.Flight) {
 	}
 }
 
-// again fetches the object once more if that may help against err.
+// again fetches the object once more if that may help, or fails f with err.
 func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
 	if t.Fetch.AwaitRetry(err) {
 		return t.try(f, stale)
@@ -205,8 +206,8 @@ func (t *Task) fill(f *cache.Flight, o *cache.Object) {
 	f.Land(o)
 }
 
-// takeError takes what is no object. That there is none is an answer for all who
-// wait; anything else is a failure.
+// takeError ends f for a response without an object. That no object exists is an answer for all
+// waiting requests; any other error is a failure of f.
 func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) Result {
 	status := t.Fetch.Answer.Header.StatusCode()
 	if status < 400 || status == fasthttp.StatusRequestedRangeNotSatisfiable || status == fasthttp.StatusPreconditionFailed {
@@ -222,19 +223,22 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	if status != fasthttp.StatusNotFound || s != s3error.NoSuchKey || reason != cache.Storable {
 		return t.failFlight(f, &origin.Error{Problem: &s.Problem, Reason: s.Reason})
 	}
-	o := &cache.Object{Key: bytes.Clone(t.Key), Group: c.bucket.Name, Status: status, Freshness: freshness}
+	o := t.newObject(status, freshness)
 	if !t.Fetch.Answer.Surplus() {
 		c.Cache.PutSince(o, f.Epoch())
 	}
 	f.Land(o)
-	return Result{Object: o, How: observe.Miss}
+	return Result{Object: o, Outcome: observe.Miss}
 }
 
-// passMarker returns the object that keeps the next requests from waiting for each
-// other.
+// newObject returns an object of the task's key, without head and body.
+func (t *Task) newObject(status int, freshness cache.Freshness) *cache.Object {
+	return &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: status, Freshness: freshness}
+}
+
+// passMarker returns the marker of an object that is not stored, see StatusPass.
 func (t *Task) passMarker(now time.Time) *cache.Object {
-	return &cache.Object{
-		Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: StatusPass, Marker: true,
-		Freshness: cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true},
-	}
+	o := t.newObject(StatusPass, cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true})
+	o.Marker = true
+	return o
 }

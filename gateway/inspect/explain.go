@@ -36,8 +36,8 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	}
 	line("target", "%s", request.RawPath(raw))
 	var t request.Target
-	if e := t.Parse(raw); e != request.TargetOK {
-		return refuse(e.Problem())
+	if e := t.Parse(raw); e != nil {
+		return refuse(e)
 	}
 	if path := string(t.Path); path == "/health" || path == "/ready" {
 		line("answer", "200 or 503: the gateway's own %s", path)
@@ -59,8 +59,8 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	line("route", "%s", b.Prefix)
 	line("bucket", "%s", b.Name)
 	key, e := t.Key(prefixLen)
-	if e != request.TargetOK {
-		return refuse(e.Problem())
+	if e != nil {
+		return refuse(e)
 	}
 	if len(key) > 0 {
 		line("key", "%q", key)
@@ -81,8 +81,8 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		return refuse(problem.NoKey)
 	}
 	query, e := t.AllowedQuery(nil, b.AllowQuery)
-	if e != request.TargetOK {
-		return refuse(e.Problem())
+	if e != nil {
+		return refuse(e)
 	}
 	for _, r := range b.Origin.Replicas {
 		if len(b.Origin.Replicas) > 1 {

@@ -137,7 +137,7 @@ func connProblem(err error) string {
 	} else if strings.HasPrefix(text, "tls: ") {
 		return text
 	}
-	p := problem.OfParse(err)
+	p := problem.OfParseError(err)
 	return cmp.Or(p.Reason, p.Code)
 }
 

@@ -120,7 +120,7 @@ func (f *Fetch) lookUp(kind *s3error.Kind) error {
 		return breakersOpen(wait)
 	}
 	signer, skew := f.signer, f.skew
-	if err := f.sendTo(r, t, request.Forward{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
+	if err := f.sendTo(r, t, request.Plan{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {
 		return err
 	}
 	if f.Answer.Header.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable { // of an empty object

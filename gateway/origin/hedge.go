@@ -24,7 +24,7 @@ type hedge struct {
 
 // sendHedged sends a request to r, and where that takes long, to another replica; the first
 // good answer counts.
-func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
 	r.Health.hedges.Count(begin)
 	after, known := c.After, true
@@ -56,7 +56,7 @@ func (h *hedge) end(timer *time.Timer) {
 }
 
 // send sends the second request.
-func (h *hedge) send(f *Fetch, first *Replica, w request.Forward, head bool) {
+func (h *hedge) send(f *Fetch, first *Replica, w request.Plan, head bool) {
 	y, t := h.begin(f, first, &w)
 	if y == nil {
 		return
@@ -90,7 +90,7 @@ func (f *Fetch) answered(err error) bool {
 
 // begin returns the fetch of the second request, if there is to be one. It has all it
 // needs, since the first goes on without it when it has its answer.
-func (h *hedge) begin(f *Fetch, first *Replica, w *request.Forward) (*Fetch, pool.Ticket) {
+func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.Ticket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {

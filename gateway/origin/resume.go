@@ -150,7 +150,7 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 // askRest sends the request for the rest of a body, and where another credential or the
 // origin's time helps, once more.
 func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error {
-	w := request.Forward{Range: rest, Condition: "if-match", Value: f.tag}
+	w := request.Plan{Range: rest, Condition: "if-match", Value: f.tag}
 	err := f.sendTo(r, t, w, false, time.Now())
 	if err == nil && f.remedy(nil) == remedyNow {
 		now := time.Now()

@@ -16,7 +16,7 @@ import (
 // Send signs and sends a request for the object and reads the head of the response, of an
 // error the document, too. Where that fails, it is tried again, at another replica if there
 // is one, as often as s3.retry allows. The answer before it is closed.
-func (f *Fetch) Send(w request.Forward, head bool) error {
+func (f *Fetch) Send(w request.Plan, head bool) error {
 	now := time.Now()
 	r, t, wait := f.Bucket.pick(f.failed, now)
 	if r == nil && f.failed != 0 {
@@ -56,7 +56,7 @@ func (f *Fetch) Send(w request.Forward, head bool) error {
 
 // ask sends a request to r, and where its answer takes long, to another replica as
 // well; the first good answer counts, and ends the other request.
-func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	if f.Bucket.S3.Hedge.Enabled && len(f.Bucket.Replicas) > 1 {
 		return f.sendHedged(r, t, w, head, begin)
 	}
@@ -65,7 +65,7 @@ func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Forward, head bool, beg
 
 // sendTo sends a request to one replica, once, and tells its breaker how that went.
 // begin is now.
-func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Forward, head bool, begin time.Time) error {
+func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	f.Answer.Close()
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
 	f.replica, f.ticket = r, t

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// AppendBody appends the body of an error: a JSON object, or lines of plain
-// text. code is for programs, message for people. Any bytes are safe in the
-// strings: in JSON they are escaped, in plain text control bytes become spaces.
+// AppendBody appends the body of an error to dst: a JSON object, or lines of plain text. code is
+// for programs, message for people. Any bytes are safe in the strings: JSON escapes them, and
+// in plain text control bytes become spaces.
 func AppendBody(dst []byte, plain bool, status int, code, message string, requestID []byte) []byte {
 	if plain {
 		dst = append(strconv.AppendInt(dst, int64(status), 10), ' ')
@@ -38,8 +38,8 @@ func appendLine[T string | []byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// appendJSONString appends s as a string of JSON, RFC 8259 section 7. Bytes that
-// are not UTF-8 become U+FFFD. What begins a tag in HTML is escaped, too.
+// appendJSONString appends s as a string of JSON (RFC 8259 section 7). Bytes that are not UTF-8
+// become U+FFFD. Characters of HTML are escaped, too.
 func appendJSONString[T string | []byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

@@ -1,5 +1,5 @@
-// Package problem has the gateway's own answers: their status, code, message and
-// challenge, and the bodies that say so.
+// Package problem has the gateway's own answers: status, code, message and challenge, and the
+// body that they are written as. A code never changes: programs rely on it.
 package problem
 
 import (
@@ -9,12 +9,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Problem is an answer that the gateway gives by itself.
+// Problem is an answer of the gateway's own. It is shared between requests and never changes.
 type Problem struct {
 	Status     int
 	Code       string // `error` of the body: stable, for programs
 	Message    string // for people; never the origin's words
-	Reason     string // for log and metrics; code if empty
+	Reason     string // for log and metrics; empty: Code
 	RetryAfter int    // seconds; 0: no Retry-After
 	Close      bool   // the connection cannot be trusted any more
 	Challenge  string // WWW-Authenticate; empty: none
@@ -22,15 +22,15 @@ type Problem struct {
 
 // The gateway's own answers.
 var (
-	NoRoute   = &Problem{Status: fasthttp.StatusNotFound, Code: "no_route", Message: "no bucket is mounted at this path"}
-	NoKey     = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
-	Method    = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
-	Version   = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
-	Panic     = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}
-	Failed    = &Problem{Status: fasthttp.StatusPreconditionFailed, Code: "precondition_failed", Message: "the object does not meet the request's precondition"}
-	Range     = &Problem{Status: fasthttp.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Message: "the range lies outside the object"}
-	Protocol  = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin sent an answer that makes no sense", Reason: "protocol"}
-	HeadError = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin refused without giving a reason", Reason: "unknown_head"}
+	NoRoute            = &Problem{Status: fasthttp.StatusNotFound, Code: "no_route", Message: "no bucket is mounted at this path"}
+	NoKey              = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
+	Method             = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
+	Version            = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
+	Panic              = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}
+	PreconditionFailed = &Problem{Status: fasthttp.StatusPreconditionFailed, Code: "precondition_failed", Message: "the object does not meet the request's precondition"}
+	Range              = &Problem{Status: fasthttp.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Message: "the range lies outside the object"}
+	Protocol           = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin sent an answer that makes no sense", Reason: "protocol"}
+	HeadError          = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin refused without giving a reason", Reason: "unknown_head"}
 
 	Timeout     = &Problem{Status: fasthttp.StatusGatewayTimeout, Code: "upstream_timeout", Message: "the origin did not answer in time", Reason: "timeout"}
 	Unreachable = &Problem{Status: fasthttp.StatusBadGateway, Code: "upstream_unreachable", Message: "the origin cannot be reached"}
@@ -50,39 +50,37 @@ var (
 
 	OnlyIfCached = &Problem{Status: fasthttp.StatusGatewayTimeout, Code: "only_if_cached", Message: "the object is not in the cache, and the request wants nothing else"}
 
-	NoToken  = &Problem{Status: fasthttp.StatusUnauthorized, Code: "token_required", Message: "a token is needed to read this", Challenge: `Bearer realm="yatagarasu"`}
-	BadToken = &Problem{Status: fasthttp.StatusForbidden, Code: "invalid_token", Message: "the token is not valid here", Challenge: `Bearer error="invalid_token"`}
-	Expired  = &Problem{Status: fasthttp.StatusForbidden, Code: "token_expired", Message: "the token has expired", Challenge: `Bearer error="invalid_token", error_description="the token has expired"`}
-	Scope    = &Problem{Status: fasthttp.StatusForbidden, Code: "insufficient_scope", Message: "the token does not give access to this", Challenge: `Bearer error="insufficient_scope"`}
-	NoKeys   = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "keys_unavailable", Message: "tokens cannot be verified at the moment; try again soon", RetryAfter: 5}
+	NoToken      = &Problem{Status: fasthttp.StatusUnauthorized, Code: "token_required", Message: "a token is needed to read this", Challenge: `Bearer realm="yatagarasu"`}
+	BadToken     = &Problem{Status: fasthttp.StatusForbidden, Code: "invalid_token", Message: "the token is not valid here", Challenge: `Bearer error="invalid_token"`}
+	TokenExpired = &Problem{Status: fasthttp.StatusForbidden, Code: "token_expired", Message: "the token has expired", Challenge: `Bearer error="invalid_token", error_description="the token has expired"`}
+	Scope        = &Problem{Status: fasthttp.StatusForbidden, Code: "insufficient_scope", Message: "the token does not give access to this", Challenge: `Bearer error="insufficient_scope"`}
+	NoKeys       = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "keys_unavailable", Message: "tokens cannot be verified at the moment; try again soon", RetryAfter: 5}
 
-	NoPage      = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
-	NoCall      = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}
-	AdminOff    = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
-	AdminMethod = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
-	AdminToken  = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
-	Foreign     = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
-	Body        = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
+	NoPage       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
+	NoCall       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}
+	AdminOff     = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
+	AdminMethod  = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
+	AdminToken   = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
+	Foreign      = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
+	bodyTooLarge = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
 
-	HeadSize = &Problem{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Code: "header_too_large", Message: "the request head is too large", Close: true}
-	Slow     = &Problem{Status: fasthttp.StatusRequestTimeout, Code: "request_timeout", Message: "the request did not arrive in time", Close: true}
-	Malform  = &Problem{Status: fasthttp.StatusBadRequest, Code: "bad_request", Message: "the request is not valid HTTP", Close: true}
+	headTooLarge = &Problem{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Code: "header_too_large", Message: "the request head is too large", Close: true}
+	tooSlow      = &Problem{Status: fasthttp.StatusRequestTimeout, Code: "request_timeout", Message: "the request did not arrive in time", Close: true}
+	malformed    = &Problem{Status: fasthttp.StatusBadRequest, Code: "bad_request", Message: "the request is not valid HTTP", Close: true}
 )
 
-// OfParse returns the answer to a request that fasthttp could not parse.
-func OfParse(err error) *Problem {
-	var small *fasthttp.ErrSmallBuffer
-	var timeout net.Error
-	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return Body
-	case errors.As(err, &small):
-		return HeadSize
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return Slow
-	default:
-		return Malform
+// OfParseError returns the answer to a request that fasthttp could not parse.
+func OfParseError(err error) *Problem {
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		return bodyTooLarge
 	}
+	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		return headTooLarge
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return tooSlow
+	}
+	return malformed
 }
 
 // Error implements error.

@@ -1,15 +1,16 @@
 package request
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
-// PrefersPlain tells whether an Accept header gives text/plain a higher weight
-// than application/json, RFC 9110 section 12.5.1. Absent, equal, or "*/*": no.
-// Elements that are not understood do not count.
+// PrefersPlain tells whether an Accept header gives text/plain a higher weight than
+// application/json (RFC 9110 section 12.5.1). Without the header, with equal weights or with
+// "*/*", it does not. Malformed elements do not count.
 func PrefersPlain(accept []byte) bool {
 	var plain, json mediaWeight
-	for more := len(accept) > 0; more; {
-		var element []byte
-		element, accept, more = bytes.Cut(accept, []byte(","))
+	for element := range bytes.SplitSeq(accept, comma) {
 		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
 		mediaRange = trimOWS(mediaRange)
 		weight, ok := weightOf(parameters)
@@ -33,42 +34,36 @@ func PrefersPlain(accept []byte) bool {
 	return plain.weight > json.weight
 }
 
-// mediaWeight is the weight that an Accept header gives one media type, in
-// thousandths: the weight of the most precise range that covers it.
-type mediaWeight struct{ weight, precision int }
+// mediaWeight is the weight that an Accept header gives one media type: that of the most
+// precise range that covers it.
+type mediaWeight struct {
+	weight    float64
+	precision int
+}
 
-func (m *mediaWeight) set(weight, precision int) {
+func (m *mediaWeight) set(weight float64, precision int) {
 	if precision > m.precision {
 		m.weight, m.precision = weight, precision
 	}
 }
 
-// weightOf returns the weight q among the parameters of a media range, in
-// thousandths; 1000 if there is none.
-func weightOf(parameters []byte) (thousandths int, ok bool) {
-	for len(parameters) > 0 {
-		var p []byte
-		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
+// weightOf returns the weight q among the parameters of a media range; 1 if there is none.
+func weightOf(parameters []byte) (weight float64, ok bool) {
+	for p := range bytes.SplitSeq(parameters, []byte(";")) {
 		name, value, _ := bytes.Cut(trimOWS(p), []byte("="))
-		if len(name) == 1 && name[0]|0x20 == 'q' {
+		if bytes.EqualFold(name, []byte("q")) {
 			return parseWeight(value)
 		}
 	}
-	return 1000, true
+	return 1, true
 }
 
 // parseWeight parses a qvalue, RFC 9110 section 12.4.2: 0 to 1, with up to three
 // decimals.
-func parseWeight(v []byte) (thousandths int, ok bool) {
-	if len(v) == 0 || len(v) > len("0.123") || v[0] != '0' && v[0] != '1' || len(v) > 1 && v[1] != '.' {
+func parseWeight(v []byte) (weight float64, ok bool) {
+	if len(v) == 0 || len(v) > len("0.123") || len(v) > 1 && v[1] != '.' || !consistsOf(v, ".0123456789") {
 		return 0, false
 	}
-	thousandths = 1000 * int(v[0]-'0')
-	for i, scale := 2, 100; i < len(v); i, scale = i+1, scale/10 {
-		if v[i] < '0' || v[i] > '9' {
-			return 0, false
-		}
-		thousandths += scale * int(v[i]-'0')
-	}
-	return thousandths, thousandths <= 1000
+	weight, err := strconv.ParseFloat(bytesString(v), 64) // the string is kept in the error alone, which ends here
+	return weight, err == nil && weight <= 1
 }

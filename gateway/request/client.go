@@ -7,24 +7,19 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
 
-// WellFormedID tells whether a request id of a trusted proxy can be taken over.
+// WellFormedID tells whether a trusted proxy's request id can be used.
 func WellFormedID(id []byte) bool {
-	if len(id) == 0 || len(id) > 128 {
-		return false
-	}
-	for _, c := range id {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
+	const alphabet = "-._0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return len(id) > 0 && len(id) <= 128 && consistsOf(id, alphabet)
 }
+
+// consistsOf tells whether all bytes of v are among the ASCII bytes of set.
+func consistsOf(v []byte, set string) bool { return len(bytes.TrimLeft(v, set)) == 0 }
 
 // AppendUUIDv7 appends a UUID of version 7, RFC 9562 section 5.7: 48 bits of
 // Unix milliseconds, then random bits. Ids need not be secret.
@@ -54,33 +49,23 @@ func PeerAddr(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// TrustedProxies are the addresses of proxies that are believed, server.trusted_proxies.
+// TrustedProxies are the addresses of the proxies whose headers count: server.trusted_proxies.
 type TrustedProxies []netip.Prefix
 
 // Trusts tells whether peer is one of them.
 func (t TrustedProxies) Trusts(peer netip.Addr) bool {
-	for _, p := range t {
-		if p.Contains(peer) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
-// ForwardedClient returns the client that the trusted proxies name: the last address,
-// read from the right, that is not a trusted proxy itself. Everything to the left of
-// it may be invented by the client. lines are those of Forwarded, or else of
-// X-Forwarded-For.
+// ForwardedClient returns the client that the trusted proxies name: the first address from the
+// right that is not a trusted proxy's own. The client may have invented everything to the left
+// of it. lines are those of Forwarded, or else of X-Forwarded-For.
 func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forwarded bool) netip.Addr {
 	client := peer
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := lines[i]
+	for _, line := range slices.Backward(lines) {
 		for len(line) > 0 {
-			cut := len(line)
-			for cut > 0 && line[cut-1] != ',' {
-				cut--
-			}
-			element := bytes.Trim(line[cut:], " \t")
+			cut := bytes.LastIndexByte(line, ',') + 1
+			element := trimOWS(line[cut:])
 			if forwarded {
 				element = forParameter(element)
 			}
@@ -98,14 +83,11 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 	return client
 }
 
-// forParameter returns the node of an element's parameter "for", without quotes (RFC
-// 7239, 4); nothing if there is none. A comma within quotes ends the element: no
-// address has one.
+// forParameter returns the value of an element's parameter "for", without quotes (RFC 7239, 4);
+// nil if there is none. A comma within quotes ends the element, but no address has one.
 func forParameter(element []byte) []byte {
-	for len(element) > 0 {
-		var pair []byte
-		pair, element, _ = bytes.Cut(element, []byte(";"))
-		name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
+	for pair := range bytes.SplitSeq(element, []byte(";")) {
+		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
 		if bytes.EqualFold(name, []byte("for")) {
 			return bytes.Trim(value, `"`)
 		}
@@ -113,12 +95,13 @@ func forParameter(element []byte) []byte {
 	return nil
 }
 
-// parseForwarded parses an address, which may have a port, and brackets in IPv6.
+// parseForwarded parses an address, with or without a port, and an IPv6 address with or without
+// brackets.
 //
-// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. Hence one
-// parser for each form: one that fails allocates its error.
+// Hot path: zero allocations for an address, guarded by TestRequestIDAllocs. The form decides
+// on the parser beforehand, since a parser that fails allocates its error.
 func parseForwarded(v []byte) (a netip.Addr, ok bool) {
-	s := BytesString(v) // netip keeps nothing of it but in its errors, which end here
+	s := bytesString(v) // netip keeps nothing of it but in its errors, which end here
 	var err error
 	switch {
 	case len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']':

@@ -8,23 +8,23 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Conditions are what a request's head says of when it wants the object, and which part of
-// it: the conditional headers, raw, and the range. nil is absent. Several lines of If-Match
-// or If-None-Match are one value, joined by ", ". The values are borrowed from the request.
+// Conditions are a request's preconditions, raw, and its range. nil is absent. Several lines of
+// If-Match or If-None-Match are one value, joined by ", ". The values are borrowed from the
+// request.
 //
-// The zero value has none. Not safe for concurrent use.
+// The zero value has no condition. Not safe for concurrent use.
 type Conditions struct {
 	ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince, IfRange []byte
 
-	Range ByteRange // the part that the origin is asked for alone; of no kind: the whole object
-	date  []byte    // memory of forward
+	Range ByteRange // part that the origin can be asked for alone; of no kind: the whole object
+	date  []byte    // memory of Plan
 }
 
-// Read takes the conditions out of a head. part says that the request is for a part of a
-// multipart object: S3 takes either a range or a part.
+// Read reads the conditions from a head. part tells that the request is for a part of a multipart
+// object: S3 takes either a range or a part.
 //
-// Range means nothing on other methods than GET (RFC 9110 section 14.2), If-Range nothing
-// without Range. Several ranges are none here: the whole object is the answer.
+// Range counts only on GET (RFC 9110 section 14.2), and If-Range only beside Range. Several
+// ranges are none here: the origin is asked for the whole object.
 func (c *Conditions) Read(h *fasthttp.RequestHeader, get, part bool) {
 	c.ifMatch = joinLines(h, fasthttp.HeaderIfMatch)
 	c.ifNoneMatch = joinLines(h, fasthttp.HeaderIfNoneMatch)
@@ -40,25 +40,22 @@ func (c *Conditions) Read(h *fasthttp.RequestHeader, get, part bool) {
 	}
 }
 
-// DropRange has the whole object wanted, because If-Range does not hold.
-func (c *Conditions) DropRange() { c.Range, c.IfRange = ByteRange{}, nil }
-
 // Reset forgets the conditions, and keeps c's memory.
 func (c *Conditions) Reset() { *c = Conditions{date: c.date[:0]} }
 
-// Empty tells whether no precondition is given; If-Range is none.
+// Empty tells whether there is no precondition. If-Range is none.
 func (c *Conditions) Empty() bool {
 	return c.ifMatch == nil && c.ifNoneMatch == nil && c.ifModifiedSince == nil && c.ifUnmodifiedSince == nil
 }
 
-// WantsPart tells whether the request is for one part, which the origin can be asked for
-// alone. Any other Range takes the whole object, which is fetched once for all.
+// WantsPart tells whether the request is for one part, which the origin can be asked for alone.
+// With any other Range, the whole object is fetched, once for all requests.
 func (c *Conditions) WantsPart() bool {
 	return c.Range.Kind == RangeUnsatisfiable || c.Range.Kind == RangeSingle && c.mayHold()
 }
 
-// mayHold tells whether If-Range, if there is one, can hold: no weak or malformed
-// validator does.
+// mayHold tells whether If-Range, if there is one, can hold. A weak or malformed validator
+// cannot.
 func (c *Conditions) mayHold() bool {
 	if c.IfRange == nil {
 		return true
@@ -67,73 +64,59 @@ func (c *Conditions) mayHold() bool {
 	return ok && !weak || isHTTPDate(c.IfRange)
 }
 
-// Forward is what of a request's conditions goes to the origin. At most one precondition
-// does, since origins disagree on how they combine; the gateway evaluates all of them on
-// the answer.
-type Forward struct {
+// Plan is the range and the precondition that the origin is sent. It is sent one precondition at
+// most, since origins disagree on how several combine; the gateway evaluates all of them on the
+// answer. The zero value asks for the whole object.
+type Plan struct {
 	Range     ByteRange // of RangeSingle, or of no kind
-	Condition string    // lower-case header name; empty: none
-	Value     []byte
-	// IfRange marks that condition stands for If-Range: where it fails, the
-	// whole object is the answer.
-	IfRange bool
+	Condition string    // name of the precondition's header in lower case; empty: none
+	Value     []byte    // value of that header
+	IfRange   bool      // Condition stands for If-Range: if it fails, the whole object is the answer
 }
 
-// Ranged tells whether a part is asked for.
-func (w *Forward) Ranged() bool { return w.Range.Kind == RangeSingle }
-
-// Forward decides what is sent to the origin: the range, and of the preconditions the one
-// that is evaluated first, if every origin understands it alike. The value is c's until
-// the next call.
-func (c *Conditions) Forward() (w Forward) {
+// Plan returns the plan for the conditions: the range, and the precondition that is evaluated
+// first, if every origin understands it alike. Its value is valid until the next call.
+func (c *Conditions) Plan() (p Plan) {
 	if c.Range.Kind == RangeSingle && c.mayHold() {
-		w.Range = c.Range
+		p.Range = c.Range
 		if tag, _, ok := singleTag(c.IfRange); ok {
-			return Forward{Range: c.Range, Condition: "if-match", Value: tag, IfRange: true}
+			return Plan{Range: c.Range, Condition: "if-match", Value: tag, IfRange: true}
 		}
 		if c.IfRange != nil {
 			// Not sent as If-Unmodified-Since: origins whose clock has fractions
 			// of a second find an object newer than its own Last-Modified.
-			return Forward{Range: c.Range, IfRange: true}
+			return Plan{Range: c.Range, IfRange: true}
 		}
 	}
 	switch {
 	case c.ifMatch != nil:
 		if tag, weak, ok := singleTag(c.ifMatch); ok && !weak {
-			w.Condition, w.Value = "if-match", tag
+			p.Condition, p.Value = "if-match", tag
 		}
 	case isHTTPDate(c.ifUnmodifiedSince):
-		// Evaluated here alone, see above.
+		// Not sent, see above.
 	case c.ifNoneMatch != nil:
 		if tag, _, ok := singleTag(c.ifNoneMatch); ok {
-			w.Condition, w.Value = "if-none-match", tag // compared weakly: the opaque tag is enough
+			p.Condition, p.Value = "if-none-match", tag // compared weakly: the opaque tag is enough
 		}
 	case isHTTPDate(c.ifModifiedSince):
 		t, _ := cache.ParseDate(c.ifModifiedSince)
 		c.date = cache.AppendDate(c.date[:0], t)
-		w.Condition, w.Value = "if-modified-since", c.date
+		p.Condition, p.Value = "if-modified-since", c.date
 	}
-	return w
+	return p
 }
 
-// joinLines returns the value of a list header; several lines are one list.
+// joinLines returns the value of a list header. Several lines are one list.
 func joinLines(h *fasthttp.RequestHeader, name string) []byte {
-	first := h.Peek(name)
-	if first == nil {
+	if h.Peek(name) == nil {
 		return nil
 	}
 	lines := h.PeekAll(name)
 	if len(lines) == 1 {
-		return first
+		return lines[0]
 	}
-	var list []byte
-	for i, l := range lines {
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, l...)
-	}
-	return list
+	return bytes.Join(lines, []byte(", "))
 }
 
 func isHTTPDate(v []byte) bool {
@@ -141,7 +124,7 @@ func isHTTPDate(v []byte) bool {
 	return ok
 }
 
-// Verdict is what preconditions make of a GET or HEAD request.
+// Verdict is the outcome of preconditions for a GET or HEAD.
 type Verdict uint8
 
 const (
@@ -154,10 +137,9 @@ const (
 // RFC 9110 section 13.2.2. etag is the object's, quoted; empty if unknown.
 // modified is its Last-Modified in Unix seconds; 0 or less if unknown.
 //
-// Dates that are none, or have nothing to be compared with, are ignored
-// (sections 13.1.3, 13.1.4). A malformed list of tags matches nothing, so that
-// a request is refused or answered in full, but never taken for one that the
-// client did not make.
+// A malformed date, or one without a Last-Modified to compare with, is ignored (sections
+// 13.1.3, 13.1.4). A malformed list of tags matches nothing: the request is refused or
+// answered in full, but never taken for another.
 //
 // Hot path: zero allocations, guarded by TestPreconditionAllocs.
 func (c *Conditions) Evaluate(etag []byte, modified int64) Verdict {
@@ -178,9 +160,9 @@ func (c *Conditions) Evaluate(etag []byte, modified int64) Verdict {
 	return proceed
 }
 
-// IfRangeHolds tells whether a part may be sent to a client that has other
-// parts of the object with validator v, RFC 9110 section 13.1.5: a strong tag
-// that is the object's, or exactly its Last-Modified.
+// IfRangeHolds tells whether a part may be sent to a client that has other parts of the object
+// with the validator v (RFC 9110 section 13.1.5): v is the object's strong tag, or exactly its
+// Last-Modified.
 func IfRangeHolds(v, etag []byte, modified int64) bool {
 	if tag, weak, ok := singleTag(v); ok {
 		return !weak && bytes.Equal(tag, etag)
@@ -189,9 +171,8 @@ func IfRangeHolds(v, etag []byte, modified int64) bool {
 	return ok && modified > 0 && t == modified
 }
 
-// matchesTag tells whether list, "*" or a list of entity tags, has etag, by
-// strong or weak comparison (RFC 9110 section 8.8.3.2). A list with an error
-// anywhere has nothing.
+// matchesTag tells whether list, "*" or a list of entity tags, has etag by strong or weak
+// comparison (RFC 9110 section 8.8.3.2). A list with an error anywhere has no tag.
 func matchesTag(list, etag []byte, strong bool) bool {
 	list = trimOWS(list)
 	if string(list) == "*" {
@@ -228,7 +209,7 @@ var TagBytes = func() (t [256]bool) {
 	return t
 }()
 
-// cutTag takes one entity tag from the front of b; tag is without W/.
+// cutTag cuts b behind the entity tag that it begins with. tag is without W/.
 func cutTag(b []byte) (tag []byte, weak bool, rest []byte, ok bool) {
 	b, weak = bytes.CutPrefix(b, []byte("W/"))
 	if len(b) < 2 || b[0] != '"' {
@@ -244,8 +225,8 @@ func cutTag(b []byte) (tag []byte, weak bool, rest []byte, ok bool) {
 	return b[:i+1], weak, b[i+1:], true
 }
 
-// singleTag returns the opaque tag, quotes included, if v is exactly one entity
-// tag; weak tells whether it had the prefix W/. The tag aliases v.
+// singleTag returns the opaque tag of v, quotes included, if v is exactly one entity tag. weak
+// tells whether it has the prefix W/. The tag aliases v.
 func singleTag(v []byte) (tag []byte, weak, ok bool) {
 	tag, weak, rest, ok := cutTag(trimOWS(v))
 	if !ok || len(rest) > 0 {

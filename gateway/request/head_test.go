@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
 )
@@ -13,15 +14,15 @@ func TestCheckHead(t *testing.T) {
 	const host = "Host: a\r\n"
 	for _, tc := range []struct {
 		name, raw string // the empty line follows what ends in CRLF
-		want      HeadFlaw
+		want      *problem.Problem
 	}{
-		{"curl", host + "User-Agent: curl/8.5.0\r\nAccept: */*\r\n", HeadOK},
-		{"every byte of a token", host + "!#$%&'*+-.^_`|~09azAZ: x\r\n", HeadOK},
-		{"empty value", host + "A:\r\nB: \r\nC:\t\r\n", HeadOK},
-		{"tabs, colons and bytes beyond ASCII in a value", host + "A: b\tc:d\xc3\xa9\xff\r\n", HeadOK},
-		{"long value of eight-byte words", host + "A: " + strings.Repeat("12345678", 20) + "\r\n", HeadOK},
-		{"tab in every place of a word", host + "A:\t1\t22\t333\t4444\t55555\t666666\t7777777\t\r\n", HeadOK},
-		{"twins with underscores are other headers", host + "Content_Length: 5\r\nTransfer_Encoding: chunked\r\nHost_: b\r\n", HeadOK},
+		{"curl", host + "User-Agent: curl/8.5.0\r\nAccept: */*\r\n", nil},
+		{"every byte of a token", host + "!#$%&'*+-.^_`|~09azAZ: x\r\n", nil},
+		{"empty value", host + "A:\r\nB: \r\nC:\t\r\n", nil},
+		{"tabs, colons and bytes beyond ASCII in a value", host + "A: b\tc:d\xc3\xa9\xff\r\n", nil},
+		{"long value of eight-byte words", host + "A: " + strings.Repeat("12345678", 20) + "\r\n", nil},
+		{"tab in every place of a word", host + "A:\t1\t22\t333\t4444\t55555\t666666\t7777777\t\r\n", nil},
+		{"twins with underscores are other headers", host + "Content_Length: 5\r\nTransfer_Encoding: chunked\r\nHost_: b\r\n", nil},
 
 		{"LF alone", host + "A: b\nC: d\r\n", headEnding},
 		{"LF alone after a word", host + "A: 12345678\nC: d\r\n", headEnding},
@@ -56,21 +57,21 @@ func TestCheckHead(t *testing.T) {
 		{"two Hosts", host + host, headHost},
 		{"two Hosts in other cases", "hOST: a\r\nHost: b\r\n", headHost},
 		{"Host 257 times", strings.Repeat(host, 257), headHost},
-		{"empty Host", "Host:\r\n", HeadOK},
-		{"Host of spaces", "Host: \t \r\n", HeadOK},
-		{"Host with a port and spaces", "Host: \ta:80 \r\n", HeadOK},
+		{"empty Host", "Host:\r\n", nil},
+		{"Host of spaces", "Host: \t \r\n", nil},
+		{"Host with a port and spaces", "Host: \ta:80 \r\n", nil},
 		{"Host with userinfo", "Host: u@a\r\n", headHostForm},
 		{"Host with a port too large", "Host: a:65536\r\n", headHostForm},
 		{"a bad Host and a good one", "Host: \"\r\n" + host, headHost},
 		{"the form of Host comes before Authorization", "Host: u@a\r\nAuthorization: a\r\nAuthorization: a\r\n", headHostForm},
-		{"one Authorization", host + "Authorization: Bearer a\r\n", HeadOK},
+		{"one Authorization", host + "Authorization: Bearer a\r\n", nil},
 		{"two Authorizations", host + "Authorization: Bearer a\r\nAUTHORIZATION: Basic b\r\n", headAuthorization},
 		{"Authorization 257 times", host + strings.Repeat("Authorization: a\r\n", 257), headAuthorization},
 
-		{"length 0", host + "Content-Length: 0\r\n", HeadOK},
-		{"length 00", host + "Content-Length:\t 00 \t\r\n", HeadOK},
-		{"length", host + "content-length: 5\r\n", HeadBody},
-		{"length beyond int64", host + "Content-Length: 99999999999999999999\r\n", HeadBody},
+		{"length 0", host + "Content-Length: 0\r\n", nil},
+		{"length 00", host + "Content-Length:\t 00 \t\r\n", nil},
+		{"length", host + "content-length: 5\r\n", BodyNotAllowed},
+		{"length beyond int64", host + "Content-Length: 99999999999999999999\r\n", BodyNotAllowed},
 		{"length twice", host + "Content-Length: 0\r\nContent-Length: 0\r\n", headFraming},
 		{"Content-Length 257 times", host + strings.Repeat("Content-Length: 0\r\n", 257), headFraming},
 		{"signed length", host + "Content-Length: +0\r\n", headFraming},
@@ -78,8 +79,8 @@ func TestCheckHead(t *testing.T) {
 		{"hexadecimal length", host + "Content-Length: 0x0\r\n", headFraming},
 		{"list of lengths", host + "Content-Length: 0, 0\r\n", headFraming},
 		{"empty length", host + "Content-Length:\r\n", headFraming},
-		{"chunked", host + "Transfer-Encoding: chunked\r\n", HeadBody},
-		{"chunked in another case", host + "TRANSFER-ENCODING: Chunked \r\n", HeadBody},
+		{"chunked", host + "Transfer-Encoding: chunked\r\n", BodyNotAllowed},
+		{"chunked in another case", host + "TRANSFER-ENCODING: Chunked \r\n", BodyNotAllowed},
 		{"chunked twice", host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", headFraming},
 		{"chunked with length 0", host + "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", headFraming},
 		{"identity", host + "Transfer-Encoding: identity\r\n", headFraming},
@@ -87,8 +88,8 @@ func TestCheckHead(t *testing.T) {
 		{"list of codings", host + "Transfer-Encoding: gzip, chunked\r\n", headFraming},
 		{"coding with vertical tab", host + "Transfer-Encoding: \vchunked\r\n", headValue},
 
-		{"expectation", host + "Expect: 100-Continue\r\n", HeadOK},
-		{"expectation twice", host + "Expect: 100-continue\r\nExpect: 100-continue\r\n", HeadOK},
+		{"expectation", host + "Expect: 100-Continue\r\n", nil},
+		{"expectation twice", host + "Expect: 100-continue\r\nExpect: 100-continue\r\n", nil},
 		{"other expectation", host + "Expect: 200-ok\r\n", headExpect},
 		{"other expectation first", host + "Expect: x\r\nExpect: 100-continue\r\n", headExpect},
 		{"list of expectations", host + "Expect: 100-continue, x\r\n", headExpect},
@@ -104,10 +105,10 @@ func TestCheckHead(t *testing.T) {
 				raw += "\r\n"
 			}
 			if got := checkHead([]byte(raw), true); got != tc.want {
-				t.Errorf("%q: flaw %d, want %d", raw, got, tc.want)
+				t.Errorf("%q: flaw %v, want %v", raw, got, tc.want)
 			}
 			if want := checkHeadNaive(raw, true); want != tc.want {
-				t.Errorf("%q: the model says %d, want %d", raw, want, tc.want)
+				t.Errorf("%q: the model says %v, want %v", raw, want, tc.want)
 			}
 		})
 	}
@@ -116,7 +117,7 @@ func TestCheckHead(t *testing.T) {
 // Each byte, in each place of the words that values are read in.
 func TestCheckHeadBytes(t *testing.T) {
 	for c := range 256 {
-		want := HeadOK
+		var want *problem.Problem
 		switch {
 		case c == '\r' || c == '\n':
 			want = headEnding
@@ -126,44 +127,43 @@ func TestCheckHeadBytes(t *testing.T) {
 		for before := range 17 {
 			raw := "Host: a\r\nA:" + strings.Repeat("~", before) + string([]byte{byte(c)}) + strings.Repeat("\x80", 9) + "\r\n\r\n"
 			if got := checkHead([]byte(raw), true); got != want {
-				t.Errorf("byte %#x after %d others: flaw %d, want %d", c, before, got, want)
+				t.Errorf("byte %#x after %d others: flaw %v, want %v", c, before, got, want)
 			}
 		}
 	}
 }
 
 func TestCheckHeadOfHTTP10(t *testing.T) {
-	for raw, want := range map[string]HeadFlaw{
-		"":                             HeadOK,
-		"A: b\r\n\r\n":                 HeadOK,
+	for raw, want := range map[string]*problem.Problem{
+		"":                             nil,
+		"A: b\r\n\r\n":                 nil,
 		"Host: a\r\nHost: b\r\n\r\n":   headHost,
 		"A: b\r\n":                     headEnding,
-		"Content-Length: 5\r\n\r\n":    HeadBody,
+		"Content-Length: 5\r\n\r\n":    BodyNotAllowed,
 		"Content-Length: 5\r\n\r\nabc": headEnding,
 	} {
 		if got := checkHead([]byte(raw), false); got != want {
-			t.Errorf("%q: flaw %d, want %d", raw, got, want)
+			t.Errorf("%q: flaw %v, want %v", raw, got, want)
 		}
 	}
 	if got := checkHead(nil, true); got != headHost {
-		t.Errorf("HTTP/1.1 without headers: flaw %d", got)
+		t.Errorf("HTTP/1.1 without headers: flaw %v", got)
 	}
 }
 
 func TestHeadProblems(t *testing.T) {
-	statuses := map[HeadFlaw]int{HeadBody: 413, headExpect: 417}
+	statuses := map[*problem.Problem]int{BodyNotAllowed: 413, headExpect: 417}
 	reasons := make(map[string]bool)
-	for f := HeadOK + 1; f < numHeadFlaws; f++ {
-		p := f.Problem()
-		want := statuses[f]
+	for _, p := range []*problem.Problem{headEnding, headFold, headName, headValue, headFraming, headHost, headHostForm, headAuthorization, headExpect, BodyNotAllowed} {
+		want := statuses[p]
 		if want == 0 {
 			want = 400
 		}
 		if p.Status != want || !p.Close || p.Code == "" || p.Message == "" {
-			t.Errorf("flaw %d: %+v", f, *p)
+			t.Errorf("%+v", *p)
 		}
 		if reasons[p.Code+p.Reason] {
-			t.Errorf("flaw %d: reason %q again", f, p.Reason)
+			t.Errorf("%v: reason %q again", p, p.Reason)
 		}
 		reasons[p.Code+p.Reason] = true
 	}
@@ -174,10 +174,10 @@ func TestHeadProblems(t *testing.T) {
 func TestHeadOfParser(t *testing.T) {
 	for _, tc := range []struct {
 		name, lines string
-		want        HeadFlaw
+		want        *problem.Problem
 		raw         string // if not lines and the empty line
 	}{
-		{"sound", "Host: a\r\nx-Lower: b\r\n", HeadOK, ""},
+		{"sound", "Host: a\r\nx-Lower: b\r\n", nil, ""},
 		{"bare LF", "Host: a\nA: b\r\n", headEnding, ""},
 		{"folds", "Host: a\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n", headFold, ""},
 		{"space in a name", "Host: a\r\nContent Length: 5\r\n", headName, ""},
@@ -200,7 +200,7 @@ func TestHeadOfParser(t *testing.T) {
 				t.Errorf("raw headers %q, want %q", got, want)
 			}
 			if got := checkHead(h.RawHeaders(), h.IsHTTP11()); got != tc.want {
-				t.Errorf("flaw %d, want %d", got, tc.want)
+				t.Errorf("flaw %v, want %v", got, tc.want)
 			}
 		})
 	}
@@ -208,8 +208,14 @@ func TestHeadOfParser(t *testing.T) {
 
 var naiveHeader = regexp.MustCompile("^([!#$%&'*+\\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$")
 
+// checkHead is Check of a head of its own.
+func checkHead(raw []byte, http11 bool) *problem.Problem {
+	var seen Head
+	return seen.Check(raw, http11)
+}
+
 // checkHeadNaive is the model: lines, a regular expression and a map.
-func checkHeadNaive(raw string, http11 bool) HeadFlaw {
+func checkHeadNaive(raw string, http11 bool) *problem.Problem {
 	values := make(map[string][]string)
 	for raw != "" && raw != "\r\n" {
 		line, rest, _ := strings.Cut(raw, "\n")
@@ -251,9 +257,9 @@ func checkHeadNaive(raw string, http11 bool) HeadFlaw {
 		}
 	}
 	if len(coding) > 0 || len(length) == 1 && strings.Trim(length[0], "0") != "" {
-		return HeadBody
+		return BodyNotAllowed
 	}
-	return HeadOK
+	return nil
 }
 
 func FuzzCheckHead(f *testing.F) {
@@ -265,7 +271,7 @@ func FuzzCheckHead(f *testing.F) {
 	f.Add("Host: a\nA: b\r c\r\n d\r\nE\x00: \x7f\r\n\r\n", false)
 	f.Fuzz(func(t *testing.T, raw string, http11 bool) {
 		if got, want := checkHead([]byte(raw), http11), checkHeadNaive(raw, http11); got != want {
-			t.Fatalf("checkHead(%q, %v) = %d, the model says %d", raw, http11, got, want)
+			t.Fatalf("checkHead(%q, %v) = %v, the model says %v", raw, http11, got, want)
 		}
 	})
 }
@@ -288,8 +294,8 @@ func BenchmarkCheckHead(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if f := checkHead(raw, true); f != HeadOK {
-					b.Fatalf("flaw %d", f)
+				if f := checkHead(raw, true); f != nil {
+					b.Fatalf("flaw %v", f)
 				}
 			}
 		})

@@ -1,45 +1,46 @@
 package request
 
 import (
+	"bytes"
 	"strconv"
 )
 
 const (
-	// MaxParts is the number of elements from which on a Range header is ignored.
+	// MaxParts is the most elements of a Range header: one with more is ignored.
 	MaxParts = 16
-	// partGap is the number of bytes between two parts below which they are sent
-	// as one: about what the head of a part costs (RFC 9110 section 15.3.7.2).
+	// partGap is the least number of bytes between two parts. Closer ones are sent as
+	// one: the head of a part costs as much (RFC 9110 section 15.3.7.2).
 	partGap = 80
-	// maxDescents is how many parts may begin before the one that they follow.
-	// Readers of a trailer go back once or twice (RFC 9110 section 17.15).
+	// maxDescents is the most parts that begin before the part that they follow. A
+	// reader of a trailer goes back once or twice (RFC 9110 section 17.15).
 	maxDescents = 2
 )
 
 // Part is the bytes first to last of an object, inclusive.
 type Part struct{ First, Last int64 }
 
-// ResolveParts parses the value of a Range header (RFC 9110 section 14.2) and
-// returns the parts that it means of an object of size bytes, in dst, which the
-// caller owns:
+// ResolveParts parses v, the value of a Range header (RFC 9110 section 14.2), and returns the
+// parts that it means of an object of size bytes. Their memory is dst, which the caller owns:
 //
 //	RangeSingle         one part; the answer is 206 with Content-Range
 //	RangeMulti          at least two parts; the answer is 206, multipart/byteranges
 //	RangeUnsatisfiable  no part; the answer is 416
 //	RangeNone           no part; the header is to be ignored
 //
-// One element means what parseRange and resolve make of it. Of several, those
-// without a byte in the object are dropped, and those that overlap or are less
-// than partGap apart become one, in the place of the first of them; otherwise the
-// order is the client's. The parts are at least partGap apart and hold fewer bytes
-// than the object, unless one element alone has all of them. The header is ignored
-// as by parseRange, and when it has more than MaxParts elements, goes back more
-// than maxDescents times, or comes to the whole object by several elements.
+// One element means what parseRange and Resolve make of it. Of several, those without a byte
+// in the object are dropped, and those that overlap or are less than partGap apart become one,
+// in the place of the first of them; otherwise the order is the client's. The header is ignored
+// as by parseRange, and also if it has more than MaxParts elements, goes back more than
+// maxDescents times, or comes to the whole object by several elements.
 //
 // Hot path: zero allocations, guarded by TestPartsAllocs.
 func ResolveParts(dst *[MaxParts]Part, v []byte, size int64) ([]Part, RangeKind) {
 	parts := dst[:0]
 	elements, satisfiable := 0, 0
-	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
+	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
+		if spec = trimOWS(spec); len(spec) == 0 {
+			continue
+		}
 		r, ok := parseRangeSpec(spec)
 		if elements++; !ok || elements > MaxParts {
 			return nil, RangeNone
@@ -64,7 +65,7 @@ func ResolveParts(dst *[MaxParts]Part, v []byte, size int64) ([]Part, RangeKind)
 
 // addPart adds p to parts, which are at least partGap apart, and keeps them so.
 func addPart(parts []Part, p Part) []Part {
-	// The part that p has become comes in the place of the first one that it took.
+	// p grows by the parts near to it, and takes the place of the first of them.
 	at, kept := -1, 0
 	for _, q := range parts {
 		if p.near(q) {
@@ -90,8 +91,14 @@ func (p Part) near(q Part) bool {
 	return max(p.First, q.First)-min(p.Last, q.Last)-1 < partGap
 }
 
-// excessive tells whether parts are no less than the object, or in an order that
-// has no apparent reason.
+// AppendContentRange appends the value of Content-Range for p of an object of size bytes.
+func (p Part) AppendContentRange(dst []byte, size int64) []byte {
+	dst = append(strconv.AppendInt(append(dst, "bytes "...), p.First, 10), '-')
+	return strconv.AppendInt(append(strconv.AppendInt(dst, p.Last, 10), '/'), size, 10)
+}
+
+// excessive tells whether parts have as many bytes as the object, or an order without an
+// apparent reason.
 func excessive(parts []Part, size int64) bool {
 	var total int64
 	descents := 0
@@ -104,16 +111,15 @@ func excessive(parts []Part, size int64) bool {
 	return total >= size || descents > maxDescents
 }
 
-// Multipart is a body of type multipart/byteranges, RFC 9110 section 14.6, of
-// an object: before each part's bytes its head, and an end. Its slices are the
-// caller's.
+// Multipart is a body of type multipart/byteranges (RFC 9110 section 14.6): a head and the bytes
+// of each part, then an end. The caller owns its slices.
 type Multipart struct {
 	Parts       []Part
-	Size        int64  // of the object
-	ContentType []byte // of the object; empty: not known
-	// boundary delimits the parts. It is a token of at most 70 characters (RFC 2046
-	// section 5.1.1) that cannot be guessed, for it must not be in the object.
-	Boundary []byte
+	Size        int64  // size of the object
+	ContentType []byte // that of the object; empty: unknown
+	// Boundary delimits the parts: a token of at most 70 characters (RFC 2046 section
+	// 5.1.1). It must not be in the object, so nobody may be able to guess it.
+	Boundary string
 }
 
 // AppendType appends the Content-Type of the answer.
@@ -121,7 +127,7 @@ func (m *Multipart) AppendType(dst []byte) []byte {
 	return append(append(dst, "multipart/byteranges; boundary="...), m.Boundary...)
 }
 
-// AppendHead appends what comes before the bytes of parts[i].
+// AppendHead appends the head of part i, which comes before its bytes.
 func (m *Multipart) AppendHead(dst []byte, i int) []byte {
 	// The line break before a delimiter belongs to it (RFC 2046 section 5.1.1).
 	if i > 0 {
@@ -131,36 +137,10 @@ func (m *Multipart) AppendHead(dst []byte, i int) []byte {
 	if len(m.ContentType) > 0 {
 		dst = append(append(append(dst, "Content-Type: "...), m.ContentType...), "\r\n"...)
 	}
-	dst = append(dst, "Content-Range: bytes "...)
-	dst = append(strconv.AppendInt(dst, m.Parts[i].First, 10), '-')
-	dst = append(strconv.AppendInt(dst, m.Parts[i].Last, 10), '/')
-	return append(strconv.AppendInt(dst, m.Size, 10), "\r\n\r\n"...)
+	return append(m.Parts[i].AppendContentRange(append(dst, "Content-Range: "...), m.Size), "\r\n\r\n"...)
 }
 
-// AppendEnd appends what comes behind the bytes of the last part.
+// AppendEnd appends the end, which comes behind the bytes of the last part.
 func (m *Multipart) AppendEnd(dst []byte) []byte {
 	return append(append(append(dst, "\r\n--"...), m.Boundary...), "--\r\n"...)
-}
-
-// Length returns the Content-Length of the answer.
-func (m *Multipart) Length() int64 {
-	const delimiter, contentType, contentRange, end = "\r\n--\r\n", "Content-Type: \r\n", "Content-Range: bytes -/\r\n\r\n", "\r\n----\r\n"
-	head := len(delimiter) + len(m.Boundary) + len(contentRange) + digits(m.Size)
-	if len(m.ContentType) > 0 {
-		head += len(contentType) + len(m.ContentType)
-	}
-	n := int64(len(end) + len(m.Boundary) - len("\r\n"))
-	for _, p := range m.Parts {
-		n += int64(head+digits(p.First)+digits(p.Last)) + p.Last - p.First + 1
-	}
-	return n
-}
-
-// digits returns the number of decimal digits of n, which is not negative.
-func digits(n int64) int {
-	d := 1
-	for ; n > 9; n /= 10 {
-		d++
-	}
-	return d
 }

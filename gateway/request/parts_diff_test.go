@@ -79,14 +79,12 @@ func servedParts(t *testing.T, value string, object []byte) partsRead {
 		return readParts(t, 206, h, object[p.First:p.Last+1], size)
 	}
 	// As long as the boundaries of net/http, so that lengths compare.
-	m := &Multipart{Parts: parts, Size: size, ContentType: []byte("application/x-test"), Boundary: bytes.Repeat([]byte("b7"), 30)}
+	m := &Multipart{Parts: parts, Size: size, ContentType: []byte("application/x-test"), Boundary: strings.Repeat("b7", 30)}
 	var body []byte
 	for i, p := range parts {
 		body = append(m.AppendHead(body, i), object[p.First:p.Last+1]...)
 	}
-	if body = m.AppendEnd(body); int64(len(body)) != m.Length() {
-		t.Fatalf("%q: length %d, but %d bytes", value, m.Length(), len(body))
-	}
+	body = m.AppendEnd(body)
 	return readParts(t, 206, http.Header{"Content-Type": {string(m.AppendType(nil))}}, body, size)
 }
 

@@ -197,28 +197,11 @@ func FuzzResolveParts(f *testing.F) {
 				t.Fatalf("%q of %d: %s, but %d-%d %v as a single range", value, size, partsText(parts, kind), first, last, ok)
 			}
 		}
-		if len(parts) > 0 {
-			checkMultipart(t, &Multipart{Parts: parts, Size: size, Boundary: []byte("b")})
-		}
 	})
 }
 
-// checkMultipart compares length with what is appended.
-func checkMultipart(t *testing.T, m *Multipart) {
-	t.Helper()
-	var text []byte
-	n := int64(0)
-	for i, p := range m.Parts {
-		text = m.AppendHead(text, i)
-		n += p.Last - p.First + 1
-	}
-	if n += int64(len(m.AppendEnd(text))); m.Length() != n {
-		t.Fatalf("%+v: length %d, but %d bytes", m, m.Length(), n)
-	}
-}
-
 func TestMultipartBody(t *testing.T) {
-	m := &Multipart{Parts: []Part{{0, 4}, {995, 1004}}, Size: 12345, ContentType: []byte("text/plain; charset=utf-8"), Boundary: []byte("THIS_STRING_SEPARATES")}
+	m := &Multipart{Parts: []Part{{0, 4}, {995, 1004}}, Size: 12345, ContentType: []byte("text/plain; charset=utf-8"), Boundary: "THIS_STRING_SEPARATES"}
 	if got := string(m.AppendType([]byte("x"))); got != "xmultipart/byteranges; boundary=THIS_STRING_SEPARATES" {
 		t.Errorf("type %q", got)
 	}
@@ -233,13 +216,13 @@ func TestMultipartBody(t *testing.T) {
 	if got := string(m.AppendEnd([]byte("x"))); got != "x\r\n--THIS_STRING_SEPARATES--\r\n" {
 		t.Errorf("end %q", got)
 	}
-	checkMultipart(t, m)
 	m.ContentType = nil
 	if got := string(m.AppendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 0-4/12345\r\n\r\n" {
 		t.Errorf("head without a type: %q", got)
 	}
-	checkMultipart(t, m)
 	m.Size = math.MaxInt64
-	m.Parts = []Part{{9, 10}, {99, 100}, {1e15 - 1, 1e15}}
-	checkMultipart(t, m)
+	m.Parts = []Part{{1e15 - 1, 1e15}}
+	if got := string(m.AppendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 999999999999999-1000000000000000/9223372036854775807\r\n\r\n" {
+		t.Errorf("head of a large object: %q", got)
+	}
 }

@@ -13,28 +13,29 @@ type RangeKind uint8
 const (
 	RangeNone          RangeKind = iota // absent, or to be ignored: the whole object
 	RangeSingle                         // one part
-	RangeMulti                          // several parts, or one of several
-	RangeUnsatisfiable                  // a part that no object has: the last 0 bytes
+	RangeMulti                          // several parts
+	RangeUnsatisfiable                  // no byte of the object; of any object: the last 0 bytes
 )
 
 // ByteRange is a parsed Range header, RFC 9110 section 14.1.2. The zero value
 // asks for the whole object.
 type ByteRange struct {
-	Kind   RangeKind
-	First  int64 // with RangeSingle: first byte; -1: the last suffix bytes
-	Last   int64 // with RangeSingle: last byte; -1: to the end
-	suffix int64 // with first -1: number of bytes at the end, at least 1
+	Kind  RangeKind
+	First int64 // of RangeSingle: the first byte; less than 0: as many bytes at the end
+	Last  int64 // of RangeSingle: the last byte; -1: the object's last
 }
 
-// parseRange parses the value of a Range header, RFC 9110 section 14.2. A value
-// in another unit or with an error anywhere is ignored, as that section allows;
-// empty list elements are none (section 5.6.1.2). Numbers beyond int64 become
-// the largest: no object has such a byte.
+// parseRange parses the value of a Range header, RFC 9110 section 14.2. A value in another unit
+// or with an error anywhere is ignored, as that section allows; empty list elements do not
+// count (section 5.6.1.2). Numbers beyond int64 become the largest: no object has such a byte.
 //
 // Hot path: zero allocations, guarded by TestRangeAllocs.
 func parseRange(v []byte) ByteRange {
 	var found ByteRange
-	for spec, rest := nextRangeSpec(rangeSet(v)); spec != nil; spec, rest = nextRangeSpec(rest) {
+	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
+		if spec = trimOWS(spec); len(spec) == 0 {
+			continue
+		}
 		r, ok := parseRangeSpec(spec)
 		if !ok {
 			return ByteRange{}
@@ -56,17 +57,7 @@ func rangeSet(v []byte) []byte {
 	return set
 }
 
-// nextRangeSpec returns the first element of set that is not empty, and what follows it;
-// nil if there is none.
-func nextRangeSpec(set []byte) (spec, rest []byte) {
-	for len(set) > 0 {
-		spec, set, _ = bytes.Cut(set, []byte(","))
-		if spec = trimOWS(spec); len(spec) > 0 {
-			return spec, set
-		}
-	}
-	return nil, nil
-}
+var comma = []byte(",")
 
 // parseRangeSpec parses "first-", "first-last" or "-suffix".
 func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
@@ -80,7 +71,7 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 	case len(a) == 0 && okLast && last == 0:
 		return ByteRange{Kind: RangeUnsatisfiable}, true
 	case len(a) == 0 && okLast:
-		return ByteRange{Kind: RangeSingle, First: -1, Last: -1, suffix: last}, true
+		return ByteRange{Kind: RangeSingle, First: -last, Last: -1}, true
 	case okFirst && len(b) == 0:
 		return ByteRange{Kind: RangeSingle, First: first, Last: -1}, true
 	case okFirst && okLast && first <= last:
@@ -89,19 +80,7 @@ func parseRangeSpec(spec []byte) (r ByteRange, ok bool) {
 	return ByteRange{}, false
 }
 
-// trimOWS returns b without the optional whitespace around it, RFC 9110 section
-// 5.6.3.
-func trimOWS(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// ParseDigits parses 1*DIGIT; what does not fit becomes the largest int64.
+// ParseDigits parses 1*DIGIT. A number that does not fit becomes the largest int64.
 func ParseDigits(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -116,30 +95,29 @@ func ParseDigits(b []byte) (n int64, ok bool) {
 	return n, len(b) > 0
 }
 
-// AppendRange appends the canonical value of r, which must be a RangeSingle.
+// AppendRange appends the canonical value of a Range header with r, a RangeSingle.
 func AppendRange(dst []byte, r ByteRange) []byte {
-	dst = append(dst, "bytes="...)
-	if r.First < 0 {
-		return strconv.AppendInt(append(dst, '-'), r.suffix, 10)
+	dst = strconv.AppendInt(append(dst, "bytes="...), r.First, 10) // a suffix brings its sign
+	if r.First >= 0 {
+		dst = append(dst, '-')
 	}
-	dst = append(strconv.AppendInt(dst, r.First, 10), '-')
 	if r.Last >= 0 {
 		dst = strconv.AppendInt(dst, r.Last, 10)
 	}
 	return dst
 }
 
-// Resolve returns the bytes first to last, inclusive, that r means of an object
-// of size bytes. ok is false where they are none, which is answered by 416, and
-// for other kinds than RangeSingle. A last byte beyond the end is the end; a
-// suffix longer than the object is all of it (RFC 9110 section 14.1.2).
+// Resolve returns the bytes first to last, inclusive, that r means of an object of size bytes.
+// It is not ok if there are none, which 416 answers, and for other kinds than RangeSingle. A
+// last byte beyond the end is the end; a suffix longer than the object is all of it (RFC 9110
+// section 14.1.2).
 func (r ByteRange) Resolve(size int64) (first, last int64, ok bool) {
 	if r.Kind != RangeSingle || r.First >= size {
 		return 0, 0, false
 	}
 	last = size - 1
 	if r.First < 0 {
-		return max(size-r.suffix, 0), last, size > 0
+		return max(size+r.First, 0), last, size > 0
 	}
 	if r.Last >= 0 {
 		last = min(last, r.Last)
@@ -149,9 +127,9 @@ func (r ByteRange) Resolve(size int64) (first, last int64, ok bool) {
 
 var errContentRange = errors.New("malformed Content-Range")
 
-// ParseContentRange parses "bytes first-last/size" or "bytes */size", RFC 9110
-// section 14.4; for the latter first and last are -1. An unknown size, which
-// that section allows, is refused: no object store has one.
+// ParseContentRange parses "bytes first-last/size", or "bytes */size" with first and last -1
+// (RFC 9110 section 14.4). An unknown size, which that section allows, is an error: no object
+// store sends one.
 func ParseContentRange(v []byte) (first, last, size int64, err error) {
 	const unit = "bytes "
 	if len(v) < len(unit) || !bytes.EqualFold(v[:len(unit)], []byte(unit)) {
@@ -165,11 +143,9 @@ func ParseContentRange(v []byte) (first, last, size int64, err error) {
 	if string(part) == "*" {
 		return -1, -1, size, nil
 	}
-	a, b, ok := bytes.Cut(part, []byte("-"))
-	first, okFirst := ParseDigits(a)
-	last, okLast := ParseDigits(b)
-	if !ok || !okFirst || !okLast || first > last || last >= size {
+	r, ok := parseRangeSpec(part)
+	if !ok || r.First < 0 || r.Last < 0 || r.Last >= size {
 		return 0, 0, 0, errContentRange
 	}
-	return first, last, size, nil
+	return r.First, r.Last, size, nil
 }

@@ -18,7 +18,7 @@ import (
 func TestParseRange(t *testing.T) {
 	none, multi := ByteRange{}, ByteRange{Kind: RangeMulti}
 	part := func(first, last int64) ByteRange { return ByteRange{Kind: RangeSingle, First: first, Last: last} }
-	suffix := func(n int64) ByteRange { return ByteRange{Kind: RangeSingle, First: -1, Last: -1, suffix: n} }
+	suffix := func(n int64) ByteRange { return ByteRange{Kind: RangeSingle, First: -n, Last: -1} }
 	const most = math.MaxInt64
 
 	for _, tc := range []struct {

@@ -1,10 +1,11 @@
-// Package request judges what a client sent: the head, the target, ranges, conditions, what
-// it accepts, traces, and the address that proxies forward for.
+// Package request judges what a client sent: its head, target, ranges, conditions, Accept and
+// trace context, and the address that proxies forward for. Values are borrowed from fasthttp's
+// request, and parsing allocates nothing. Begin with Head.Check and Target.
 package request
 
 import (
 	"bytes"
-	"strings"
+	"encoding/hex"
 	"unicode/utf8"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/sign"
@@ -19,82 +20,52 @@ const (
 	maxPartNumber    = 10000   // S3 User Guide, "Amazon S3 multipart upload limits"
 )
 
-// Target is a request target (RFC 9112, 3.2), parsed once. Nothing else in the
-// program looks at the URI.
+// Target is a request target (RFC 9112, 3.2), parsed once. Nothing else in the program looks at
+// the URI.
 //
-// The zero value is ready for parse. A target is not safe for concurrent use.
-// Reused, it keeps its two buffers, which maxTargetLen bounds.
+// The zero value is ready for Parse. Not safe for concurrent use. Reused, it keeps its two
+// buffers, which maxTargetLen bounds.
 type Target struct {
-	// authority is that of the absolute form, which takes the place of Host, checked
-	// by isAuthority; nil in the origin form. It aliases the slice given to parse.
+	// Authority is the host and port of an absolute form, which replace Host; nil in
+	// the origin form. It aliases the slice given to Parse.
 	Authority []byte
-	// path is the path, percent-decoded once; it begins with '/', is valid UTF-8
-	// without control bytes, and has no segment "." or "..". The target owns it;
-	// it is valid until the next parse.
+	// Path is percent-decoded once. It begins with '/', is valid UTF-8 without control
+	// bytes, and has no segment "." or "..". The target owns it; it is valid until the
+	// next Parse.
 	Path []byte
-	// query is what follows the first '?', raw; nil without one. It aliases the
-	// slice given to parse and is valid as long as that.
+	// Query is raw, from the first '?' on; nil without one. It aliases the slice given
+	// to Parse.
 	Query []byte
-	// encodedSlash is the index in path of the first '/' that came as %2F, or -1.
+	// encodedSlash is the index in Path of the first '/' that came as %2F, or -1.
 	encodedSlash int
 
 	value []byte // scratch of AllowedQuery: one decoded value
 }
 
-// TargetFlaw says what is wrong with a request target; 0 is nothing.
-type TargetFlaw uint8
-
-const (
-	TargetOK TargetFlaw = iota
-	targetTooLong
-	targetForm
-	targetAuthority
-	targetByte
-	targetEscape
-	targetControl
-	targetUTF8
-	targetDots
-	targetEncodedSlash
-	targetKeyTooLong
-	targetQueryEscape
-	targetQueryControl
-	targetQueryTwice
-	targetQueryTooLong
-	targetQueryPartNumber
-	targetQueryVersionID
-	numTargetErrors
+// What can be wrong with a request target.
+var (
+	targetTooLong         = &problem.Problem{Status: fasthttp.StatusRequestURITooLong, Code: "target_too_long", Message: "the request target is longer than 8 KiB"}
+	targetForm            = badTarget("the request target must begin with one slash, or be an http or https URL")
+	targetAuthority       = badTarget("the URL of the request target must name a host, with or without a port and without userinfo")
+	targetByte            = badTarget("the request target has a control character, a space or a '#'")
+	targetEscape          = badTarget("the path has a '%' without two hexadecimal digits")
+	targetControl         = badTarget("the path has an encoded control character")
+	targetUTF8            = badTarget("the path is not valid UTF-8")
+	targetDots            = badTarget("the path has the segment '.' or '..'")
+	targetEncodedSlash    = badTarget("the path has an encoded slash before the object key")
+	targetKeyTooLong      = badTarget("the object key is longer than 1024 bytes")
+	targetQueryEscape     = badTarget("the query has a '%' without two hexadecimal digits")
+	targetQueryControl    = badTarget("the query has an encoded control character")
+	targetQueryTwice      = badTarget("the query has a parameter twice")
+	targetQueryTooLong    = badTarget("the query has a value longer than 1024 bytes")
+	targetQueryPartNumber = badTarget("partNumber must be an integer from 1 to 10000")
+	targetQueryVersionID  = badTarget("versionId must not be empty")
 )
 
-// targetErrors says how the gateway answers each TargetFlaw.
-var targetErrors = [numTargetErrors]struct {
-	status int
-	text   string
-}{
-	TargetOK:              {fasthttp.StatusOK, ""},
-	targetTooLong:         {fasthttp.StatusRequestURITooLong, "the request target is longer than 8 KiB"},
-	targetForm:            {fasthttp.StatusBadRequest, "the request target must begin with one slash, or be an http or https URL"},
-	targetAuthority:       {fasthttp.StatusBadRequest, "the URL of the request target must name a host, with or without a port and without userinfo"},
-	targetByte:            {fasthttp.StatusBadRequest, "the request target has a control character, a space or a '#'"},
-	targetEscape:          {fasthttp.StatusBadRequest, "the path has a '%' without two hexadecimal digits"},
-	targetControl:         {fasthttp.StatusBadRequest, "the path has an encoded control character"},
-	targetUTF8:            {fasthttp.StatusBadRequest, "the path is not valid UTF-8"},
-	targetDots:            {fasthttp.StatusBadRequest, "the path has the segment '.' or '..'"},
-	targetEncodedSlash:    {fasthttp.StatusBadRequest, "the path has an encoded slash before the object key"},
-	targetKeyTooLong:      {fasthttp.StatusBadRequest, "the object key is longer than 1024 bytes"},
-	targetQueryEscape:     {fasthttp.StatusBadRequest, "the query has a '%' without two hexadecimal digits"},
-	targetQueryControl:    {fasthttp.StatusBadRequest, "the query has an encoded control character"},
-	targetQueryTwice:      {fasthttp.StatusBadRequest, "the query has a parameter twice"},
-	targetQueryTooLong:    {fasthttp.StatusBadRequest, "the query has a value longer than 1024 bytes"},
-	targetQueryPartNumber: {fasthttp.StatusBadRequest, "partNumber must be an integer from 1 to 10000"},
-	targetQueryVersionID:  {fasthttp.StatusBadRequest, "versionId must not be empty"},
+// badTarget returns the answer to a bad target. message has no byte of the request.
+func badTarget(message string) *problem.Problem {
+	return &problem.Problem{Status: fasthttp.StatusBadRequest, Code: "bad_target", Message: message}
 }
-
-// Status returns the HTTP status for e; 200 for TargetOK.
-func (e TargetFlaw) Status() int { return targetErrors[e].status }
-
-// Text returns what the client is told about e. It is fixed text, without any
-// byte of the request.
-func (e TargetFlaw) Text() string { return targetErrors[e].text }
 
 // Classes of the bytes of a raw target. Bytes without one are copied as they are.
 const (
@@ -120,60 +91,51 @@ var targetBytes = func() (t [256]uint8) {
 	return t
 }()
 
-// hexDigits has the value of each hexadecimal digit plus 1, and 0 elsewhere.
-var hexDigits = func() (t [256]uint8) {
-	for i := range uint8(10) {
-		t['0'+i] = i + 1
-	}
-	for i := range uint8(6) {
-		t['a'+i] = i + 11
-		t['A'+i] = i + 11
-	}
-	return t
-}()
-
-// Parse takes raw, a request target as it was received, and forgets the one
-// before. Taken are the origin form (RFC 9112, 3.2.1), without a second slash at
-// its start, which elsewhere begins an authority, and the absolute form (3.2.2) with
-// http or https, whose path is read as that of the origin form. The path must be
+// Parse parses raw, a request target as it was received, and forgets the one before. It
+// takes the origin form (RFC 9112, 3.2.1) and the absolute form (3.2.2) with http or https.
+// Two slashes at the start are refused: elsewhere they begin an authority. The path must be
 // UTF-8, as object keys in S3 are. After an error t has no authority, path and query.
 //
-// t.authority and t.query alias raw; nothing else does.
+// t.Authority and t.Query alias raw; nothing else does.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Parse(raw []byte) TargetFlaw {
+func (t *Target) Parse(raw []byte) *problem.Problem {
 	t.Reset()
-	var err TargetFlaw
+	var err *problem.Problem
 	if len(raw) > 1 && len(raw) <= maxTargetLen && raw[0] == '/' && raw[1] != '/' {
 		err = t.parsePath(raw) // as nearly all are
 	} else {
 		err = t.parseForm(raw)
 	}
-	if err != TargetOK {
+	if err != nil {
 		t.Reset()
 	}
 	return err
 }
 
-// Reset forgets the target parsed last and keeps the buffers.
+// Reset forgets the target and keeps the buffers.
 func (t *Target) Reset() {
 	t.Authority, t.Path, t.Query, t.encodedSlash = nil, t.Path[:0], nil, -1
 }
 
 // parseForm fills t, which is reset, from either form.
-func (t *Target) parseForm(raw []byte) TargetFlaw {
+func (t *Target) parseForm(raw []byte) *problem.Problem {
 	if len(raw) > maxTargetLen {
 		return targetTooLong
 	}
 	if len(raw) == 0 || raw[0] != '/' {
-		authority, rest, ok := cutAuthority(raw)
-		if !ok {
+		scheme, rest, ok := bytes.Cut(raw, []byte("://"))
+		if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
 			return targetForm
 		}
-		if !isAuthority(authority) {
+		end := bytes.IndexAny(rest, "/?")
+		if end < 0 {
+			end = len(rest)
+		}
+		if !isAuthority(rest[:end]) {
 			return targetAuthority
 		}
-		t.Authority, raw = authority, rest
+		t.Authority, raw = rest[:end], rest[end:]
 		if len(raw) == 0 || raw[0] == '?' {
 			t.Path = append(t.Path, '/') // an empty path is the same (RFC 9110, 4.2.3)
 			return t.parsePath(raw)
@@ -185,24 +147,8 @@ func (t *Target) parseForm(raw []byte) TargetFlaw {
 	return t.parsePath(raw)
 }
 
-// cutAuthority cuts an absolute form with http or https behind its authority, which
-// may be anything; not ok: raw has another form, or another scheme.
-func cutAuthority(raw []byte) (authority, rest []byte, ok bool) {
-	for _, scheme := range [...]string{"http://", "https://"} {
-		n := len(scheme)
-		if len(raw) < n || !strings.EqualFold(BytesString(raw[:n]), scheme) {
-			continue
-		}
-		if i := bytes.IndexAny(raw[n:], "/?"); i >= 0 {
-			return raw[n : n+i], raw[n+i:], true
-		}
-		return raw[n:], nil, true
-	}
-	return nil, nil, false
-}
-
-// Host returns the host that a request with the head h is for, with its port as it
-// came: the authority of its target, which replaces Host, or else that of Host.
+// Host returns the host that a request with the head h is for, with its port as it came: the
+// target's authority, or else the header Host.
 func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 	if t.Authority != nil {
 		return t.Authority
@@ -210,10 +156,10 @@ func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 	return h.Host()
 }
 
-// parsePath appends to t.path the path that raw begins with, and takes the query.
-func (t *Target) parsePath(raw []byte) TargetFlaw {
-	var seen uint8 // classes of the bytes in path
-	start := 0     // of the bytes not yet copied to path
+// parsePath appends the path that raw begins with to t.Path, and sets t.Query.
+func (t *Target) parsePath(raw []byte) *problem.Problem {
+	var seen uint8 // classes of the bytes in the path
+	start := 0     // first byte that is not yet copied to t.Path
 	i := 0
 scan:
 	for ; i < len(raw); i++ {
@@ -260,7 +206,7 @@ scan:
 	if seen&byteHigh != 0 && !utf8.Valid(t.Path) {
 		return targetUTF8
 	}
-	return TargetOK
+	return nil
 }
 
 // unhex returns the byte that s, which begins with '%', encodes there.
@@ -268,8 +214,9 @@ func unhex(s []byte) (c byte, ok bool) {
 	if len(s) < 3 {
 		return 0, false
 	}
-	hi, lo := hexDigits[s[1]], hexDigits[s[2]]
-	return (hi-1)<<4 | (lo - 1), hi != 0 && lo != 0
+	var b [1]byte
+	_, err := hex.Decode(b[:], s[1:3])
+	return b[0], err == nil
 }
 
 func isControl(c byte) bool { return c < ' ' || c == 0x7f }
@@ -277,39 +224,33 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
-	for {
-		i := bytes.Index(path, []byte("/."))
-		if i < 0 {
-			return false
-		}
-		path = path[i+len("/."):]
-		rest := path
-		if len(rest) > 0 && rest[0] == '.' {
-			rest = rest[1:]
-		}
-		if len(rest) == 0 || rest[0] == '/' {
+	if !bytes.Contains(path, []byte("/.")) {
+		return false // as nearly all have none
+	}
+	for segment := range bytes.SplitSeq(path, []byte("/")) {
+		if s := string(segment); s == "." || s == ".." {
 			return true
 		}
 	}
+	return false
 }
 
-// Key returns the object key below the prefix that is the first prefixLen bytes
-// of the path: 0, or the length of whole segments, as route.Table finds it. The
-// Key begins after the slash that follows the prefix; it is empty for the
-// prefix itself, with or without that slash.
+// Key returns the object key below a prefix, the first prefixLen bytes of the path, as
+// route.Table finds it: nothing, or whole segments. The key begins after the slash that
+// follows the prefix; it is empty for the prefix itself, with or without that slash.
 //
 // An encoded slash within the prefix or right behind it is an error, so that
 // there is one way to write a prefix. Further on it is a slash of the key.
 //
-// The key aliases t.path.
+// The key aliases t.Path.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Key(prefixLen int) (key []byte, err TargetFlaw) {
+func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
 	if t.encodedSlash >= 0 && t.encodedSlash <= prefixLen {
 		return nil, targetEncodedSlash
 	}
 	if prefixLen == len(t.Path) {
-		return nil, TargetOK
+		return nil, nil
 	}
 	if t.Path[prefixLen] != '/' {
 		panic("BUG: the prefix ends within a segment of the path")
@@ -318,65 +259,36 @@ func (t *Target) Key(prefixLen int) (key []byte, err TargetFlaw) {
 	if len(key) > MaxKeyLen {
 		return nil, targetKeyTooLong
 	}
-	return key, TargetOK
+	return key, nil
 }
 
-// queryParams iterates over the parameters of a raw query:
+// AllowedQuery appends the query that goes to the origin to dst: the parameters named in allow
+// and no others, sorted by name. Each value is decoded once ('+' is a plus) and encoded as
+// SigV4 wants it (Create a canonical request, step 3), so that equal queries are equal bytes.
+// Parameters end at '&' alone (WHATWG URL, 5.1).
 //
-//	for q := t.params(); q.next(); {
-//		use(q.name, q.value)
-//	}
-type queryParams struct {
-	rest []byte
-	// name and value of the parameter at hand, raw and aliasing the query; value
-	// is empty where there is no '='.
-	name, value []byte
-}
-
-// params returns an iterator over t.query.
-func (t *Target) params() queryParams { return queryParams{rest: t.Query} }
-
-// next goes to the next parameter and reports whether there is one. Parameters
-// end at '&' alone (WHATWG URL, 5.1); empty ones are left out.
-func (q *queryParams) next() bool {
-	for len(q.rest) > 0 {
-		var param []byte
-		param, q.rest, _ = bytes.Cut(q.rest, []byte("&"))
-		if len(param) > 0 {
-			q.name, q.value, _ = bytes.Cut(param, []byte("="))
-			return true
-		}
-	}
-	return false
-}
-
-// AllowedQuery appends to dst the query that goes upstream: the parameters
-// named in allow and no others, sorted by name, each value decoded once ('+' is
-// a plus) and encoded as SigV4 wants it (Create a canonical request, step 3), so
-// that equal queries are equal bytes. Nothing is appended for none.
-//
-// Names are compared with the raw query byte by byte: an encoded name is
-// another, and is dropped. Those of allow consist of A-Z a-z 0-9 - . _ ~. An
-// allowed parameter given twice, or with a value that S3 cannot mean, is an
-// error: dst is then returned as it came.
+// Names are compared byte by byte with the raw query: an encoded name is another, and is
+// dropped. The names of allow consist of A-Z a-z 0-9 - . _ ~. An allowed parameter that is
+// given twice, or whose value S3 cannot mean, is an error: dst is then returned as it came.
 //
 // Hot path: zero allocations if dst has room, guarded by TestTargetAllocs.
-func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, TargetFlaw) {
+func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, *problem.Problem) {
 	if len(t.Query) == 0 {
-		return dst, TargetOK
+		return dst, nil
 	}
 	start := len(dst)
 	for name := nextName(allow, ""); name != ""; name = nextName(allow, name) {
 		found := false
-		for q := t.params(); q.next(); {
-			if string(q.name) != name {
+		for param := range bytes.SplitSeq(t.Query, []byte("&")) {
+			param, value, _ := bytes.Cut(param, []byte("="))
+			if string(param) != name {
 				continue
 			}
 			if found {
 				return dst[:start], targetQueryTwice
 			}
 			found = true
-			if err := t.decodeValue(name, q.value); err != TargetOK {
+			if err := t.decodeValue(name, value); err != nil {
 				return dst[:start], err
 			}
 			if len(dst) > start {
@@ -387,11 +299,11 @@ func (t *Target) AllowedQuery(dst []byte, allow []string) ([]byte, TargetFlaw) {
 			dst = sign.AppendQueryComponent(dst, t.value)
 		}
 	}
-	return dst, TargetOK
+	return dst, nil
 }
 
-// nextName returns the smallest of names above last, or "". The lists have two
-// names or so and come in the order of the configuration file.
+// nextName returns the smallest of names above last, or "". The lists have two names or so,
+// in the order of the configuration file.
 func nextName(names []string, last string) string {
 	next := ""
 	for _, name := range names {
@@ -402,8 +314,8 @@ func nextName(names []string, last string) string {
 	return next
 }
 
-// decodeValue decodes the raw value of the parameter name into t.value.
-func (t *Target) decodeValue(name string, raw []byte) TargetFlaw {
+// decodeValue decodes the raw value of a parameter into t.value.
+func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	t.value = t.value[:0]
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
@@ -422,61 +334,30 @@ func (t *Target) decodeValue(name string, raw []byte) TargetFlaw {
 	switch {
 	case len(t.value) > maxQueryValueLen:
 		return targetQueryTooLong
-	case name == "partNumber" && !isPartNumber(t.value):
-		return targetQueryPartNumber
+	case name == "partNumber":
+		// The one way to write it: two would be two cache keys.
+		if n, ok := ParseDigits(t.value); !ok || t.value[0] == '0' || n > maxPartNumber {
+			return targetQueryPartNumber
+		}
 	case name == "versionId" && len(t.value) == 0:
 		return targetQueryVersionID
 	}
-	return TargetOK
+	return nil
 }
 
-// isPartNumber reports whether v is a part number, in the one way to write it:
-// two would be two cache keys.
-func isPartNumber(v []byte) bool {
-	if len(v) == 0 || len(v) > len("10000") || v[0] == '0' {
-		return false
-	}
-	n := 0
-	for _, c := range v {
-		if c < '0' || c > '9' {
-			return false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n <= maxPartNumber
-}
-
-// RawPath returns the path of a target, which may be a bad one, shortened for the log:
-// neither its query, which can hold a token, nor its userinfo.
+// RawPath returns the path of a target, which may be bad, shortened for the log. It leaves out
+// the query, which can hold a token, and userinfo.
 func RawPath(raw []byte) []byte {
 	const most = 2 << 10
-	if i := bytes.IndexByte(raw, '?'); i >= 0 {
-		raw = raw[:i]
-	}
+	raw, _, _ = bytes.Cut(raw, []byte("?"))
 	if len(raw) > 0 && raw[0] != '/' {
-		raw = withoutAuthority(raw)
+		if _, rest, absolute := bytes.Cut(raw, []byte("://")); !absolute {
+			raw = raw[bytes.LastIndexByte(raw, '@')+1:]
+		} else if i := bytes.IndexByte(rest, '/'); i >= 0 {
+			raw = rest[i:]
+		} else {
+			raw = []byte("/")
+		}
 	}
 	return raw[:min(len(raw), most)]
-}
-
-// withoutAuthority returns the path of an absolute form of any scheme, and what any
-// other form has behind userinfo.
-func withoutAuthority(raw []byte) []byte {
-	_, rest, absolute := bytes.Cut(raw, []byte("://"))
-	if !absolute {
-		return raw[bytes.LastIndexByte(raw, '@')+1:]
-	}
-	if i := bytes.IndexByte(rest, '/'); i >= 0 {
-		return rest[i:]
-	}
-	return []byte("/")
-}
-
-// Problem returns the answer to a bad request target.
-func (e TargetFlaw) Problem() *problem.Problem {
-	code := "bad_target"
-	if e.Status() == fasthttp.StatusRequestURITooLong {
-		code = "target_too_long"
-	}
-	return &problem.Problem{Status: e.Status(), Code: code, Message: e.Text()}
 }

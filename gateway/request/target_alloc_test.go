@@ -2,7 +2,10 @@
 
 package request
 
-import "testing"
+import (
+	"testing"
+	"yatagarasu/gateway/problem"
+)
 
 func TestTargetAllocs(t *testing.T) {
 	allow := []string{"versionId", "partNumber"}
@@ -20,19 +23,19 @@ func TestTargetAllocs(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			raw := []byte(tc.raw)
 			var key []byte
-			var err TargetFlaw
+			var err *problem.Problem
 			run := func() {
-				if err = tg.Parse(raw); err != TargetOK {
+				if err = tg.Parse(raw); err != nil {
 					return
 				}
-				if key, err = tg.Key(len("/pub")); err != TargetOK {
+				if key, err = tg.Key(len("/pub")); err != nil {
 					return
 				}
 				dst, err = tg.AllowedQuery(dst[:0], allow)
 			}
 			run()
-			if err != TargetOK || string(key) != tc.key || string(dst) != tc.query {
-				t.Fatalf("%q: key %q, query %q, error %q, want key %q, query %q", raw, key, dst, err.Text(), tc.key, tc.query)
+			if err != nil || string(key) != tc.key || string(dst) != tc.query {
+				t.Fatalf("%q: key %q, query %q, error %q, want key %q, query %q", raw, key, dst, err, tc.key, tc.query)
 			}
 			if n := testing.AllocsPerRun(100, run); n != 0 {
 				t.Errorf("%q: %v allocations, want 0", raw, n)

@@ -1,20 +1,20 @@
 package request
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
+	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
 )
 
 // parsed returns a target that holds raw, after one that left its marks.
-func parsed(t testing.TB, raw string) (*Target, TargetFlaw) {
+func parsed(t testing.TB, raw string) (*Target, *problem.Problem) {
 	t.Helper()
 	tg := &Target{}
-	if err := tg.Parse([]byte("http://left/o%2Fver?from=before")); err != TargetOK {
-		t.Fatalf("parse of a good target = %q", err.Text())
+	if err := tg.Parse([]byte("http://left/o%2Fver?from=before")); err != nil {
+		t.Fatalf("parse of a good target = %q", err)
 	}
 	return tg, tg.Parse([]byte(raw))
 }
@@ -24,7 +24,7 @@ type keyCase struct {
 	name, raw string
 	prefixLen int
 	want      string
-	wantErr   TargetFlaw
+	wantErr   *problem.Problem
 }
 
 func testKeys(t *testing.T, cases []keyCase) {
@@ -33,13 +33,13 @@ func testKeys(t *testing.T, cases []keyCase) {
 		t.Run(tc.name, func(t *testing.T) {
 			tg, err := parsed(t, tc.raw)
 			var key []byte
-			if err == TargetOK {
+			if err == nil {
 				key, err = tg.Key(tc.prefixLen)
 			} else if tg.Authority != nil || len(tg.Path) > 0 || tg.Query != nil || tg.encodedSlash != -1 {
 				t.Errorf("after an error there is path %q, query %q, encoded slash at %d", tg.Path, tg.Query, tg.encodedSlash)
 			}
 			if err != tc.wantErr || string(key) != tc.want {
-				t.Errorf("%q: key %q, error %q, want key %q, error %q", tc.raw, key, err.Text(), tc.want, tc.wantErr.Text())
+				t.Errorf("%q: key %q, error %q, want key %q, error %q", tc.raw, key, err, tc.want, tc.wantErr)
 			}
 		})
 	}
@@ -66,21 +66,21 @@ func TestTargetT01T02DotSegments(t *testing.T) {
 		{"dot encoded", "/pub/%2e/x", 4, "", targetDots},
 		{"dot at the end", "/pub/%2e", 4, "", targetDots},
 		{"dot after a harmless one", "/pub/.a/b/.", 4, "", targetDots},
-		{"three dots are a name", "/pub/.../x", 4, ".../x", TargetOK},
-		{"a dot file is a name", "/pub/.htaccess", 4, ".htaccess", TargetOK},
-		{"two dots and a letter are a name", "/pub/..a/x", 4, "..a/x", TargetOK},
-		{"dots behind a letter are a name", "/pub/a../b./x", 4, "a../b./x", TargetOK},
-		{"dots in the query are no segments", "/pub/x?/../", 4, "x", TargetOK},
+		{"three dots are a name", "/pub/.../x", 4, ".../x", nil},
+		{"a dot file is a name", "/pub/.htaccess", 4, ".htaccess", nil},
+		{"two dots and a letter are a name", "/pub/..a/x", 4, "..a/x", nil},
+		{"dots behind a letter are a name", "/pub/a../b./x", 4, "a../b./x", nil},
+		{"dots in the query are no segments", "/pub/x?/../", 4, "x", nil},
 	})
 }
 
 func TestTargetT04PrefixAlone(t *testing.T) {
 	testKeys(t, []keyCase{
-		{"prefix", "/pub", 4, "", TargetOK},
-		{"prefix with a slash", "/pub/", 4, "", TargetOK},
-		{"prefix with a query", "/pub?list-type=2", 4, "", TargetOK},
-		{"root", "/", 0, "", TargetOK},
-		{"root with a query", "/?uploads", 0, "", TargetOK},
+		{"prefix", "/pub", 4, "", nil},
+		{"prefix with a slash", "/pub/", 4, "", nil},
+		{"prefix with a query", "/pub?list-type=2", 4, "", nil},
+		{"root", "/", 0, "", nil},
+		{"root with a query", "/?uploads", 0, "", nil},
 	})
 }
 
@@ -91,15 +91,15 @@ func TestTargetT05EncodedSlash(t *testing.T) {
 		{"within the prefix", "/pub%2Fsub/x", 8, "", targetEncodedSlash},
 		{"within the prefix exactly", "/pub%2fsub", 8, "", targetEncodedSlash},
 		{"in the prefix and in the key", "/pub%2Fsub/x%2Fy", 8, "", targetEncodedSlash},
-		{"first byte of the key", "/pub/%2Fx", 4, "/x", TargetOK},
-		{"in the key", "/pub/a%2Fb/c", 4, "a/b/c", TargetOK},
-		{"last byte of the key", "/pub/a%2f", 4, "a/", TargetOK},
-		{"in the key of the root", "/a%2Fb", 0, "a/b", TargetOK},
-		{"first byte of the key of the root", "/%2Fb", 0, "/b", TargetOK},
-		{"encoded letters in the prefix are letters", "/%70ub/x", 4, "x", TargetOK},
+		{"first byte of the key", "/pub/%2Fx", 4, "/x", nil},
+		{"in the key", "/pub/a%2Fb/c", 4, "a/b/c", nil},
+		{"last byte of the key", "/pub/a%2f", 4, "a/", nil},
+		{"in the key of the root", "/a%2Fb", 0, "a/b", nil},
+		{"first byte of the key of the root", "/%2Fb", 0, "/b", nil},
+		{"encoded letters in the prefix are letters", "/%70ub/x", 4, "x", nil},
 	})
 	tg, err := parsed(t, "/a/b%2fc%2Fd")
-	if err != TargetOK || tg.encodedSlash != 4 {
+	if err != nil || tg.encodedSlash != 4 {
 		t.Errorf("encodedSlash = %d, want that of the first, 4", tg.encodedSlash)
 	}
 }
@@ -115,33 +115,33 @@ func TestTargetT06T12Forms(t *testing.T) {
 		{"query alone", "?x", 0, "", targetForm},
 		{"backslash first", "\\pub/x", 0, "", targetForm},
 		{"encoded slash first", "%2Fpub/x", 0, "", targetForm},
-		{"two slashes in the key", "/pub/a//b", 4, "a//b", TargetOK},
-		{"two slashes behind the prefix", "/pub//x", 4, "/x", TargetOK},
-		{"T24 slashes at both ends of the key", "/pub//x//", 4, "/x//", TargetOK},
+		{"two slashes in the key", "/pub/a//b", 4, "a//b", nil},
+		{"two slashes behind the prefix", "/pub//x", 4, "/x", nil},
+		{"T24 slashes at both ends of the key", "/pub//x//", 4, "/x//", nil},
 	})
 }
 
 func TestTargetT12AbsoluteForm(t *testing.T) {
 	for _, tc := range []struct {
 		name, raw, authority, path, query string
-		wantErr                           TargetFlaw
+		wantErr                           *problem.Problem
 	}{
-		{"http", "http://evil/pub/x", "evil", "/pub/x", "", TargetOK},
-		{"https", "https://evil/pub/x", "evil", "/pub/x", "", TargetOK},
-		{"the scheme in other cases", "hTTpS://evil/pub/x", "evil", "/pub/x", "", TargetOK},
-		{"the authority as it is", "http://CDN.Example.com./x", "CDN.Example.com.", "/x", "", TargetOK},
-		{"port", "http://evil:8080/pub/x", "evil:8080", "/pub/x", "", TargetOK},
-		{"empty port", "http://evil:/pub/x", "evil:", "/pub/x", "", TargetOK},
-		{"IPv4", "http://192.0.2.1:80/x", "192.0.2.1:80", "/x", "", TargetOK},
-		{"IPv6", "http://[::1]/x", "[::1]", "/x", "", TargetOK},
-		{"IPv6 with a port", "http://[2001:db8::1]:80/x", "[2001:db8::1]:80", "/x", "", TargetOK},
-		{"escapes and a query", "http://evil/a%20b?c=%41", "evil", "/a b", "c=%41", TargetOK},
-		{"a URL in the query", "http://evil/x?u=http://u:p@other/", "evil", "/x", "u=http://u:p@other/", TargetOK},
-		{"an at sign in the path", "http://evil/a@b:c", "evil", "/a@b:c", "", TargetOK},
-		{"no path", "http://evil", "evil", "/", "", TargetOK},
-		{"no path but a port", "http://evil:80", "evil:80", "/", "", TargetOK},
-		{"no path but a query", "http://evil?x=/y", "evil", "/", "x=/y", TargetOK},
-		{"root", "http://evil/", "evil", "/", "", TargetOK},
+		{"http", "http://evil/pub/x", "evil", "/pub/x", "", nil},
+		{"https", "https://evil/pub/x", "evil", "/pub/x", "", nil},
+		{"the scheme in other cases", "hTTpS://evil/pub/x", "evil", "/pub/x", "", nil},
+		{"the authority as it is", "http://CDN.Example.com./x", "CDN.Example.com.", "/x", "", nil},
+		{"port", "http://evil:8080/pub/x", "evil:8080", "/pub/x", "", nil},
+		{"empty port", "http://evil:/pub/x", "evil:", "/pub/x", "", nil},
+		{"IPv4", "http://192.0.2.1:80/x", "192.0.2.1:80", "/x", "", nil},
+		{"IPv6", "http://[::1]/x", "[::1]", "/x", "", nil},
+		{"IPv6 with a port", "http://[2001:db8::1]:80/x", "[2001:db8::1]:80", "/x", "", nil},
+		{"escapes and a query", "http://evil/a%20b?c=%41", "evil", "/a b", "c=%41", nil},
+		{"a URL in the query", "http://evil/x?u=http://u:p@other/", "evil", "/x", "u=http://u:p@other/", nil},
+		{"an at sign in the path", "http://evil/a@b:c", "evil", "/a@b:c", "", nil},
+		{"no path", "http://evil", "evil", "/", "", nil},
+		{"no path but a port", "http://evil:80", "evil:80", "/", "", nil},
+		{"no path but a query", "http://evil?x=/y", "evil", "/", "x=/y", nil},
+		{"root", "http://evil/", "evil", "/", "", nil},
 
 		{"two slashes first in the path", "http://evil//pub/x", "", "", "", targetForm},
 		{"dots", "http://evil/pub/../x", "", "", "", targetDots},
@@ -176,13 +176,13 @@ func TestTargetT12AbsoluteForm(t *testing.T) {
 			tg, err := parsed(t, tc.raw)
 			if err != tc.wantErr || string(tg.Authority) != tc.authority || string(tg.Path) != tc.path || string(tg.Query) != tc.query {
 				t.Errorf("%q: authority %q, path %q, query %q, error %q; want %q, %q, %q, %q",
-					tc.raw, tg.Authority, tg.Path, tg.Query, err.Text(), tc.authority, tc.path, tc.query, tc.wantErr.Text())
+					tc.raw, tg.Authority, tg.Path, tg.Query, err, tc.authority, tc.path, tc.query, tc.wantErr)
 			}
 		})
 	}
 	tg, err := parsed(t, "http://evil/a%2Fb")
-	if err != TargetOK || tg.encodedSlash != len("/a") {
-		t.Errorf("encodedSlash = %d, error %q", tg.encodedSlash, err.Text())
+	if err != nil || tg.encodedSlash != len("/a") {
+		t.Errorf("encodedSlash = %d, error %q", tg.encodedSlash, err)
 	}
 	var h fasthttp.RequestHeader
 	h.SetHost("of-the-header")
@@ -200,7 +200,7 @@ func TestTargetT07ControlBytes(t *testing.T) {
 		raw, encoded := fmt.Sprintf("/pub/a%cb", 'x'), fmt.Sprintf("/pub/a%%%02xb", c)
 		raw = strings.Replace(raw, "x", string([]byte{byte(c)}), 1)
 
-		want := TargetOK
+		var want *problem.Problem
 		switch {
 		case control, c == ' ', c == '#':
 			want = targetByte
@@ -210,10 +210,10 @@ func TestTargetT07ControlBytes(t *testing.T) {
 			want = targetUTF8
 		}
 		if _, err := parsed(t, raw); err != want {
-			t.Errorf("raw byte %#02x: %q, want %q", c, err.Text(), want.Text())
+			t.Errorf("raw byte %#02x: %q, want %q", c, err, want)
 		}
 
-		want = TargetOK
+		want = nil
 		switch {
 		case control:
 			want = targetControl
@@ -222,18 +222,18 @@ func TestTargetT07ControlBytes(t *testing.T) {
 		}
 		tg, err := parsed(t, encoded)
 		if err != want {
-			t.Errorf("encoded byte %#02x: %q, want %q", c, err.Text(), want.Text())
+			t.Errorf("encoded byte %#02x: %q, want %q", c, err, want)
 		}
-		if wantPath := "/pub/a" + string([]byte{byte(c)}) + "b"; err == TargetOK && string(tg.Path) != wantPath {
+		if wantPath := "/pub/a" + string([]byte{byte(c)}) + "b"; err == nil && string(tg.Path) != wantPath {
 			t.Errorf("encoded byte %#02x: path %q, want %q", c, tg.Path, wantPath)
 		}
 
-		want = TargetOK
+		want = nil
 		if control || c == ' ' || c == '#' {
 			want = targetByte
 		}
 		if _, err := parsed(t, "/pub/a?b="+string([]byte{byte(c)})); err != want {
-			t.Errorf("raw byte %#02x in the query: %q, want %q", c, err.Text(), want.Text())
+			t.Errorf("raw byte %#02x in the query: %q, want %q", c, err, want)
 		}
 	}
 }
@@ -248,15 +248,15 @@ func TestTargetT08T09Escapes(t *testing.T) {
 		{"percent before the query", "/pub/%?41", 4, "", targetEscape},
 		{"one digit before the query", "/pub/%4?1", 4, "", targetEscape},
 		{"percent twice", "/pub/%%41", 4, "", targetEscape},
-		{"digits in both cases", "/pub/%4a%4B%c3%A9", 4, "JK\u00e9", TargetOK},
-		{"decoded once", "/pub/%252e%252e/x", 4, "%2e%2e/x", TargetOK},
-		{"slash decoded once", "/pub/a%252Fb", 4, "a%2Fb", TargetOK},
-		{"encoded percent at the end", "/pub/a%25", 4, "a%", TargetOK},
-		{"plus is a plus", "/pub/a+b%2B", 4, "a+b+", TargetOK},
-		{"encoded question mark and hash", "/pub/a%3Fb%23c?d", 4, "a?b#c", TargetOK},
-		{"T23 all at once", "/pub/a%20b+c%252Fd~%C3%A9.txt", 4, "a b+c%2Fd~é.txt", TargetOK},
-		{"reserved characters as they are", "/pub/*'()!;=&@:,$\"<>[]^`{|}", 4, "*'()!;=&@:,$\"<>[]^`{|}", TargetOK},
-		{"an escape in the query is not looked at", "/pub/x?a=%zz", 4, "x", TargetOK},
+		{"digits in both cases", "/pub/%4a%4B%c3%A9", 4, "JK\u00e9", nil},
+		{"decoded once", "/pub/%252e%252e/x", 4, "%2e%2e/x", nil},
+		{"slash decoded once", "/pub/a%252Fb", 4, "a%2Fb", nil},
+		{"encoded percent at the end", "/pub/a%25", 4, "a%", nil},
+		{"plus is a plus", "/pub/a+b%2B", 4, "a+b+", nil},
+		{"encoded question mark and hash", "/pub/a%3Fb%23c?d", 4, "a?b#c", nil},
+		{"T23 all at once", "/pub/a%20b+c%252Fd~%C3%A9.txt", 4, "a b+c%2Fd~é.txt", nil},
+		{"reserved characters as they are", "/pub/*'()!;=&@:,$\"<>[]^`{|}", 4, "*'()!;=&@:,$\"<>[]^`{|}", nil},
+		{"an escape in the query is not looked at", "/pub/x?a=%zz", 4, "x", nil},
 	})
 }
 
@@ -269,41 +269,41 @@ func TestTargetT10UTF8(t *testing.T) {
 		{"overlong dots", "/pub/%c0%ae%c0%ae/x", 4, "", targetUTF8},
 		{"surrogate", "/pub/%ed%a0%80", 4, "", targetUTF8},
 		{"beyond Unicode", "/pub/%f4%90%80%80", 4, "", targetUTF8},
-		{"encoded", "/pub/%E6%97%A5", 4, "日", TargetOK},
-		{"raw", "/pub/日", 4, "日", TargetOK},
-		{"half raw, half encoded", "/pub/\xe6%97\xa5", 4, "日", TargetOK},
-		{"U+FFFD itself", "/pub/%EF%BF%BD", 4, "\ufffd", TargetOK},
-		{"not composed", "/pub/e%CC%81", 4, "e\u0301", TargetOK},
-		{"fullwidth dots are a name", "/pub/．．/x", 4, "．．/x", TargetOK},
-		{"bad bytes in the query are not looked at", "/pub/x?\xff", 4, "x", TargetOK},
+		{"encoded", "/pub/%E6%97%A5", 4, "日", nil},
+		{"raw", "/pub/日", 4, "日", nil},
+		{"half raw, half encoded", "/pub/\xe6%97\xa5", 4, "日", nil},
+		{"U+FFFD itself", "/pub/%EF%BF%BD", 4, "\ufffd", nil},
+		{"not composed", "/pub/e%CC%81", 4, "e\u0301", nil},
+		{"fullwidth dots are a name", "/pub/．．/x", 4, "．．/x", nil},
+		{"bad bytes in the query are not looked at", "/pub/x?\xff", 4, "x", nil},
 	})
 }
 
 func TestTargetT11Case(t *testing.T) {
 	tg, err := parsed(t, "/PUB/x")
-	if err != TargetOK || string(tg.Path) != "/PUB/x" {
-		t.Errorf("path %q, error %q, want the letters as they are", tg.Path, err.Text())
+	if err != nil || string(tg.Path) != "/PUB/x" {
+		t.Errorf("path %q, error %q, want the letters as they are", tg.Path, err)
 	}
 }
 
 func TestTargetT13Backslash(t *testing.T) {
 	testKeys(t, []keyCase{
-		{"with dots", `/pub/\..\x`, 4, `\..\x`, TargetOK},
-		{"dots before it", `/pub/..\x`, 4, `..\x`, TargetOK},
-		{"encoded", `/pub/..%5cx`, 4, `..\x`, TargetOK},
+		{"with dots", `/pub/\..\x`, 4, `\..\x`, nil},
+		{"dots before it", `/pub/..\x`, 4, `..\x`, nil},
+		{"encoded", `/pub/..%5cx`, 4, `..\x`, nil},
 	})
 }
 
 func TestTargetT14Lengths(t *testing.T) {
 	a := func(n int) string { return strings.Repeat("a", n) }
 	testKeys(t, []keyCase{
-		{"longest key", "/pub/" + a(1024), 4, a(1024), TargetOK},
+		{"longest key", "/pub/" + a(1024), 4, a(1024), nil},
 		{"longer key", "/pub/" + a(1025), 4, "", targetKeyTooLong},
-		{"bytes count after decoding", "/pub/" + strings.Repeat("%61", 1024), 4, a(1024), TargetOK},
+		{"bytes count after decoding", "/pub/" + strings.Repeat("%61", 1024), 4, a(1024), nil},
 		{"bytes count, not characters", "/pub/" + strings.Repeat("é", 513), 4, "", targetKeyTooLong},
-		{"longest target", "/pub/x?" + a(8192-7), 4, "x", TargetOK},
+		{"longest target", "/pub/x?" + a(8192-7), 4, "x", nil},
 		{"longer target", "/pub/x?" + a(8192-6), 4, "", targetTooLong},
-		{"longest path", "/" + a(8191), 8192, "", TargetOK},
+		{"longest path", "/" + a(8191), 8192, "", nil},
 		{"longer path", "/" + a(8192), 0, "", targetTooLong},
 		{"length comes before the form", "http://evil/" + a(8192), 0, "", targetTooLong},
 	})
@@ -321,8 +321,8 @@ func TestTargetQuery(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tg, err := parsed(t, tc.raw)
-			if err != TargetOK || string(tg.Query) != tc.want || (tg.Query != nil) != tc.has {
-				t.Errorf("%q: query %#v, error %q, want %q", tc.raw, tg.Query, err.Text(), tc.want)
+			if err != nil || string(tg.Query) != tc.want || (tg.Query != nil) != tc.has {
+				t.Errorf("%q: query %#v, error %q, want %q", tc.raw, tg.Query, err, tc.want)
 			}
 		})
 	}
@@ -331,8 +331,8 @@ func TestTargetQuery(t *testing.T) {
 func TestTargetPathIsItsOwn(t *testing.T) {
 	var tg Target
 	raw := []byte("/pub/a?token=x")
-	if err := tg.Parse(raw); err != TargetOK {
-		t.Fatal(err.Text())
+	if err := tg.Parse(raw); err != nil {
+		t.Fatal(err)
 	}
 	for i := range raw {
 		raw[i] = '!'
@@ -347,8 +347,8 @@ func TestTargetPathIsItsOwn(t *testing.T) {
 
 func TestTargetReset(t *testing.T) {
 	tg, err := parsed(t, "http://a/a%2Fb?c")
-	if err != TargetOK {
-		t.Fatal(err.Text())
+	if err != nil {
+		t.Fatal(err)
 	}
 	tg.Reset()
 	if tg.Authority != nil || len(tg.Path) > 0 || tg.Query != nil || tg.encodedSlash != -1 {
@@ -366,75 +366,46 @@ func TestTargetKeyWithinSegmentPanics(t *testing.T) {
 	tg.Key(4)
 }
 
-func TestTargetParams(t *testing.T) {
-	for _, tc := range []struct{ name, query, want string }{
-		{"none", "", ""},
-		{"one", "a=b", "[a:b]"},
-		{"many", "a=b&c=d&e=f", "[a:b][c:d][e:f]"},
-		{"no value", "acl&a=", "[acl:][a:]"},
-		{"no name", "=b", "[:b]"},
-		{"empty ones left out", "&&a=b&&c&", "[a:b][c:]"},
-		{"equals signs in a value", "a=b=c==", "[a:b=c==]"},
-		{"semicolons separate nothing", "a=b;c=d", "[a:b;c=d]"},
-		{"raw", "%61=%62+", "[%61:%62+]"},
-		{"repeated", "a=1&a=2", "[a:1][a:2]"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tg, err := parsed(t, "/?"+tc.query)
-			if err != TargetOK {
-				t.Fatal(err.Text())
-			}
-			var got bytes.Buffer
-			for q := tg.params(); q.next(); {
-				fmt.Fprintf(&got, "[%s:%s]", q.name, q.value)
-			}
-			if got.String() != tc.want {
-				t.Errorf("params of %q: %s, want %s", tc.query, &got, tc.want)
-			}
-		})
-	}
-}
-
 func TestTargetAllowedQuery(t *testing.T) {
 	both := []string{"versionId", "partNumber"}
 	for _, tc := range []struct {
 		name, query string
 		allow       []string
 		want        string
-		wantErr     TargetFlaw
+		wantErr     *problem.Problem
 	}{
-		{"nothing is allowed", "versionId=1&partNumber=0", nil, "", TargetOK},
-		{"T25 sub-resources", "uploads&acl&policy&location&list-type=2&X-Amz-Signature=x", both, "", TargetOK},
-		{"T26 allowed", "versionId=abc", both, "versionId=abc", TargetOK},
-		{"T26 not allowed", "versionId=abc&partNumber=3", []string{"partNumber"}, "partNumber=3", TargetOK},
-		{"T27 response overrides", "response-content-type=text/html&versionId=a", both, "versionId=a", TargetOK},
-		{"T29 token", "token=eyJ&versionId=a&token=eyK", both, "versionId=a", TargetOK},
-		{"sorted by name", "versionId=abc&partNumber=3", both, "partNumber=3&versionId=abc", TargetOK},
-		{"order of the list does not matter", "versionId=abc&partNumber=3", []string{"partNumber", "versionId", "versionId"}, "partNumber=3&versionId=abc", TargetOK},
-		{"other names in between", "a&versionId=abc&b=&partNumber=3&", both, "partNumber=3&versionId=abc", TargetOK},
-		{"encoded name is another", "version%49d=abc", both, "", TargetOK},
-		{"name in another case is another", "versionid=abc", both, "", TargetOK},
-		{"longer name is another", "versionIds=abc", both, "", TargetOK},
-		{"value decoded once and encoded", "versionId=a+b%2b%20%7e/%252F%c3%a9é", both, "versionId=a%2Bb%2B%20~%2F%252F%C3%A9%C3%A9", TargetOK},
-		{"an encoded ampersand stays in its value", "versionId=a%26acl%3D", both, "versionId=a%26acl%3D", TargetOK},
-		{"raw characters encoded", "versionId=a=b;c?d", both, "versionId=a%3Db%3Bc%3Fd", TargetOK},
+		{"nothing is allowed", "versionId=1&partNumber=0", nil, "", nil},
+		{"T25 sub-resources", "uploads&acl&policy&location&list-type=2&X-Amz-Signature=x", both, "", nil},
+		{"T26 allowed", "versionId=abc", both, "versionId=abc", nil},
+		{"T26 not allowed", "versionId=abc&partNumber=3", []string{"partNumber"}, "partNumber=3", nil},
+		{"T27 response overrides", "response-content-type=text/html&versionId=a", both, "versionId=a", nil},
+		{"T29 token", "token=eyJ&versionId=a&token=eyK", both, "versionId=a", nil},
+		{"sorted by name", "versionId=abc&partNumber=3", both, "partNumber=3&versionId=abc", nil},
+		{"order of the list does not matter", "versionId=abc&partNumber=3", []string{"partNumber", "versionId", "versionId"}, "partNumber=3&versionId=abc", nil},
+		{"other names in between", "a&versionId=abc&b=&partNumber=3&", both, "partNumber=3&versionId=abc", nil},
+		{"encoded name is another", "version%49d=abc", both, "", nil},
+		{"name in another case is another", "versionid=abc", both, "", nil},
+		{"longer name is another", "versionIds=abc", both, "", nil},
+		{"value decoded once and encoded", "versionId=a+b%2b%20%7e/%252F%c3%a9é", both, "versionId=a%2Bb%2B%20~%2F%252F%C3%A9%C3%A9", nil},
+		{"an encoded ampersand stays in its value", "versionId=a%26acl%3D", both, "versionId=a%26acl%3D", nil},
+		{"raw characters encoded", "versionId=a=b;c?d", both, "versionId=a%3Db%3Bc%3Fd", nil},
 		{"twice", "versionId=a&versionId=a", both, "", targetQueryTwice},
 		{"second twice, first fine", "partNumber=1&versionId=a&versionId=b", both, "", targetQueryTwice},
 		{"bad escape", "versionId=%zz", both, "", targetQueryEscape},
 		{"cut escape", "versionId=a%4", both, "", targetQueryEscape},
 		{"cut escape before another", "versionId=a%4&partNumber=1", both, "", targetQueryEscape},
-		{"bad escape elsewhere", "a=%zz&versionId=a", both, "versionId=a", TargetOK},
+		{"bad escape elsewhere", "a=%zz&versionId=a", both, "versionId=a", nil},
 		{"NUL", "versionId=%00", both, "", targetQueryControl},
 		{"line break", "versionId=a%0d%0ab", both, "", targetQueryControl},
 		{"DEL", "versionId=%7F", both, "", targetQueryControl},
-		{"longest value", "versionId=" + strings.Repeat("%61", 1024), both, "versionId=" + strings.Repeat("a", 1024), TargetOK},
+		{"longest value", "versionId=" + strings.Repeat("%61", 1024), both, "versionId=" + strings.Repeat("a", 1024), nil},
 		{"longer value", "versionId=" + strings.Repeat("a", 1025), both, "", targetQueryTooLong},
 		{"version without a value", "versionId", both, "", targetQueryVersionID},
 		{"version with an empty value", "versionId=", both, "", targetQueryVersionID},
-		{"version null", "versionId=null", both, "versionId=null", TargetOK},
-		{"first part", "partNumber=1", both, "partNumber=1", TargetOK},
-		{"last part", "partNumber=10000", both, "partNumber=10000", TargetOK},
-		{"encoded part", "partNumber=%31%30", both, "partNumber=10", TargetOK},
+		{"version null", "versionId=null", both, "versionId=null", nil},
+		{"first part", "partNumber=1", both, "partNumber=1", nil},
+		{"last part", "partNumber=10000", both, "partNumber=10000", nil},
+		{"encoded part", "partNumber=%31%30", both, "partNumber=10", nil},
 		{"part 0", "partNumber=0", both, "", targetQueryPartNumber},
 		{"part 10001", "partNumber=10001", both, "", targetQueryPartNumber},
 		{"part beyond 64 bits", "partNumber=18446744073709551617", both, "", targetQueryPartNumber},
@@ -444,42 +415,47 @@ func TestTargetAllowedQuery(t *testing.T) {
 		{"fractional part", "partNumber=1.0", both, "", targetQueryPartNumber},
 		{"part in other digits", "partNumber=%D9%A1", both, "", targetQueryPartNumber},
 		{"part without a value", "partNumber", both, "", targetQueryPartNumber},
-		{"other name without a value", "x-id", []string{"x-id"}, "x-id=", TargetOK},
+		{"empty parameters left out", "&&a=b&&c&", []string{"a", "c"}, "a=b&c=", nil},
+		{"no name", "=b&a=", []string{"a"}, "a=", nil},
+		{"equals signs in a value", "a=b=c==", []string{"a"}, "a=b%3Dc%3D%3D", nil},
+		{"semicolons separate nothing", "a=b;c=d", []string{"a", "c"}, "a=b%3Bc%3Dd", nil},
+		{"encoded name and plus", "%61=%62&a=%62+", []string{"a"}, "a=b%2B", nil},
+		{"other name without a value", "x-id", []string{"x-id"}, "x-id=", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tg, err := parsed(t, "/pub/x?"+tc.query)
-			if err != TargetOK {
-				t.Fatal(err.Text())
+			if err != nil {
+				t.Fatal(err)
 			}
 			got, err := tg.AllowedQuery([]byte("dst"), tc.allow)
 			if err != tc.wantErr || string(got) != "dst"+tc.want {
-				t.Errorf("%q: %q, error %q, want %q, error %q", tc.query, got, err.Text(), "dst"+tc.want, tc.wantErr.Text())
+				t.Errorf("%q: %q, error %q, want %q, error %q", tc.query, got, err, "dst"+tc.want, tc.wantErr)
 			}
 		})
 	}
 	tg, _ := parsed(t, "/pub/x")
-	if got, err := tg.AllowedQuery(nil, both); len(got) > 0 || err != TargetOK {
-		t.Errorf("without a query: %q, error %q", got, err.Text())
+	if got, err := tg.AllowedQuery(nil, both); len(got) > 0 || err != nil {
+		t.Errorf("without a query: %q, error %q", got, err)
 	}
 }
 
 func TestTargetErrors(t *testing.T) {
 	seen := map[string]bool{}
-	for e := range numTargetErrors {
-		want := fasthttp.StatusBadRequest
-		switch e {
-		case TargetOK:
-			want = fasthttp.StatusOK
-		case targetTooLong:
-			want = fasthttp.StatusRequestURITooLong
+	for _, e := range []*problem.Problem{
+		targetTooLong, targetForm, targetAuthority, targetByte, targetEscape, targetControl, targetUTF8, targetDots, targetEncodedSlash,
+		targetKeyTooLong, targetQueryEscape, targetQueryControl, targetQueryTwice, targetQueryTooLong, targetQueryPartNumber, targetQueryVersionID,
+	} {
+		want, code := fasthttp.StatusBadRequest, "bad_target"
+		if e == targetTooLong {
+			want, code = fasthttp.StatusRequestURITooLong, "target_too_long"
 		}
-		if e.Status() != want {
-			t.Errorf("error %d has status %d, want %d", e, e.Status(), want)
+		if e.Status != want || e.Code != code {
+			t.Errorf("%v: status %d, want %d %s", e, e.Status, want, code)
 		}
-		if seen[e.Text()] || (e.Text() == "") != (e == TargetOK) {
-			t.Errorf("error %d has the text %q, want one of its own", e, e.Text())
+		if seen[e.Message] || e.Message == "" {
+			t.Errorf("%v: a text of another", e)
 		}
-		seen[e.Text()] = true
+		seen[e.Message] = true
 	}
 }
 
@@ -493,8 +469,8 @@ func BenchmarkTargetParse(b *testing.B) {
 		raw := []byte(tc.raw)
 		b.Run(tc.name+"/target", func(b *testing.B) {
 			var tg Target
-			if err := tg.Parse(raw); err != TargetOK || string(tg.Path) != tc.path {
-				b.Fatalf("path %q, error %q", tg.Path, err.Text())
+			if err := tg.Parse(raw); err != nil || string(tg.Path) != tc.path {
+				b.Fatalf("path %q, error %q", tg.Path, err)
 			}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(raw)))
@@ -519,14 +495,14 @@ func BenchmarkTargetParse(b *testing.B) {
 
 func BenchmarkTargetAllowedQuery(b *testing.B) {
 	var tg Target
-	if err := tg.Parse([]byte("/pub/x?token=eyJhbGciOiJIUzI1NiJ9&versionId=3HL4kqtJlcpXroDTDmJ%2BrmSpXd3dIbrHY&partNumber=17")); err != TargetOK {
-		b.Fatal(err.Text())
+	if err := tg.Parse([]byte("/pub/x?token=eyJhbGciOiJIUzI1NiJ9&versionId=3HL4kqtJlcpXroDTDmJ%2BrmSpXd3dIbrHY&partNumber=17")); err != nil {
+		b.Fatal(err)
 	}
 	allow := []string{"versionId", "partNumber"}
 	const want = "partNumber=17&versionId=3HL4kqtJlcpXroDTDmJ%2BrmSpXd3dIbrHY"
 	dst, err := tg.AllowedQuery(nil, allow)
-	if err != TargetOK || string(dst) != want {
-		b.Fatalf("allowedQuery = %q, error %q, want %q", dst, err.Text(), want)
+	if err != nil || string(dst) != want {
+		b.Fatalf("allowedQuery = %q, error %q, want %q", dst, err, want)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

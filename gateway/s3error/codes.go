@@ -57,7 +57,7 @@ var (
 	Deleted            = newKind(FaultRequest, fasthttp.StatusNotFound, "not_found", "delete_marker", "this version says that the object was deleted")
 	Denied             = newKind(FaultRequest, fasthttp.StatusForbidden, "access_denied", "access_denied", "the origin does not let the gateway read this object")
 	Archived           = newKind(FaultRequest, fasthttp.StatusForbidden, "object_archived", "object_archived", "the object is archived and must be restored before it can be read")
-	preconditionFailed = newKind(FaultRequest, problem.Failed.Status, problem.Failed.Code, "precondition_failed", problem.Failed.Message)
+	preconditionFailed = newKind(FaultRequest, problem.PreconditionFailed.Status, problem.PreconditionFailed.Code, "precondition_failed", problem.PreconditionFailed.Message)
 	invalidRange       = newKind(FaultRequest, problem.Range.Status, problem.Range.Code, "invalid_range", problem.Range.Message)
 	badKey             = newKind(FaultRequest, fasthttp.StatusBadRequest, "bad_key", "bad_key", "the origin does not accept this object key or version")
 	longTarget         = newKind(FaultRequest, fasthttp.StatusRequestURITooLong, "target_too_long", "target_too_long", "the origin does not accept a key of this length")

@@ -1,8 +1,7 @@
 package serve
 
 import (
-	"encoding/hex"
-	"math/rand/v2"
+	"crypto/rand"
 	"strconv"
 	"time"
 	"yatagarasu/cache"
@@ -15,23 +14,23 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// answerCached answers with an object in memory, or, with f, one whose body is still
-// arriving there.
+// answerCached answers with a stored object, or with that of the flight f, whose body still
+// arrives.
 //
 // Hot path: zero allocations for a whole object, guarded by TestHitAllocs.
-func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, how observe.Outcome, now time.Time) {
+func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *cache.Flight, outcome observe.Outcome, now time.Time) {
 	h := &ctx.Request.Header
 	var buf [request.MaxParts]request.Part
 	parts, kind := x.partsOf(h, o, &buf)
 	if f != nil && kind == request.RangeSingle && x.readConditions(ctx).WantsPart() {
 		x.CacheOutcome = observe.Miss
-		x.serveOrigin(ctx) // the part alone, before it arrives
+		x.serveOrigin(ctx) // the part alone: the flight may be long in reaching it
 		return
 	}
 	if f != nil && kind != request.RangeUnsatisfiable {
 		kind = request.RangeNone // the whole, RFC 9110 section 14.2
 	}
-	x.CacheOutcome, x.memory, x.aged = how, o, now
+	x.CacheOutcome, x.stored, x.servedAt = outcome, o, now
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
@@ -41,16 +40,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))
 	}
-	var verdict request.Verdict // proceed
-	if x.conditional {
-		verdict = x.readConditions(ctx).Evaluate(request.StringBytes(o.ETag), o.Modified)
-	}
-	switch verdict {
-	case request.NotModified:
-		x.answerStoredNotModified(ctx, o)
-		return
-	case request.PreconditionFailed:
-		x.Fail(ctx, problem.Failed)
+	if x.conditional && x.answerConditions(ctx, o) {
 		return
 	}
 	if kind == request.RangeUnsatisfiable {
@@ -71,7 +61,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	case kind == request.RangeMulti:
 		x.sendParts(ctx, o, parts)
 	case kind == request.RangeSingle:
-		x.scratch = appendContentRange(x.scratch[:0], parts[0], int64(len(o.Body)))
+		x.scratch = parts[0].AppendContentRange(x.scratch[:0], int64(len(o.Body)))
 		resp.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 		x.sendBytes(ctx, o, o.Body[parts[0].First:parts[0].Last+1])
 	case f != nil:
@@ -82,9 +72,9 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	}
 }
 
-// setStoredHead sets the head of an object in memory, or of what the request wants of it,
-// and what goes with it. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads
-// with an answer past the cache.
+// setStoredHead sets the head of a stored object, or of parts of it, and the gateway's own
+// lines. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads with an answer past
+// the cache.
 func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind request.RangeKind) {
 	b := x.scratch[:0]
 	if kind == request.RangeNone {
@@ -92,20 +82,17 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	} else {
 		b = fill.AppendPartHead(b, o.Header, kind == request.RangeMulti)
 	}
-	if x.private && !fill.HasLine(o.Header, headerCacheControl) {
-		b = append(b, "Cache-Control: private\r\n"...)
-	}
-	x.setLines(h, x.appendCacheLines(b))
+	x.setLines(h, x.appendOwn(b))
 }
 
-// appendCacheLines appends the lines that tell what the cache had to do with the answer:
-// Age, X-Cache and Cache-Status; none if the answer does not involve a cache.
+// appendCacheLines appends the cache's part in the answer: Age, X-Cache and Cache-Status. It
+// appends nothing if the answer does not involve a cache.
 func (x *Exchange) appendCacheLines(b []byte) []byte {
 	if len(x.cacheKey) == 0 {
 		return b
 	}
-	now := x.aged
-	if o := x.memory; o != nil && x.showsAge(o, now) {
+	now := x.servedAt
+	if o := x.stored; o != nil && x.showsAge(o, now) {
 		b = append(b, "Age: "...)
 		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
 		b = append(b, "\r\n"...)
@@ -114,7 +101,7 @@ func (x *Exchange) appendCacheLines(b []byte) []byte {
 	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), now), "\r\n"...)
 }
 
-// showsAge tells whether an answer from o has an Age.
+// showsAge tells whether an answer made of o has an Age.
 func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
 	switch x.CacheOutcome {
 	case observe.Miss:
@@ -125,7 +112,7 @@ func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
 	return true
 }
 
-// partsOf returns what of an object in memory is asked for.
+// partsOf returns the parts of a stored object that the request asks for.
 func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[request.MaxParts]request.Part) ([]request.Part, request.RangeKind) {
 	if x.Method != observe.MethodGet || !x.conditional {
 		return nil, request.RangeNone
@@ -140,92 +127,102 @@ func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[req
 	return request.ResolveParts(buf, v, int64(len(o.Body)))
 }
 
-func appendContentRange(dst []byte, p request.Part, size int64) []byte {
-	dst = append(dst, "bytes "...)
-	dst = append(strconv.AppendInt(dst, p.First, 10), '-')
-	dst = append(strconv.AppendInt(dst, p.Last, 10), '/')
-	return strconv.AppendInt(dst, size, 10)
-}
-
-// MaxAtOnce is the size of a body in memory up to which it is written together with its
-// head: a second write, and having the client's progress watched, cost as much as
-// copying a hundred kilobytes.
+// MaxAtOnce is the size, in bytes, up to which a body in memory is written together with its
+// head. A second write, and watching the client's progress, cost as much as a copy of a
+// hundred kilobytes.
 const MaxAtOnce = 128 << 10
 
-// sendBytes answers with bytes of an object's body.
+// sendBytes sends bytes of a stored object's body.
 func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []byte) {
-	switch {
-	case len(body) <= x.s.StreamBuffer:
-		// fasthttp sends head and body with one writev.
-		ctx.Response.SetBodyRaw(body)
-		x.Bytes = int64(len(body))
+	if len(body) > max(MaxAtOnce, x.s.StreamBuffer) {
+		x.segments = append(x.segments[:0], body)
+		x.stream(ctx, o, len(body))
 		return
-	case len(body) <= MaxAtOnce:
-		ctx.Response.SetBodyRaw(body)
-		x.Bytes = int64(len(body))
+	}
+	ctx.Response.SetBodyRaw(body) // fasthttp sends head and body with one writev
+	x.Bytes = int64(len(body))
+	if len(body) > x.s.StreamBuffer {
 		x.pin(o)
 		x.handOver(ctx, time.Since(x.Start))
-		return
 	}
-	x.segments = append(x.segments[:0], body)
-	x.stream(ctx, o, len(body))
 }
 
-// sendParts answers with several parts of an object.
+// sendParts sends several parts of a stored object.
 func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []request.Part) {
-	var random [16]byte
-	for i := range random {
-		random[i] = byte(rand.Uint32())
-	}
-	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: hex.AppendEncode(nil, random[:])}
+	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: rand.Text()}
 	x.segments = x.segments[:0]
 	for i, p := range parts {
 		x.segments = append(x.segments, m.AppendHead(nil, i), o.Body[p.First:p.Last+1])
 	}
 	x.segments = append(x.segments, m.AppendEnd(nil))
+	length := 0
+	for _, s := range x.segments {
+		length += len(s)
+	}
 	ctx.Response.Header.SetContentTypeBytes(m.AppendType(nil))
-	x.stream(ctx, o, int(m.Length()))
+	x.stream(ctx, o, length)
 }
 
-// stream has fasthttp call WriteTo after the head, and keeps the object until then.
+// stream has fasthttp call WriteTo after the head. o is pinned until the end.
 func (x *Exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
 	x.pin(o)
 	x.handOverStream(ctx, time.Since(x.Start), length)
 }
 
-// pin keeps o counted as in memory until the exchange ends.
+// pin counts o as in memory until the exchange ends, whether it is stored or not.
 func (x *Exchange) pin(o *cache.Object) {
 	x.bucket.Cached.Cache.Pin(o)
 	x.pinned = o
 }
 
-// answerStoredNotModified answers 304 with the headers that RFC 9110 section
-// 15.4.5 wants.
-func (x *Exchange) answerStoredNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
-	b := x.scratch[:0]
-	fill.Lines(o.Header, func(name, value []byte) bool {
-		if fill.DescribesNotModified(name) {
-			b = fill.AppendLine(b, name, value)
-		}
-		return true
-	})
-	if x.private && !fill.HasLine(b, headerCacheControl) {
-		b = fill.AppendLine(b, headerCacheControl, cacheControlPrivate)
+// answerConditions answers 304 or 412 if the preconditions say so. They are evaluated on o,
+// which is stored, or with nil on the object of the origin's answer. It reports whether it
+// has answered.
+func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) bool {
+	c := x.readConditions(ctx)
+	if c.Empty() {
+		return false
 	}
-	x.setLines(&ctx.Response.Header, x.appendCacheLines(b))
+	var verdict request.Verdict
+	if o != nil {
+		verdict = c.Evaluate(request.StringBytes(o.ETag), o.Modified)
+	} else {
+		verdict = c.Evaluate(x.fetch.Validators())
+	}
+	switch verdict {
+	case request.NotModified:
+		x.answerNotModified(ctx, o)
+	case request.PreconditionFailed:
+		x.Fail(ctx, problem.PreconditionFailed)
+	default:
+		return false
+	}
+	return true
+}
+
+// answerNotModified answers 304 with the head of o, which is stored, or with nil of the
+// origin's answer.
+func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
+	b := x.scratch[:0]
+	if o != nil {
+		b = append(b, o.Header...)
+	} else {
+		b = fill.AppendObject(b, x.fetch, false)
+	}
+	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b)))
 	x.Status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.Status)
 }
 
-// forwardReason is why a request goes on to the origin, as Cache-Status has it (RFC 9211,
-// section 2.2); the zero value where it does not.
+// forwardReason is the reason to ask the origin, as Cache-Status has it (RFC 9211, section
+// 2.2). The zero value is none.
 type forwardReason uint8
 
 const (
 	forwardedNot     forwardReason = iota
 	forwardedMiss                  // nothing is stored
-	forwardedStale                 // what is stored is stale
-	forwardedRequest               // or fresh, but not for the wishes of the request
+	forwardedStale                 // the stored object is stale
+	forwardedRequest               // the stored object is fresh, but the request wants a fresher one
 )
 
 var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", forwardedRequest: "request"}
@@ -235,10 +232,10 @@ func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
 	b = append(b, "yatagarasu"...)
 	switch {
 	case x.CacheOutcome == observe.Hit:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.memory.Freshness.TTL(now), 10)
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.stored.Freshness.TTL(now), 10)
 	case x.CacheOutcome == observe.Stale && x.forward == forwardedNot:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.memory.Freshness.TTL(now), 0), 10)
-	case x.forward == forwardedNot: // nor from memory: the client wants nothing else
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.stored.Freshness.TTL(now), 0), 10)
+	case x.forward == forwardedNot: // only-if-cached, and nothing is stored
 	case x.CacheOutcome == observe.Bypass:
 		b = append(b, "; fwd=bypass"...)
 	case x.CacheOutcome == observe.Coalesced:
@@ -262,40 +259,38 @@ var (
 	cacheControlPrivate   = []byte("private")
 )
 
-// setLines sets b, lines of a head, and the request's id as one header, whose name is
-// everything up to the last value: fasthttp writes a canonical name as it is, and
-// setting a dozen headers one by one is a tenth of the CPU time of a small hit. x.scratch
-// is b's memory from then on.
+// setLines sets the lines b and the request's id as one header, whose name is everything up
+// to the id: fasthttp writes a canonical name as it is. A dozen headers one by one cost a
+// tenth of the CPU time of a small hit. b's memory is x.scratch from then on.
 //
-// None of the values may hold a line break. The object's were parsed from lines, of
-// which fasthttp refuses those with a bare CR and joins those that are folded; those of
-// this process have none.
+// No value may hold a line break. An object's values were parsed from lines: fasthttp
+// refuses a bare CR and joins folded lines. The gateway's own have none.
 //
-// Among the lines is Date, as fasthttp would write none; see CompleteHead.
+// One of the lines must be Date, which fasthttp does not write; see CompleteHead.
 func (x *Exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
 	x.complete = true
 	x.scratch = append(b, "X-Request-ID"...)
 	h.SetCanonical(x.scratch, x.ID)
 }
 
-// CompleteHead adds to an answer of the gateway's own what all have: when it was made, what
-// the cache had to do with it, and the request's id. An object has the origin's Date (RFC
-// 9110 section 6.6.1).
+// CompleteHead adds to an answer of the gateway's own the lines that every answer has: Date,
+// the cache's part in it, and the request's id. An object keeps the origin's Date (RFC 9110
+// section 6.6.1).
 func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 	if !x.complete {
-		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.AppendDateLine(x.scratch[:0], time.Now())))
+		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.WithDate(x.scratch[:0])))
 	}
 }
 
-// copyHeaders copies the object's headers into the response and adds ours.
+// copyHeaders copies the headers of the origin's object into the response, with the gateway's
+// own lines.
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.AppendObject(x.scratch[:0], x.fetch, false)))
 }
 
-// appendOwn appends the lines that the gateway adds to those of an object from the
-// origin.
+// appendOwn appends the lines that the gateway adds to those of an object.
 func (x *Exchange) appendOwn(b []byte) []byte {
 	if x.private && !fill.HasLine(b, headerCacheControl) {
 		b = fill.AppendLine(b, headerCacheControl, cacheControlPrivate)

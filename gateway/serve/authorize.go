@@ -8,9 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// authorize decides by the bucket's policy whether the client may read the key. If
-// not, it has answered; neither cache nor origin is asked, so the answer does not
-// tell whether the object exists.
+// authorize decides by the bucket's policy whether the client may read the key. If not, it has
+// answered. It asks neither cache nor origin, so the answer does not tell whether the object
+// exists.
 //
 // Hot path: zero allocations for a token seen before, guarded by TestProxyAllocs.
 func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
@@ -19,50 +19,39 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	q.Method, q.Now = observe.MethodNames[x.Method], x.Start
 	x.verdict = x.bucket.Policy.Authorize(q)
 	x.private = !x.verdict.Public
-	x.Auth = entryOf(&x.verdict)
-	number := int(x.verdict.Reason)
-	if x.verdict.Public {
-		number = auth.NumReasons
-	}
-	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
-	if p := ProblemOfVerdict(x.verdict.Reason); p != nil {
-		x.Fail(ctx, p)
-		x.Reason = x.verdict.Reason.String()
-		return false
-	}
-	return true
-}
-
-// ProblemOfVerdict returns the answer for r (RFC 6750, 3); nil if the client may
-// read.
-func ProblemOfVerdict(r auth.Reason) *problem.Problem {
-	switch r.Answer() {
-	case auth.Grant:
-		return nil
-	case auth.Challenge:
-		return problem.NoToken
-	case auth.InsufficientScope:
-		return problem.Scope
-	case auth.Unavailable:
-		return problem.NoKeys
-	}
-	if r == auth.Expired {
-		return problem.Expired
-	}
-	return problem.BadToken
-}
-
-// entryOf returns what log and metrics are told of a verdict.
-func entryOf(v *auth.Verdict) observe.Auth {
-	a := observe.Auth{Outcome: "denied", Subject: v.Subject}
+	v := &x.verdict
+	number := int(v.Reason)
+	x.Auth = observe.Auth{Outcome: "denied", Subject: v.Subject}
 	switch {
 	case v.Public:
-		a.Outcome = "public"
+		x.Auth.Outcome, number = "public", auth.NumReasons
 	case v.Reason == auth.Allowed:
-		a.Outcome = "allowed"
+		x.Auth.Outcome = "allowed"
 	}
 	if v.Reason != auth.Allowed {
-		a.Reason = v.Reason.String()
+		x.Auth.Reason = v.Reason.String()
 	}
-	return a
+	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
+	p := ProblemOfVerdict(v.Reason)
+	if p != nil {
+		x.Fail(ctx, p)
+		x.Reason = x.Auth.Reason
+	}
+	return p == nil
+}
+
+// verdictProblems are the answers to a request that may not read the key (RFC 6750, 3).
+var verdictProblems = [...]*problem.Problem{
+	auth.Challenge:         problem.NoToken,
+	auth.InvalidToken:      problem.BadToken,
+	auth.InsufficientScope: problem.Scope,
+	auth.Unavailable:       problem.NoKeys,
+}
+
+// ProblemOfVerdict returns the answer for r; nil if the client may read.
+func ProblemOfVerdict(r auth.Reason) *problem.Problem {
+	if r == auth.Expired {
+		return problem.TokenExpired
+	}
+	return verdictProblems[r.Answer()]
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serveCached answers from the cache of the bucket, and fetches what is not there.
+// serveCached answers from the bucket's cache, and on a miss by a flight.
 func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	c := x.bucket.Cached
 	x.conn = ctx.Conn()
@@ -25,20 +25,16 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.readControl(&ctx.Request.Header)
 	}
 	state := x.stateOf(o, now)
+	passed := o != nil && o.Status == fill.StatusPass
 	switch {
-	case state == cache.Refused:
+	case state == cache.Refused, passed && state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached:
 		x.Fail(ctx, problem.OnlyIfCached)
 		return
-	case o != nil && o.Status == fill.StatusPass:
-		if state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached {
-			x.Fail(ctx, problem.OnlyIfCached)
-			return
-		}
-		if state == cache.Fresh {
-			x.forward = forwardedMiss
-			x.serveOrigin(ctx)
-			return
-		}
+	case passed && state == cache.Fresh:
+		x.forward = forwardedMiss
+		x.serveOrigin(ctx)
+		return
+	case passed:
 		o = nil
 	case state == cache.Fresh:
 		x.answerCached(ctx, o, nil, observe.Hit, now)
@@ -55,17 +51,17 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 	if o == nil && (x.Method == observe.MethodHead || x.conditional && x.readConditions(ctx).WantsPart()) {
 		// A part or a head alone is asked for as it is: the whole may be large.
-		if c.Fill && x.Method == observe.MethodGet {
+		if c.FillOnRange && x.Method == observe.MethodGet {
 			c.FillInBackground(x.key, x.Query, x.ID, x.cacheKey)
 		}
 		x.CacheOutcome = observe.Miss
 		x.serveOrigin(ctx)
 		return
 	}
-	f, leads, o := c.JoinIf(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
+	f, leads, o := c.Join(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
 	if leads {
 		if state = x.stateOf(o, now); o != nil && state == cache.Fresh {
-			// Another flight has stored it since the look-up.
+			// Another flight stored it after the look-up.
 			if o.Status == fill.StatusPass {
 				f.Pass()
 				x.serveOrigin(ctx)
@@ -94,24 +90,24 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// stateOf says what the object is good for; o may be nil.
+// stateOf returns what o, which may be nil, is good for at a time.
 func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 	var f *cache.Freshness
 	if o != nil {
 		f = o.FreshnessAt(now)
 	}
-	state := cache.Expired
-	if x.bucket.Cached.ClientDirectives {
-		state = cache.Apply(&x.control, f, now)
-	} else if f != nil {
-		state = f.State(now)
+	switch {
+	case x.bucket.Cached.ClientDirectives:
+		return cache.Apply(&x.control, f, now)
+	case f == nil:
+		return cache.Expired
 	}
-	return state
+	return f.State(now)
 }
 
-// mayFollow tells whether the request may take what the flight under way brings. Before
-// anything is known of that, it is as much an answer to this request as to the one that
-// leads, unless this one wants the origin asked. Afterwards, o is a stored response as
+// mayFollow tells whether the request may join the flight under way, which brings o. While o
+// is nil, the flight has no response yet, which will be as much an answer to this request as
+// to the leader's, unless this one wants the origin asked. Later, o is a stored response like
 // any other (RFC 9111 section 4), though its body still arrives.
 func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	if o != nil {
@@ -120,7 +116,7 @@ func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	return !x.bucket.Cached.ClientDirectives || !x.control.NoCache && x.control.MaxAge != 0
 }
 
-// readControl takes what the request's Cache-Control and Pragma say.
+// readControl parses the request's Cache-Control, or Pragma if there is none.
 func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
 	x.control.Reset()
 	lines := h.PeekAll(fasthttp.HeaderCacheControl)
@@ -134,8 +130,8 @@ func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
 	}
 }
 
-// fetchForFlight fetches the object for f, which the request leads. x has a fetch afterwards
-// only if the response cannot be shared.
+// fetchForFlight fetches the object for f, which the request leads. x keeps its fetch only if
+// the response cannot be shared.
 func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Result {
 	x.beginFetch()
 	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch}
@@ -144,46 +140,43 @@ func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Res
 	return t.Run(f, stale)
 }
 
-// answerFlight answers with what the request's own flight brought.
-func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, l fill.Result, stale *cache.Object) {
+// answerFlight answers with the result of the flight that the request led.
+func (x *Exchange) answerFlight(ctx *fasthttp.RequestCtx, r fill.Result, stale *cache.Object) {
 	switch {
-	case l.Err != nil:
-		x.answerFailed(ctx, l.Err, stale)
-	case l.Object != nil:
-		x.answerCached(ctx, l.Object, l.Flight, l.How, x.s.Now())
+	case r.Err != nil:
+		x.answerFailed(ctx, r.Err, stale)
+	case r.Object != nil:
+		x.answerCached(ctx, r.Object, r.Flight, r.Outcome, x.s.Now())
 	case x.conditional && x.readConditions(ctx).WantsPart():
 		x.serveOrigin(ctx) // the part alone, now that the whole is known to pass the cache by
 	default:
 		x.CacheOutcome = observe.Miss
 		x.readConditions(ctx)
-		x.answer(ctx, request.Forward{})
+		x.answer(ctx, request.Plan{})
 	}
 }
 
-// answerFailed answers for a flight that failed: with a stale object, if there is
-// one that may be, else with the error.
+// answerFailed answers for a flight that failed: with the stale object, if there is one that
+// may be served on an error, else with the problem.
 func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cache.Object) {
-	var failure *origin.Error
-	if !errors.As(err, &failure) {
+	failure, ok := errors.AsType[*origin.Error](err)
+	if !ok {
 		failure = &origin.Error{Problem: problem.Broken, Cause: err}
 	}
-	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 && x.mayServeOnError(stale) {
-		x.Cause = failure.Cause
-		x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
-		return
+	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 {
+		switch x.stateOf(stale, x.s.Now()) {
+		case cache.StaleError, cache.StaleRevalidate, cache.Fresh:
+			x.Cause = failure.Cause
+			x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
+			return
+		}
 	}
 	x.Cause, x.Reason = failure.Cause, failure.Reason
 	x.CacheOutcome = observe.Miss
 	x.Fail(ctx, failure.Problem)
 }
 
-func (x *Exchange) mayServeOnError(o *cache.Object) bool {
-	state := x.stateOf(o, x.s.Now())
-	return state == cache.StaleError || state == cache.StaleRevalidate || state == cache.Fresh
-}
-
-// forwardingOf returns why a request is forwarded that o, which may be nil, is not good
-// enough for.
+// forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.
 func forwardingOf(o *cache.Object, now time.Time) forwardReason {
 	switch {
 	case o == nil:

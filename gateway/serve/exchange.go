@@ -16,43 +16,44 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Exchange is the client's side of one request. It owns everything that the end of the
-// request needs, because a body ends after fasthttp took the RequestCtx back.
+// Exchange is the client's side of one request. It holds all that the end of the request
+// needs: a body ends after fasthttp has taken the RequestCtx back.
 //
-// It is acquired at the start of the handler and finished exactly once: by the handler, or,
-// when closedByServer is set, by fasthttp closing it after the body.
+// Get one by Server.Acquire. It is finished exactly once: by the handler, or, if
+// closedByServer is set, by fasthttp, which closes it after the body. Not safe for
+// concurrent use.
 type Exchange struct {
 	observe.Entry
 	s *Server
 
 	Target request.Target
 	bucket *Bucket
-	key    []byte // decoded object key, within target
+	key    []byte // decoded object key, within Target
 
 	access  auth.Request
 	verdict auth.Verdict
 	private bool // a token was asked for: shared caches must not keep the answer
 
-	Unread     bool // a body came with the request and was not read: the connection is closed
+	Unread     bool // a body that came with the request and is not read: the connection is closed
 	conditions request.Conditions
 	control    cache.Control // Cache-Control of the request, where that counts
-	admittedTo *scope        // counts the request as under way, as does the bucket's; nil: it is not
+	admittedTo *scope        // the gateway's limits that count the request as under way; nil: none does
 
 	cacheKey []byte         // empty: the answer does not involve a cache
-	forward  forwardReason  // why the answer is not from memory as it is
-	memory   *cache.Object  // the cached object that the answer is made of; nil: none
-	aged     time.Time      // the time that its age is counted up to
-	pinned   *cache.Object  // the cached object whose bytes are being sent
-	fetch    *origin.Fetch  // the request to the origin whose answer is passed on; nil: none
+	forward  forwardReason  // reason to ask the origin, as Cache-Status has it
+	stored   *cache.Object  // stored object that the answer is made of; nil: none
+	servedAt time.Time      // moment of the answer, for the age of stored
+	pinned   *cache.Object  // stored object whose bytes are being sent; nil: none
+	fetch    *origin.Fetch  // request to the origin whose answer is passed on; nil: none
 	history  origin.History // what the request has had of its origin
 
-	flight   *cache.Flight // whose body is streamed
-	segments [][]byte      // else the body, in memory
-	conn     net.Conn      // the client's, for streaming
+	flight   *cache.Flight // flight whose body is streamed; nil: none
+	segments [][]byte      // the body in memory that is streamed instead
+	conn     net.Conn      // the client's connection, for streaming
 
 	lifecycle
-	scratch []byte              // for small values
-	trace   request.Traceparent // of a trusted proxy; empty: none
+	scratch []byte              // memory of small values and of the response's head
+	trace   request.Traceparent // trace context of a trusted proxy; empty: none
 }
 
 // lifecycle is how far an exchange and its response are.
@@ -64,7 +65,8 @@ type lifecycle struct {
 	complete       bool // the response has its Date and X-Request-ID
 }
 
-// Acquire returns an exchange of a request that began at start.
+// Acquire returns the exchange of a request that began at start. It ends by Release, or by
+// the end of its request.
 func (s *Server) Acquire(start time.Time) *Exchange {
 	x, _ := s.exchanges.Get().(*Exchange)
 	if x == nil {
@@ -75,7 +77,7 @@ func (s *Server) Acquire(start time.Time) *Exchange {
 	return x
 }
 
-// maxScratch bounds the small values' memory that an exchange keeps for the next request.
+// maxScratch is the most memory, in bytes, that scratch keeps for the next request.
 const maxScratch = 16 << 10
 
 // reset clears what belongs to one request.
@@ -90,7 +92,7 @@ func (x *Exchange) reset() {
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle = lifecycle{finished: x.finished}
-	x.forward, x.memory, x.flight, x.aged = forwardedNot, nil, nil, time.Time{}
+	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
 	clear(x.segments)
 	x.segments = x.segments[:0]
 	x.trace = x.trace[:0]
@@ -107,7 +109,7 @@ func (x *Exchange) finish() {
 	}
 	x.finished = true
 	if x.fetch != nil {
-		x.fetch.Release() // before anything is told: it has what is new of the upstream
+		x.fetch.Release() // before the observer is told: what it did is noted by then
 		x.fetch = nil
 	}
 	x.leave()
@@ -119,7 +121,7 @@ func (x *Exchange) finish() {
 	x.Release()
 }
 
-// Release gives x back without a trace in log and metrics.
+// Release gives x back. Neither log nor metrics learn of it.
 func (x *Exchange) Release() {
 	if x.fetch != nil {
 		x.fetch.Release()
@@ -137,24 +139,22 @@ func (x *Exchange) Release() {
 // closes, the exchange of a body in memory.
 type exchangeKey struct{}
 
-// handOver has fasthttp close the exchange once the response, whose body is in memory, was
-// written or given up.
-//
-// firstByte is how long the answer took to begin.
+// handOver has fasthttp close the exchange once the response, with a body in memory, is
+// written or given up. firstByte is the time that the answer took to begin.
 func (x *Exchange) handOver(ctx *fasthttp.RequestCtx, firstByte time.Duration) {
 	x.closedByServer, x.TTFB = true, firstByte
 	ctx.SetUserValue(exchangeKey{}, x)
 }
 
-// handOverStream has fasthttp call WriteTo for a body of length bytes, and then close the
-// exchange.
+// handOverStream has fasthttp call WriteTo for a body of length bytes, and then Close.
 func (x *Exchange) handOverStream(ctx *fasthttp.RequestCtx, firstByte time.Duration, length int) {
 	x.closedByServer, x.TTFB = true, firstByte
 	ctx.Response.ImmediateHeaderFlush = true
 	ctx.Response.SetBodyStream(x, length)
 }
 
-// takeBack undoes either, and drops the body: the handler finishes the exchange.
+// takeBack undoes handOver and handOverStream, and drops the body: the handler finishes the
+// exchange.
 func (x *Exchange) takeBack(ctx *fasthttp.RequestCtx) {
 	x.closedByServer = false // before fasthttp closes the body that it is to forget
 	ctx.RemoveUserValue(exchangeKey{})
@@ -162,7 +162,7 @@ func (x *Exchange) takeBack(ctx *fasthttp.RequestCtx) {
 	ctx.Response.ImmediateHeaderFlush = false
 }
 
-// Close is called by fasthttp.
+// Close finishes the exchange after a body. fasthttp calls it.
 func (x *Exchange) Close() error {
 	if x.closedByServer {
 		x.finish()
@@ -170,7 +170,7 @@ func (x *Exchange) Close() error {
 	return nil
 }
 
-// Read exists because a body stream must be a reader; fasthttp uses WriteTo.
+// Read makes x a reader, as a body stream must be. fasthttp calls WriteTo instead.
 func (x *Exchange) Read([]byte) (int, error) {
 	panic("BUG: a streamed body is read instead of written")
 }
@@ -178,15 +178,14 @@ func (x *Exchange) Read([]byte) (int, error) {
 // SupportsBodyWriteTo implements fasthttp.BodyWriterTo.
 func (x *Exchange) SupportsBodyWriteTo() bool { return true }
 
-// WriteTo streams the body to the client's connection, past the writer, which
-// fasthttp has flushed after the head.
+// WriteTo streams the body to the client's connection, past fasthttp's writer, which is
+// flushed after the head.
 func (x *Exchange) WriteTo(io.Writer) (int64, error) {
 	n, err := x.streamBody()
 	x.Bytes += n
 	if err != nil {
 		x.Cause = err
-		var e *pool.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*pool.Error](err); ok {
 			x.Reason = e.Reason.String()
 		}
 		// fasthttp closes the connection: the client sees that bytes are missing.
@@ -194,11 +193,11 @@ func (x *Exchange) WriteTo(io.Writer) (int64, error) {
 	return n, err
 }
 
-// errPanicked is a body that a mistake in the gateway cut short.
+// errPanicked is the end of a body that a bug of the gateway cut short.
 var errPanicked = errors.New("sending the body panicked")
 
-// streamBody sends the body to the client's connection. A panic becomes an error here:
-// fasthttp would end the connection for it and tell nobody.
+// streamBody sends the body to the client's connection. A panic becomes an error: fasthttp
+// would close the connection and tell nobody.
 func (x *Exchange) streamBody() (n int64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -222,8 +221,8 @@ func (x *Exchange) streamBody() (n int64, err error) {
 	return x.fetch.Relay(x.conn)
 }
 
-// readConditions returns what the request says of when it wants the object, and which part
-// of it. The head is read for that once.
+// readConditions returns the request's preconditions and its range. It reads them out of the
+// head once.
 func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions {
 	if x.conditional && !x.conditionsRead {
 		x.conditions.Read(&ctx.Request.Header, x.Method == observe.MethodGet, origin.IsPart(x.Query))
@@ -232,7 +231,7 @@ func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions 
 	return &x.conditions
 }
 
-// beginFetch makes sure that there is a fetch.
+// beginFetch gives the exchange a fetch, unless it has one.
 func (x *Exchange) beginFetch() {
 	if x.fetch == nil {
 		x.fetch = x.bucket.Origin.NewFetch(&x.history, x.key, x.Query, x.ID, x.trace)

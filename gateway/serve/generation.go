@@ -1,11 +1,14 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 	"yatagarasu/gateway/auth"
@@ -17,12 +20,13 @@ import (
 	"yatagarasu/gateway/route"
 )
 
-// Generation is one configuration, compiled: everything a request needs to know
-// of it. It never changes; a request uses one generation from start to end.
+// Generation is one configuration, compiled for requests. It never changes, so it is safe for
+// concurrent use; a request uses one generation from start to end. Get one by NewGeneration;
+// Retire or Close ends it.
 type Generation struct {
 	Number  int64 // from 1
 	Loaded  time.Time
-	Config  *config.Config // in effect: with what flags and the start say
+	Config  *config.Config // the file's, with flags and fixed settings applied
 	Table   *route.Table[Bucket]
 	Buckets []*Bucket
 	byName  map[string]*Bucket
@@ -34,7 +38,7 @@ type Generation struct {
 	tokens    *auth.TokenCache
 }
 
-// Bucket is a mounted bucket. It does not change.
+// Bucket is a mounted bucket. It does not change, and is safe for concurrent use.
 type Bucket struct {
 	Name       string
 	Prefix     string
@@ -46,120 +50,109 @@ type Bucket struct {
 	Metrics    *observe.BucketMetrics
 }
 
-// GenerationOptions are what a generation needs beside its configuration.
+// GenerationOptions are the parts of a generation that its configuration does not have.
 type GenerationOptions struct {
 	Origins *origin.Shared
 	Auth    auth.Options
 	Now     func() time.Time // for the age of cached objects
 
-	AuthTokens   int   // whose verdicts are remembered
-	AuthMemory   int64 // for them, in bytes
-	LimitClients int   // remembered by each limit
+	AuthTokens   int   // tokens whose verdicts are remembered
+	AuthMemory   int64 // memory for them, in bytes
+	LimitClients int   // clients that each limit remembers
 
 	InFlight *atomic.Int64 // counts the requests under way
 }
 
-// NewGeneration compiles c. It opens no connection; start does. What old has that
-// serves for the same is taken over; old may be nil.
+// NewGeneration compiles c. It opens no connection; Start does. Parts of old, which may be
+// nil, that are for the same are taken over.
 func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Generation, error) {
+	if old == nil {
+		old = &Generation{limits: &scope{InFlight: o.InFlight}}
+	}
+	server := &c.Server
 	gen := &Generation{
-		Number:    1,
+		Number:    old.Number + 1,
 		Loaded:    time.Now(),
 		Config:    c,
 		byName:    make(map[string]*Bucket),
 		Budgets:   make(fill.Budgets),
-		Trusted:   c.Server.TrustedProxies,
+		Trusted:   server.TrustedProxies,
+		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
 	}
-	if old != nil {
-		gen.Number = old.Number + 1
-	}
-	var before fill.Budgets
-	if old != nil {
-		before = old.Budgets
-	}
 	var routes route.Builder[Bucket]
 	for i := range c.Buckets {
-		b, err := newBucket(&c.Buckets[i], o, c.Server.Ready != "config", old)
-		if err == nil {
-			gen.Buckets = append(gen.Buckets, b)
-			gen.byName[b.Name] = b
-			if cc := c.Buckets[i].Cache; cc != nil && cc.Enabled {
-				b.Cached = fill.NewCache(gen.Budgets.Of(before, b.Name, cc, o.Now), b.Origin, cc)
-			}
-			err = gen.protect(b, &c.Buckets[i].Auth, &o.Auth, old)
-		}
-		if err != nil {
+		if err := gen.add(&c.Buckets[i], o, old, &routes); err != nil {
 			gen.Retire(old)
-			return nil, fmt.Errorf("cannot set up bucket %q: %w", c.Buckets[i].Name, err)
-		}
-		hosts := c.Buckets[i].Hosts
-		if len(hosts) == 0 {
-			hosts = []string{""}
-		}
-		for _, host := range hosts {
-			if err := routes.Add(host, b.Prefix, b); err != nil {
-				gen.Retire(old)
-				return nil, fmt.Errorf("cannot mount bucket %q: %w", b.Name, err)
-			}
+			return nil, err
 		}
 	}
-	gen.limit(old, o.LimitClients, o.InFlight)
 	gen.Table = routes.Build()
 	return gen, nil
 }
 
-// protect gives b the policy for a.
-func (gen *Generation) protect(b *Bucket, a *config.Auth, o *auth.Options, old *Generation) error {
-	if !a.Enabled {
-		return nil
+// add compiles the bucket of c and mounts it.
+func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
+	before := cmp.Or(old.Bucket(c.Name), new(Bucket))
+	asked, err := origin.NewBucket(c, o.Origins, gen.Config.Server.Ready != "config", before.Origin)
+	if err != nil {
+		return fmt.Errorf("cannot set up bucket %q: %w", c.Name, err)
 	}
-	v := gen.verifiers[a.JWT]
-	if v == nil {
-		v = old.verifierFor(a.JWT)
+	b := &Bucket{
+		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
+		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
 	}
-	if v == nil {
-		var err error
-		if v, err = auth.NewVerifier(a.JWT, *o); err != nil {
-			return err
+	gen.Buckets = append(gen.Buckets, b)
+	gen.byName[b.Name] = b
+	if c.Cache != nil && c.Cache.Enabled {
+		b.Cached = fill.NewCache(gen.Budgets.For(old.Budgets, b.Name, c.Cache, o.Now), asked, c.Cache)
+	}
+	if c.Auth.Enabled {
+		v, err := gen.verifierFor(c.Auth.JWT, &o.Auth, old)
+		if err != nil {
+			return fmt.Errorf("cannot set up bucket %q: %w", b.Name, err)
 		}
-		old.bequeath(v)
+		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, gen.tokens)
 	}
-	gen.verifiers[a.JWT] = v
-	b.Policy = auth.NewPolicy(a, b.Name, v, gen.tokens)
+	hosts := c.Hosts
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	for _, host := range hosts {
+		if err := routes.Add(host, b.Prefix, b); err != nil {
+			return fmt.Errorf("cannot mount bucket %q: %w", b.Name, err)
+		}
+	}
 	return nil
 }
 
-// verifierFor returns the verifier for an equal jwt block; nil if there is none, or
-// if its keys are in a file, which may have changed.
-func (gen *Generation) verifierFor(j *config.JWT) *auth.Verifier {
-	if gen == nil || j.JWKSFile != "" {
-		return nil
+// verifierFor returns the verifier for j: gen's own, or old's for an equal block, or a new one.
+// Keys in a file may have changed: such a block gets a new one.
+func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generation) (v *auth.Verifier, err error) {
+	if v = gen.verifiers[j]; v != nil {
+		return v, nil
 	}
-	for own, v := range gen.verifiers {
-		if reflect.DeepEqual(own, j) {
-			return v
+	for own, known := range old.verifiers {
+		if j.JWKSFile == "" && reflect.DeepEqual(own, j) {
+			v = known
 		}
 	}
-	return nil
+	if v == nil {
+		if v, err = auth.NewVerifier(j, *o); err != nil {
+			return nil, err
+		}
+		for _, known := range old.verifiers {
+			v.Inherit(known) // while the endpoint is down, the rest of a jwt block can change all the same
+		}
+	}
+	gen.verifiers[j] = v
+	return v, nil
 }
 
-// bequeath gives v the copy of its key set that one of gen's verifiers has: while the
-// endpoint is down, the rest of a jwt block can change all the same.
-func (gen *Generation) bequeath(v *auth.Verifier) {
-	if gen == nil {
-		return
-	}
-	for _, own := range gen.verifiers {
-		v.Inherit(own)
-	}
-}
-
-// Start fetches what must be there before the first request: credentials, which a
-// bucket can be without for a while, and the key sets that old does not have. The
-// others are fetched anew, too, but stay if that fails. The end of ctx is that of the
-// gateway: no key set is fetched any more.
+// Start fetches what the first request needs: credentials, without which a bucket can be for
+// a while, and the key sets that old, which may be nil, does not have. Those of old are fetched
+// anew, but stay if that fails. ctx ends with the gateway: then no key set is fetched any more.
 func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	stop := context.AfterFunc(ctx, func() {
 		for _, v := range gen.verifiers {
@@ -169,7 +162,7 @@ func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	defer stop()
 	origin.StartCredentials(ctx, gen.Origins())
 	for _, v := range gen.verifiers {
-		if old.verifies(v) {
+		if old != nil && old.verifies(v) {
 			v.Refresh()
 			continue
 		}
@@ -183,41 +176,19 @@ func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 	return nil
 }
 
-// ErrStopping is why a generation does not start at the end.
+// ErrStopping is the error of a generation that starts while the gateway stops.
 var ErrStopping = errors.New("the gateway is stopping")
 
 // verifies tells whether v is one of gen's verifiers.
 func (gen *Generation) verifies(v *auth.Verifier) bool {
-	if gen == nil {
-		return false
-	}
-	for _, own := range gen.verifiers {
-		if own == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(slices.Collect(maps.Values(gen.verifiers)), v)
 }
 
 // Bucket returns the bucket of a name; nil if there is none.
-func (gen *Generation) Bucket(name string) *Bucket {
-	if gen == nil {
-		return nil
-	}
-	return gen.byName[name]
-}
+func (gen *Generation) Bucket(name string) *Bucket { return gen.byName[name] }
 
-// newBucket returns the bucket of c; probed says that origins are probed.
-func newBucket(c *config.Bucket, o *GenerationOptions, probed bool, old *Generation) (*Bucket, error) {
-	origin, err := origin.NewBucket(c, o.Origins, probed, old.origin(c.Name))
-	if err != nil {
-		return nil, err
-	}
-	return &Bucket{Name: c.Name, Prefix: c.PathPrefix, Origin: origin, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name)}, nil
-}
-
-// Close closes the idle upstream connections and stops fetching key sets;
-// exchanges under way finish, and no new one starts.
+// Close closes the idle connections to origins and stops fetching key sets. Fetches under way
+// go on; no new one begins.
 func (gen *Generation) Close() {
 	for _, v := range gen.verifiers {
 		v.Close()
@@ -238,25 +209,17 @@ func (gen *Generation) Origins() iter.Seq[*origin.Bucket] {
 	}
 }
 
-// origin returns the origin of the bucket of a name; nil if there is none.
-func (gen *Generation) origin(name string) *origin.Bucket {
-	if b := gen.Bucket(name); b != nil {
-		return b.Origin
-	}
-	return nil
-}
-
-// Abort ends the exchanges under way, and lets none begin. Those of earlier generations end
-// with their clients or by their origins' timeouts.
+// Abort ends the fetches under way, and lets none begin. Those of earlier generations end with
+// their clients or by their origins' timeouts.
 func (gen *Generation) Abort() {
 	for b := range gen.Origins() {
 		b.Abort()
 	}
 }
 
-// Retire lets go of what successor does not go on using. Requests that still hold
-// gen are served to their end: connections close with them, tokens are verified with
-// the keys at hand, and the rest is garbage once the last of them ended.
+// Retire closes the parts of gen that successor has not taken over. Requests that hold gen are
+// served to their end: their connections close with them, tokens are verified with the keys
+// at hand, and the rest is garbage after the last request.
 func (gen *Generation) Retire(successor *Generation) {
 	for _, v := range gen.verifiers {
 		if !successor.verifies(v) {
@@ -264,20 +227,17 @@ func (gen *Generation) Retire(successor *Generation) {
 		}
 	}
 	for _, b := range gen.Buckets {
-		b.Origin.Retire(successor.origin(b.Name))
+		next := cmp.Or(successor.Bucket(b.Name), new(Bucket))
+		b.Origin.Retire(next.Origin)
 	}
 }
 
-// Emptied returns the buckets that gen has in common with old, and whose objects in
-// old's caches it cannot find.
+// Emptied returns the names of the buckets, in both gen and old, whose cached objects gen
+// cannot find.
 func (gen *Generation) Emptied(old *Generation) []string {
 	names := []string{}
 	for _, b := range gen.Buckets {
-		before := old.Bucket(b.Name)
-		if before == nil || before.Cached == nil {
-			continue
-		}
-		if !b.Cached.Sees(before.Cached) {
+		if before := old.Bucket(b.Name); before != nil && before.Cached != nil && !b.Cached.FindsObjectsOf(before.Cached) {
 			names = append(names, b.Name)
 		}
 	}

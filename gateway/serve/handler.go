@@ -2,6 +2,7 @@ package serve
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"net/netip"
 	"strconv"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Handle serves one request: the path of a request, top to bottom.
+// Handle serves one request. Safe for concurrent use.
 func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	start := ctx.Time()
 	if start.IsZero() {
@@ -35,6 +36,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	s.serve(ctx, x)
 }
 
+// serve is the path of a request, top to bottom.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	h := &ctx.Request.Header
 	gen := s.Generation.Load()
@@ -62,9 +64,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 
-	key, e := x.Target.Key(prefixLen)
-	if e != request.TargetOK {
-		x.Fail(ctx, e.Problem())
+	key, p := x.Target.Key(prefixLen)
+	if p != nil {
+		x.Fail(ctx, p)
 		return
 	}
 	x.key = key
@@ -79,8 +81,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, problem.NoKey)
 		return
 	}
-	if x.Query, e = x.Target.AllowedQuery(x.Query, b.AllowQuery); e != request.TargetOK {
-		x.Fail(ctx, e.Problem())
+	if x.Query, p = x.Target.AllowedQuery(x.Query, b.AllowQuery); p != nil {
+		x.Fail(ctx, p)
 		return
 	}
 	if b.Cached != nil {
@@ -90,8 +92,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	x.serveOrigin(ctx)
 }
 
-// IsReserved tells whether a path is one of the gateway's own, which win over buckets:
-// /health, /ready, /metrics, and /admin with all below it.
+// IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
+// and /admin with all below it. They win over buckets.
 func IsReserved(path []byte) bool {
 	switch string(path) {
 	case "/health", "/ready", "/metrics":
@@ -100,18 +102,18 @@ func IsReserved(path []byte) bool {
 	return IsAdmin(path)
 }
 
-// IsAdmin tells whether a path is one of administrative calls.
+// IsAdmin tells whether a path is that of an administrative call.
 func IsAdmin(path []byte) bool {
 	const admin = "/admin"
 	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
 }
 
 // Begin identifies the request, checks its head and parses its target. It reports
-// whether they are sound; if not, the request is answered.
+// whether they are sound; if not, it has answered.
 //
-// A body that came with the request and was not read decides last: on a GET or HEAD it
-// is refused, but under /admin only to those who may call; any other method gets the
-// answer that it gets without a body.
+// A body that is not read counts last. A GET or HEAD with one is refused; under /admin,
+// whoever may not call is refused for that instead. Any other method gets the answer that
+// it gets without a body.
 func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	h := &ctx.Request.Header
 	x.Method = methodOf(ctx)
@@ -120,15 +122,15 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 		ctx.SetConnectionClose()
 	}
 
-	// The head first: until it is known to be sound, nothing in it can be
-	// trusted, not even where the next request begins.
-	var seen request.Head
-	flaw := seen.Check(h.RawHeaders(), h.IsHTTP11())
-	x.conditional = seen.Conditional
-	if flaw == request.HeadBody {
+	// The head first: until it is sound, nothing in it can be trusted, not even where
+	// the next request begins.
+	var head request.Head
+	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
+	x.conditional = head.Conditional
+	if flaw == request.BodyNotAllowed {
 		x.Unread = len(h.Peek(HeaderInvited)) == 0
-	} else if flaw != request.HeadOK {
-		x.Fail(ctx, flaw.Problem())
+	} else if flaw != nil {
+		x.Fail(ctx, flaw)
 		return false
 	}
 	if x.Unread {
@@ -141,16 +143,15 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 
 	raw := h.RequestURI()
 	x.Path = append(x.Path, request.RawPath(raw)...)
-	if e := x.Target.Parse(raw); e != request.TargetOK {
+	if p := x.Target.Parse(raw); p != nil {
 		if x.Method == observe.MethodOther {
-			x.Fail(ctx, problem.Method) // CONNECT and OPTIONS * have targets of their own
-			return false
+			p = problem.Method // CONNECT and OPTIONS * have targets of their own
 		}
-		x.Fail(ctx, e.Problem())
+		x.Fail(ctx, p)
 		return false
 	}
 	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
-		x.Fail(ctx, request.HeadBody.Problem())
+		x.Fail(ctx, request.BodyNotAllowed)
 		return false
 	}
 	if len(x.Target.Query) > 0 {
@@ -160,12 +161,12 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	return true
 }
 
-// Identify determines who asks, and under which id the request is logged.
+// Identify notes the client's address, and the id and the trace of the request.
 func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 	h := &ctx.Request.Header
 	peer, mute := x.peer(ctx)
 	x.Client = peer
-	// What a proxy passes on without saying whose it is, anybody may have written.
+	// A connection that a proxy passes on without its client's address may be anybody's.
 	if !mute && gen.Trusted.Trusts(peer) {
 		name, forwarded := fasthttp.HeaderXForwardedFor, gen.Config.Server.ForwardedHeader == "forwarded"
 		if forwarded {
@@ -184,8 +185,8 @@ func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 	x.ID = request.AppendUUIDv7(x.ID[:0], x.Start)
 }
 
-// peer returns the address at the other end of the connection: with PROXY headers,
-// that of the proxy's client, or the proxy's own if it is mute about that.
+// peer returns the address at the other end of the connection. With PROXY headers, that is
+// the one of the proxy's client, or the proxy's own if it is mute about its client.
 func (x *Exchange) peer(ctx *fasthttp.RequestCtx) (addr netip.Addr, mute bool) {
 	if x.s.BehindProxies == nil {
 		return request.PeerAddr(ctx.RemoteAddr()), false
@@ -207,7 +208,7 @@ func methodOf(ctx *fasthttp.RequestCtx) observe.Method {
 	return observe.MethodOther
 }
 
-// Fail answers with p. It may be called again: the last answer counts.
+// Fail answers with a problem. The last call counts.
 func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	if x.closedByServer {
 		x.takeBack(ctx)
@@ -250,30 +251,47 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	}
 }
 
-// Panicked turns a panic of the handler into a 500; the process lives on.
+// ReplyJSON answers with a JSON document of the gateway's own.
+func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: status cannot be encoded: " + err.Error())
+	}
+	h := &ctx.Response.Header
+	h.SetContentType("application/json")
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(code)
+	ctx.SetBody(append(body, '\n'))
+	x.Status, x.Bytes = code, int64(len(body)+1)
+	if x.Method == observe.MethodHead {
+		x.Bytes = 0
+	}
+}
+
+// Panicked answers 500 for a panic of the handler. The process lives on.
 func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
 	x.s.RecordPanic(p, x.ID)
 	x.takeBack(ctx)
 	ctx.Response.Reset()
-	x.Reason, x.CacheOutcome, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // whatever was begun, this is no answer of the cache
+	x.Reason, x.CacheOutcome, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // the cache has no part in this answer
 	x.Fail(ctx, problem.Panic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
 	x.complete = true // fasthttp has dated it, after Reset
 }
 
-// HandleError answers requests that fasthttp could not parse. Its error texts
-// quote the request, tokens included, so they are used nowhere.
+// HandleError answers a request that fasthttp cannot parse. The text of err goes nowhere: it
+// quotes the request, with its tokens.
 func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x := s.Acquire(time.Now())
 	x.Method = methodOf(ctx)
 	x.Identify(ctx, s.Generation.Load())
 	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
-	x.Fail(ctx, problem.OfParse(err))
+	x.Fail(ctx, problem.OfParseError(err))
 	x.CompleteHead(ctx)
 	x.TTFB = time.Since(x.Start)
 	x.finish()
 }
 
-// HeaderInvited marks a request whose body fasthttp reads. No client can send it: a name
-// is not empty before its colon.
+// HeaderInvited marks a request whose body fasthttp reads. No client can send it, for it has
+// no name before its colon.
 const HeaderInvited = ":invited"

@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// limitProblems are the answers to what a limit refuses.
+// limitProblems are the answers to requests that a limit refuses.
 var limitProblems = [observe.NumLimits]*problem.Problem{
 	observe.LimitAddress:        problem.Address,
 	observe.LimitGlobalRate:     problem.GlobalRate,
@@ -24,10 +24,10 @@ var limitProblems = [observe.NumLimits]*problem.Problem{
 	observe.LimitSubjectRate:    problem.SubjectRate,
 }
 
-// scope is what limits hold for: the gateway as a whole, or one bucket.
+// scope is the limits of the gateway as a whole, or of one bucket. Safe for concurrent use.
 type scope struct {
 	addresses   *limit.Addresses
-	rates       config.Rates // what the next three were made for
+	rates       config.Rates // the configuration of the next three
 	rate        *limit.Rate
 	perAddress  *limit.Table
 	perSubject  *limit.Table
@@ -35,8 +35,7 @@ type scope struct {
 	InFlight    *atomic.Int64 // outlives the generation, as its requests may
 }
 
-// newScope returns a scope that takes over from old, which may be nil, the state
-// of the rates that stay the same.
+// newScope returns a scope. Rates that old, which may be nil, has too keep their state.
 func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix) *scope {
 	s := &scope{rates: rates, maxInFlight: int64(maxInFlight), addresses: limit.NewAddresses(allow, deny)}
 	if old == nil {
@@ -55,33 +54,13 @@ func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, d
 	return s
 }
 
-// limit gives gen and its buckets their limits. What the generation before it, nil
-// at the start, has of the same, it takes over with its state.
-func (gen *Generation) limit(before *Generation, clients int, inFlight *atomic.Int64) {
-	old := make(map[string]*scope)
-	all := &scope{InFlight: inFlight}
-	if before != nil {
-		all = before.limits
-		for _, b := range before.Buckets {
-			old[b.Name] = b.Limits
-		}
-	}
-	server := &gen.Config.Server
-	l := &server.Limits
-	gen.limits = newScope(all, l.Rates, l.MaxInFlight, clients, server.Allow, server.Deny)
-	for i, b := range gen.Buckets {
-		c := &gen.Config.Buckets[i]
-		b.Limits = newScope(old[b.Name], c.Limits.Rates, c.Limits.MaxInFlight, clients, c.Allow, c.Deny)
-	}
-}
-
-// admit holds a request against the limits for which the client's address is
-// enough, all being those of the gateway as a whole. It returns what refuses it,
-// and how long that will do so, and counts the request as under way otherwise.
+// admit holds a request against the limits that need no more than the client's address: all,
+// those of the gateway as a whole, and the bucket's. It returns the limit that refuses the
+// request, and for how long; otherwise the request counts as under way.
 //
-// What is refused is given back to the rates that others share, so that a client
-// beyond its own limit takes nothing from them, and what a bucket's rate refuses to
-// the client's own for all buckets.
+// A refused request is given back to the rates that clients share, so that a client beyond
+// its own limit takes nothing from others. A request that the bucket's rate per address
+// refuses is given back to the gateway's.
 func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
 	own := x.bucket.Limits
 	now := x.Start.Sub(x.s.Started)
@@ -96,44 +75,39 @@ func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
 		return observe.LimitBucketRate, wait
 	}
 	client := limit.AddressKey(x.Client)
-	if wait := all.perAddress.Take(client, now); wait > 0 {
-		x.returnShared(all)
-		return observe.LimitAddressRate, wait
-	}
-	if wait := own.perAddress.Take(client, now); wait > 0 {
+	if wait = all.perAddress.Take(client, now); wait > 0 {
+		by = observe.LimitAddressRate
+	} else if wait = own.perAddress.Take(client, now); wait > 0 {
 		all.perAddress.Return(client)
-		x.returnShared(all)
-		return observe.LimitAddressRate, wait
-	}
-	if !all.enter() {
-		x.returnShared(all)
-		return observe.LimitGlobalInFlight, 0
-	}
-	if !own.enter() {
+		by = observe.LimitAddressRate
+	} else if !all.enter() {
+		by = observe.LimitGlobalInFlight
+	} else if !own.enter() {
 		all.leave()
-		x.returnShared(all)
-		return observe.LimitBucketInFlight, 0
+		by = observe.LimitBucketInFlight
+	} else {
+		x.admittedTo = all
+		return observe.LimitNone, 0
 	}
-	x.admittedTo = all
-	return observe.LimitNone, 0
+	x.returnShared(all)
+	return by, wait
 }
 
-// admitSubject holds an authorised request against the limits of its token's
-// subject. It returns how long they refuse it.
+// admitSubject holds an authorised request against the rates of its token's subject. It
+// returns the time for which they refuse it.
 func (x *Exchange) admitSubject() (wait time.Duration) {
 	id := x.verdict.SubjectID
 	if id == 0 {
 		return 0 // no token was asked for, or it has no subject
 	}
 	now := time.Since(x.s.Started) // authorising may have waited for keys
-	if wait = x.admittedTo.perSubject.Take(id, now); wait == 0 {
-		if wait = x.bucket.Limits.perSubject.Take(id, now); wait > 0 {
-			x.admittedTo.perSubject.Return(id)
-			x.admittedTo.perAddress.Return(limit.AddressKey(x.Client))
-		}
-	}
-	if wait > 0 {
-		x.returnShared(x.admittedTo)
+	all := x.admittedTo
+	if wait = all.perSubject.Take(id, now); wait > 0 {
+		x.returnShared(all)
+	} else if wait = x.bucket.Limits.perSubject.Take(id, now); wait > 0 {
+		all.perSubject.Return(id)
+		all.perAddress.Return(limit.AddressKey(x.Client))
+		x.returnShared(all)
 	}
 	return wait
 }
@@ -164,7 +138,7 @@ func (s *scope) enter() bool {
 
 func (s *scope) leave() { s.InFlight.Add(-1) }
 
-// refuse answers a request that a limit refuses for wait.
+// refuse answers a request that the limit by refuses for the time wait.
 //
 // Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
 func (x *Exchange) refuse(ctx *fasthttp.RequestCtx, by observe.Limit, wait time.Duration) {

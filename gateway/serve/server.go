@@ -1,5 +1,5 @@
-// Package serve answers clients: one request, from its head to its last byte. Server.Handle is
-// that path from top to bottom.
+// Package serve answers a client's request, from its head to the last byte of its answer. Begin
+// with Server.serve, which is that path from top to bottom; the Exchange is the request.
 package serve
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Server answers the requests of clients by the generation in effect. Its fields but the
-// atomic ones are set before the first request. Safe for concurrent use.
+// Server answers the requests of clients by the generation in effect. All fields but the atomic
+// ones are set before the first request, and Generation is stored. Safe for concurrent use.
 type Server struct {
 	*observe.Observer
 	Origins *origin.Shared
@@ -24,11 +24,11 @@ type Server struct {
 	StreamBuffer  int           // size of a stream buffer, in bytes
 	BehindProxies *listen.Conns // names the clients of connections behind proxies; nil: there are none
 
-	// reserved answers the paths that are the gateway's own.
+	// Reserved answers the paths that are the gateway's own, see IsReserved.
 	Reserved func(ctx *fasthttp.RequestCtx, x *Exchange)
 
-	Generation atomic.Pointer[Generation]
-	exchanges  sync.Pool // of *exchange
-	InFlight   atomic.Int64
-	Draining   atomic.Bool
+	Generation atomic.Pointer[Generation] // the one in effect
+	exchanges  sync.Pool                  // of *Exchange
+	InFlight   atomic.Int64               // requests under way
+	Draining   atomic.Bool                // connections are closed after their next answer
 }
