@@ -318,7 +318,7 @@ func FuzzRules(f *testing.F) {
 			}
 		}
 		text := append(append([]byte(`{"c":`), claim...), '}')
-		o, err := decodeObject(text)
+		o, err := new(decoder).object(text)
 		if err != nil {
 			return
 		}

@@ -18,7 +18,8 @@ type token struct {
 	payload   string // the signed text
 	signature []byte
 
-	head []byte // the last header, encoded
+	head    []byte  // the last header, encoded
+	decoder decoder // of header and claims
 }
 
 // parse parses raw. It uses "alg" and "kid" of the header, refuses "crit", whatever that
@@ -59,7 +60,7 @@ func (t *token) readHeader(part []byte) Reason {
 	if err != nil {
 		return TokenMalformed
 	}
-	header, err := decodeObject(data)
+	header, err := t.decoder.object(data, "crit", "alg", "kid")
 	if err != nil {
 		return TokenMalformed
 	}
