@@ -9,23 +9,24 @@ import (
 
 // bucket decodes one item of buckets. It is not ok for an item that is no mapping.
 func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
-	o := d.object(n, "buckets[]")
+	b.S3 = defaultS3()
+	o := d.fill(n, "buckets[]", &b)
 	if o.n == nil {
 		return Bucket{}, false
 	}
 	o.need("name", "give the bucket a unique name")
-	b.Name = o.checked("name", "", mustBe(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
 	b.Hosts = d.hosts(o)
 	b.PathPrefix = d.pathPrefix(o)
-	if s3 := o.need("s3", "say where the objects are"); s3 != nil {
-		b.S3 = d.s3(s3)
-	}
+	o.need("s3", "say where the objects are")
 	b.Auth = d.auth(o.get("auth"), global)
 	block := d.cacheBlock(o.get("cache"), defaults)
 	if block.set {
 		b.Cache = &block.Cache
 	}
-	b.Limits = d.bucketLimits(o.get("limits"), b.Auth.Enabled)
+	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
+		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
+		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
+	}
 	b.Allow, b.Deny = o.addresses()
 	return b, true
 }

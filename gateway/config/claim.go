@@ -46,10 +46,11 @@ func (d *decoder) claims(o object) []Claim {
 	}
 	var claims []Claim
 	for _, item := range o.list(key) {
-		co := d.object(item, "jwt.claims[]")
+		var c Claim
+		co := d.fill(item, "jwt.claims[]", &c)
 		co.need("claim", "name the claim, such as role")
 		co.need("operator", "use one of: "+strings.Join(names, ", "))
-		c := Claim{Name: co.str("claim", ""), Operator: co.oneOf("operator", "", names...)}
+		c.Operator = co.oneOf("operator", "", names...)
 		if i := slices.Index(names, c.Operator); i >= 0 {
 			c.Value = d.claimValue(co, operators[i].operand)
 		}

@@ -80,14 +80,15 @@ func (d *decoder) sorted() Errors {
 
 // config decodes the whole file. Blocks that others refer to come first.
 func (d *decoder) config(n *node, c *Config) {
-	o := d.object(n, "")
+	*c = Config{
+		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536}},
+		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
+		Metrics: Metrics{Port: 9090},
+	}
+	o := d.fill(n, "", c)
 	if o.n == nil {
 		return
 	}
-	c.Server = d.server(o.get("server"))
-	c.Logging = d.logging(o.get("logging"))
-	c.Metrics = d.metrics(o.get("metrics"))
-	c.Admin = d.admin(o.get("admin"))
 	d.checkPorts(o, c)
 
 	global := d.globalJWT(o.get("jwt"))
