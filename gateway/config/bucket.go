@@ -123,8 +123,7 @@ func canonicalPath(s string) (path, problem, fix string) {
 	return path, "", ""
 }
 
-// uniqueness finds buckets with the name or the route of an earlier one. The zero value
-// is ready for use.
+// uniqueness has the first bucket with each name, and with each route.
 type uniqueness struct {
 	names  map[string]*node
 	routes map[[2]string]*node // host, prefix
@@ -132,34 +131,21 @@ type uniqueness struct {
 
 // add adds b, which is item, and reports a name or route that an earlier bucket has.
 func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
-	if s.names == nil {
-		s.names, s.routes = map[string]*node{}, map[[2]string]*node{}
-	}
 	o := object{d: d, n: item}
-	if b.Name != "" {
-		if first := s.names[b.Name]; first != nil {
-			d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
-		} else {
-			s.names[b.Name] = item
-		}
+	if first := s.names[b.Name]; b.Name != "" && first != nil {
+		d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
+	} else {
+		s.names[b.Name] = item
 	}
-	if b.PathPrefix == "" {
-		return
-	}
-	hosts := b.Hosts
-	if len(hosts) == 0 {
-		if o.has("hosts") {
-			return // none was valid
-		}
+	hosts, at := b.Hosts, o.get("path_prefix")
+	if !o.has("hosts") {
 		hosts = []string{""}
-	}
-	at := o.get("path_prefix")
-	if at == nil {
+	} else if at == nil {
 		at = o.get("hosts")
 	}
 	for _, host := range hosts {
 		key := [2]string{host, b.PathPrefix}
-		if first := s.routes[key]; first != nil {
+		if first := s.routes[key]; b.PathPrefix != "" && first != nil {
 			d.fail(at, "is the prefix of "+first.path+" in line "+strconv.Itoa(first.line)+" too, on the same host", "give each bucket its own prefix or hosts")
 			return
 		}

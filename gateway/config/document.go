@@ -2,11 +2,10 @@ package config
 
 import (
 	"encoding/json"
-	"net/netip"
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Document is a configuration for people to read, in the words of the file: defaults
@@ -127,18 +126,10 @@ func (d documenter) value(v reflect.Value) any {
 			return nil
 		}
 		return value
-	case time.Duration:
-		return value.String()
-	case Size:
-		return value.String()
-	case Percent:
-		return value.String()
-	case netip.Prefix:
-		return value.String()
-	case Template:
-		return value.String()
 	case json.Number:
 		return value
+	case fmt.Stringer: // a size, duration, percentage, network or template
+		return value.String()
 	}
 	switch v.Kind() {
 	case reflect.Struct:
