@@ -23,7 +23,7 @@ type Auth struct {
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
 	// form of Bucket.PathPrefix.
-	Path string `form:"-"`
+	Path string `form:"path"`
 
 	// Enabled demands a valid token under Path. Default true.
 	Enabled bool

@@ -16,7 +16,7 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	}
 	o.need("name", "give the bucket a unique name")
 	b.Hosts = d.hosts(o)
-	b.PathPrefix = d.pathPrefix(o)
+	d.checkPrefix(o, &b)
 	o.need("s3", "say where the objects are")
 	b.Auth = d.auth(o.get("auth"), global)
 	block := d.cacheBlock(o.get("cache"), defaults)
@@ -71,22 +71,18 @@ func canonicalHost(s string) (host, problem, fix string) {
 	return host, "", ""
 }
 
-// pathPrefix returns the bucket's prefix, "" after a mistake.
-func (d *decoder) pathPrefix(o object) string {
+// checkPrefix checks the bucket's prefix, which is "" after a mistake.
+func (d *decoder) checkPrefix(o object, b *Bucket) {
 	if !o.has("path_prefix") && o.has("hosts") {
-		return "/"
+		b.PathPrefix = "/"
+		return
 	}
 	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
-	return o.checked("path_prefix", "", func(text string) (prefix, problem, fix string) {
-		if prefix, problem, fix = canonicalPath(text); problem != "" {
-			return "", problem, fix
-		}
-		switch first, _, _ := strings.Cut(prefix[1:], "/"); first {
-		case "health", "ready", "metrics", "admin":
-			return "", "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment"
-		}
-		return prefix, "", ""
-	})
+	switch first, _, _ := strings.Cut(strings.TrimPrefix(b.PathPrefix, "/"), "/"); first {
+	case "health", "ready", "metrics", "admin":
+		d.fail(o.get("path_prefix"), "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
+		b.PathPrefix = ""
+	}
 }
 
 // canonicalPath checks a decoded path and returns it without a trailing slash, the root

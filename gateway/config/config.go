@@ -93,7 +93,7 @@ type Bucket struct {
 	// PathPrefix is the decoded path that selects the bucket, by whole segments.
 	// It begins with '/' and ends in none, except for "/" itself, which is the
 	// default of a bucket with Hosts.
-	PathPrefix string `form:"-"`
+	PathPrefix string `form:"path"`
 
 	// Hosts limits the route to these hosts: lower-case names without port or
 	// trailing dot, or addresses without brackets. Empty: every host.

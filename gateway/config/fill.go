@@ -22,6 +22,7 @@ var forms = map[string]func(text string) (form, problem, fix string){
 	"host:port": mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\""),
 	"name of a bucket": mustBe(func(s string) bool { return isName(s, 128) },
 		"is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"),
+	"path": canonicalPath,
 	"region": mustBe(func(s string) bool { return isName(s, 64) && !strings.Contains(s, ".") },
 		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"),
 	"service": func(s string) (_, problem, fix string) { return canonicalEndpoint(s, false) },

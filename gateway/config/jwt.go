@@ -45,15 +45,12 @@ func (d *decoder) globalJWT(n *node) globalJWT {
 	if n == nil {
 		return globalJWT{}
 	}
-	o := object{d: d, n: n}
-	if n.kind != kindMap {
-		return globalJWT{jwt: d.jwt(n, false), used: true} // reported; the block is there all the same
-	}
-	if !o.boolean("enabled", true) {
-		d.jwt(n, false)
+	on := object{d: d, n: n}.boolean("enabled", true)
+	jwt := d.jwt(n, on)
+	if !on {
 		return globalJWT{off: true}
 	}
-	return globalJWT{jwt: d.jwt(n, true)}
+	return globalJWT{jwt: jwt, used: n.kind != kindMap} // else reported; the block is there all the same
 }
 
 // auth decodes a bucket's auth block.
@@ -99,16 +96,10 @@ func (d *decoder) authRules(o object) []AuthRule {
 		ro := d.fill(item, "buckets[].auth.rules[]", &r)
 		r.Claims = d.claims(ro)
 		ro.need("path", "name the sub-path that the rule is for, such as \"/reports\"")
-		if text, _, ok := d.text(ro.get("path")); ok {
-			path, problem, fix := canonicalPath(text)
-			switch {
-			case problem != "":
-				d.fail(ro.get("path"), problem, fix)
-			case seen[path]:
-				d.fail(ro.get("path"), "is the path of two rules", "put their claims into one")
-			}
-			seen[path], r.Path = true, path
+		if r.Path != "" && seen[r.Path] {
+			d.fail(ro.get("path"), "is the path of two rules", "put their claims into one")
 		}
+		seen[r.Path] = true
 		hasClaims := ro.has("claims", "claims_verification")
 		switch {
 		case ro.n != nil && !hasClaims && !ro.has("enabled"):
