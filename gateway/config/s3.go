@@ -200,15 +200,12 @@ const (
 	SourceAnonymous   = "anonymous"
 )
 
-// sourceKeys has the keys of each source of credentials.
+// sourceKeys has the keys of those sources of credentials that take any.
 var sourceKeys = map[string][]string{
-	SourceStatic:      {},
-	SourceEnvironment: {},
 	SourceSharedFile:  {"file", "profile"},
 	SourceInstance:    {"endpoint"},
 	SourceWebIdentity: {"role_arn", "token_file", "endpoint"},
 	SourceAssumeRole:  {"role_arn", "session_name", "external_id", "endpoint", "duration"},
-	SourceAnonymous:   {},
 }
 
 // needsKeys reports whether c needs access_key and secret_key.
