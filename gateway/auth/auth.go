@@ -51,6 +51,7 @@ type Policy struct {
 	verifier *Verifier
 	sources  []source
 	sets     []ruleSet // the verifier's own, then those of paths, the longest first
+	claims   []string  // names of the claims that may decide
 	cache    *TokenCache
 }
 
@@ -69,9 +70,17 @@ func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache) *P
 	for _, s := range c.JWT.Sources {
 		p.sources = append(p.sources, newSource(s))
 	}
+	p.claims = []string{"sub", "iss", "aud", "exp", "nbf", "iat"}
 	p.sets = append(p.sets, newRuleSet("", false, c.JWT.Claims, bucket))
 	for _, r := range c.Rules {
 		p.sets = append(p.sets, newRuleSet(r.Path, !r.Enabled, r.Claims, bucket))
+	}
+	for _, s := range p.sets {
+		for _, r := range s.rules {
+			for name := range prefixes(r.Name) {
+				p.claims = append(p.claims, name)
+			}
+		}
 	}
 	slices.SortStableFunc(p.sets[1:], func(a, b ruleSet) int { return cmp.Compare(len(b.path), len(a.path)) })
 	return p
@@ -189,7 +198,7 @@ func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason,
 	if r != Allowed {
 		return r, r == SignatureInvalid
 	}
-	claims, err := decodeObject(w.token.claims)
+	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
 	if err != nil {
 		return ClaimsMalformed, true
 	}

@@ -99,7 +99,7 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 // explainClaims explains the claims of a token whose signature holds.
 func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name, text string)) Reason {
 	v := p.verifier
-	claims, err := decodeObject(w.token.claims)
+	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
 	if err != nil {
 		return ClaimsMalformed
 	}

@@ -171,15 +171,12 @@ func (s *keySet) run(err error) {
 			wait = min(wait, s.o.RetryAfter<<min(failures-1, 10))
 		}
 		wait -= rand.N(wait/10 + 1) // gateways started together do not ask together
-		timer := time.NewTimer(wait)
 		select {
 		case <-s.ctx.Done():
-			timer.Stop()
 			s.finish(true)
 			return
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-s.wake:
-			timer.Stop()
 		}
 		err = s.refresh()
 	}

@@ -67,7 +67,7 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	if r := w.token.parse(raw); r != Allowed {
 		return []string{"the gateway will refuse it: " + reasons[r].text}
 	}
-	claims, err := decodeObject(w.token.claims)
+	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
 	if err != nil {
 		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
 	}

@@ -47,7 +47,7 @@ func TestDecode(t *testing.T) {
 		{"byte order mark", "\xef\xbb\xbf{}", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := decodeObject([]byte(c.data)); (err == nil) != c.ok {
+			if _, err := new(decoder).object([]byte(c.data)); (err == nil) != c.ok {
 				t.Errorf("%s: %v", c.data, err)
 			}
 		})
@@ -55,7 +55,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	o, err := decodeObject([]byte(`{
+	o, err := new(decoder).object([]byte(`{
 		"role": "admin",
 		"a": {"b": "nested", "c": {"d": "deep"}, "list": [{"x": 1}]},
 		"a.b": "literal",
@@ -114,7 +114,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		given := bytes.Clone(data)
-		o, err := decodeObject(data)
+		o, err := new(decoder).object(data)
 		if !bytes.Equal(given, data) {
 			t.Fatal("the input was changed")
 		}

@@ -5,36 +5,32 @@ import (
 	"unsafe"
 )
 
-// operator is a comparison of claim rules.
-type operator struct {
-	name string
-	// holds compares a claim that is not nil with the rule's value. It must not keep q.
-	holds func(r *rule, claim any, q *Request) bool
-}
+// operator compares a claim that is not nil with a rule's value. It must not keep q.
+type operator func(r *rule, claim any, q *Request) bool
 
 // operators are the comparisons. A new operator is a row here, and its name and the
 // type of its value in the configuration.
 //
 // A claim of another type than the value fails all of them, the negative ones too:
 // nothing is converted, and in doubt a claim fails.
-var operators = [...]operator{
-	{"equals", in}, {"not_equals", notIn}, {"in", in}, {"not_in", notIn},
-	{"contains", contains},
-	{"gt", ordered(func(order int) bool { return order > 0 })},
-	{"lt", ordered(func(order int) bool { return order < 0 })},
-	{"gte", ordered(func(order int) bool { return order >= 0 })},
-	{"lte", ordered(func(order int) bool { return order <= 0 })},
-	{"exists", func(*rule, any, *Request) bool { return true }},
-	{"matches", func(r *rule, claim any, _ *Request) bool {
+var operators = map[string]operator{
+	"equals": in, "not_equals": notIn, "in": in, "not_in": notIn,
+	"contains": contains,
+	"gt":       ordered(func(order int) bool { return order > 0 }),
+	"lt":       ordered(func(order int) bool { return order < 0 }),
+	"gte":      ordered(func(order int) bool { return order >= 0 }),
+	"lte":      ordered(func(order int) bool { return order <= 0 }),
+	"exists":   func(*rule, any, *Request) bool { return true },
+	"matches": func(r *rule, claim any, _ *Request) bool {
 		text, ok := claim.(string)
 		return ok && r.pattern.MatchString(text)
-	}},
+	},
 }
 
 // holds applies r to a claim, which is nil if the token has none. Only a dynamic rule
 // looks at q.
 func (r *rule) holds(claim any, q *Request) bool {
-	return claim != nil && r.op.holds(r, claim, q)
+	return claim != nil && r.op(r, claim, q)
 }
 
 // equal compares a claim with o. It is not ok if their types differ, or o depends
@@ -109,7 +105,7 @@ func contains(r *rule, claim any, q *Request) bool {
 }
 
 // ordered returns an operator that compares a number with the rule's.
-func ordered(holds func(order int) bool) func(*rule, any, *Request) bool {
+func ordered(holds func(order int) bool) operator {
 	return func(r *rule, claim any, _ *Request) bool {
 		n, _ := claim.(number)
 		return n.exact && holds(n.compare(r.operands[0].value.(number)))

@@ -46,7 +46,7 @@ type operand struct {
 // rule is a claim rule, compiled.
 type rule struct {
 	config.Claim
-	op       *operator
+	op       operator
 	operands []operand
 	pattern  *regexp.Regexp // of matches
 	dynamic  bool           // the rule depends on the request
@@ -54,12 +54,7 @@ type rule struct {
 
 // newRule compiles c for a bucket.
 func newRule(c config.Claim, bucket string) rule {
-	r := rule{Claim: c}
-	for i := range operators {
-		if operators[i].name == c.Operator {
-			r.op = &operators[i]
-		}
-	}
+	r := rule{Claim: c, op: operators[c.Operator]}
 	if r.op == nil {
 		panic("BUG: claim operator was not validated: " + c.Operator)
 	}

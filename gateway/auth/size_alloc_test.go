@@ -21,7 +21,7 @@ func TestSizeOfArrays(t *testing.T) {
 		kept := make([]any, 0, 200)
 		counted, before := 0, heap()
 		for range cap(kept) {
-			o, err := decodeObject(claims)
+			o, err := new(decoder).object(claims)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,23 +30,15 @@ type source struct {
 
 // sourceTypes has the function of each type of source. A new type is a row here
 // and its name in the configuration.
-var sourceTypes = [...]struct {
-	name string
-	find func(s *source, q *Request) ([]byte, presence)
-}{
-	{config.SourceBearer, fromHeader}, // compiled to the header it is
-	{config.SourceHeader, fromHeader},
-	{config.SourceQuery, fromQuery},
-	{config.SourceCookie, fromCookie},
+var sourceTypes = map[string]func(s *source, q *Request) ([]byte, presence){
+	config.SourceBearer: fromHeader, // compiled to the header it is
+	config.SourceHeader: fromHeader,
+	config.SourceQuery:  fromQuery,
+	config.SourceCookie: fromCookie,
 }
 
 func newSource(c config.TokenSource) source {
-	s := source{TokenSource: c}
-	for _, t := range sourceTypes {
-		if t.name == c.Type {
-			s.find = t.find
-		}
-	}
+	s := source{TokenSource: c, find: sourceTypes[c.Type]}
 	if s.find == nil {
 		panic("BUG: token source type was not validated: " + c.Type)
 	}

@@ -19,8 +19,9 @@ type token struct {
 	kid    string // empty if there is none
 	claims []byte // decoded, JSON or not
 
-	head    []byte // the last header, encoded
-	decoded []byte // buffer for a part that is checked
+	head    []byte  // the last header, encoded
+	decoded []byte  // buffer for a part that is checked
+	decoder decoder // of header and claims
 }
 
 // parse parses raw. It uses "alg" and "kid" of the header, refuses "crit", whatever that
@@ -66,7 +67,7 @@ func (t *token) readHeader(part []byte) Reason {
 	if err != nil {
 		return TokenMalformed
 	}
-	header, err := decodeObject(data)
+	header, err := t.decoder.object(data, "crit", "alg", "kid")
 	if err != nil {
 		return TokenMalformed
 	}

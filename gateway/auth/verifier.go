@@ -285,7 +285,7 @@ func (o object) subject() (sub string, id uint64) {
 		return "", 0
 	}
 	issuer, _ := o["iss"].(string)
-	both := binary.AppendUvarint(nil, uint64(len(issuer)))
+	both := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(issuer)))
 	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
 	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
 }

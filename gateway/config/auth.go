@@ -12,7 +12,7 @@ type Auth struct {
 
 	// JWT is the verifier in effect: the bucket's own, else the global one. Nil
 	// exactly when Enabled is false.
-	JWT *JWT
+	JWT *JWT `form:"-"`
 
 	// Rules refine sub-paths of the bucket; the longest matching Path decides.
 	// Empty unless Enabled.
@@ -23,7 +23,7 @@ type Auth struct {
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
 	// form of Bucket.PathPrefix.
-	Path string
+	Path string `form:"path"`
 
 	// Enabled demands a valid token under Path. Default true.
 	Enabled bool
@@ -36,7 +36,7 @@ type AuthRule struct {
 type JWT struct {
 	// Sources are where a request carries its token, in order; the first one
 	// present decides. Default: SourceBearer alone.
-	Sources []TokenSource
+	Sources []TokenSource `key:"token_sources"`
 
 	// Keys are the configured keys: first those of the block itself (secret,
 	// public_key_file), then those of its keys list. Empty only with a JWKS.
@@ -44,20 +44,21 @@ type JWT struct {
 
 	// JWKSURL or JWKSFile is the source of further keys, at most one of them. The URL
 	// is https, or http to a loopback host. Empty: none.
-	JWKSURL, JWKSFile string
+	JWKSURL  string `key:"jwks_url" form:"-"`
+	JWKSFile string `key:"jwks_file" form:"-"`
 
 	// JWKSAlgorithm is the one algorithm accepted with keys of the JWKS. Empty: each
 	// key's own "alg".
-	JWKSAlgorithm string
+	JWKSAlgorithm string `key:"algorithm" form:"-"`
 
 	// JWKSOptional lets the gateway start without a first copy of JWKSURL.
 	// Default false.
-	JWKSOptional bool
+	JWKSOptional bool `key:"jwks_optional"`
 
 	// CAFile is a PEM bundle of the authorities trusted for JWKSURL, CA its content,
 	// read only where the block is in use. Empty: the system's authorities.
-	CAFile string
-	CA     []byte
+	CAFile string `key:"ca_file" form:"-"`
+	CA     []byte `key:"-"`
 
 	// Issuer are the "iss" values accepted. Empty: any.
 	Issuer []string
@@ -86,7 +87,7 @@ const (
 // TokenSource is one place of a request that may carry the token.
 type TokenSource struct {
 	// Type is one of the Source constants.
-	Type string
+	Type string `of:"bearer, header, query, cookie"`
 
 	// Name is the header, parameter or cookie; empty for SourceBearer.
 	Name string
@@ -99,15 +100,15 @@ type TokenSource struct {
 type Key struct {
 	// ID is the "kid" that selects the key. Empty: the key is tried for tokens
 	// whose kid, if any, names no other.
-	ID string
+	ID string `key:"kid"`
 
 	// Algorithm is the key's "alg", such as "HS256". Tokens that name another
 	// one are not verified with it.
-	Algorithm string
+	Algorithm string `form:"-"`
 
 	// Secret is the key of an HS algorithm, never shorter than its hash; empty
 	// for the others.
-	Secret Secret
+	Secret Secret `form:"-"`
 
 	// PublicKeyFile is the PEM file of the public key or certificate of any
 	// other algorithm.
@@ -115,17 +116,17 @@ type Key struct {
 
 	// Public is the key of PublicKeyFile, which fits Algorithm. Nil with a Secret, and
 	// where no bucket uses the key.
-	Public crypto.PublicKey `json:"-"`
+	Public crypto.PublicKey `json:"-" key:"-"`
 }
 
 // Claim is one rule on one claim of a token.
 type Claim struct {
 	// Name is the claim, "a.b" for member b of a.
-	Name string
+	Name string `key:"claim"`
 
 	// Operator is one of equals, not_equals, contains, in, not_in, gt, lt, gte,
 	// lte, exists and matches.
-	Operator string
+	Operator string `form:"-"`
 
 	// Value is compared with the claim: a string, bool, json.Number (the exact decimal
 	// text) or Template; []any of these for in and not_in; nil for exists. For matches

@@ -9,23 +9,24 @@ import (
 
 // bucket decodes one item of buckets. It is not ok for an item that is no mapping.
 func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
-	o := d.object(n, "buckets[]")
+	b.S3 = defaultS3()
+	o := d.fill(n, "buckets[]", &b)
 	if o.n == nil {
 		return Bucket{}, false
 	}
 	o.need("name", "give the bucket a unique name")
-	b.Name = o.checked("name", "", mustBe(func(s string) bool { return isName(s, 128) }, "is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"))
 	b.Hosts = d.hosts(o)
-	b.PathPrefix = d.pathPrefix(o)
-	if s3 := o.need("s3", "say where the objects are"); s3 != nil {
-		b.S3 = d.s3(s3)
-	}
+	d.checkPrefix(o, &b)
+	o.need("s3", "say where the objects are")
 	b.Auth = d.auth(o.get("auth"), global)
 	block := d.cacheBlock(o.get("cache"), defaults)
 	if block.set {
 		b.Cache = &block.Cache
 	}
-	b.Limits = d.bucketLimits(o.get("limits"), b.Auth.Enabled)
+	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
+		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
+		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
+	}
 	b.Allow, b.Deny = o.addresses()
 	return b, true
 }
@@ -70,22 +71,18 @@ func canonicalHost(s string) (host, problem, fix string) {
 	return host, "", ""
 }
 
-// pathPrefix returns the bucket's prefix, "" after a mistake.
-func (d *decoder) pathPrefix(o object) string {
+// checkPrefix checks the bucket's prefix, which is "" after a mistake.
+func (d *decoder) checkPrefix(o object, b *Bucket) {
 	if !o.has("path_prefix") && o.has("hosts") {
-		return "/"
+		b.PathPrefix = "/"
+		return
 	}
 	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
-	return o.checked("path_prefix", "", func(text string) (prefix, problem, fix string) {
-		if prefix, problem, fix = canonicalPath(text); problem != "" {
-			return "", problem, fix
-		}
-		switch first, _, _ := strings.Cut(prefix[1:], "/"); first {
-		case "health", "ready", "metrics", "admin":
-			return "", "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment"
-		}
-		return prefix, "", ""
-	})
+	switch first, _, _ := strings.Cut(strings.TrimPrefix(b.PathPrefix, "/"), "/"); first {
+	case "health", "ready", "metrics", "admin":
+		d.fail(o.get("path_prefix"), "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
+		b.PathPrefix = ""
+	}
 }
 
 // canonicalPath checks a decoded path and returns it without a trailing slash, the root
@@ -122,8 +119,7 @@ func canonicalPath(s string) (path, problem, fix string) {
 	return path, "", ""
 }
 
-// uniqueness finds buckets with the name or the route of an earlier one. The zero value
-// is ready for use.
+// uniqueness has the first bucket with each name, and with each route.
 type uniqueness struct {
 	names  map[string]*node
 	routes map[[2]string]*node // host, prefix
@@ -131,34 +127,21 @@ type uniqueness struct {
 
 // add adds b, which is item, and reports a name or route that an earlier bucket has.
 func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
-	if s.names == nil {
-		s.names, s.routes = map[string]*node{}, map[[2]string]*node{}
-	}
 	o := object{d: d, n: item}
-	if b.Name != "" {
-		if first := s.names[b.Name]; first != nil {
-			d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
-		} else {
-			s.names[b.Name] = item
-		}
+	if first := s.names[b.Name]; b.Name != "" && first != nil {
+		d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
+	} else {
+		s.names[b.Name] = item
 	}
-	if b.PathPrefix == "" {
-		return
-	}
-	hosts := b.Hosts
-	if len(hosts) == 0 {
-		if o.has("hosts") {
-			return // none was valid
-		}
+	hosts, at := b.Hosts, o.get("path_prefix")
+	if !o.has("hosts") {
 		hosts = []string{""}
-	}
-	at := o.get("path_prefix")
-	if at == nil {
+	} else if at == nil {
 		at = o.get("hosts")
 	}
 	for _, host := range hosts {
 		key := [2]string{host, b.PathPrefix}
-		if first := s.routes[key]; first != nil {
+		if first := s.routes[key]; b.PathPrefix != "" && first != nil {
 			d.fail(at, "is the prefix of "+first.path+" in line "+strconv.Itoa(first.line)+" too, on the same host", "give each bucket its own prefix or hosts")
 			return
 		}

@@ -85,7 +85,7 @@ var otherEndpoints = [...]struct{ label, problem, fix string }{
 
 // awsNames reports names and endpoints that AWS reserves for other uses; other servers
 // may have buckets with such names. The keys are in o, or else in base.
-func (d *decoder) awsNames(o, base object, s *S3) {
+func (d *decoder) awsNames(o, base object, s *Origin) {
 	at := func(key string) *node {
 		if n := o.get(key); n != nil {
 			return n

@@ -16,7 +16,7 @@ type Cache struct {
 
 	// OwnBudget reserves MaxSize for the bucket alone; all buckets without it share
 	// one budget.
-	OwnBudget bool
+	OwnBudget bool `key:"-"`
 
 	// MaxObjectSize is the largest object that is stored, at most half of
 	// MaxSize. Default 10 MB, or half of MaxSize where that is less.
@@ -35,7 +35,7 @@ type Cache struct {
 
 	// Policy is the eviction policy: "lru" or "tinylfu". It belongs to a budget: to the
 	// global block, and to buckets with a MaxSize of their own. Default "tinylfu".
-	Policy string
+	Policy string `of:"lru, tinylfu"`
 
 	// ClientDirectives obeys the Cache-Control of requests. Default false: clients could
 	// hammer the origin with it.
@@ -67,28 +67,18 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	if defaults != nil {
 		b = *defaults
 	}
-	o := d.object(n, "cache")
+	o := d.fill(n, "cache", &b.Cache)
 	b.at = o.n
 	b.set = b.set || n != nil
 	b.explicit = b.explicit || o.has("enabled")
-	b.Enabled = o.boolean("enabled", b.Enabled)
-	b.TTL = o.duration("ttl", b.TTL, 0)
-	b.StaleWhileRevalidate = o.duration("stale_while_revalidate", b.StaleWhileRevalidate, 0)
-	b.StaleIfError = o.duration("stale_if_error", b.StaleIfError, 0)
-	b.NegativeTTL = o.duration("negative_ttl", b.NegativeTTL, 0)
-	b.ClientDirectives = o.boolean("client_directives", b.ClientDirectives)
-	b.FillOnRange = o.boolean("fill_on_range", b.FillOnRange)
 	b.OwnBudget = defaults != nil && o.has("max_size")
-	b.MaxSize = o.size("max_size", b.MaxSize)
 	if at := o.get("max_size"); at != nil && b.MaxSize < minCacheSize {
 		d.fail(at, "is too small to be of use", "write at least "+minCacheSize.String()+", or enabled: false")
 		b.MaxSize = defaultMaxSize
 	}
-	b.Policy = o.oneOf("policy", b.Policy, "lru", "tinylfu")
 	if at := o.get("policy"); at != nil && defaults != nil && !b.OwnBudget {
 		d.fail(at, "has no effect: the bucket shares its memory with others", "give the bucket a max_size of its own, or set cache.policy")
 	}
-	b.MaxObjectSize = o.size("max_object_size", b.MaxObjectSize)
 	if half := b.MaxSize / 2; b.MaxObjectSize > half {
 		if at := o.get("max_object_size"); at != nil {
 			d.fail(at, "is more than half of max_size, which is "+b.MaxSize.String(), "write at most "+half.String()+", or raise max_size")

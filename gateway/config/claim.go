@@ -5,7 +5,6 @@ import (
 	"errors"
 	"regexp"
 	"regexp/syntax"
-	"slices"
 	"strings"
 )
 
@@ -20,16 +19,15 @@ const (
 	operandNone
 )
 
-// operators are the comparisons of a claim rule, each with its operand.
-var operators = [...]struct {
-	name    string
-	operand operand
-}{
-	{"equals", operandScalar}, {"not_equals", operandScalar}, {"contains", operandScalar},
-	{"in", operandList}, {"not_in", operandList},
-	{"gt", operandNumber}, {"lt", operandNumber}, {"gte", operandNumber}, {"lte", operandNumber},
-	{"exists", operandNone}, {"matches", operandPattern},
-}
+// operators are the comparisons of a claim rule, and operands what they take: a scalar
+// where nothing is said.
+var (
+	operators = [...]string{"equals", "not_equals", "contains", "in", "not_in", "gt", "lt", "gte", "lte", "exists", "matches"}
+	operands  = map[string]operand{
+		"in": operandList, "not_in": operandList, "gt": operandNumber, "lt": operandNumber, "gte": operandNumber, "lte": operandNumber,
+		"exists": operandNone, "matches": operandPattern,
+	}
+)
 
 // claims decodes the claim rules of o, under either name.
 func (d *decoder) claims(o object) []Claim {
@@ -40,18 +38,14 @@ func (d *decoder) claims(o object) []Claim {
 			d.fail(n, "is there beside claims_verification, which is the same list", "put all rules into one of them")
 		}
 	}
-	var names []string
-	for _, op := range operators {
-		names = append(names, op.name)
-	}
 	var claims []Claim
 	for _, item := range o.list(key) {
-		co := d.object(item, "jwt.claims[]")
+		var c Claim
+		co := d.fill(item, "jwt.claims[]", &c)
 		co.need("claim", "name the claim, such as role")
-		co.need("operator", "use one of: "+strings.Join(names, ", "))
-		c := Claim{Name: co.str("claim", ""), Operator: co.oneOf("operator", "", names...)}
-		if i := slices.Index(names, c.Operator); i >= 0 {
-			c.Value = d.claimValue(co, operators[i].operand)
+		co.need("operator", "use one of: "+strings.Join(operators[:], ", "))
+		if c.Operator = co.oneOf("operator", "", operators[:]...); c.Operator != "" {
+			c.Value = d.claimValue(co, operands[c.Operator])
 		}
 		if c.Operator == "contains" && c.Value == "" {
 			d.fail(co.get("value"), "is empty, and every string contains that", "say what the claim must contain")

@@ -42,7 +42,7 @@ type Config struct {
 type Server struct {
 	// Address is the host:port to listen on. An empty host is every interface;
 	// port 0 takes a free port. Default "0.0.0.0:8080".
-	Address string
+	Address string `form:"host:port"`
 
 	// HTTPS makes the listener speak TLS. Default: off.
 	HTTPS HTTPS
@@ -55,7 +55,7 @@ type Server struct {
 	// ForwardedHeader is the header in which TrustedProxies name their clients:
 	// "x-forwarded-for", the default, or "forwarded" (RFC 7239). The other header is
 	// ignored: a proxy that does not write it passes it on from any client.
-	ForwardedHeader string
+	ForwardedHeader string `of:"x-forwarded-for, forwarded"`
 
 	// ProxyProtocol expects a header of the PROXY protocol, version 1 or 2, with the
 	// client's address on each connection of TrustedProxies. Default false.
@@ -63,7 +63,7 @@ type Server struct {
 
 	// Ready is the condition for a 200 from /ready: "any" bucket reachable, "all" of
 	// them, or "config" for a loaded configuration alone. Default "any".
-	Ready string
+	Ready string `of:"any, all, config"`
 
 	// Limits bound the use by clients.
 	Limits Limits
@@ -88,22 +88,22 @@ type HTTPS struct {
 type Bucket struct {
 	// Name identifies the route in logs, metrics and administrative calls.
 	// Unique; letters, digits, '.', '_' and '-'.
-	Name string
+	Name string `form:"name of a bucket"`
 
 	// PathPrefix is the decoded path that selects the bucket, by whole segments.
 	// It begins with '/' and ends in none, except for "/" itself, which is the
 	// default of a bucket with Hosts.
-	PathPrefix string
+	PathPrefix string `form:"path"`
 
 	// Hosts limits the route to these hosts: lower-case names without port or
 	// trailing dot, or addresses without brackets. Empty: every host.
-	Hosts []string
+	Hosts []string `form:"-"`
 
 	// S3 is the origin of the objects.
 	S3 S3
 
 	// Auth says who may read them. The zero value: everyone.
-	Auth Auth
+	Auth Auth `form:"-"`
 
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
@@ -116,56 +116,26 @@ type Bucket struct {
 	Allow, Deny []netip.Prefix
 }
 
-// S3 is an origin and the credential for it.
+// S3 is an origin, or several with the same objects.
 type S3 struct {
-	// Bucket is the bucket's name at the origin.
-	Bucket string
-
-	// Region is the region that requests are signed for.
-	Region string
-
-	// Endpoint is the origin as "http://host[:port][/path]", or https, the path
-	// encoded, without a trailing slash. The host may end in a dot. Empty: AWS in
-	// Region, over https.
-	Endpoint string
-
-	// AccessKey is the access key's id.
-	AccessKey string
-
-	// SecretKey signs requests.
-	SecretKey Secret
-
-	// SessionToken accompanies temporary credentials. Empty: none.
-	SessionToken Secret
-
-	// Credentials are the source of the credential, in place of AccessKey and SecretKey.
-	Credentials Credentials
-
-	// Addressing is "path" (https://host/bucket/key) or "virtual"
-	// (https://bucket.host/key); "auto", the default in the file, is resolved:
-	// virtual on AWS for a bucket name that is one DNS label, else path.
-	Addressing string
-
-	// CAFile is a PEM bundle of the authorities trusted for Endpoint in place of
-	// the system's. Empty: the system's.
-	CAFile string
+	Origin
 
 	// Timeouts bound the phases of a request to the origin.
 	Timeouts Timeouts
 
 	// MaxConnections bounds the connections to the origin. Default 1024.
-	MaxConnections int
+	MaxConnections int `least:"1"`
 
 	// MaxWaiting bounds the requests that wait for one of them. Default 4096.
-	MaxWaiting int
+	MaxWaiting int `least:"1"`
 
 	// AllowQuery names the query parameters that clients may pass on, among
 	// "versionId" and "partNumber". Default: none.
-	AllowQuery []string
+	AllowQuery []string `form:"-"`
 
 	// RequestPayer is "requester" for a bucket whose reader pays for requests. Empty: the
 	// owner pays.
-	RequestPayer string
+	RequestPayer string `of:"requester"`
 
 	// ForwardTraceparent passes the header traceparent of trusted proxies on to the
 	// origin. Default false.
@@ -174,7 +144,7 @@ type S3 struct {
 	// AccessDenied is the status that clients get for the origin's AccessDenied:
 	// 403, or 404 where the credential may not list the bucket and so cannot
 	// tell a missing object. Default 403.
-	AccessDenied int
+	AccessDenied int `least:"403" most:"404"`
 
 	// Retry bounds the repetitions of failed requests.
 	Retry Retry
@@ -191,28 +161,60 @@ type S3 struct {
 	Replicas []Replica
 
 	// FailoverOn404 asks the next replica after a 404.
-	FailoverOn404 bool
+	FailoverOn404 bool `key:"failover_on_404"`
 
 	// Hedge asks a second replica where the first is slow.
 	Hedge Hedge
 }
 
-// Replica is one of the copies of a bucket; see S3 for the keys of the same name.
+// Origin is a bucket and the credential for it.
+type Origin struct {
+	// Bucket is the bucket's name at the origin.
+	Bucket string `form:"bucket"`
+
+	// Region is the region that requests are signed for.
+	Region string `form:"region"`
+
+	// Endpoint is the origin as "http://host[:port][/path]", or https, the path
+	// encoded, without a trailing slash. The host may end in a dot. Empty: AWS in
+	// Region, over https.
+	Endpoint string `form:"endpoint"`
+
+	// AccessKey is the access key's id.
+	AccessKey string `form:"access key"`
+
+	// SecretKey signs requests.
+	SecretKey Secret
+
+	// SessionToken accompanies temporary credentials. Empty: none.
+	SessionToken Secret
+
+	// Credentials are the source of the credential, in place of AccessKey and SecretKey.
+	Credentials Credentials
+
+	// Addressing is "path" (https://host/bucket/key) or "virtual"
+	// (https://bucket.host/key); "auto", the default in the file, is resolved:
+	// virtual on AWS for a bucket name that is one DNS label, else path.
+	Addressing string `of:"auto, path, virtual"`
+
+	// CAFile is a PEM bundle of the authorities trusted for Endpoint in place of
+	// the system's. Empty: the system's.
+	CAFile string `key:"ca_file" form:"-"`
+}
+
+// Replica is one of the copies of a bucket.
 type Replica struct {
 	// Name identifies it in logs, metrics and the status. Unique in its bucket.
-	Name string
+	Name string `form:"-"`
 
 	// Priority orders the replicas: those with the lowest number are asked first,
 	// in turns if there are several. Default 0.
 	Priority int
 
-	Bucket, Region, Endpoint, AccessKey string
-	SecretKey, SessionToken             Secret
-	Credentials                         Credentials // those of the bucket, or static ones
-	Addressing, CAFile                  string
+	Origin // its Credentials are those of the bucket, or static ones
 
 	// Timeout is Timeouts.FirstByte of this replica, and bounds Timeouts.Dial.
-	Timeout time.Duration
+	Timeout time.Duration `least:"1ms"`
 }
 
 // Credentials are the source of a credential.
@@ -220,37 +222,37 @@ type Credentials struct {
 	// Source is "static" for AccessKey and SecretKey, "environment", "shared_file",
 	// "instance", "web_identity" or "assume_role"; "anonymous" is for buckets that
 	// everybody may read: nothing is signed. Default "static".
-	Source string
+	Source string `of:"static, environment, shared_file, instance, web_identity, assume_role, anonymous"`
 
 	// File and Profile choose from a shared credentials file. Empty: as the AWS
 	// command line has them.
 	File, Profile string
 
 	// RoleARN is the role to assume. Empty, for web_identity: AWS_ROLE_ARN.
-	RoleARN string
+	RoleARN string `key:"role_arn"`
 
 	// SessionName and ExternalID go with the role.
 	SessionName string
-	ExternalID  Secret
+	ExternalID  Secret `key:"external_id"`
 
 	// TokenFile has the token for web_identity. Empty: AWS_WEB_IDENTITY_TOKEN_FILE.
 	TokenFile string
 
 	// Endpoint is the service that issues the credential. Empty: that of AWS.
-	Endpoint string
+	Endpoint string `form:"service"`
 
 	// Duration is the lifetime of a role's credentials. 0: the service's default.
-	Duration time.Duration
+	Duration time.Duration `least:"15m"`
 }
 
 // Retry bounds the repetitions of failed requests.
 type Retry struct {
 	// Tries is the number of requests after the first, at any replica. Default 2.
-	Tries int
+	Tries int `most:"10"`
 
 	// Resumes is the number of attempts in a row to resume a broken body without a byte
 	// of progress. 0: bodies are not resumed. Default 5.
-	Resumes int
+	Resumes int `most:"100"`
 
 	// Budget bounds the repetitions at an origin, in percent of the other requests.
 	// Default 20.
@@ -264,49 +266,49 @@ type Breaker struct {
 
 	// FailureRate is the share of at least 20 requests in 10 s that must fail. Default
 	// 50 %.
-	FailureRate Percent
+	FailureRate Percent `least:"1"`
 
 	// Consecutive is the number of requests in a row that must fail to connect or to
 	// bring a first byte. Default 10.
-	Consecutive int
+	Consecutive int `least:"1"`
 
 	// Cooldown is the first pause, which grows while the origin keeps failing. Default
 	// 1 s.
-	Cooldown time.Duration
+	Cooldown time.Duration `least:"1ms"`
 }
 
 // Hedge asks a second replica where the first is slow.
 type Hedge struct {
 	// Enabled: default false.
-	Enabled bool
+	Enabled bool `key:"-"`
 
 	// After is the wait for the first. 0: the 95th percentile of the latest requests.
-	After time.Duration
+	After time.Duration `form:"-"`
 
 	// Max bounds the second requests, in percent of the first. Default 5.
-	Max Percent
+	Max Percent `least:"1"`
 }
 
 // Timeouts bound the phases of a request to an origin; none bounds a whole body.
 type Timeouts struct {
 	// Dial covers connecting and the TLS handshake. Default 3 s.
-	Dial time.Duration
+	Dial time.Duration `least:"1ms"`
 
 	// FirstByte runs from the request's end to the response head. Default 10 s.
-	FirstByte time.Duration
+	FirstByte time.Duration `least:"1ms"`
 
 	// Idle is the longest pause between bytes of a body. Default 30 s.
-	Idle time.Duration
+	Idle time.Duration `least:"1ms"`
 }
 
 // Logging is how the process logs.
 type Logging struct {
 	// Level is the least severe level logged: "trace", "debug", "info", "warn"
 	// or "error". Default "info", which includes access lines.
-	Level string
+	Level string `of:"trace, debug, info, warn, error"`
 
 	// Format is "json" or "text". Default "json".
-	Format string
+	Format string `of:"json, text"`
 
 	// Output is "stdout", the default, "stderr", or the path of a file, which is
 	// opened anew on SIGUSR1.
@@ -340,10 +342,10 @@ type Metrics struct {
 	Enabled bool
 
 	// Address is the host to listen on. Default "": every interface.
-	Address string
+	Address string `form:"host"`
 
 	// Port is the port to listen on; 0 takes a free one. Default 9090.
-	Port int
+	Port int `most:"65535"`
 }
 
 // Admin guards the administrative calls.

@@ -123,8 +123,16 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
 			S3: S3{
-				Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"),
-				Addressing: "virtual", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: 10 * time.Second, Retry: retry, Breaker: breaker, Credentials: static,
+				Origin: Origin{
+					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"), Addressing: "virtual", Credentials: static,
+				},
+				MaxConnections: 1024,
+				MaxWaiting:     4096,
+				AccessDenied:   403,
+				Timeouts:       timeouts,
+				ProbeInterval:  10 * time.Second,
+				Retry:          retry,
+				Breaker:        breaker,
 			},
 		}},
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
@@ -191,12 +199,15 @@ func TestFullFile(t *testing.T) {
 			{
 				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
 				S3: S3{
-					Bucket: "with.dots", Region: "us-east-1", AccessKey: "id",
-					SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"),
-					Addressing: "path", MaxConnections: 12, MaxWaiting: 13, AllowQuery: []string{"versionId", "partNumber"}, AccessDenied: 404,
-					Timeouts:    Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
-					Retry:       Retry{Tries: 0, Resumes: 7, Budget: 5},
-					Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+					Origin: Origin{
+						Bucket: "with.dots", Region: "us-east-1", AccessKey: "id", SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+					},
+					MaxConnections: 12,
+					MaxWaiting:     13,
+					AllowQuery:     []string{"versionId", "partNumber"},
+					AccessDenied:   404,
+					Timeouts:       Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+					Retry:          Retry{Tries: 0, Resumes: 7, Budget: 5},
 				},
 				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
 				Cache: cache,
@@ -204,26 +215,49 @@ func TestFullFile(t *testing.T) {
 			{
 				Name: "two", PathPrefix: "/a b/é",
 				S3: S3{
-					Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"),
-					Addressing: "path", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: time.Minute, Retry: retry,
-					Credentials: static, Breaker: Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
+					Origin: Origin{
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+					},
+					MaxConnections: 1024,
+					MaxWaiting:     4096,
+					AccessDenied:   403,
+					Timeouts:       timeouts,
+					ProbeInterval:  time.Minute,
+					Retry:          retry,
+					Breaker:        Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
 				Cache: &own,
 			},
 			{
 				Name: "three", PathPrefix: "/three",
 				S3: S3{
-					Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"),
-					Addressing: "auto", MaxConnections: 1024, MaxWaiting: 4096, AccessDenied: 403, Timeouts: timeouts, ProbeInterval: 10 * time.Second, Retry: retry, Breaker: breaker, Credentials: static,
-					FailoverOn404: true, Hedge: Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
+					Origin: Origin{
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
+					},
+					MaxConnections: 1024,
+					MaxWaiting:     4096,
+					AccessDenied:   403,
+					Timeouts:       timeouts,
+					ProbeInterval:  10 * time.Second,
+					Retry:          retry,
+					Breaker:        breaker,
+					FailoverOn404:  true,
+					Hedge:          Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
 					Replicas: []Replica{
 						{
-							Name: "near", Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"),
-							Addressing: "virtual", Timeout: 10 * time.Second, Credentials: static,
+							Origin: Origin{
+								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
+							},
+							Name:    "near",
+							Timeout: 10 * time.Second,
 						},
 						{
-							Name: "far", Priority: 12, Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: NewSecret("s"),
-							Addressing: "path", Timeout: 2500 * time.Millisecond, Credentials: static,
+							Origin: Origin{
+								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+							},
+							Name:     "far",
+							Priority: 12,
+							Timeout:  2500 * time.Millisecond,
 						},
 					},
 				},

@@ -2,12 +2,10 @@ package config
 
 import (
 	"encoding/json"
-	"net/netip"
+	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Document is a configuration for people to read, in the words of the file: defaults
@@ -43,14 +41,6 @@ func (c *Config) Document() Document {
 	return documenter{c}.object(reflect.ValueOf(c).Elem())
 }
 
-// documentKeys has the key of each field whose key is not its name in the style of the
-// file; empty for fields that the file does not have.
-var documentKeys = map[string]string{
-	"JWT.Sources": "token_sources", "JWT.JWKSURL": "jwks_url", "JWT.JWKSFile": "jwks_file", "JWT.JWKSAlgorithm": "algorithm", "JWT.JWKSOptional": "jwks_optional",
-	"JWT.CA": "", "Key.ID": "kid", "Key.Public": "", "Claim.Name": "claim", "Cache.OwnBudget": "",
-	"Replica.CAFile": "ca_file", "Credentials.RoleARN": "role_arn", "Credentials.ExternalID": "external_id", "S3.FailoverOn404": "failover_on_404", "Hedge.Enabled": "",
-}
-
 // documenter makes the document of a configuration.
 type documenter struct{ config *Config }
 
@@ -60,11 +50,15 @@ func (d documenter) object(v reflect.Value) Document {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := v.Type().Name() + "." + field.Name
-		key, ok := documentKeys[name]
-		if !ok {
-			key = keyOf(field.Name)
+		key := keyOf(field)
+		if origin, ok := v.Field(i).Interface().(Origin); ok {
+			if name == "Replica.Origin" {
+				origin.Credentials = Credentials{} // those of the bucket
+			}
+			doc = append(doc, d.object(reflect.ValueOf(origin))...)
+			continue
 		}
-		if key == "" || d.implied(v, name) {
+		if key == "-" || d.implied(v, name) {
 			continue
 		}
 		if rates, ok := v.Field(i).Interface().(Rates); ok {
@@ -96,8 +90,8 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("JWKSURL").Len() == 0
 	case "S3.FailoverOn404":
 		return v.FieldByName("Replicas").Len() == 0
-	case "S3.Credentials", "Replica.Credentials":
-		return v.Type() == reflect.TypeFor[Replica]() || v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
+	case "Origin.Credentials":
+		return v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
 	case "S3.Hedge":
@@ -111,7 +105,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 // partlyMasked masks the part of a text that may be secret.
 func partlyMasked(name, text string) string {
 	switch name {
-	case "S3.AccessKey", "Replica.AccessKey": // its end tells which one it is
+	case "Origin.AccessKey": // its end tells which one it is
 		if len(text) < 16 {
 			return masked
 		}
@@ -132,18 +126,10 @@ func (d documenter) value(v reflect.Value) any {
 			return nil
 		}
 		return value
-	case time.Duration:
-		return value.String()
-	case Size:
-		return value.String()
-	case Percent:
-		return value.String()
-	case netip.Prefix:
-		return value.String()
-	case Template:
-		return value.String()
 	case json.Number:
 		return value
+	case fmt.Stringer: // a size, duration, percentage, network or template
+		return value.String()
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -210,12 +196,3 @@ func (t Template) String() string {
 	}
 	return b.String()
 }
-
-// keyOf returns a field's name in the style of the file: MaxObjectSize is
-// max_object_size.
-func keyOf(name string) string {
-	return strings.ToLower(wordStart.ReplaceAllString(name, "${1}${3}_${2}${4}"))
-}
-
-// wordStart matches where a word begins in the name of a field: URLPath has two words.
-var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)

@@ -7,13 +7,8 @@ import (
 	"strings"
 )
 
-// endpoint returns the endpoint in its canonical form; "" is AWS. It may have a path only
-// where path is set.
-func (o object) endpoint(path bool) string {
-	return o.checked("endpoint", "", func(text string) (string, string, string) { return canonicalEndpoint(text, path) })
-}
-
-// canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case.
+// canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case. It
+// may have a path only where path is set.
 // Its messages quote nothing: a URL can carry a password.
 func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	const form = "write such as https://s3.example.com or http://127.0.0.1:9000"

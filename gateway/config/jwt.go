@@ -45,32 +45,26 @@ func (d *decoder) globalJWT(n *node) globalJWT {
 	if n == nil {
 		return globalJWT{}
 	}
-	o := d.object(n, "jwt")
-	if o.n == nil {
-		return globalJWT{jwt: new(JWT), used: true} // reported; the block is there all the same
-	}
-	if !o.boolean("enabled", true) {
-		d.jwt(o, false)
+	on := object{d: d, n: n}.boolean("enabled", true)
+	jwt := d.jwt(n, on)
+	if !on {
 		return globalJWT{off: true}
 	}
-	return globalJWT{jwt: d.jwt(o, true)}
+	return globalJWT{jwt: jwt, used: n.kind != kindMap} // else reported; the block is there all the same
 }
 
 // auth decodes a bucket's auth block.
 func (d *decoder) auth(n *node, global *globalJWT) Auth {
-	o := d.object(n, "buckets[].auth")
-	a := Auth{Enabled: o.boolean("enabled", false)}
+	var a Auth
+	o := d.fill(n, "buckets[].auth", &a)
 	d.needEnabled(o)
 	rules := d.authRules(o)
 
 	if own := o.get("jwt"); own != nil {
-		a.JWT = new(JWT)
-		if jo := d.object(own, "jwt"); jo.n != nil {
-			if e := jo.get("enabled"); e != nil {
-				d.fail(e, "is a key of the global jwt block alone", "remove it; auth.enabled switches the bucket")
-			}
-			a.JWT = d.jwt(jo, a.Enabled)
+		if e := own.find("enabled"); e != nil {
+			d.fail(e.value, "is a key of the global jwt block alone", "remove it; auth.enabled switches the bucket")
 		}
+		a.JWT = d.jwt(own, a.Enabled)
 	} else if a.JWT = global.jwt; a.Enabled {
 		global.used = true
 	}
@@ -98,19 +92,14 @@ func (d *decoder) authRules(o object) []AuthRule {
 	var rules []AuthRule
 	seen := make(map[string]bool)
 	for _, item := range o.list("rules") {
-		ro := d.object(item, "buckets[].auth.rules[]")
-		r := AuthRule{Enabled: ro.boolean("enabled", true), Claims: d.claims(ro)}
+		r := AuthRule{Enabled: true}
+		ro := d.fill(item, "buckets[].auth.rules[]", &r)
+		r.Claims = d.claims(ro)
 		ro.need("path", "name the sub-path that the rule is for, such as \"/reports\"")
-		if text, _, ok := d.text(ro.get("path")); ok {
-			path, problem, fix := canonicalPath(text)
-			switch {
-			case problem != "":
-				d.fail(ro.get("path"), problem, fix)
-			case seen[path]:
-				d.fail(ro.get("path"), "is the path of two rules", "put their claims into one")
-			}
-			seen[path], r.Path = true, path
+		if r.Path != "" && seen[r.Path] {
+			d.fail(ro.get("path"), "is the path of two rules", "put their claims into one")
 		}
+		seen[r.Path] = true
 		hasClaims := ro.has("claims", "claims_verification")
 		switch {
 		case ro.n != nil && !hasClaims && !ro.has("enabled"):
@@ -124,16 +113,13 @@ func (d *decoder) authRules(o object) []AuthRule {
 }
 
 // jwt decodes a jwt block. Where it is not in use, no files are opened.
-func (d *decoder) jwt(o object, inUse bool) *JWT {
-	j := &JWT{
-		Leeway:       o.duration("leeway", 30*time.Second, 0),
-		RequireExp:   o.boolean("require_exp", true),
-		JWKSOptional: o.boolean("jwks_optional", false),
-		Claims:       d.claims(o),
-		Sources:      d.tokenSources(o),
+func (d *decoder) jwt(n *node, inUse bool) *JWT {
+	j := &JWT{Leeway: 30 * time.Second, RequireExp: true}
+	o := d.fill(n, "jwt", j)
+	if o.n == nil {
+		return j
 	}
-	o.stringOrList("issuer", func(_ *node, text string, _ bool) { j.Issuer = append(j.Issuer, text) })
-	o.stringOrList("audience", func(_ *node, text string, _ bool) { j.Audience = append(j.Audience, text) })
+	j.Claims, j.Sources = d.claims(o), d.tokenSources(o)
 	if n := o.get("jwks_optional"); n != nil && !o.has("jwks_url") {
 		d.fail(n, "has no effect without jwks_url", "remove it")
 	}
@@ -230,11 +216,11 @@ func (d *decoder) keys(o object, inUse bool) []Key {
 	var keys []Key
 	seen := make(map[string]bool)
 	for _, item := range o.list("keys") {
-		ko := d.object(item, "jwt.keys[]")
+		var k Key
+		ko := d.fill(item, "jwt.keys[]", &k)
 		if ko.n == nil {
 			continue
 		}
-		k := Key{ID: ko.str("kid", "")}
 		if k.ID != "" && seen[k.ID] {
 			d.fail(ko.get("kid"), "is the kid of two keys", "give each key its own")
 		}
@@ -248,7 +234,6 @@ func (d *decoder) keys(o object, inUse bool) []Key {
 		default:
 			var ok bool
 			k.Algorithm, ok = d.algorithm(ko, "public_key_file")
-			k.PublicKeyFile = ko.str("public_key_file", "")
 			if inUse && ok && k.PublicKeyFile != "" {
 				k.Public = d.publicKey(ko.get("public_key_file"), k.PublicKeyFile, k.Algorithm)
 			}
@@ -288,12 +273,8 @@ func (d *decoder) tokenSources(o object) []TokenSource {
 	var sources []TokenSource
 	seen := make(map[TokenSource]bool)
 	for _, item := range o.list("token_sources") {
-		so := d.object(item, "jwt.token_sources[]")
-		s := TokenSource{
-			Type:   so.oneOf("type", "", SourceBearer, SourceHeader, SourceQuery, SourceCookie),
-			Name:   so.str("name", ""),
-			Prefix: so.str("prefix", ""),
-		}
+		var s TokenSource
+		so := d.fill(item, "jwt.token_sources[]", &s)
 		so.need("type", "use one of: bearer, header, query, cookie")
 		if s.Type == "" {
 			continue

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -25,13 +24,7 @@ func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
 			return nil, false
 		}
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fileFix(err))
-		return nil, false
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	data, err := readAtMost(path, maxKeyFile)
 	if err != nil {
 		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fileFix(err))
 		return nil, false

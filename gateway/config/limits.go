@@ -12,7 +12,7 @@ import (
 // Limits bound the use of the gateway as a whole.
 type Limits struct {
 	// MaxConnections bounds the open client connections. Default 65536.
-	MaxConnections int
+	MaxConnections int `least:"1"`
 
 	// MaxConnectionsPerAddress bounds the connections of one client address, or one /64
 	// of IPv6. Default 0: no limit.
@@ -57,28 +57,14 @@ type Rate struct {
 // maxRate is gateway/limit.MaxPerSecond.
 const maxRate = 1_000_000
 
-func (d *decoder) limits(n *node) Limits {
-	o := d.object(n, "server.limits")
-	l := Limits{
-		MaxConnections:           o.integer("max_connections", 65536, 1, maxCount),
-		MaxConnectionsPerAddress: o.integer("max_connections_per_address", 0, 0, maxCount),
-		MaxInFlight:              o.integer("max_in_flight", 0, 0, maxCount),
-		Rates:                    o.rates(),
-	}
+func (l *Limits) check(d *decoder, o object) {
+	l.Rates = o.rates()
 	if l.MaxConnectionsPerAddress > l.MaxConnections {
 		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
 	}
-	return l
 }
 
-func (d *decoder) bucketLimits(n *node, private bool) BucketLimits {
-	o := d.object(n, "buckets[].limits")
-	l := BucketLimits{MaxInFlight: o.integer("max_in_flight", 0, 0, maxCount), Rates: o.rates()}
-	if l.Rates.PerSubject != (Rate{}) && !private {
-		d.fail(o.get("requests_per_second_per_subject"), "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
-	}
-	return l
-}
+func (l *BucketLimits) check(_ *decoder, o object) { l.Rates = o.rates() }
 
 // checkSubjects reports a limit for subjects where no bucket asks for a token.
 func (d *decoder) checkSubjects(c *Config, server object) {
@@ -137,39 +123,31 @@ func (o object) perSecond(key string) float64 {
 
 // addresses decodes the lists of client addresses of a block.
 func (o object) addresses() (allow, deny []netip.Prefix) {
-	deny = o.networks("deny", func(netip.Prefix) string { return "" })
-	allow = o.networks("allow", func(p netip.Prefix) string {
-		for bits := range p.Bits() + 1 {
-			if whole, err := p.Addr().Prefix(bits); err == nil && slices.Contains(deny, whole) {
-				return "has no effect: deny refuses all of it"
-			}
-		}
-		return ""
-	})
-	return allow, deny
+	deny = o.networks("deny", nil)
+	return o.networks("allow", deny), deny
 }
 
-// networks decodes a list of distinct addresses and networks. check returns a further
-// problem of one.
-func (o object) networks(key string, check func(netip.Prefix) (problem string)) []netip.Prefix {
+// networks decodes a list of distinct addresses and networks, none of them in one of
+// denied.
+func (o object) networks(key string, denied []netip.Prefix) []netip.Prefix {
 	var list []netip.Prefix
-	seen := make(map[netip.Prefix]bool)
 	o.strings(key, func(n *node, text string, _ bool) {
 		p, problem := parseNetwork(text)
-		if problem != "" {
-			o.d.fail(n, problem, "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8")
-			return
+		fix := "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8"
+		if problem == "" {
+			fix = "remove one of them"
 		}
-		problem = check(p)
-		if seen[p] {
+		switch {
+		case problem != "":
+		case slices.Contains(list, p):
 			problem = "is in the list twice"
-		}
-		if problem != "" {
-			o.d.fail(n, problem, "remove one of them")
+		case slices.ContainsFunc(denied, func(deny netip.Prefix) bool { return deny.Bits() <= p.Bits() && deny.Contains(p.Addr()) }):
+			problem = "has no effect: deny refuses all of it"
+		default:
+			list = append(list, p)
 			return
 		}
-		seen[p] = true
-		list = append(list, p)
+		o.d.fail(n, problem, fix)
 	})
 	return list
 }

@@ -12,12 +12,7 @@ import (
 
 // Load reads the file at path, which may be a pipe, and checks it; see Parse.
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, readError(path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	data, err := readAtMost(path, maxFileSize)
 	if err != nil {
 		return nil, readError(path, err)
 	}
@@ -31,6 +26,16 @@ func readError(path string, err error) Errors {
 		fix = "check -config; a path is seen from the working directory"
 	}
 	return Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: fix}}
+}
+
+// readAtMost returns the content of a file, cut off behind the first byte over most.
+func readAtMost(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // reason returns err's message without the path, which may be secret.
@@ -55,9 +60,9 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
-	body, errs := parseYAML(name, data)
-	if errs != nil {
-		return nil, errs
+	body, err := parseYAML(name, data)
+	if err != nil {
+		return nil, Errors{err}
 	}
 	d := &decoder{file: name, env: env}
 	t := &tree{d: d, anchors: map[string]ast.Node{}, open: map[string]bool{}, left: maxNodes}
@@ -80,14 +85,15 @@ func (d *decoder) sorted() Errors {
 
 // config decodes the whole file. Blocks that others refer to come first.
 func (d *decoder) config(n *node, c *Config) {
-	o := d.object(n, "")
+	*c = Config{
+		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536}},
+		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
+		Metrics: Metrics{Port: 9090},
+	}
+	o := d.fill(n, "", c)
 	if o.n == nil {
 		return
 	}
-	c.Server = d.server(o.get("server"))
-	c.Logging = d.logging(o.get("logging"))
-	c.Metrics = d.metrics(o.get("metrics"))
-	c.Admin = d.admin(o.get("admin"))
 	d.checkPorts(o, c)
 
 	global := d.globalJWT(o.get("jwt"))
@@ -97,7 +103,7 @@ func (d *decoder) config(n *node, c *Config) {
 		c.Cache = &defaults.Cache
 	}
 	o.need("buckets", "add a list of one or more buckets")
-	var used uniqueness
+	used := uniqueness{map[string]*node{}, map[[2]string]*node{}}
 	for _, item := range o.list("buckets") {
 		if b, ok := d.bucket(item, &global, &defaults); ok {
 			used.add(d, item, &b)

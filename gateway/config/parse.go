@@ -26,49 +26,49 @@ const tooManyKeys = "there are too many keys in one mapping"
 
 // parseYAML returns the one document in data. Its error never quotes the file:
 // the parser's own excerpts can show a secret.
-func parseYAML(file string, data []byte) (body ast.Node, errs Errors) {
-	whole := func(problem, fix string) (ast.Node, Errors) {
-		return nil, Errors{{File: file, Problem: problem, Fix: fix}}
-	}
+func parseYAML(file string, data []byte) (body ast.Node, err *Error) {
 	if len(data) > maxFileSize {
-		return whole("the file is larger than 1 MiB", "make it smaller")
+		return nil, &Error{File: file, Problem: "the file is larger than 1 MiB", Fix: "make it smaller"}
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	// goccy/go-yaml v1.19.2 counts a line twice where a comment ends in CRLF.
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	if err := checkText(file, data); err != nil {
-		return nil, Errors{err}
+		return nil, err
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return whole("the file is empty", "begin with config.example.yaml")
+		return nil, &Error{File: file, Problem: "the file is empty", Fix: "begin with config.example.yaml"}
 	}
 
 	// The parser may panic on odd input; a reload must survive that.
 	defer func() {
 		if recover() != nil {
-			body, errs = whole("the file is no valid YAML", "check it with a YAML linter")
+			body, err = nil, syntaxError(file, nil)
 		}
 	}()
 	tokens := lexer.Tokenize(string(data))
 	if err := checkTokens(file, tokens); err != nil {
-		return nil, Errors{err}
+		return nil, err
 	}
-	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		return nil, Errors{syntaxError(file, err)}
+	parsed, problem := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	switch {
+	case problem != nil:
+		return nil, syntaxError(file, problem)
+	case len(parsed.Docs) > 1:
+		return nil, errorAt(file, parsed.Docs[1].Start, "the file has more than one YAML document", "keep one and remove the \"---\" lines")
+	case len(parsed.Docs) == 0 || parsed.Docs[0].Body == nil:
+		return nil, &Error{File: file, Problem: "the file has no content", Fix: "begin with config.example.yaml"}
 	}
-	docs := parsed.Docs
-	if len(docs) > 1 {
-		e := &Error{File: file, Problem: "the file has more than one YAML document", Fix: "keep one and remove the \"---\" lines"}
-		if tk := docs[1].Start; tk != nil {
-			e.Line, e.Column = tk.Position.Line, tk.Position.Column
-		}
-		return nil, Errors{e}
+	return parsed.Docs[0].Body, nil
+}
+
+// errorAt returns a mistake at a token, which may be nil.
+func errorAt(file string, tk *token.Token, problem, fix string) *Error {
+	e := &Error{File: file, Problem: problem, Fix: fix}
+	if tk != nil && tk.Position != nil {
+		e.Line, e.Column = tk.Position.Line, tk.Position.Column
 	}
-	if len(docs) == 0 || docs[0].Body == nil {
-		return whole("the file has no content", "begin with config.example.yaml")
-	}
-	return docs[0].Body, nil
+	return e
 }
 
 // checkText reports the first byte that no YAML file may contain.
@@ -99,9 +99,6 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 		keys                   = map[int]int{} // column -> keys of the mapping open there
 	)
 	for _, tk := range tokens {
-		tooMuch := func(problem, fix string) *Error {
-			return &Error{File: file, Line: tk.Position.Line, Column: tk.Position.Column, Problem: problem, Fix: fix}
-		}
 		if tk.Position.Line != line {
 			line, onLine = tk.Position.Line, 0
 			for column := range keys {
@@ -116,7 +113,7 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 		case token.MappingEndType, token.SequenceEndType:
 			brackets--
 		case token.TagType:
-			return tooMuch("YAML tags are not supported", "remove the tag")
+			return errorAt(file, tk, "YAML tags are not supported", "remove the tag")
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.AliasType:
 			onLine++
 		case token.MappingValueType:
@@ -125,11 +122,11 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 			}
 			onLine++
 			if keys[tk.Prev.Position.Column]++; keys[tk.Prev.Position.Column] > maxMapKeys {
-				return tooMuch(tooManyKeys, "remove those that are no configuration keys")
+				return errorAt(file, tk, tooManyKeys, "remove those that are no configuration keys")
 			}
 		}
 		if brackets > maxDepth || onLine > maxDepth {
-			return tooMuch("the structure is nested too deeply", "configuration needs no more than a few levels")
+			return errorAt(file, tk, "the structure is nested too deeply", "configuration needs no more than a few levels")
 		}
 	}
 	return nil
@@ -137,19 +134,17 @@ func checkTokens(file string, tokens token.Tokens) *Error {
 
 // syntaxError returns err with its position, and with its message if that quotes nothing.
 func syntaxError(file string, err error) *Error {
-	e := &Error{File: file, Problem: "the file is no valid YAML", Fix: "check it with a YAML linter"}
 	var y yaml.Error
 	if !errors.As(err, &y) {
-		return e
+		return errorAt(file, nil, "the file is no valid YAML", "check it with a YAML linter")
 	}
-	if tk := y.GetToken(); tk != nil && tk.Position != nil {
-		e.Line, e.Column = tk.Position.Line, tk.Position.Column
-		e.Fix = "check the indentation, quotes and brackets here and on the line above"
+	fix := "check it with a YAML linter"
+	if y.GetToken() != nil {
+		fix = "check the indentation, quotes and brackets here and on the line above"
 	}
 	message := y.GetMessage()
 	if strings.ContainsAny(message, "\"\t\n") || strings.HasSuffix(message, "is a reserved character") {
 		message = "a character is not allowed here, or a word has no meaning"
 	}
-	e.Problem = "invalid YAML: " + message
-	return e
+	return errorAt(file, y.GetToken(), "invalid YAML: "+message, fix)
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,18 +13,9 @@ import (
 // maxCount bounds counts of connections and requests.
 const maxCount = math.MaxInt32
 
-func (d *decoder) server(n *node) Server {
-	o := d.object(n, "server")
-	s := Server{
-		Address: o.checked("address", "0.0.0.0:8080", mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"")),
-		HTTPS:   d.https(o.get("https")),
-		Ready:   o.oneOf("ready", "any", "any", "all", "config"),
-		Limits:  d.limits(o.get("limits")),
-	}
-	s.TrustedProxies = o.networks("trusted_proxies", func(netip.Prefix) string { return "" })
-	s.ForwardedHeader = o.oneOf("forwarded_header", "x-forwarded-for", "x-forwarded-for", "forwarded")
-	s.ProxyProtocol = o.boolean("proxy_protocol", false)
-	if len(s.TrustedProxies) == 0 && !slices.Contains(o.misspelt, "trusted_proxies") {
+func (s *Server) check(d *decoder, o object) {
+	s.TrustedProxies = o.networks("trusted_proxies", nil)
+	if len(s.TrustedProxies) == 0 && !o.misspells("trusted_proxies") {
 		for key, used := range map[string]bool{"forwarded_header": s.ForwardedHeader == "forwarded", "proxy_protocol": s.ProxyProtocol} {
 			if used {
 				d.fail(o.get(key), "has no effect without trusted_proxies", "name the proxies in server.trusted_proxies, or remove it")
@@ -33,7 +23,6 @@ func (d *decoder) server(n *node) Server {
 		}
 	}
 	s.Allow, s.Deny = o.addresses()
-	return s
 }
 
 // isListenAddress reports whether s is [host]:port with a numeric port.
@@ -56,28 +45,21 @@ func isHost(s string) bool {
 	return isHostName(s)
 }
 
-func (d *decoder) https(n *node) HTTPS {
-	o := d.object(n, "server.https")
-	h := HTTPS{
-		Enabled:  o.boolean("enabled", false),
-		CertPath: o.str("cert_path", ""),
-		KeyPath:  o.str("key_path", ""),
-	}
+func (h *HTTPS) check(d *decoder, o object) {
 	d.needEnabled(o)
 	if !h.Enabled {
-		return h
+		return
 	}
 	cert := o.need("cert_path", "name the PEM file of the certificate chain")
 	key := o.need("key_path", "name the PEM file of the private key")
 	if h.CertPath == "" || h.KeyPath == "" {
-		return h
+		return
 	}
 	certPEM, certOK := d.readFile(cert, h.CertPath)
 	keyPEM, keyOK := d.readFile(key, h.KeyPath)
 	if certOK && keyOK {
 		d.pair(cert, key, certPEM, keyPEM)
 	}
-	return h
 }
 
 // pair reports a certificate and a key that do not go together. The nodes have their
@@ -119,44 +101,22 @@ func (d *decoder) needEnabled(o object) {
 	}
 }
 
-func (d *decoder) logging(n *node) Logging {
-	o := d.object(n, "logging")
-	l := Logging{
-		Level:  o.oneOf("level", "info", "trace", "debug", "info", "warn", "error"),
-		Format: o.oneOf("format", "json", "json", "text"),
-		Output: o.str("output", "stdout"),
-		Slow:   o.duration("slow", 0, 0),
-		Sample: o.share("sample", 1),
+func (a *Audit) check(d *decoder, o object) {
+	d.needEnabled(o)
+	if a.Enabled && a.Output == "" {
+		o.need("output", "name a file, or stdout or stderr")
 	}
-	audit := d.object(o.get("audit"), "logging.audit")
-	l.Audit = Audit{Enabled: audit.boolean("enabled", false), Output: audit.str("output", "")}
-	d.needEnabled(audit)
-	if l.Audit.Enabled && l.Audit.Output == "" {
-		audit.need("output", "name a file, or stdout or stderr")
-	}
-	return l
 }
 
-func (d *decoder) metrics(n *node) Metrics {
-	o := d.object(n, "metrics")
-	m := Metrics{
-		Enabled: o.boolean("enabled", false),
-		Address: o.checked("address", "", mustBe(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port")),
-		Port:    o.integer("port", 9090, 0, math.MaxUint16),
-	}
-	d.needEnabled(o)
-	return m
-}
+func (m *Metrics) check(d *decoder, o object) { d.needEnabled(o) }
 
 // minAdminToken is the least length of a token, in bytes: shorter ones can be guessed.
 const minAdminToken = 16
 
-func (d *decoder) admin(n *node) Admin {
-	o := d.object(n, "admin")
-	a := Admin{Token: o.secret("token")}
+func (a *Admin) check(d *decoder, o object) {
 	if a.Token.Empty() {
 		o.need("token", "set it, or remove the block")
-		return a
+		return
 	}
 	at := o.get("token")
 	if len(a.Token.value) < minAdminToken {
@@ -165,7 +125,6 @@ func (d *decoder) admin(n *node) Admin {
 	if strings.ContainsFunc(a.Token.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		d.fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
 	}
-	return a
 }
 
 // checkPorts reports two listeners that cannot both open.

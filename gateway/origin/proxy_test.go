@@ -38,7 +38,7 @@ func TestProxyOfEnvironment(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			setProxies(t, c.env)
-			o, err := NewAddress(&config.S3{Bucket: "things", Region: "us-east-1", Endpoint: c.endpoint, Addressing: "path"})
+			o, err := NewAddress(&config.S3{Origin: config.Origin{Bucket: "things", Region: "us-east-1", Endpoint: c.endpoint, Addressing: "path"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// forms are the forms of texts that a field's tag names; see fill and checked.
+var forms = map[string]func(text string) (form, problem, fix string){
+	"access key": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, "/,=") },
+		"has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='"),
+	"bucket": func(s string) (_, problem, fix string) {
+		problem, fix = bucketNameProblem(s)
+		return s, problem, fix
+	},
+	"endpoint":  func(s string) (_, problem, fix string) { return canonicalEndpoint(s, true) },
+	"host":      mustBe(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port"),
+	"host:port": mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\""),
+	"name of a bucket": mustBe(func(s string) bool { return isName(s, 128) },
+		"is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"),
+	"path": canonicalPath,
+	"region": mustBe(func(s string) bool { return isName(s, 64) && !strings.Contains(s, ".") },
+		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"),
+	"service": func(s string) (_, problem, fix string) { return canonicalEndpoint(s, false) },
+}
+
+// fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer
+// to a struct with the defaults, and has v check itself. The tags of a field are
+//
+//	key    its key, where that is not its name in the style of the file; "-" for none
+//	form   one of forms; "-" for a field that v's check, or the caller, decodes
+//	of     the words that it may be
+//	least  the least value; 0 without it
+//	most   the greatest value of a number; maxCount without it
+func (d *decoder) fill(n *node, block string, v any) object {
+	o := d.object(n, block)
+	fields := reflect.ValueOf(v).Elem()
+	for _, f := range reflect.VisibleFields(fields.Type()) {
+		if key := keyOf(f); f.Tag.Get("form") != "-" && slices.Contains(schema[block], key) {
+			o.field(block, key, f.Tag, fields.FieldByIndex(f.Index))
+		}
+	}
+	if v, ok := v.(interface{ check(d *decoder, o object) }); ok {
+		v.check(d, o)
+	}
+	return o
+}
+
+// field decodes key of block into v, unless that is a list of other things than strings,
+// or of a type with several forms.
+func (o object) field(block, key string, tag reflect.StructTag, v reflect.Value) {
+	switch f := v.Addr().Interface().(type) {
+	case *string:
+		if form, ok := forms[tag.Get("form")]; ok {
+			*f = o.checked(key, *f, form)
+		} else if words, ok := tag.Lookup("of"); ok {
+			*f = o.oneOf(key, *f, strings.Split(words, ", ")...)
+		} else {
+			*f = o.str(key, *f)
+		}
+	case *[]string:
+		o.stringOrList(key, func(_ *node, text string, _ bool) { *f = append(*f, text) })
+	case *Secret:
+		if o.has(key) {
+			*f = o.secret(key)
+		}
+	case *bool:
+		*f = o.boolean(key, *f)
+	case *int:
+		*f = o.integer(key, *f, number(tag, "least", 0), number(tag, "most", maxCount))
+	case *float64:
+		*f = o.share(key, *f)
+	case *Percent:
+		*f = o.percent(key, *f, Percent(number(tag, "least", 0)))
+	case *Size:
+		*f = o.size(key, *f)
+	case *time.Duration:
+		least, _ := time.ParseDuration(tag.Get("least"))
+		*f = o.duration(key, *f, least)
+	default:
+		if v.Kind() == reflect.Struct {
+			o.d.fill(o.get(key), join(block, key), v.Addr().Interface())
+		}
+	}
+}
+
+// number returns the number in a tag.
+func number(tag reflect.StructTag, name string, otherwise int) int {
+	if n, err := strconv.Atoi(tag.Get(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// keyOf returns the key of a field: that of its tag, or its name in the style of the
+// file, where MaxObjectSize is max_object_size.
+func keyOf(f reflect.StructField) string {
+	if key, ok := f.Tag.Lookup("key"); ok {
+		return key
+	}
+	return strings.ToLower(wordStart.ReplaceAllString(f.Name, "${1}${3}_${2}${4}"))
+}
+
+// wordStart matches where a word begins in the name of a field: URLPath has two words.
+var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
