@@ -63,10 +63,7 @@ func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 		}
 		nc = tc
 	}
-	c, err := newConn(nc, tcp, time.Now())
-	if err == nil {
-		err = u.conns.add(c)
-	}
+	c, err := newConn(u.life, nc, tcp, time.Now())
 	if err != nil {
 		nc.Close()
 		return nil, dialError(PhaseConnect, err)

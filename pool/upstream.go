@@ -85,9 +85,8 @@ type Upstream struct {
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
 
-	life  context.Context // parent of the contexts of dials and look-ups
+	life  context.Context // of dials, look-ups and connections
 	abort context.CancelFunc
-	conns connSet
 }
 
 // NewUpstream returns an Upstream without connections; they are opened on
@@ -121,7 +120,6 @@ func (u *Upstream) Close() { u.retire(true) }
 func (u *Upstream) Abort() {
 	u.Close()
 	u.abort()
-	u.conns.closeAll()
 }
 
 // Retire closes the idle connections, and each of the others when its exchange
