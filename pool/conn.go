@@ -59,6 +59,7 @@ func newConn(life context.Context, nc net.Conn, tcp *net.TCPConn, now time.Time)
 	}
 	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
 		c.records = c.tls.NetConn().(*records)
+		c.records.look = c.look
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {

@@ -51,12 +51,7 @@ func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 		}
 	}
 	if u.opts.TLS != nil {
-		below, err := newRecords(tcp)
-		if err != nil {
-			nc.Close()
-			return nil, dialError(PhaseConnect, err)
-		}
-		tc := tls.Client(below, u.opts.TLS)
+		tc := tls.Client(&records{TCPConn: tcp}, u.opts.TLS)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			nc.Close()
 			return nil, dialError(PhaseTLS, err)
