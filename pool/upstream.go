@@ -178,7 +178,8 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 	if u.open < u.opts.MaxConns {
 		u.open++
 		u.mu.Unlock()
-		return u.dialSlot(done)
+		c, err = u.dialSlot(done)
+		return c, false, err
 	}
 	granted := make(chan grant, 1)
 	place := u.waiters.PushBack(granted)
@@ -241,7 +242,8 @@ func (u *Upstream) wait(granted chan grant, place *list.Element, done <-chan str
 		u.stale.Add(1)
 		g.conn.Close()
 	}
-	return u.dialSlot(done)
+	c, err = u.dialSlot(done)
+	return c, false, err
 }
 
 // leaves takes a waiter out of the queue and reports whether it was still there.
