@@ -28,6 +28,17 @@ type conn struct {
 	peek   func(fd uintptr)      // looks at the socket; bound once, so that a check allocates nothing
 	ready  func(fd uintptr) bool // the same, and tells whether there is something
 	peeked peekResult
+
+	ask     func(fd uintptr) bool // writes request, see send
+	request pendingRequest
+}
+
+// pendingRequest is a request for ask to write, and how that went.
+type pendingRequest struct {
+	head   []byte // nil once it is written
+	reused bool   // the connection served before
+	wrote  int    // bytes
+	err    error
 }
 
 // peekResult is what a look at a socket's receive queue found.
@@ -60,6 +71,24 @@ func newConn(life context.Context, nc net.Conn, tcp *net.TCPConn, now time.Time)
 		c.peeked = peekSocket(fd)
 		return c.peeked != peekClean
 	}
+	c.ask = func(fd uintptr) bool {
+		r := &c.request
+		if r.head == nil {
+			return true // there is something to read
+		}
+		before := peekSocket(fd)
+		switch {
+		case before != peekClean && r.reused:
+			r.err = errStale
+			return true
+		case before == peekBytes && c.tls == nil:
+			r.err = errSpokeFirst
+			return true
+		}
+		r.wrote, r.err = c.Conn.Write(r.head)
+		r.head = nil
+		return r.err != nil || before != peekClean
+	}
 	c.forget = context.AfterFunc(life, func() { tcp.Close() }) // not by TLS, which would wait for a write under way
 	return c, life.Err()                                       // it may have ended just then
 }
@@ -71,8 +100,14 @@ var errStale = &Error{Reason: ReasonReset, Phase: PhaseSend, Err: errors.New("th
 // errSpokeFirst is why a new connection was not written to.
 var errSpokeFirst = errors.New("the origin has sent bytes before it was asked")
 
-// send writes head and returns how many bytes were written. reused tells that c served
-// before.
+// send writes head and waits until there is something to read, or the read deadline has
+// passed, which the next read reports. reused tells that c served before. It returns how
+// many bytes were written.
+//
+// A read right after a write finds nothing in nearly every case, and costs a system
+// call. So the write comes between arming the poller and waiting for it: the poller tells
+// what comes afterwards, a look at the queue what came before. Writing must not read, as
+// the callback holds the socket's reading side; after its handshake, TLS does not.
 //
 // Bytes that were there before answer nothing, on a new connection neither. There TLS is
 // asked first: its tickets are bytes in the socket, too.
@@ -84,13 +119,14 @@ func (c *conn) send(head []byte, reused bool) (int, error) {
 			return 0, err
 		}
 	}
-	switch before := c.look(); {
-	case before != peekClean && reused:
-		return 0, errStale
-	case before == peekBytes && c.tls == nil:
-		return 0, errSpokeFirst
+	c.request = pendingRequest{head: head, reused: reused}
+	err := c.raw.Read(c.ask)
+	r := c.request
+	c.request = pendingRequest{}
+	if r.head != nil && r.err == nil { // it could not be begun
+		r.err = err
 	}
-	return c.Conn.Write(head)
+	return r.wrote, r.err
 }
 
 // look inspects the socket's receive queue without blocking or consuming.
