@@ -73,13 +73,11 @@ func (c *Cache) Len() int { return int(c.entries.Load()) }
 // make room. It never exceeds Options.MaxBytes.
 func (c *Cache) Bytes() int64 { return c.bytes.Load() }
 
-// locate returns the hash of key and the number of its shard, which depends on
-// the first part alone, so that all objects of one name are in one shard.
-func (c *Cache) locate(key []byte) (uint64, int) {
-	return maphash.Bytes(c.seed, key), c.shardOf(c.nameHash(key))
-}
+// hash returns the hash by which a shard knows key.
+func (c *Cache) hash(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
-// nameHash returns the hash of the first part of key.
+// nameHash returns the hash of the first part of key. The shard depends on it alone, so
+// that all objects of one name are in one shard.
 func (c *Cache) nameHash(key []byte) uint64 {
 	name, ok := firstPart(key)
 	if !ok {
@@ -96,7 +94,7 @@ func (c *Cache) shardOf(hash uint64) int { return int(hash >> c.shift) } // a sh
 //
 // Hot path: zero allocations, guarded by TestGetAllocs.
 func (c *Cache) Get(key []byte) *Object {
-	hash, n := c.locate(key)
+	hash, n := c.hash(key), c.shardOf(c.nameHash(key))
 	s := &c.shards[n]
 	s.mu.Lock()
 	s.gets++
@@ -133,7 +131,7 @@ func (c *Cache) Peek(key []byte) *Object {
 // Inspect is Peek, and tells how often Get has returned an object of key since there has
 // been one.
 func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
-	hash, n := c.locate(key)
+	hash, n := c.hash(key), c.shardOf(c.nameHash(key))
 	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +150,7 @@ func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 // all of it for the cache. If o is too large, an object of the same key is dropped, as o
 // supersedes it.
 func (c *Cache) Put(o *Object) bool {
-	return c.put(o, func() bool { return true }, false)
+	return c.put(o, terms{})
 }
 
 // PutSince is Put, except that it does nothing and returns false if a purge that
@@ -160,45 +158,65 @@ func (c *Cache) Put(o *Object) bool {
 // before it asks the origin: what it fetches may be older than a later purge,
 // which did not find it in the cache.
 func (c *Cache) PutSince(o *Object, epoch uint64) bool {
-	return c.putSince(o, epoch, false)
+	return c.put(o, terms{since: true, epoch: epoch})
 }
 
 // AdmitSince is PutSince, except that the policy has no say: o displaces what was used
 // longest ago, however often that is asked for. It is for objects that are stored before
 // anyone has asked for them.
 func (c *Cache) AdmitSince(o *Object, epoch uint64) bool {
-	return c.putSince(o, epoch, true)
+	return c.put(o, terms{since: true, epoch: epoch, overrule: true})
 }
 
-func (c *Cache) putSince(o *Object, epoch uint64, overrule bool) bool {
-	state, name := c.groups.at(c.groups.place(o.Group)), c.nameHash(o.Key)
-	return c.put(o, func() bool { return state.epoch(name) == epoch }, overrule)
+// Replace stores updated in place of old, and takes ownership of it, if old is
+// still what is stored under its key, and no purge that covers it may have begun
+// since [Cache.Epoch] returned epoch. Both must have the same key. Every look-up
+// meanwhile finds one of the two.
+func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
+	if string(old.Key) != string(updated.Key) {
+		panic("BUG: cache: an object is replaced by one of another key")
+	}
+	return c.put(updated, terms{since: true, epoch: epoch, old: old})
 }
 
-// put stores o if wanted holds, which it asks under the shard's lock, and if the policy
-// admits o or is overruled.
-func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
-	hash, n := c.locate(o.Key)
+// terms say when an object may be stored.
+type terms struct {
+	since    bool // unless a purge may have begun since epoch
+	epoch    uint64
+	old      *Object // only in place of this one; nil: whatever is there
+	overrule bool    // the policy has no say
+}
+
+// put stores o on terms that it looks at under the shard's lock.
+func (c *Cache) put(o *Object, t terms) bool {
+	name := c.nameHash(o.Key)
+	n := c.shardOf(name)
 	s := &c.shards[n]
-	e := newEntry(o, hash, o.Size(), c.groups.place(o.Group))
-	fits := c.fits(o, e.size)
+	e := newEntry(o, c.hash(o.Key), o.Size(), c.groups.place(o.Group))
+	state := c.groups.at(e.group)
+	fits := int64(len(o.Body)) <= c.opts.MaxObjectBytes && e.size <= c.opts.MaxBytes
 	var r room
 	defer c.release(&r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for wanted() {
-		slot := s.findLocked(hash, o.Key)
+	for !t.since || state.epoch(name) == t.epoch {
+		slot := s.findLocked(e.hash, o.Key)
+		if t.old != nil && (!fits || slot == 0 || s.at(slot).obj != t.old) {
+			return false
+		}
 		if !fits {
 			c.dropLocked(n, slot)
 			break
 		}
 		if c.storeLocked(n, slot, e, &r) {
-			s.puts++
+			if t.old == nil {
+				s.puts++
+			}
 			return true
 		}
 		asked := maxFrequency // what is stored was admitted before
-		if slot == 0 && !overrule {
-			asked = s.sketch.frequency(hash)
+		if slot == 0 && !t.overrule {
+			asked = s.sketch.frequency(e.hash)
 		}
 		s.mu.Unlock()
 		evicted := c.evict(n, asked, &r)
@@ -207,51 +225,15 @@ func (c *Cache) put(o *Object, wanted func() bool, overrule bool) bool {
 			break
 		}
 	}
-	s.rejected++
+	if t.old == nil {
+		s.rejected++
+	}
 	return false
-}
-
-// fits reports whether o, of a given size, may be stored at all.
-func (c *Cache) fits(o *Object, size int64) bool {
-	return int64(len(o.Body)) <= c.opts.MaxObjectBytes && size <= c.opts.MaxBytes
-}
-
-// Replace stores updated in place of old, and takes ownership of it, if old is
-// still what is stored under its key, and no purge that covers it may have begun
-// since [Cache.Epoch] returned epoch. Both must have the same key. Every look-up
-// meanwhile finds one of the two.
-func (c *Cache) Replace(old, updated *Object, epoch uint64) bool {
-	hash, n := c.locate(old.Key)
-	if string(old.Key) != string(updated.Key) {
-		panic("BUG: cache: an object is replaced by one of another key")
-	}
-	s := &c.shards[n]
-	e := newEntry(updated, hash, updated.Size(), c.groups.place(updated.Group))
-	if !c.fits(updated, e.size) {
-		return false
-	}
-	state, name := c.groups.at(e.group), c.nameHash(old.Key)
-	var r room
-	defer c.release(&r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		slot := s.findLocked(hash, old.Key)
-		if slot == 0 || s.at(slot).obj != old || state.epoch(name) != epoch {
-			return false
-		}
-		if c.storeLocked(n, slot, e, &r) {
-			return true
-		}
-		s.mu.Unlock()
-		c.evict(n, maxFrequency, &r)
-		s.mu.Lock()
-	}
 }
 
 // Delete drops the object of key, and reports whether there was one.
 func (c *Cache) Delete(key []byte) bool {
-	hash, n := c.locate(key)
+	hash, n := c.hash(key), c.shardOf(c.nameHash(key))
 	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()

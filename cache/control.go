@@ -1,6 +1,10 @@
 package cache
 
-import "bytes"
+import (
+	"bytes"
+
+	"golang.org/x/net/http/httpguts"
+)
 
 // MaxSeconds is what longer times count as, RFC 9111 section 1.2.2.
 const MaxSeconds = 1 << 31
@@ -47,9 +51,9 @@ func (c *Control) Reset() {
 // Hot path: zero allocations, guarded by TestControlAllocs.
 func ParseControl(dst *Control, value []byte) {
 	for len(value) > 0 {
-		var element []byte
-		element, value = cutElement(value)
-		name, arg, hasArg := cutDirective(element)
+		var name, arg []byte
+		var hasArg bool
+		name, arg, hasArg, value = cutDirective(value)
 		dst.set(name, arg, hasArg)
 	}
 }
@@ -65,32 +69,39 @@ func ParsePragma(dst *Control, value []byte) {
 	dst.NoCache = dst.NoCache || c.NoCache
 }
 
-// cutElement takes one element from the front of a list. A comma within a quoted
-// argument is part of the element.
-func cutElement(v []byte) (element, rest []byte) {
-	end := indexOrEnd(v, 0, ',')
-	if eq := bytes.IndexByte(v[:end], '='); eq >= 0 && eq+1 < len(v) && v[eq+1] == '"' {
-		if n := quotedLength(v[eq+1:]); n > 0 {
-			end = indexOrEnd(v, eq+1+n, ',')
+// cutDirective takes one directive from the front of a list, and its argument without the
+// quotes, within which a comma is part of it. Other things behind the name are an
+// argument that is no number.
+func cutDirective(list []byte) (name, arg []byte, hasArg bool, rest []byte) {
+	comma := []byte(",")
+	element, rest, _ := bytes.Cut(list, comma)
+	if eq := bytes.IndexByte(element, '='); eq >= 0 {
+		if n := quotedLength(list[eq+1:]); n > 0 {
+			tail, more, _ := bytes.Cut(list[eq+1+n:], comma)
+			element, rest = list[:eq+1+n+len(tail)], more
 		}
 	}
-	if end == len(v) {
-		return v, nil
+	element = trimOWS(element)
+	n := 0
+	for n < len(element) && httpguts.IsTokenRune(rune(element[n])) {
+		n++
 	}
-	return v[:end], v[end+1:]
-}
-
-// indexOrEnd returns where c is in v, from the index from on; len(v) if nowhere.
-func indexOrEnd(v []byte, from int, c byte) int {
-	if i := bytes.IndexByte(v[from:], c); i >= 0 {
-		return from + i
+	name, arg = element[:n], element[n:]
+	hasArg = len(arg) > 0
+	if hasArg && arg[0] == '=' {
+		if arg = arg[1:]; len(arg) > 0 && quotedLength(arg) == len(arg) {
+			arg = arg[1 : len(arg)-1]
+		}
 	}
-	return len(v)
+	return name, arg, hasArg, rest
 }
 
 // quotedLength returns the length of the quoted string, RFC 9110 section 5.6.4,
-// that v begins with; 0 if it does not end.
+// that v begins with; 0 if there is none, or it does not end.
 func quotedLength(v []byte) int {
+	if len(v) == 0 || v[0] != '"' {
+		return 0
+	}
 	for i := 1; i < len(v); i++ {
 		switch v[i] {
 		case '\\':
@@ -101,37 +112,6 @@ func quotedLength(v []byte) int {
 	}
 	return 0
 }
-
-// cutDirective splits an element into a name and an argument, the latter without
-// its quotes. Other things behind the name are an argument that is no number.
-func cutDirective(element []byte) (name, arg []byte, hasArg bool) {
-	element = trimOWS(element)
-	n := 0
-	for n < len(element) && tokenBytes[element[n]] {
-		n++
-	}
-	name, arg = element[:n], element[n:]
-	if len(arg) == 0 {
-		return name, nil, false
-	}
-	if arg[0] != '=' {
-		return name, arg, true
-	}
-	arg = arg[1:]
-	if len(arg) > 0 && arg[0] == '"' && quotedLength(arg) == len(arg) {
-		arg = arg[1 : len(arg)-1]
-	}
-	return name, arg, true
-}
-
-// tokenBytes are the bytes of a token, RFC 9110 section 5.6.2.
-var tokenBytes = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
-			bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), byte(c)) >= 0
-	}
-	return t
-}()
 
 func (c *Control) set(name, arg []byte, hasArg bool) {
 	var buf [nameLength]byte

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -12,23 +11,12 @@ import (
 //
 // Flights are safe for concurrent use. Use NewFlights.
 type Flights struct {
-	seed   maphash.Seed
-	shards [64]flightShard
-}
-
-type flightShard struct {
-	mu      sync.Mutex // guards flights
+	mu      sync.Mutex // guards flights; held for moments, of fetches that take milliseconds
 	flights map[string]*Flight
 }
 
 // NewFlights returns a table without flights.
-func NewFlights() *Flights {
-	fs := &Flights{seed: maphash.MakeSeed()}
-	for i := range fs.shards {
-		fs.shards[i].flights = make(map[string]*Flight)
-	}
-	return fs
-}
+func NewFlights() *Flights { return &Flights{flights: make(map[string]*Flight)} }
 
 // FlightState is how far a flight got.
 type FlightState uint8
@@ -56,7 +44,7 @@ const maxTries = 3
 // Stream before; the first of these counts. A Flight is safe for concurrent use. Use
 // Flights.JoinIf.
 type Flight struct {
-	shard *flightShard
+	in    *Flights
 	key   string
 	epoch uint64
 
@@ -81,19 +69,18 @@ type Flight struct {
 // serves is given the object whose body is arriving; nil: nothing is known yet. It is
 // called under a lock, and must not call the Flights.
 func (fs *Flights) JoinIf(key []byte, epoch uint64, serves func(o *Object) bool) (f *Flight, leads bool) {
-	s := &fs.shards[maphash.Bytes(fs.seed, key)%uint64(len(fs.shards))]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	older := s.flights[string(key)]
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	older := fs.flights[string(key)]
 	if older != nil && older.epoch >= epoch && serves(older.arriving()) {
 		return older, false
 	}
-	f = &Flight{shard: s, key: string(key), epoch: epoch}
+	f = &Flight{in: fs, key: string(key), epoch: epoch}
 	f.changed.L = &f.mu
 	if older != nil {
 		older.next.Store(f)
 	}
-	s.flights[f.key] = f
+	fs.flights[f.key] = f
 	return f, true
 }
 
@@ -105,14 +92,10 @@ func (f *Flight) arriving() *Object {
 }
 
 // Len returns the number of flights under way.
-func (fs *Flights) Len() (n int) {
-	for i := range fs.shards {
-		s := &fs.shards[i]
-		s.mu.Lock()
-		n += len(s.flights)
-		s.mu.Unlock()
-	}
-	return n
+func (fs *Flights) Len() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.flights)
 }
 
 // Epoch returns the epoch with which [Cache.PutSince] and [Cache.Replace] store the
@@ -207,12 +190,11 @@ func (f *Flight) FailOnce(err error) {
 }
 
 func (f *Flight) end(state FlightState, o *Object, err error) {
-	s := f.shard
-	s.mu.Lock()
-	if s.flights[f.key] == f { // another one may have begun after a purge
-		delete(s.flights, f.key)
+	f.in.mu.Lock()
+	if f.in.flights[f.key] == f { // another one may have begun after a purge
+		delete(f.in.flights, f.key)
 	}
-	s.mu.Unlock()
+	f.in.mu.Unlock()
 
 	f.mu.Lock()
 	defer f.mu.Unlock()

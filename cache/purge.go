@@ -94,22 +94,19 @@ func (c *Cache) markOf(soft bool) *time.Time {
 	return &now
 }
 
-func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Object) bool) (total int) {
-	for slot := uint32(root + 1); slot != root; {
-		var purged int
-		slot, purged = c.purgeSome(n, slot, group, mark, match)
-		total += purged
-	}
-	return total
-}
-
-// purgeSome purges entries of shard n from slot on, as many as one holding of
-// the lock allows. It returns the slot to go on from, or root at the end.
-func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func(*Object) bool) (next uint32, purged int) {
+// purgeShard purges entries of shard n, as many in one holding of the lock as the budget
+// allows.
+func (c *Cache) purgeShard(n int, group uint32, mark *time.Time, match func(*Object) bool) (purged int) {
 	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for budget := purgeBudget; slot < s.slots && budget > 0; slot++ {
+	budget := purgeBudget
+	for slot := uint32(root + 1); slot < s.slots; slot++ {
+		if budget <= 0 {
+			s.mu.Unlock()
+			budget = purgeBudget
+			s.mu.Lock()
+		}
 		budget--
 		e := s.at(slot)
 		if e.obj == nil || e.group != group {
@@ -121,6 +118,7 @@ func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func
 		}
 		if !e.obj.Marker {
 			purged++
+			s.purged++
 		}
 		if mark != nil {
 			e.obj.purged.CompareAndSwap(nil, mark) // a second one begins no window anew
@@ -129,9 +127,5 @@ func (c *Cache) purgeSome(n int, slot, group uint32, mark *time.Time, match func
 		budget -= dropCost
 		c.dropLocked(n, slot)
 	}
-	s.purged += uint64(purged)
-	if slot == s.slots {
-		slot = root
-	}
-	return slot, purged
+	return purged
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -101,43 +102,66 @@ func TestAbort(t *testing.T) {
 	t.Run("a connection that is opened just then", func(t *testing.T) {
 		s := startScripted(t, false, answer(ok("body")))
 		u := s.upstream()
-		u.life = context.Background() // the dial is over
-		u.conns.closeAll()
+		u.life = ended{context.Background()} // the dial does not see it
 		_, _, err := fetch(u)
 		want(t, err, ReasonClosed, PhaseConnect, false)
 		idle(t, u, 0)
 	})
 }
 
+// ended is a context that has ended, and that does not tell those who wait.
+type ended struct{ context.Context }
+
+func (ended) Err() error { return context.Canceled }
+
+// watched is a context that counts those who want to be told of its end.
+type watched struct {
+	context.Context
+	by *atomic.Int64
+}
+
+func (watched) Value(any) any { return nil } // package context looks for its own there
+
+func (w watched) AfterFunc(f func()) func() bool {
+	w.by.Add(1)
+	stop := context.AfterFunc(w.Context, f)
+	return func() bool {
+		w.by.Add(-1)
+		return stop()
+	}
+}
+
 // TestOpenConnections holds that no closed connection is remembered.
 func TestOpenConnections(t *testing.T) {
-	remembered := func(u *Upstream) int {
-		u.conns.mu.Lock()
-		defer u.conns.mu.Unlock()
-		return len(u.conns.all)
+	watch := func(u *Upstream) (remembered func() int64) {
+		w := watched{u.life, new(atomic.Int64)}
+		u.life = w
+		return w.by.Load
 	}
 	s := startScripted(t, false, answer(ok("body")))
 	u := s.upstream()
+	remembered := watch(u)
 	for range 10 {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := remembered(u); n != 1 {
+	if n := remembered(); n != 1 {
 		t.Errorf("%d connections, want the idle one", n)
 	}
 	u.Close()
-	if n := remembered(u); n != 0 {
+	if n := remembered(); n != 0 {
 		t.Errorf("%d connections after Close", n)
 	}
 	// One that the origin closes after each answer.
 	u = startScripted(t, false, answer("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx")).upstream()
+	remembered = watch(u)
 	for range 10 {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := remembered(u); n != 0 {
+	if n := remembered(); n != 0 {
 		t.Errorf("%d connections, want none", n)
 	}
 }

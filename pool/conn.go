@@ -1,11 +1,11 @@
 package pool
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -23,7 +23,7 @@ type conn struct {
 
 	queued, dialed time.Duration // how long the next exchange waited for it, and for it to be opened
 
-	in     *connSet // the set that Close takes it out of
+	forget func() bool // has the end of the upstream's life no longer close it
 	raw    syscall.RawConn
 	peek   func(fd uintptr)      // looks at the socket; bound once, so that a check allocates nothing
 	ready  func(fd uintptr) bool // the same, and tells whether there is something
@@ -51,13 +51,15 @@ const (
 	peekUnknown                   // the check itself failed
 )
 
-func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
+// newConn returns a connection that is closed at the end of life; with an error, close it.
+func newConn(life context.Context, nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 	c := &conn{Conn: nc, tcp: tcp, opened: now}
 	if at, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = at.AddrPort().Addr().Unmap()
 	}
 	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
 		c.records = c.tls.NetConn().(*records)
+		c.records.look = c.look
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -87,7 +89,8 @@ func newConn(nc net.Conn, tcp *net.TCPConn, now time.Time) (*conn, error) {
 		r.head = nil
 		return r.err != nil || before != peekClean
 	}
-	return c, nil
+	c.forget = context.AfterFunc(life, func() { tcp.Close() }) // not by TLS, which would wait for a write under way
+	return c, life.Err()                                       // it may have ended just then
 }
 
 // errStale is why a kept connection was not written to: it is closed, or has bytes that
@@ -171,46 +174,6 @@ func (c *conn) tlsNow() (int, error) {
 
 // Close closes the connection.
 func (c *conn) Close() error {
-	c.in.remove(c)
+	c.forget()
 	return c.Conn.Close()
-}
-
-// connSet holds the open connections of an upstream, to close those in use from
-// outside. The zero value is empty. It is safe for concurrent use.
-type connSet struct {
-	mu     sync.Mutex // guards the following fields
-	all    map[*conn]struct{}
-	closed bool // closeAll was called
-}
-
-// add puts c in, unless closeAll was called.
-func (s *connSet) add(c *conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	if s.all == nil {
-		s.all = make(map[*conn]struct{})
-	}
-	s.all[c] = struct{}{}
-	c.in = s
-	return nil
-}
-
-func (s *connSet) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, c)
-}
-
-// closeAll closes every connection, and has add refuse those to come. Exchanges under way
-// find theirs closed.
-func (s *connSet) closeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for c := range s.all {
-		c.tcp.Close() // not by TLS, which would wait for a write under way
-	}
 }

@@ -12,22 +12,10 @@ import (
 	"time"
 )
 
-// dialSlot opens a connection for a place already counted in open, and gives
-// the place up again on failure.
-func (u *Upstream) dialSlot(done <-chan struct{}) (*conn, bool, error) {
+// dialSlot opens a connection for a place already counted in open, and gives the place up
+// again on failure; done, which may be nil, ends that.
+func (u *Upstream) dialSlot(done <-chan struct{}) (c *conn, err error) {
 	begin := time.Now()
-	c, err := u.dial(done)
-	if err != nil {
-		u.freeSlot()
-		return nil, false, err
-	}
-	c.dialed = time.Since(begin)
-	u.dials.Add(1)
-	return c, false, nil
-}
-
-// dial opens a connection; done, which may be nil, ends that.
-func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 	ctx, cancel := context.WithTimeout(u.life, u.opts.DialTimeout)
 	defer cancel()
 	if done != nil {
@@ -39,39 +27,39 @@ func (u *Upstream) dial(done <-chan struct{}) (*conn, error) {
 			}
 		}()
 	}
+	phase := PhaseConnect
 	tcp, err := u.addresses.dial(ctx, &u.dialer)
-	if err != nil {
-		return nil, dialError(PhaseConnect, err)
+	if err == nil {
+		if c, phase, err = u.prepare(ctx, tcp); err != nil {
+			tcp.Close()
+		}
 	}
+	if err != nil {
+		u.freeSlot()
+		return nil, dialError(phase, err)
+	}
+	c.dialed = time.Since(begin)
+	u.dials.Add(1)
+	return c, nil
+}
+
+// prepare makes a connection to the origin of tcp. It returns the phase that it got to.
+func (u *Upstream) prepare(ctx context.Context, tcp *net.TCPConn) (*conn, Phase, error) {
 	var nc net.Conn = tcp
 	if u.opts.Proxy != nil {
 		if err := u.tunnel(ctx, tcp); err != nil {
-			nc.Close()
-			return nil, dialError(PhaseConnect, err)
+			return nil, PhaseConnect, err
 		}
 	}
 	if u.opts.TLS != nil {
-		below, err := newRecords(tcp)
-		if err != nil {
-			nc.Close()
-			return nil, dialError(PhaseConnect, err)
-		}
-		tc := tls.Client(below, u.opts.TLS)
+		tc := tls.Client(&records{TCPConn: tcp}, u.opts.TLS)
 		if err := tc.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, dialError(PhaseTLS, err)
+			return nil, PhaseTLS, err
 		}
 		nc = tc
 	}
-	c, err := newConn(nc, tcp, time.Now())
-	if err == nil {
-		err = u.conns.add(c)
-	}
-	if err != nil {
-		nc.Close()
-		return nil, dialError(PhaseConnect, err)
-	}
-	return c, nil
+	c, err := newConn(u.life, nc, tcp, time.Now())
+	return c, PhaseConnect, err
 }
 
 // tunnel has the proxy connect tcp to the origin.

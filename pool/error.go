@@ -41,11 +41,7 @@ func (r Reason) String() string { return reasonNames[r] }
 
 // OfOrigin tells whether the fault is the origin's, or on the way to it.
 func (r Reason) OfOrigin() bool {
-	switch r {
-	case ReasonDNS, ReasonConnect, ReasonTLS, ReasonTimeout, ReasonReset, ReasonTruncated, ReasonProtocol:
-		return true
-	}
-	return false
+	return ReasonDNS <= r && r <= ReasonProtocol
 }
 
 // Phase is the part of an exchange in which an Error happened.

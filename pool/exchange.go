@@ -125,7 +125,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	}
 	x.releaseBuffer()
 	c.Close() // its place stays with this exchange, which has waited already
-	if c, _, err = u.dialSlot(x.done); err == nil {
+	if c, err = u.dialSlot(x.done); err == nil {
 		x.Dialed, c.dialed = c.dialed, 0
 		err = x.takeBuffer(c)
 	}

@@ -1,10 +1,8 @@
 package pool
 
 import (
-	"io"
 	"net"
 	"os"
-	"syscall"
 )
 
 // records is the socket that TLS reads records from. crypto/tls reads ahead, and does
@@ -17,53 +15,23 @@ type records struct {
 	have   int     // bytes of header that came
 	left   int     // bytes of the record's content still to come
 
-	now  bool // Read does not wait
-	came bool // such a Read found bytes
-	raw  syscall.RawConn
-	take func(fd uintptr) // bound once, so that a check allocates nothing
-	into []byte           // buffer for take
-	n    int
-	err  error
-}
-
-func newRecords(c *net.TCPConn) (*records, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	r := &records{TCPConn: c, raw: raw}
-	r.take = func(fd uintptr) { r.n, r.err = syscall.Read(int(fd), r.into) }
-	return r, nil
+	now  bool              // Read does not wait
+	came bool              // such a Read found something
+	look func() peekResult // tells what there is
 }
 
 // Read implements io.Reader. Where nothing is there, the error is a timeout, after which
 // TLS can be read on.
-func (r *records) Read(b []byte) (n int, err error) {
+func (r *records) Read(b []byte) (int, error) {
 	if r.now {
-		n, err = r.readNow(b)
-		r.came = r.came || n > 0
-	} else {
-		n, err = r.TCPConn.Read(b)
+		if r.look() == peekClean {
+			return 0, os.ErrDeadlineExceeded
+		}
+		r.came = true
 	}
+	n, err := r.TCPConn.Read(b)
 	r.follow(b[:n])
 	return n, err
-}
-
-func (r *records) readNow(b []byte) (int, error) {
-	r.into = b
-	err := r.raw.Control(r.take)
-	r.into = nil
-	switch {
-	case err != nil:
-		return 0, err
-	case r.err == syscall.EAGAIN || r.err == syscall.EINTR:
-		return 0, os.ErrDeadlineExceeded
-	case r.err != nil:
-		return 0, r.err
-	case r.n == 0 && len(b) > 0:
-		return 0, io.EOF
-	}
-	return r.n, nil
 }
 
 // follow counts b, which comes next.

@@ -85,9 +85,8 @@ type Upstream struct {
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
 
-	life  context.Context // parent of the contexts of dials and look-ups
+	life  context.Context // of dials, look-ups and connections
 	abort context.CancelFunc
-	conns connSet
 }
 
 // NewUpstream returns an Upstream without connections; they are opened on
@@ -121,7 +120,6 @@ func (u *Upstream) Close() { u.retire(true) }
 func (u *Upstream) Abort() {
 	u.Close()
 	u.abort()
-	u.conns.closeAll()
 }
 
 // Retire closes the idle connections, and each of the others when its exchange
@@ -131,20 +129,28 @@ func (u *Upstream) Retire() { u.retire(false) }
 // retire closes the idle connections for good, and with closes refuses new exchanges.
 func (u *Upstream) retire(closes bool) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.retired, u.closed = true, u.closed || closes
-	idle := u.idle
-	u.idle = nil
-	u.open -= len(idle)
-	if u.reaper != nil {
-		u.reaper.Stop()
-		u.reaper = nil
-	}
+	u.closeIdle(func(*conn) bool { return true })
 	for u.closed && u.waiters.Len() > 0 {
 		u.nextWaiter() <- grant{err: &Error{Reason: ReasonClosed, Phase: PhaseQueue}}
 	}
-	u.mu.Unlock()
-	for _, c := range idle {
+}
+
+// closeIdle closes the idle connections that which is true of; u.mu is held. It never
+// blocks for long: nothing is waiting to be sent on them.
+func (u *Upstream) closeIdle(which func(*conn) bool) {
+	u.idle = slices.DeleteFunc(u.idle, func(c *conn) bool {
+		if !which(c) {
+			return false
+		}
 		c.Close()
+		u.open--
+		return true
+	})
+	if u.reaper != nil && len(u.idle) == 0 {
+		u.reaper.Stop()
+		u.reaper = nil
 	}
 }
 
@@ -172,7 +178,8 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 	if u.open < u.opts.MaxConns {
 		u.open++
 		u.mu.Unlock()
-		return u.dialSlot(done)
+		c, err = u.dialSlot(done)
+		return c, false, err
 	}
 	granted := make(chan grant, 1)
 	place := u.waiters.PushBack(granted)
@@ -235,7 +242,8 @@ func (u *Upstream) wait(granted chan grant, place *list.Element, done <-chan str
 		u.stale.Add(1)
 		g.conn.Close()
 	}
-	return u.dialSlot(done)
+	c, err = u.dialSlot(done)
+	return c, false, err
 }
 
 // leaves takes a waiter out of the queue and reports whether it was still there.
@@ -250,20 +258,9 @@ func (u *Upstream) leaves(place *list.Element) bool {
 // drop closes the idle connections to addresses that are gone. Those in use are closed
 // when they are old enough.
 func (u *Upstream) drop(addresses []netip.Addr) {
-	var gone []*conn
 	u.mu.Lock()
-	u.idle = slices.DeleteFunc(u.idle, func(c *conn) bool {
-		isGone := slices.Contains(addresses, c.remote)
-		if isGone {
-			gone = append(gone, c)
-		}
-		return isGone
-	})
-	u.open -= len(gone)
-	u.mu.Unlock()
-	for _, c := range gone {
-		c.Close()
-	}
+	defer u.mu.Unlock()
+	u.closeIdle(func(c *conn) bool { return slices.Contains(addresses, c.remote) })
 }
 
 // release takes back a connection whose exchange ended at a message boundary.
@@ -315,21 +312,11 @@ func (u *Upstream) freeSlot() {
 func (u *Upstream) reap() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.retired {
-		return
+	now := time.Now()
+	u.closeIdle(func(c *conn) bool { return now.Sub(c.idleAt) >= u.opts.KeepIdle })
+	if u.reaper != nil {
+		u.reaper.Reset(max(u.opts.KeepIdle-now.Sub(u.idle[0].idleAt), time.Millisecond))
 	}
-	now, n := time.Now(), 0
-	for n < len(u.idle) && now.Sub(u.idle[n].idleAt) >= u.opts.KeepIdle {
-		u.idle[n].Close() // never blocks: nothing is waiting to be sent
-		n++
-	}
-	u.open -= n
-	u.idle = slices.Delete(u.idle, 0, n)
-	if len(u.idle) == 0 {
-		u.reaper = nil
-		return
-	}
-	u.reaper.Reset(max(u.opts.KeepIdle-now.Sub(u.idle[0].idleAt), time.Millisecond))
 }
 
 // Stats are counts since start and values now of one Upstream.

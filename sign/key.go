@@ -36,26 +36,26 @@ func (s *Signer) dayKey(now time.Time) (*dayKey, int) {
 	k := slot.Load()
 	if k == nil || k.day != day {
 		// Two requests may both derive it: the results are equal.
-		k = s.cred.derive(day)
+		k = s.cred.dayKey(day)
 		slot.Store(k)
 	}
 	return k, int(second)
 }
 
-// derive computes the signing key of a day.
+// dayKey computes the signing key of a day.
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-func (c *credential) derive(day int64) *dayKey {
+func (o *Options) dayKey(day int64) *dayKey {
 	k := &dayKey{day: day}
 	k.date = time.Unix(day*secondsPerDay, 0).UTC().AppendFormat(nil, "20060102")
 	k.scope = append(k.scope, k.date...)
-	k.scope = append(k.scope, "/"+c.region+"/s3/aws4_request"...)
-	k.authorization = append(k.authorization, "Authorization: "+algorithm+" Credential="+c.accessKey+"/"...)
+	k.scope = append(k.scope, "/"+o.Region+"/s3/aws4_request"...)
+	k.authorization = append(k.authorization, "Authorization: "+algorithm+" Credential="+o.AccessKey+"/"...)
 	k.authorization = append(k.authorization, k.scope...)
 	k.authorization = append(k.authorization, ", SignedHeaders="...)
 
-	sum := hmacSum([]byte(c.secret), k.date)
-	sum = hmacSum(sum, []byte(c.region))
+	sum := hmacSum([]byte("AWS4"+o.SecretKey), k.date)
+	sum = hmacSum(sum, []byte(o.Region))
 	sum = hmacSum(sum, []byte("s3"))
 	sum = hmacSum(sum, []byte("aws4_request"))
 	copy(k.inner[:], sum)

@@ -10,7 +10,7 @@ func (s *Signer) String() string {
 	if s.anonymous {
 		return "sign.Signer{anonymous}"
 	}
-	return "sign.Signer{Region: " + s.cred.region + ", credential: ***}"
+	return "sign.Signer{Region: " + s.cred.Region + ", credential: ***}"
 }
 
 // Format writes String for every verb: none shows the credential.

@@ -88,7 +88,7 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 type Signer struct {
 	// cred is behind a pointer: fmt shows nested pointers as addresses, even
 	// where it cannot call Format.
-	cred *credential
+	cred *Options
 
 	anonymous bool // nothing is signed; cred is nil
 
@@ -99,26 +99,13 @@ type Signer struct {
 	scratch sync.Pool // of *scratch
 }
 
-// credential is Options checked, in the forms that signing needs. Immutable.
-type credential struct {
-	accessKey string
-	secret    string // "AWS4" + the secret key
-	token     string // empty without one
-	region    string
-}
-
 // New returns a signer for o. The error names all that is wrong with o, and
 // prints none of its values.
 func New(o Options) (*Signer, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("cannot sign with these credentials: %w", err)
 	}
-	return &Signer{cred: &credential{
-		accessKey: o.AccessKey,
-		secret:    "AWS4" + o.SecretKey,
-		token:     o.SessionToken,
-		region:    o.Region,
-	}}, nil
+	return &Signer{cred: &o}, nil
 }
 
 // Anonymous returns a signer that signs nothing: for buckets that everybody may read.
@@ -157,10 +144,10 @@ func (s *Signer) AppendHeaders(dst []byte, r *Request, now time.Time) []byte {
 	dst = append(dst, emptyHash...)
 	own[1] = Header{"x-amz-content-sha256", dst[start:]}
 	n := 3
-	if s.cred.token != "" {
+	if s.cred.SessionToken != "" {
 		dst = append(dst, "\r\nX-Amz-Security-Token: "...)
 		start = len(dst)
-		dst = append(dst, s.cred.token...)
+		dst = append(dst, s.cred.SessionToken...)
 		own[3] = Header{"x-amz-security-token", dst[start:]}
 		n = 4
 	}
