@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"strings"
 	"time"
 )
 
@@ -23,25 +24,26 @@ func AppendDate(dst []byte, unix int64) []byte {
 // but need not be that of the date. Years of two digits from 69 are of the 20th century,
 // as in package time; leap seconds are refused, as there.
 //
-// Hot path: zero allocations for what has the form of a date, guarded by TestAssessAllocs.
+// Hot path: zero allocations, guarded by TestAssessAllocs.
 func ParseDate(v []byte) (unix int64, ok bool) {
 	v = trimOWS(v)
-	_, rest, _ := bytes.Cut(v, []byte(", "))
-	var layout string
+	day, rest, _ := bytes.Cut(v, []byte(", "))
 	switch {
-	case matches(rest, "00 xxx 0000 00:00:00 gmt"):
-		layout = "Mon, 02 Jan 2006 15:04:05"
-	case matches(rest, "00-xxx-00 00:00:00 gmt"): // RFC 850
-		layout = "Monday, 02-Jan-06 15:04:05"
-	case matches(v, "xxx xxx _0 00:00:00 0000"):
-		t, err := time.Parse(time.ANSIC, string(v))
-		return t.Unix(), err == nil
-	default:
-		return 0, false
+	case len(day) == 3 && matches(rest, "00 xxx 0000 00:00:00 gmt"):
+		return unixTime(day, number(rest[7:11]), rest[3:6], rest[:2], rest[12:20])
+	case matches(v, "xxx xxx _0 00:00:00 0000"): // asctime
+		return unixTime(v[:3], number(v[20:]), v[4:7], v[8:10], v[11:19])
+	case matches(rest, "00-xxx-00 00:00:00 gmt") && len(day) >= len("Sunday"): // RFC 850
+		if n, _ := nameIndex(shortDays, day); !strings.EqualFold(time.Weekday(n).String(), string(day)) {
+			return 0, false
+		}
+		year := 1900 + number(rest[7:9])
+		if year < 1969 {
+			year += 100
+		}
+		return unixTime(day, year, rest[3:6], rest[:2], rest[10:18])
 	}
-	// The zone, which package time wants in capitals, has been seen.
-	t, err := time.Parse(layout, string(v[:len(v)-len(" GMT")]))
-	return t.Unix(), err == nil
+	return 0, false
 }
 
 // matches tells whether v has the form of pattern, where 0 is a digit, _ a digit or a
@@ -62,4 +64,38 @@ func matches(v []byte, pattern string) bool {
 		}
 	}
 	return true
+}
+
+// Short names in dates, four bytes for each.
+const (
+	shortDays   = "sun mon tue wed thu fri sat"
+	shortMonths = "jan feb mar apr may jun jul aug sep oct nov dec"
+)
+
+// nameIndex returns which of names the three letters of name are, in any case; ok is
+// false for none.
+func nameIndex(names string, name []byte) (i int, ok bool) {
+	lower := [3]byte{name[0] | 0x20, name[1] | 0x20, name[2] | 0x20}
+	i = strings.Index(names, string(lower[:]))
+	return i / 4, i >= 0 && i%4 == 0
+}
+
+// number returns the value of digits, of which a space counts as 0.
+func number(digits []byte) (n int) {
+	for _, c := range digits {
+		n = 10*n + int(c&0x0f)
+	}
+	return n
+}
+
+// unixTime returns Unix seconds; clock is "15:04:05".
+func unixTime(weekday []byte, year int, month, day, clock []byte) (unix int64, ok bool) {
+	_, isDay := nameIndex(shortDays, weekday)
+	m, isMonth := nameIndex(shortMonths, month)
+	d, hour, minute, second := number(day), number(clock[:2]), number(clock[3:5]), number(clock[6:])
+	if !isDay || !isMonth || hour > 23 || minute > 59 || second > 59 {
+		return 0, false
+	}
+	t := time.Date(year, time.January+time.Month(m), d, hour, minute, second, 0, time.UTC)
+	return t.Unix(), t.Day() == d // which 31 November is not
 }
