@@ -36,6 +36,11 @@ func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	return t.Cache.policy.Assess(&r, sent)
 }
 
+// newObject returns an object of the task's key, without head and body.
+func (t *Task) newObject(status int, freshness cache.Freshness) *cache.Object {
+	return &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: status, Freshness: freshness}
+}
+
 // takeHead gives o the head of the response at hand.
 func (t *Task) takeHead(o *cache.Object) {
 	t.Scratch = AppendObject(t.Scratch[:0], t.Fetch, true)

@@ -231,11 +231,6 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	return Result{Object: o, Outcome: observe.Miss}
 }
 
-// newObject returns an object of the task's key, without head and body.
-func (t *Task) newObject(status int, freshness cache.Freshness) *cache.Object {
-	return &cache.Object{Key: bytes.Clone(t.Key), Group: t.Cache.bucket.Name, Status: status, Freshness: freshness}
-}
-
 // passMarker returns the marker of an object that is not stored, see StatusPass.
 func (t *Task) passMarker(now time.Time) *cache.Object {
 	o := t.newObject(StatusPass, cache.Freshness{Sent: now, Lifetime: passFor, NeverStale: true})

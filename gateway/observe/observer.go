@@ -63,6 +63,11 @@ type Upstream struct {
 	Queued   time.Duration // wait for a connection
 	Dialed   time.Duration // opening one
 	Answered time.Time     // arrival of the latest answer's head
+
+	// Not for the log, but for further tries of the same request, by package origin.
+
+	Failed    uint32 // set of the replicas that have failed it, by number
+	Corrected bool   // a credential or the clock was, once
 }
 
 // Reset clears e for the next request, and keeps its buffers.

@@ -130,11 +130,11 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 			return r, t
 		}
 	}
-	f.failed.add(r)
+	f.Notes.Failed |= 1 << r.number
 	if f.Notes.Tries >= f.Bucket.S3.Retry.Tries {
 		return nil, pool.Ticket{}
 	}
-	next, t, _ := f.Bucket.pick(f.failed, now)
+	next, t, _ := f.Bucket.pick(replicaSet(f.Notes.Failed), now)
 	if next != nil {
 		f.Notes.Tries++
 		next.Health.retries.Count(now) // no more than its share of the clients' requests
@@ -192,14 +192,14 @@ func (f *Fetch) remedy(err error) (help remedy) {
 	case kind == nil:
 	case kind.Passing():
 		return remedyAgain
-	case kind == s3error.Clock && !f.corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
+	case kind == s3error.Clock && !f.Notes.Corrected && (f.replica.Health.ClockCorrection()-f.skew).Abs() > LeastSkew: // the clock has just been compared
 		help = remedyNow
-	case (kind == s3error.AccessKey || kind == s3error.Token) && !f.corrected && f.renew():
+	case (kind == s3error.AccessKey || kind == s3error.Token) && !f.Notes.Corrected && f.renew():
 		help = remedyNow
 	case kind.Fault == s3error.FaultSetup, kind.Fault == s3error.FaultObject, kind == s3error.NoSuchKey && f.Bucket.S3.FailoverOn404:
 		return remedyOther
 	}
-	f.corrected = f.corrected || help == remedyNow
+	f.Notes.Corrected = f.Notes.Corrected || help == remedyNow
 	return help
 }
 

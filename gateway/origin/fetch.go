@@ -20,9 +20,8 @@ import (
 // flight that fills the cache, or a hedge. Not safe for concurrent use.
 type Fetch struct {
 	*attempt
-	*History // of the client's request, or own
 	Bucket   *Bucket
-	own      History
+	Notes    *observe.Upstream // of the client's request, or ownNotes
 	ownNotes observe.Upstream
 
 	key   []byte // of the object, decoded
@@ -37,18 +36,6 @@ type Fetch struct {
 	headers    [3]sign.Header // a condition, the range, and who pays
 }
 
-// History is what a request has had of its origin so far. Fetches that follow each other for
-// one request share it, so that none asks again who has failed it, or more often than allowed.
-// Notes has to be set. Not safe for concurrent use.
-type History struct {
-	Notes     *observe.Upstream // for the log; Tries counts
-	failed    replicaSet        // replicas that have failed the request
-	corrected bool              // a credential or the clock was, once
-}
-
-// Reset forgets all but where the notes are.
-func (h *History) Reset() { *h = History{Notes: h.Notes} }
-
 // attempt is the latest request of a fetch to a replica, and its answer. A hedge that wins
 // gives its own attempt to the fetch.
 type attempt struct {
@@ -61,17 +48,18 @@ type attempt struct {
 	doc         s3error.Document // the error's document
 }
 
-// NewFetch returns a fetch of an object, with copies of the arguments. h, which may be nil, is
-// the history of the request that waits for it; the caller owns it.
-func (b *Bucket) NewFetch(h *History, key, query, id, trace []byte) *Fetch {
+// NewFetch returns a fetch of an object, with copies of the arguments. notes, which may be
+// nil, are those of the request that waits for it; the caller owns them. Fetches that follow
+// each other for one request share them, so that none asks again who has failed it, or more
+// often than allowed.
+func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte) *Fetch {
 	f, _ := b.Shared.fetches.Get().(*Fetch)
 	if f == nil {
 		f = &Fetch{attempt: &attempt{Answer: new(pool.Exchange)}}
 	}
 	f.Bucket = b
-	if f.History = h; h == nil {
-		f.own.Notes = &f.ownNotes
-		f.History = &f.own
+	if f.Notes = notes; notes == nil {
+		f.Notes = &f.ownNotes
 	}
 	f.key = append(f.key, key...)
 	f.query = append(f.query, query...)
@@ -82,12 +70,10 @@ func (b *Bucket) NewFetch(h *History, key, query, id, trace []byte) *Fetch {
 	return f
 }
 
-// Detach has f go on without the request that waited for it, whose history it has had so far.
+// Detach has f go on without the request that waited for it, as far as that has come.
 func (f *Fetch) Detach() {
-	f.own = *f.History
-	f.ownNotes.Tries = f.Notes.Tries
-	f.own.Notes = &f.ownNotes
-	f.History = &f.own
+	f.ownNotes.Tries, f.ownNotes.Failed, f.ownNotes.Corrected = f.Notes.Tries, f.Notes.Failed, f.Notes.Corrected
+	f.Notes = &f.ownNotes
 }
 
 // maxKept bounds each buffer that a fetch keeps for the next request, in bytes.
@@ -99,7 +85,7 @@ func (f *Fetch) Release() {
 	f.Answer.Close()
 	f.Answer.SetInterruptible(false)
 	*f.attempt = attempt{Answer: f.Answer}
-	f.Bucket, f.History, f.own, f.ownNotes = nil, nil, History{}, observe.Upstream{ID: f.ownNotes.ID[:0]}
+	f.Bucket, f.Notes, f.ownNotes = nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
 	f.headers = [3]sign.Header{}
 	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
 		if *b = (*b)[:0]; cap(*b) > maxKept {

@@ -132,7 +132,7 @@ func (f *Fetch) lookUp(kind *s3error.Kind) error {
 	case f.OriginError != nil:
 		f.noteAnswer()
 		return nil
-	case !f.corrected && (kind == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):
+	case !f.Notes.Corrected && (kind == s3error.NoSuchKey || f.signer != signer || (f.skew-skew).Abs() > LeastSkew):
 		return errHeadMended // or the object is there by now
 	case f.trustStatus(kind): // HEAD is refused, GET is not
 		return nil

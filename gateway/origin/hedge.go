@@ -96,7 +96,7 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.T
 	if h.over {
 		return nil, pool.Ticket{}
 	}
-	except, now := f.failed, time.Now()
+	except, now := replicaSet(f.Notes.Failed), time.Now()
 	except.add(first)
 	r, t, _ := f.Bucket.pick(except, now)
 	if r == nil {
@@ -144,7 +144,7 @@ func (h *hedge) settle(f *Fetch, err error) error {
 	h.over = true
 	defer y.Release()
 	if !y.answered(h.err) {
-		f.failed.add(y.replica)
+		f.Notes.Failed |= 1 << y.replica.number
 		return err
 	}
 	f.Notes.Replica = y.replica.Name

@@ -110,7 +110,7 @@ func (f *Fetch) resumption() (s resumption, ok bool) {
 // resume asks for the rest of a body that broke off by cause after an exchange brought some
 // bytes of it, and reports whether the response at hand is that rest.
 func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
-	f.corrected = false // it may be long since
+	f.Notes.Corrected = false // it may be long since
 	s.rest.First += brought
 	if brought >= resumeProgress {
 		s.fruitless = -1

@@ -18,8 +18,8 @@ import (
 // is one, as often as s3.retry allows. The answer before it is closed.
 func (f *Fetch) Send(w request.Plan, head bool) error {
 	now := time.Now()
-	r, t, wait := f.Bucket.pick(f.failed, now)
-	if r == nil && f.failed != 0 {
+	r, t, wait := f.Bucket.pick(replicaSet(f.Notes.Failed), now)
+	if r == nil && f.Notes.Failed != 0 {
 		r, t, wait = f.Bucket.pick(0, now)
 	}
 	if r == nil {

@@ -39,13 +39,12 @@ type Exchange struct {
 	control    cache.Control // Cache-Control of the request, where that counts
 	admittedTo *scope        // the gateway's limits that count the request as under way; nil: none does
 
-	cacheKey []byte         // empty: the answer does not involve a cache
-	forward  forwardReason  // reason to ask the origin, as Cache-Status has it
-	stored   *cache.Object  // stored object that the answer is made of; nil: none
-	servedAt time.Time      // moment of the answer, for the age of stored
-	pinned   *cache.Object  // stored object whose bytes are being sent; nil: none
-	fetch    *origin.Fetch  // request to the origin whose answer is passed on; nil: none
-	history  origin.History // what the request has had of its origin
+	cacheKey []byte        // empty: the answer does not involve a cache
+	forward  forwardReason // reason to ask the origin, as Cache-Status has it
+	stored   *cache.Object // stored object that the answer is made of; nil: none
+	servedAt time.Time     // moment of the answer, for the age of stored
+	pinned   *cache.Object // stored object whose bytes are being sent; nil: none
+	fetch    *origin.Fetch // request to the origin whose answer is passed on; nil: none
 
 	flight   *cache.Flight // flight whose body is streamed; nil: none
 	segments [][]byte      // the body in memory that is streamed instead
@@ -71,7 +70,6 @@ func (s *Server) Acquire(start time.Time) *Exchange {
 	x, _ := s.exchanges.Get().(*Exchange)
 	if x == nil {
 		x = new(Exchange)
-		x.history.Notes = &x.Upstream
 	}
 	x.s, x.Start, x.finished = s, start, false
 	return x
@@ -85,7 +83,6 @@ func (x *Exchange) reset() {
 	x.Entry.Reset()
 	x.Target.Reset()
 	x.access.Reset()
-	x.history.Reset()
 	if x.conditionsRead {
 		x.conditions.Reset()
 	}
@@ -234,6 +231,6 @@ func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions 
 // beginFetch gives the exchange a fetch, unless it has one.
 func (x *Exchange) beginFetch() {
 	if x.fetch == nil {
-		x.fetch = x.bucket.Origin.NewFetch(&x.history, x.key, x.Query, x.ID, x.trace)
+		x.fetch = x.bucket.Origin.NewFetch(&x.Upstream, x.key, x.Query, x.ID, x.trace)
 	}
 }

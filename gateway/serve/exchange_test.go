@@ -134,7 +134,7 @@ func TestFailAfterHandOver(t *testing.T) {
 // belong to a request.
 func TestExchangeForgets(t *testing.T) {
 	kept := map[string]bool{
-		".s": true, ".history.Notes": true, ".lifecycle.finished": true,
+		".s": true, ".lifecycle.finished": true,
 		".Target.encodedSlash": true, ".Target.value": true, ".control": true, // set before they are read
 		".admittedTo": true, ".pinned": true, ".fetch": true, // given back before the exchange is
 	}
