@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/observe"

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/admin"
 )
 

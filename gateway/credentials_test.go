@@ -15,11 +15,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
 	"yatagarasu/gateway/probe"
 	"yatagarasu/loadtest/rawserver"
 	"yatagarasu/loadtest/s3server"
-
-	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // issuer stands for the services that issue credentials: the metadata service of an

@@ -10,14 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
+
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/loadtest/needs"
 	"yatagarasu/pool"
-
-	"github.com/goccy/go-yaml"
 )
 
 // A query is one of the dashboard's or an alert's.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/loadtest/s3server"
 )

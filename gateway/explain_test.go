@@ -3,6 +3,7 @@ package gateway
 import (
 	"strings"
 	"testing"
+
 	"yatagarasu/gateway/inspect"
 )
 

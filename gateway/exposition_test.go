@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/admin"
 )
 

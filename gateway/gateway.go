@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/probe"

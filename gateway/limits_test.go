@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/serve"
 )

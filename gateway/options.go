@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"time"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/flags"
 	"yatagarasu/gateway/handover"

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/flags"
 )
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/probe"
 )

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
 	"yatagarasu/gateway/serve"
 )
 

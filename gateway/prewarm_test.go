@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/loadtest/s3server"
 )

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"

@@ -5,11 +5,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/serve"
-
-	"github.com/rs/zerolog"
 )
 
 // TestReloadThatFails has files that differ from the configuration in effect and fail

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
 )

@@ -6,11 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
-
-	"github.com/valyala/fasthttp"
 )
 
 // listen opens the main listener.

@@ -13,13 +13,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsv4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/probe"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-
-	awsv4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // refusedSignature says what is wrong with the signature of a request, by AWS's own

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/observe"
 )

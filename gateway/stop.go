@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+
 	"yatagarasu/gateway/handover"
 )
 

@@ -14,9 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"yatagarasu/gateway/handover"
 
 	"golang.org/x/sys/unix"
+
+	"yatagarasu/gateway/handover"
 )
 
 // serviceManager receives what a notifier sends.

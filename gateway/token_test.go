@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
 	"yatagarasu/gateway/inspect"
 )
 

@@ -8,9 +8,10 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/handover"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/handover"
 )
 
 const (

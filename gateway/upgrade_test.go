@@ -12,9 +12,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"yatagarasu/gateway/handover"
 
 	"golang.org/x/sys/unix"
+
+	"yatagarasu/gateway/handover"
 )
 
 // writeScript writes an executable script and returns its path.

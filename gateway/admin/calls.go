@@ -13,11 +13,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
-
-	"github.com/valyala/fasthttp"
 )
 
 // maxBody bounds the body of an administrative call, in bytes.

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"time"
+
 	"yatagarasu/gateway/config"
 )
 

@@ -8,9 +8,10 @@ import (
 	"runtime"
 	"strconv"
 	"time"
-	"yatagarasu/gateway/observe"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"yatagarasu/gateway/observe"
 )
 
 // family describes one metric. docs/METRICS.md is made of it: go test ./gateway/admin -run

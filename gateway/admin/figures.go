@@ -2,6 +2,7 @@ package admin
 
 import (
 	"time"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/probe"

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/serve"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Open prepares s, which has the limits that all listeners share, to serve metrics on ln.

@@ -9,13 +9,14 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
+
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
-
-	"github.com/valyala/fasthttp"
-	"golang.org/x/time/rate"
 )
 
 // Bounds of prewarming.

@@ -6,14 +6,15 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Server answers operators, on the metrics listener and under the reserved paths of the

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"time"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"

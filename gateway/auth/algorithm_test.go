@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/loadtest/needs"
-
 	golang "github.com/golang-jwt/jwt/v5"
+
+	"yatagarasu/loadtest/needs"
 )
 
 // testKey is a key made by openssl, in files.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
 )

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"

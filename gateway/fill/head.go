@@ -5,11 +5,12 @@ import (
 	"iter"
 	"time"
 	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
-
-	"github.com/valyala/fasthttp"
 )
 
 // The headers of an object that clients get, in the form in which fasthttp stores them; and

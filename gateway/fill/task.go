@@ -3,6 +3,9 @@ package fill
 import (
 	"bytes"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
@@ -10,8 +13,6 @@ import (
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // StatusPass is the status of a marker, which stands for an object that is not stored because

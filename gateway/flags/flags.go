@@ -10,6 +10,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
 	"yatagarasu/gateway/config"
 )
 

@@ -16,13 +16,14 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/sign"
-
-	"github.com/valyala/fasthttp"
 )
 
 // checks are the columns of the table.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"

@@ -7,12 +7,13 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Explain writes what a gateway of gen would do with a GET request for rawURL: the

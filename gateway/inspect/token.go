@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/flags"

@@ -8,10 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"yatagarasu/gateway/limit"
-	"yatagarasu/gateway/request"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/request"
 )
 
 // firstByteGrace is how long a new connection may stay silent while the gateway stops: its

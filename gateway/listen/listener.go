@@ -12,12 +12,13 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"yatagarasu/gateway/problem"
-	"yatagarasu/gateway/request"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
 )
 
 // Listener accepts client connections within the limits. On plain HTTP it returns bare

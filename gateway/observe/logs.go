@@ -9,10 +9,11 @@ import (
 	"net"
 	"strings"
 	"time"
-	"yatagarasu/gateway/config"
-	"yatagarasu/gateway/problem"
 
 	"github.com/rs/zerolog"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/problem"
 )
 
 // logs are the outputs of the process's log, which has the access lines, and of the audit

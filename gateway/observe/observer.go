@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/gateway/config"
-
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/config"
 )
 
 // Entry is the record of one request, for logs, metrics and the slow list. The request's

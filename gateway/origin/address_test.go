@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"testing"
+
 	"yatagarasu/gateway/config"
 )
 

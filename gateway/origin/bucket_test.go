@@ -2,6 +2,7 @@ package origin
 
 import (
 	"testing"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"

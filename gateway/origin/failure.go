@@ -6,14 +6,15 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // failure is why a fetch has no answer, where that is no error of the pool.

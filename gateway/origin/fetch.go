@@ -3,13 +3,14 @@ package origin
 import (
 	"bytes"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Fetch is one request to a bucket's replicas, with its tries, and the answer to it. It has

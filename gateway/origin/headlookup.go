@@ -5,12 +5,13 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // ambiguous tells whether the status of an answer to HEAD, which has no document, means many

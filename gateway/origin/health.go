@@ -4,13 +4,14 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Health is what is known of a replica from the requests to it. Like the upstream it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"time"
+
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"

@@ -9,11 +9,12 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Inquiry is the answer to a request of the gateway's own, which no client waits for.

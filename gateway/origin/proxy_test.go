@@ -3,6 +3,7 @@ package origin
 import (
 	"strings"
 	"testing"
+
 	"yatagarasu/gateway/config"
 )
 

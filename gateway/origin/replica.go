@@ -11,12 +11,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/net/http/httpproxy"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // Replica is one place where a bucket's objects are, under one credential. A bucket

@@ -7,11 +7,12 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/request"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 const (

@@ -3,14 +3,15 @@ package origin
 import (
 	"bytes"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Send signs and sends a request for the object and reads the head of the response, of an

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"testing"
+
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 )

@@ -3,10 +3,11 @@ package probe
 import (
 	"math/rand/v2"
 	"time"
-	"yatagarasu/gateway/origin"
-	"yatagarasu/pool"
 
 	"github.com/rs/zerolog"
+
+	"yatagarasu/gateway/origin"
+	"yatagarasu/pool"
 )
 
 // probeRetry is the probe interval while a replica is not reachable.

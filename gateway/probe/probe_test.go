@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
 )

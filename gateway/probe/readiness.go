@@ -6,12 +6,13 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Readiness knows which replicas can be reached, by probes in the background: one at a

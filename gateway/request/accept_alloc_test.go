@@ -4,6 +4,7 @@ package request
 
 import (
 	"testing"
+
 	"yatagarasu/gateway/problem"
 )
 

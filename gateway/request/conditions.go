@@ -3,9 +3,9 @@ package request
 import (
 	"bytes"
 
-	"yatagarasu/cache"
-
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/cache"
 )
 
 // Conditions are a request's preconditions, raw, and its range. nil is absent. Several lines of

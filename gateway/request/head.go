@@ -3,9 +3,10 @@ package request
 import (
 	"encoding/binary"
 	"math/bits"
-	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
 )
 
 // What can be wrong with the header lines of a request. The connection is closed

@@ -5,9 +5,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
 )
 
 func TestCheckHead(t *testing.T) {

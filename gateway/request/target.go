@@ -7,10 +7,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"unicode/utf8"
-	"yatagarasu/gateway/problem"
-	"yatagarasu/sign"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
+	"yatagarasu/sign"
 )
 
 const (

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
 )
 
 // parsed returns a target that holds raw, after one that left its marks.

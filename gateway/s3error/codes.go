@@ -5,9 +5,10 @@ package s3error
 import (
 	"slices"
 	"strings"
-	"yatagarasu/gateway/problem"
 
 	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
 )
 
 // Kind is the meaning of an error of an origin: the answer that clients get, with its

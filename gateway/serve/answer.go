@@ -4,14 +4,15 @@ import (
 	"crypto/rand"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
-
-	"github.com/valyala/fasthttp"
 )
 
 // answerCached answers with a stored object, or with that of the flight f, whose body still

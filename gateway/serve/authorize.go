@@ -1,11 +1,11 @@
 package serve
 
 import (
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-
-	"github.com/valyala/fasthttp"
 )
 
 // authorize decides by the bucket's policy whether the client may read the key. If not, it has

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
-
-	"github.com/valyala/fasthttp"
 )
 
 // serveCached answers from the bucket's cache, and on a miss by a flight.

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/observe"
@@ -12,8 +15,6 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/pool"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Exchange is the client's side of one request. It holds all that the end of the request

@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-
-	"github.com/valyala/fasthttp"
 )
 
 // TestStoredStatuses keeps what is served from memory to what can be.

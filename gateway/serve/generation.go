@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"

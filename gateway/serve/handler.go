@@ -6,11 +6,12 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Handle serves one request. Safe for concurrent use.

@@ -5,12 +5,13 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-
-	"github.com/valyala/fasthttp"
 )
 
 // limitProblems are the answers to requests that a limit refuses.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 )

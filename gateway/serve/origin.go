@@ -3,13 +3,14 @@ package serve
 import (
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
-
-	"github.com/valyala/fasthttp"
 )
 
 // serveOrigin answers from the origin, past the cache.

@@ -6,11 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
+
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
-
-	"github.com/valyala/fasthttp"
 )
 
 // Server answers the requests of clients by the generation in effect. All fields but the atomic

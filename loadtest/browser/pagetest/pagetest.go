@@ -3,6 +3,7 @@ package pagetest
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/url"
@@ -11,8 +12,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	_ "embed"
 
 	"github.com/chromedp/chromedp"
 
