@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,8 @@ type decoder struct {
 	file string
 	env  func(string) (string, bool)
 	errs Errors
+
+	keyed map[reflect.Type][]keyedField // see keyedFields
 }
 
 // fail reports a mistake at n.

@@ -39,15 +39,36 @@ var forms = map[string]func(text string) (form, problem, fix string){
 func (d *decoder) fill(n *node, block string, v any) object {
 	o := d.object(n, block)
 	fields := reflect.ValueOf(v).Elem()
-	for _, f := range reflect.VisibleFields(fields.Type()) {
-		if key := keyOf(f); f.Tag.Get("form") != "-" && slices.Contains(schema[block], key) {
-			o.field(block, key, f.Tag, fields.FieldByIndex(f.Index))
+	for _, f := range d.keyedFields(fields.Type()) {
+		if slices.Contains(schema[block], f.key) {
+			o.field(block, f.key, f.Tag, fields.FieldByIndex(f.Index))
 		}
 	}
 	if v, ok := v.(interface{ check(d *decoder, o object) }); ok {
 		v.check(d, o)
 	}
 	return o
+}
+
+// keyedField is a field that fill decodes, and its key.
+type keyedField struct {
+	reflect.StructField
+	key string
+}
+
+// keyedFields returns those of a struct. They are looked for once: a file may have very many
+// buckets.
+func (d *decoder) keyedFields(t reflect.Type) []keyedField {
+	fields, ok := d.keyed[t]
+	if !ok {
+		for _, f := range reflect.VisibleFields(t) {
+			if f.Tag.Get("form") != "-" {
+				fields = append(fields, keyedField{f, keyOf(f)})
+			}
+		}
+		d.keyed[t] = fields
+	}
+	return fields
 }
 
 // field decodes key of block into v, unless that is a list of other things than strings,

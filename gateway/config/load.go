@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
@@ -64,7 +65,7 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	if err != nil {
 		return nil, Errors{err}
 	}
-	d := &decoder{file: name, env: env}
+	d := &decoder{file: name, env: env, keyed: make(map[reflect.Type][]keyedField)}
 	t := &tree{d: d, anchors: map[string]ast.Node{}, open: map[string]bool{}, left: maxNodes}
 	c := new(Config)
 	if root := t.convert(body, ""); root != nil {

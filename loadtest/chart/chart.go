@@ -14,7 +14,7 @@ import (
 //go:embed style.css
 var style string
 
-// Style is for a page's <style>: the colours and forms of gateway/status.html.
+// Style is for a page's <style>: the colours and forms of gateway/admin/status.html.
 func Style() template.CSS { return template.CSS(style) }
 
 // Logo is the project's sign.

@@ -156,7 +156,7 @@ func TestRatios(t *testing.T) {
 
 // The reports have the status page's colours, light and dark.
 func TestColours(t *testing.T) {
-	page, err := os.ReadFile("../../gateway/status.html")
+	page, err := os.ReadFile("../../gateway/admin/status.html")
 	if err != nil {
 		t.Fatal(err)
 	}
