@@ -124,8 +124,8 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	var set bytes.Buffer
 	a.Metrics.Set.WritePrometheus(&set)
 	for line := range bytes.Lines(set.Bytes()) {
-		if line[0] != '#' {
-			name := string(line[:bytes.IndexAny(line, "{ ")])
+		if end := bytes.IndexAny(line, "{ "); line[0] != '#' && end > 0 {
+			name := string(line[:end])
 			e[name] = append(e[name], line...)
 		}
 	}

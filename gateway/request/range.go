@@ -144,7 +144,7 @@ func ParseContentRange(v []byte) (first, last, size int64, err error) {
 		return -1, -1, size, nil
 	}
 	r, ok := parseRangeSpec(part)
-	if !ok || r.First < 0 || r.Last < 0 || r.Last >= size {
+	if !ok || r.Kind != RangeSingle || r.First < 0 || r.Last < 0 || r.Last >= size {
 		return 0, 0, 0, errContentRange
 	}
 	return r.First, r.Last, size, nil

@@ -136,7 +136,7 @@ func TestParseContentRange(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "bytes", "bytes ", "bytes=0-4/10", "items 0-4/10", "bytes 0-4", "bytes 0-4/", "bytes 0-4/*",
-		"bytes */*", "bytes 4-0/10", "bytes 0-10/10", "bytes 0-/10", "bytes -4/10", "bytes 0/10", "bytes /10",
+		"bytes */*", "bytes 4-0/10", "bytes 0-10/10", "bytes 0-/10", "bytes -4/10", "bytes -0/1", "bytes -00/5", "bytes 0/10", "bytes /10",
 		"bytes  0-4/10", "bytes 0-4/10 ", "bytes 0-4/+10", "bytes 0-4/10/10", "bytes 0-4-5/10", "bytes 0-0/0",
 		"bytes */9223372036854775807", "bytes */99999999999999999999", "bytes 0-4/99999999999999999999",
 	} {

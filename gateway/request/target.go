@@ -126,7 +126,7 @@ func (t *Target) parseForm(raw []byte) *problem.Problem {
 	}
 	if len(raw) == 0 || raw[0] != '/' {
 		scheme, rest, ok := bytes.Cut(raw, []byte("://"))
-		if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
+		if !ok || !nameIs(scheme, "http") && !nameIs(scheme, "https") {
 			return targetForm
 		}
 		end := bytes.IndexAny(rest, "/?")

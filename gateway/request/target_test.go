@@ -111,6 +111,7 @@ func TestTargetT06T12Forms(t *testing.T) {
 		{"two slashes alone", "//", 0, "", targetForm},
 		{"authority with a URL in the query", "//evil/priv/x?u=http://", 4, "", targetForm},
 		{"asterisk form", "*", 0, "", targetForm},
+		{"scheme that only folds to one", "http\u017f://evil/pub/x", 4, "", targetForm},
 		{"authority form", "evil:443", 0, "", targetForm},
 		{"empty", "", 0, "", targetForm},
 		{"query alone", "?x", 0, "", targetForm},
