@@ -4,10 +4,8 @@
 package auth
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -160,12 +158,21 @@ func matchPath(path string, key []byte) (below, exactly bool) {
 	if path == "/" {
 		return true, true
 	}
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		trimmed := bytes.TrimLeft(key, "/")
-		exactly = exactly && len(trimmed) == len(key)
-		var first []byte
-		if first, key, _ = bytes.Cut(trimmed, []byte("/")); string(first) != segment {
+	for rest := path; rest != ""; {
+		for len(key) > 0 && key[0] == '/' {
+			key, exactly = key[1:], false
+		}
+		rest = rest[1:] // the slash
+		n := 0
+		for n < len(rest) && rest[n] != '/' {
+			n++
+		}
+		if len(key) < n || string(key[:n]) != rest[:n] || len(key) > n && key[n] != '/' {
 			return false, false
+		}
+		rest = rest[n:]
+		if key = key[n:]; len(key) > 0 {
+			key = key[1:]
 		}
 	}
 	return true, exactly
