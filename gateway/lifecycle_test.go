@@ -114,6 +114,7 @@ func TestStop(t *testing.T) {
 		if statusOf(raw) != 200 || !strings.Contains(raw, "\r\nConnection: close\r\n") {
 			t.Errorf("an object while draining: %.200q", raw)
 		}
+		eventually(t, "no request is under way", func() bool { return gw.conns.Active() == 0 })
 		gw.signals <- syscall.SIGTERM
 		if err := <-stopped; err != nil {
 			t.Errorf("Run returns %v", err)

@@ -48,7 +48,7 @@ func TestAwait(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	p, err := Start("/bin/sh", []string{"-c", "echo $GREETING; exec sleep 60"}, []string{"GREETING=hello"}, nil)
+	p, err := Start("/bin/sh", []string{"-c", "echo $GREETING; while :; do sleep 0.1; done"}, []string{"GREETING=hello"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
