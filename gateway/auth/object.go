@@ -20,85 +20,106 @@ const maxMembers = 256
 var errJSON = errors.New("no strict JSON object")
 
 // object is a JSON object by member name. Its values are nil, bool, number, string,
-// []any and object. It never changes after decoding.
+// []any and object.
 type object map[string]any
 
 // decoder decodes objects. The zero value is ready for use. Not safe for concurrent use.
 type decoder struct {
 	jsontext.Decoder
 	source bytes.Buffer
+	top    object
 }
 
 // object decodes data strictly (RFC 8259): no duplicate names, no invalid UTF-8, no lone
 // surrogates, nothing behind the object (RFC 7519, 4; RFC 8725, 3.10). Of its members it
-// returns those of the given names, without any all. The object keeps no reference to
-// data.
+// returns those of the given names, without any all. The object is valid until the next
+// call, its values always; they keep no reference to data.
 func (d *decoder) object(data []byte, names ...string) (object, error) {
 	d.source = *bytes.NewBuffer(data)
 	d.Reset(&d.source)
-	v, err := d.value(true, names)
-	o, ok := v.(object)
-	if err != nil || !ok {
+	if d.top == nil {
+		d.top = object{}
+	}
+	clear(d.top)
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
+		return nil, errJSON
+	}
+	if err := d.members(d.top, names); err != nil {
 		return nil, errJSON
 	}
 	if _, err := d.ReadToken(); err != io.EOF {
 		return nil, errJSON
 	}
-	return o, nil
+	return d.top, nil
+}
+
+// members decodes the rest of an object into o, unless that is nil: the members of the
+// given names, without any all.
+func (d *decoder) members(o object, names []string) error {
+	for d.PeekKind() != '}' {
+		token, err := d.ReadToken()
+		if _, tokens := d.StackIndex(d.StackDepth()); err != nil || tokens > 2*maxMembers {
+			return errJSON
+		}
+		name, keep := "", o != nil
+		if i := slices.Index(names, token.String()); i >= 0 {
+			name = names[i]
+		} else if keep = keep && names == nil; keep {
+			name = token.String()
+		}
+		v, err := d.value(keep)
+		if err != nil {
+			return err
+		}
+		if keep {
+			o[name] = v
+		}
+	}
+	_, err := d.ReadToken()
+	return err
 }
 
 // value decodes the next value, and makes nothing of it unless it is to be kept.
-func (d *decoder) value(keep bool, names []string) (any, error) {
+func (d *decoder) value(keep bool) (v any, err error) {
 	token, err := d.ReadToken()
 	if err != nil || d.StackDepth() > maxDepth {
 		return nil, errJSON
 	}
 	switch kind := token.Kind(); {
-	case kind == 't', kind == 'f':
-		return token.Bool(), nil
-	case kind == '0' && keep:
-		n, _ := parseNumber(token.String())
-		return n, nil
-	case kind == '"' && keep:
-		return token.String(), nil
-	case kind == '[':
-		list := []any{}
-		for d.PeekKind() != ']' {
-			v, err := d.value(keep, nil)
-			if err != nil {
-				return nil, err
-			}
-			if keep {
-				list = append(list, v)
-			}
-		}
-		_, err := d.ReadToken()
-		return list, err
-	case kind == '{':
+	case kind == '{' && keep:
 		o := object{}
-		for d.PeekKind() != '}' {
-			token, err := d.ReadToken()
-			if _, tokens := d.StackIndex(d.StackDepth()); err != nil || tokens > 2*maxMembers {
-				return nil, errJSON
-			}
-			name, wanted := "", keep
-			if i := slices.Index(names, token.String()); i >= 0 {
-				name = names[i]
-			} else if wanted = keep && names == nil; wanted {
-				name = token.String()
-			}
-			v, err := d.value(wanted, nil)
-			if err != nil {
-				return nil, err
-			}
-			if wanted {
-				o[name] = v
-			}
-		}
-		_, err := d.ReadToken()
-		return o, err
+		v, err = o, d.members(o, nil)
+	case kind == '{':
+		err = d.members(nil, nil)
+	case kind == '[':
+		v, err = d.list(keep)
+	case !keep:
+	case kind == 't', kind == 'f':
+		v = token.Bool()
+	case kind == '0':
+		v, _ = parseNumber(token.String())
+	case kind == '"':
+		v = token.String()
 	}
-	return nil, nil // null, or not kept
+	return v, err
+}
+
+// list decodes the rest of an array.
+func (d *decoder) list(keep bool) (any, error) {
+	list := []any{}
+	for d.PeekKind() != ']' {
+		v, err := d.value(keep)
+		if err != nil {
+			return nil, err
+		}
+		if keep {
+			list = append(list, v)
+		}
+	}
+	if _, err := d.ReadToken(); err != nil || !keep {
+		return nil, err
+	}
+	return list, nil
 }
 
 // prefixes returns the parts of a dotted name that may be members, the longest first.

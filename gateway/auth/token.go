@@ -20,7 +20,6 @@ type token struct {
 	claims []byte // decoded, JSON or not
 
 	head    []byte  // the last header, encoded
-	decoded []byte  // buffer for a part that is checked
 	decoder decoder // of header and claims
 }
 
@@ -32,27 +31,28 @@ func (t *token) parse(raw []byte) Reason {
 	if len(raw) > MaxTokenLen {
 		return TokenTooLong
 	}
-	parts := bytes.Split(raw, []byte("."))
-	if len(parts) != 3 || len(parts[1]) == 0 || bytes.ContainsAny(raw, "\r\n") { // which decoders skip
+	header, rest, _ := bytes.Cut(raw, []byte("."))
+	claims, signature, ok := bytes.Cut(rest, []byte("."))
+	if !ok || len(claims) == 0 || bytes.ContainsAny(raw, "\r\n") { // which decoders skip
 		return TokenMalformed
 	}
-	var err error
-	for _, part := range parts {
-		if t.decoded, err = strict.AppendDecode(t.decoded[:0], part); err != nil {
+	for _, part := range [...][]byte{header, claims, signature} {
+		var last [3]byte
+		if _, err := strict.Decode(last[:], part[len(part)&^3:]); err != nil {
 			return TokenMalformed
 		}
 	}
-	parsed, err := jwt.ParseNoVerify(raw)
+	parsed, err := jwt.ParseNoVerify(raw) // which refuses a further dot
 	if err != nil {
 		return TokenMalformed
 	}
 	// Tokens of one issuer have the same header: it is read once.
-	if !bytes.Equal(t.head, parts[0]) {
+	if !bytes.Equal(t.head, header) {
 		t.head = t.head[:0]
-		if r := t.readHeader(parts[0]); r != Allowed {
+		if r := t.readHeader(header); r != Allowed {
 			return r
 		}
-		t.head = append(t.head, parts[0]...)
+		t.head = append(t.head, header...)
 	}
 	t.parsed, t.claims = parsed, parsed.Claims()
 	return Allowed
