@@ -104,7 +104,7 @@ func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name,
 		return ClaimsMalformed
 	}
 	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
-		if v, found := claims[name]; found {
+		if v, found := claims.get(name); found {
 			line(name, describe(name, v))
 		}
 	}
@@ -196,7 +196,7 @@ func describe(name string, v any) string {
 	case object:
 		return "an object"
 	case number:
-		if t, _, ok := (object{name: v}).date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
+		if t, _, ok := (object{{name, v}}).date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
 			return fmt.Sprintf("%s (%s)", v.text, time.Unix(0, t).UTC().Format(time.RFC3339))
 		}
 		return fmt.Sprintf("%.*s", most, v.text)

@@ -19,9 +19,31 @@ const maxMembers = 256
 
 var errJSON = errors.New("no strict JSON object")
 
-// object is a JSON object by member name. Its values are nil, bool, number, string,
-// []any and object.
-type object map[string]any
+// object has the members of a JSON object, in order. Their values are nil, bool, number,
+// string, []any and object.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// get returns the value of a member.
+func (o object) get(name string) (v any, found bool) {
+	for i := range o {
+		if o[i].name == name {
+			return o[i].value, true
+		}
+	}
+	return nil, false
+}
+
+// text returns the value of a member that is a string.
+func (o object) text(name string) (s string, ok bool) {
+	v, _ := o.get(name)
+	s, ok = v.(string)
+	return s, ok
+}
 
 // decoder decodes objects. The zero value is ready for use. Not safe for concurrent use.
 type decoder struct {
@@ -37,14 +59,11 @@ type decoder struct {
 func (d *decoder) object(data []byte, names ...string) (object, error) {
 	d.source = *bytes.NewBuffer(data)
 	d.Reset(&d.source)
-	if d.top == nil {
-		d.top = object{}
-	}
-	clear(d.top)
 	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
 		return nil, errJSON
 	}
-	if err := d.members(d.top, names); err != nil {
+	var err error
+	if d.top, err = d.members(d.top[:0], true, names); err != nil {
 		return nil, errJSON
 	}
 	if _, err := d.ReadToken(); err != io.EOF {
@@ -53,30 +72,29 @@ func (d *decoder) object(data []byte, names ...string) (object, error) {
 	return d.top, nil
 }
 
-// members decodes the rest of an object into o, unless that is nil: the members of the
-// given names, without any all.
-func (d *decoder) members(o object, names []string) error {
+// members decodes the rest of an object and appends to o what is to be kept: the members
+// of the given names, without any all.
+func (d *decoder) members(o object, keep bool, names []string) (object, error) {
 	for d.PeekKind() != '}' {
 		token, err := d.ReadToken()
 		if _, tokens := d.StackIndex(d.StackDepth()); err != nil || tokens > 2*maxMembers {
-			return errJSON
+			return o, errJSON
 		}
-		name, keep := "", o != nil
+		m, wanted := member{}, keep
 		if i := slices.Index(names, token.String()); i >= 0 {
-			name = names[i]
-		} else if keep = keep && names == nil; keep {
-			name = token.String()
+			m.name = names[i]
+		} else if wanted = keep && names == nil; wanted {
+			m.name = token.String()
 		}
-		v, err := d.value(keep)
-		if err != nil {
-			return err
+		if m.value, err = d.value(wanted); err != nil {
+			return o, err
 		}
-		if keep {
-			o[name] = v
+		if wanted {
+			o = append(o, m)
 		}
 	}
 	_, err := d.ReadToken()
-	return err
+	return o, err
 }
 
 // value decodes the next value, and makes nothing of it unless it is to be kept.
@@ -86,11 +104,8 @@ func (d *decoder) value(keep bool) (v any, err error) {
 		return nil, errJSON
 	}
 	switch kind := token.Kind(); {
-	case kind == '{' && keep:
-		o := object{}
-		v, err = o, d.members(o, nil)
 	case kind == '{':
-		err = d.members(nil, nil)
+		v, err = d.members(nil, keep, nil)
 	case kind == '[':
 		v, err = d.list(keep)
 	case !keep:
@@ -135,7 +150,7 @@ func prefixes(name string) iter.Seq[string] {
 // of the name that is a member counts, so a literal "a.b" wins over b within a.
 func (o object) find(name string) (v any, found bool) {
 	for first := range prefixes(name) {
-		v, found = o[first]
+		v, found = o.get(first)
 		switch {
 		case !found:
 			continue

@@ -95,8 +95,8 @@ func plain(v any) any {
 		return list
 	case object:
 		m := map[string]any{}
-		for name := range v {
-			m[name] = plain(v[name])
+		for _, member := range v {
+			m[member.name] = plain(member.value)
 		}
 		return m
 	}

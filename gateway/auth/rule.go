@@ -25,12 +25,10 @@ func sizeOf(claim any) int {
 		}
 		return n
 	case object:
-		n := 64
-		if len(claim) > 0 {
-			n += 288 // a group of eight slots
-		}
-		for name, v := range claim {
-			n += 80 + 8 + len(name) + sizeOf(v) // 80: a slot in a map that has just grown
+		const slot = 2 * header
+		n := 2*header + 8 + slot*(cap(claim)-len(claim))
+		for _, m := range claim {
+			n += header + 8 + len(m.name) + sizeOf(m.value)
 		}
 		return n
 	}

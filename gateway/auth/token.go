@@ -33,7 +33,7 @@ func (t *token) parse(raw []byte) Reason {
 	}
 	header, rest, _ := bytes.Cut(raw, []byte("."))
 	claims, signature, ok := bytes.Cut(rest, []byte("."))
-	if !ok || len(claims) == 0 || bytes.ContainsAny(raw, "\r\n") { // which decoders skip
+	if !ok || len(claims) == 0 || bytes.IndexByte(raw, '\r') >= 0 || bytes.IndexByte(raw, '\n') >= 0 { // which decoders skip
 		return TokenMalformed
 	}
 	for _, part := range [...][]byte{header, claims, signature} {
@@ -71,15 +71,15 @@ func (t *token) readHeader(part []byte) Reason {
 	if err != nil {
 		return TokenMalformed
 	}
-	if _, ok := header["crit"]; ok {
+	if _, found := header.get("crit"); found {
 		return CriticalHeader
 	}
 	var ok bool
-	if t.alg, ok = header["alg"].(string); !ok {
+	if t.alg, ok = header.text("alg"); !ok {
 		return TokenMalformed
 	}
-	kid, found := header["kid"]
-	if t.kid, ok = kid.(string); found && !ok {
+	_, found := header.get("kid")
+	if t.kid, ok = header.text("kid"); found && !ok {
 		return TokenMalformed
 	}
 	return Allowed

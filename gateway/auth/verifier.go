@@ -234,7 +234,7 @@ func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 // fractions of a second rounded up or down. Dates that nanoseconds cannot hold
 // are the last one that they can.
 func (o object) date(name string, up bool) (t int64, found, ok bool) {
-	v, found := o[name]
+	v, found := o.get(name)
 	n, _ := v.(number)
 	if !n.exact {
 		return 0, found, !found
@@ -251,7 +251,7 @@ func (o object) date(name string, up bool) (t int64, found, ok bool) {
 
 // issuedBy reports whether "iss" is one of the accepted; any is, if none are named.
 func (o object) issuedBy(accepted []string) bool {
-	issuer, ok := o["iss"].(string)
+	issuer, ok := o.text("iss")
 	return len(accepted) == 0 || ok && slices.Contains(accepted, issuer)
 }
 
@@ -261,9 +261,10 @@ func (o object) meantFor(accepted []string) bool {
 	if len(accepted) == 0 {
 		return true
 	}
-	list, ok := o["aud"].([]any)
+	aud, _ := o.get("aud")
+	list, ok := aud.([]any)
 	if !ok {
-		list = []any{o["aud"]}
+		list = []any{aud}
 	}
 	found := false
 	for _, v := range list {
@@ -280,11 +281,11 @@ func (o object) meantFor(accepted []string) bool {
 // Verdict.SubjectID.
 func (o object) subject() (sub string, id uint64) {
 	const most = 256
-	text, _ := o["sub"].(string)
+	text, _ := o.text("sub")
 	if text == "" {
 		return "", 0
 	}
-	issuer, _ := o["iss"].(string)
+	issuer, _ := o.text("iss")
 	both := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(issuer)))
 	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
 	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
