@@ -14,7 +14,7 @@ type operator func(r *rule, claim any, q *Request) bool
 // A claim of another type than the value fails all of them, the negative ones too:
 // nothing is converted, and in doubt a claim fails.
 var operators = map[string]operator{
-	"equals": in, "not_equals": notIn, "in": in, "not_in": notIn,
+	"equals": equals, "not_equals": notIn, "in": in, "not_in": notIn,
 	"contains": contains,
 	"gt":       ordered(func(order int) bool { return order > 0 }),
 	"lt":       ordered(func(order int) bool { return order < 0 }),
@@ -53,6 +53,12 @@ func (o *operand) equal(claim any, q *Request) (equal, ok bool) {
 		return ok && claim == b, ok
 	}
 	return false, false
+}
+
+// equals is in with one value, and without its loop.
+func equals(r *rule, claim any, q *Request) bool {
+	equal, _ := r.operands[0].equal(claim, q)
+	return equal
 }
 
 func in(r *rule, claim any, q *Request) bool {
