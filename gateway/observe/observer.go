@@ -170,13 +170,13 @@ func (o *Observer) Record(x *Entry, took time.Duration) {
 // RecordPanic counts and logs a panic, where it is recovered. id is that of the request;
 // empty: no request waits.
 func (o *Observer) RecordPanic(p any, id []byte) {
+	o.Metrics.Panics.Inc()
 	e := o.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack())
 	what := "a background fetch panicked"
 	if len(id) > 0 {
 		e, what = e.Bytes("request_id", id), "request handler panicked"
 	}
 	e.Msg(what)
-	o.Metrics.Panics.Inc()
 }
 
 // logAccess writes a request's access line. Successful requests may be sampled; slow ones are

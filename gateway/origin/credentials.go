@@ -143,8 +143,10 @@ func (h *Shared) credentialsRetrieved(r *Replica, err error) {
 	outcome := "ok"
 	if err != nil {
 		outcome = "failed"
+	}
+	r.Metrics.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.Metrics.Bucket, r.Name, outcome)).Inc()
+	if err != nil {
 		h.Log.Warn().Str("bucket", r.Metrics.Bucket).Str("origin", r.Name).Str("source", r.S3.Credentials.Source).Err(err).
 			Msg("a credential could not be retrieved; the one at hand is used until it expires")
 	}
-	r.Metrics.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.Metrics.Bucket, r.Name, outcome)).Inc()
 }
