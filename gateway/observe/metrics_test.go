@@ -1,8 +1,12 @@
 package observe
 
 import (
+	"io"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func TestHistogram(t *testing.T) {
@@ -27,5 +31,19 @@ func TestHistogram(t *testing.T) {
 	}
 	if got := (&Counts{}).quantile(0.5); got != 0 {
 		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// TestPanicsAreCountedFirst has somebody look at the metric who sees the line in the log.
+func TestPanicsAreCountedFirst(t *testing.T) {
+	o := &Observer{Metrics: NewMetrics()}
+	var seen []uint64
+	o.Log = zerolog.New(io.Discard).Hook(zerolog.HookFunc(func(*zerolog.Event, zerolog.Level, string) {
+		seen = append(seen, o.Metrics.Panics.Get())
+	}))
+	o.RecordPanic("a bug", nil)
+	o.RecordPanic("a bug", []byte("id"))
+	if !slices.Equal(seen, []uint64{1, 2}) {
+		t.Errorf("counted at each line: %v", seen)
 	}
 }
