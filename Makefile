@@ -10,6 +10,7 @@ VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 TOXIPROXY   := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 K6          := go.k6.io/k6@v1.8.1
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 stamp = $(BIN)/.$(1)-$(notdir $(subst @,-,$(2)))
@@ -18,6 +19,7 @@ VERSITYGW_STAMP   := $(call stamp,versitygw,$(VERSITYGW))
 TOXIPROXY_STAMP   := $(call stamp,toxiproxy,$(TOXIPROXY))
 STATICCHECK_STAMP := $(call stamp,staticcheck,$(STATICCHECK))
 K6_STAMP          := $(call stamp,k6,$(K6))
+GOVULNCHECK_STAMP := $(call stamp,govulncheck,$(GOVULNCHECK))
 BENCHSTAT_STAMP   := $(call stamp,benchstat,$(BENCHSTAT))
 
 FUZZTIME  ?= 30s
@@ -134,6 +136,15 @@ compare: build ## compare with fasthttp, nginx, HAProxy and Varnish in CPU time 
 	@$(GO) build -buildvcs=false -o $(BIN)/compare ./loadtest/compare
 	@exec $(BIN)/compare $(if $(FULL),-full) $(if $(UPDATE),-update) $(if $(ROWS),-only '$(value ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS))
 
+.PHONY: siege
+siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest clients: five minutes; ONLY=regexp, SPAN=10s, UPDATE=1
+	@$(GO) build -buildvcs=false -o $(BIN)/siege ./loadtest/siege
+	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev
+	$(BIN)/govulncheck ./...
+
 .PHONY: hitratio
 hitratio: ## compare the cache's policies with a library and with the best possible, on synthetic traces
 	$(GO) run ./loadtest/hitratio
@@ -165,6 +176,9 @@ $(STATICCHECK_STAMP): $(if $(wildcard $(BIN)/staticcheck),,FORCE)
 
 $(K6_STAMP): $(if $(wildcard $(BIN)/k6),,FORCE)
 	$(call install,k6,$(K6))
+
+$(GOVULNCHECK_STAMP): $(if $(wildcard $(BIN)/govulncheck),,FORCE)
+	$(call install,govulncheck,$(GOVULNCHECK))
 
 $(BENCHSTAT_STAMP): $(if $(wildcard $(BIN)/benchstat),,FORCE)
 	$(call install,benchstat,$(BENCHSTAT))

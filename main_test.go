@@ -187,6 +187,33 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
+// TestModules holds the table of modules in docs/ARCHITECTURE.md against what is linked into the
+// program.
+func TestModules(t *testing.T) {
+	page, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "## What the program is built from")
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]bool{"yatagarasu": true}
+	for module := range strings.FieldsSeq(string(out)) {
+		short := strings.TrimPrefix(module, "github.com/")
+		if !linked[module] && !strings.Contains(table, "`"+module+"`") && !strings.Contains(table, "`"+short+"`") {
+			t.Errorf("%s is linked into the program, and docs/ARCHITECTURE.md does not say why", module)
+		}
+		linked[module] = true
+	}
+	for i, name := range strings.Split(table, "`") {
+		if path := strings.Contains(name, "/") && i%2 == 1 && !strings.HasPrefix(name, "encoding/"); path && !linked[name] && !linked["github.com/"+name] {
+			t.Errorf("docs/ARCHITECTURE.md has %s among the modules, and the program has not", name)
+		}
+	}
+}
+
 // TestProcess runs the built program as a service manager would.
 func TestProcess(t *testing.T) {
 	dir := t.TempDir()
