@@ -186,7 +186,7 @@ func (p *Policy) verify(raw []byte, now int64) *entry {
 	e := &entry{notBefore: now - 1, expires: now + refusedFor.Nanoseconds()}
 	keep := false
 	e.reason, keep = p.judge(w, raw, now, e)
-	w.token.parsed, w.token.claims = nil, nil
+	w.token.forget()
 	if keep {
 		p.cache.put(p.id, raw, e)
 	}

@@ -3,9 +3,7 @@ package auth
 import (
 	"bytes"
 	"errors"
-	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -47,94 +45,155 @@ func (o object) text(name string) (s string, ok bool) {
 
 // decoder decodes objects. The zero value is ready for use. Not safe for concurrent use.
 type decoder struct {
-	jsontext.Decoder
-	source bytes.Buffer
-	top    object
+	rest []byte // of the data, which are valid JSON
+	text []byte // a text with escapes, decoded
+	top  object
 }
 
 // object decodes data strictly (RFC 8259): no duplicate names, no invalid UTF-8, no lone
 // surrogates, nothing behind the object (RFC 7519, 4; RFC 8725, 3.10). Of its members it
 // returns those of the given names, without any all. The object is valid until the next
 // call, its values always; they keep no reference to data.
+//
+// The library validates, as fast as it can; behind that, taking the members out needs no
+// more than to see where a value ends. Its decoder would make a text of every name.
 func (d *decoder) object(data []byte, names ...string) (object, error) {
-	d.source = *bytes.NewBuffer(data)
-	d.Reset(&d.source)
-	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
+	if !jsontext.Value(data).IsValid() {
 		return nil, errJSON
 	}
-	var err error
-	if d.top, err = d.members(d.top[:0], true, names); err != nil {
+	d.rest = data
+	if d.next() != '{' {
 		return nil, errJSON
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	var ok bool
+	d.top, ok = d.members(d.top[:0], true, names, 1)
+	if d.rest = nil; !ok {
 		return nil, errJSON
 	}
 	return d.top, nil
 }
 
-// members decodes the rest of an object and appends to o what is to be kept: the members
-// of the given names, without any all.
-func (d *decoder) members(o object, keep bool, names []string) (object, error) {
-	for d.PeekKind() != '}' {
-		token, err := d.ReadToken()
-		if _, tokens := d.StackIndex(d.StackDepth()); err != nil || tokens > 2*maxMembers {
-			return o, errJSON
+// next skips what is between values and returns the byte where the next one begins, or
+// the end of an array or object.
+func (d *decoder) next() byte {
+	for {
+		switch c := d.rest[0]; c {
+		case ' ', '\t', '\n', '\r', ',', ':':
+			d.rest = d.rest[1:]
+		default:
+			return c
 		}
-		m, wanted := member{}, keep
-		if i := slices.Index(names, token.String()); i >= 0 {
+	}
+}
+
+// take returns the next n bytes.
+func (d *decoder) take(n int) (part []byte) {
+	part, d.rest = d.rest[:n], d.rest[n:]
+	return part
+}
+
+// members decodes an object and appends to o what is to be kept: the members of the given
+// names, without any all. depth is that of the object.
+func (d *decoder) members(o object, keep bool, names []string, depth int) (_ object, ok bool) {
+	d.take(1)
+	for n := 1; d.next() != '}'; n++ {
+		if n > maxMembers {
+			return o, false
+		}
+		m, wanted, name := member{}, keep, d.str()
+		if names == nil && keep {
+			m.name = string(name)
+		} else if i := indexOf(names, name); i >= 0 {
 			m.name = names[i]
-		} else if wanted = keep && names == nil; wanted {
-			m.name = token.String()
+		} else {
+			wanted = false
 		}
-		if m.value, err = d.value(wanted); err != nil {
-			return o, err
+		if m.value, ok = d.value(wanted, depth); !ok {
+			return o, false
 		}
 		if wanted {
 			o = append(o, m)
 		}
 	}
-	_, err := d.ReadToken()
-	return o, err
+	d.take(1)
+	return o, true
 }
 
-// value decodes the next value, and makes nothing of it unless it is to be kept.
-func (d *decoder) value(keep bool) (v any, err error) {
-	token, err := d.ReadToken()
-	if err != nil || d.StackDepth() > maxDepth {
-		return nil, errJSON
+// indexOf returns the index of name in names, -1 if it is not there.
+func indexOf(names []string, name []byte) int {
+	for i := range names {
+		if names[i] == string(name) {
+			return i
+		}
 	}
-	switch kind := token.Kind(); {
-	case kind == '{':
-		v, err = d.members(nil, keep, nil)
-	case kind == '[':
-		v, err = d.list(keep)
-	case !keep:
-	case kind == 't', kind == 'f':
-		v = token.Bool()
-	case kind == '0':
-		v, _ = parseNumber(token.String())
-	case kind == '"':
-		v = token.String()
-	}
-	return v, err
+	return -1
 }
 
-// list decodes the rest of an array.
-func (d *decoder) list(keep bool) (any, error) {
+// value decodes the next value, and makes nothing of it unless it is to be kept. depth is
+// that of what it is in.
+func (d *decoder) value(keep bool, depth int) (v any, ok bool) {
+	c := d.next()
+	switch {
+	case (c == '{' || c == '[') && depth == maxDepth:
+		return nil, false
+	case c == '{':
+		o, ok := d.members(nil, keep, nil, depth+1)
+		if keep {
+			v = o
+		}
+		return v, ok
+	case c == '[':
+		return d.list(keep, depth+1)
+	case c == '"':
+		if text := d.str(); keep {
+			v = string(text)
+		}
+		return v, true
+	}
+	n := bytes.IndexAny(d.rest, ",]} \t\n\r")
+	switch word := d.take(n); {
+	case !keep, c == 'n':
+	case c == 't', c == 'f':
+		v = c == 't'
+	default:
+		v, _ = parseNumber(string(word))
+	}
+	return v, true
+}
+
+// list decodes an array.
+func (d *decoder) list(keep bool, depth int) (v any, ok bool) {
 	list := []any{}
-	for d.PeekKind() != ']' {
-		v, err := d.value(keep)
-		if err != nil {
-			return nil, err
+	for d.take(1); d.next() != ']'; {
+		item, ok := d.value(keep, depth)
+		if !ok {
+			return nil, false
 		}
 		if keep {
-			list = append(list, v)
+			list = append(list, item)
 		}
 	}
-	if _, err := d.ReadToken(); err != nil || !keep {
-		return nil, err
+	if d.take(1); keep {
+		v = list
 	}
-	return list, nil
+	return v, true
+}
+
+// str returns the next string, decoded. It is valid until the next call, or aliases the data.
+func (d *decoder) str() []byte {
+	end, escaped := 1, false
+	for ; d.rest[end] != '"'; end++ {
+		if d.rest[end] == '\\' {
+			escaped = true
+			end++
+		}
+	}
+	quoted := d.take(end + 1)
+	if !escaped {
+		return quoted[1:end]
+	}
+	d.text, _ = jsontext.AppendUnquote(d.text[:0], quoted) // which is valid
+	return d.text
 }
 
 // prefixes returns the parts of a dotted name that may be members, the longest first.

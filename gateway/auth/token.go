@@ -3,8 +3,6 @@ package auth
 import (
 	"bytes"
 	"encoding/base64"
-
-	"github.com/cristalhq/jwt/v5"
 )
 
 // MaxTokenLen is the length in bytes up to which a token is looked at.
@@ -14,49 +12,48 @@ const MaxTokenLen = 8 << 10
 // verified. The zero value is ready for parse; reused, it keeps its buffers. Not safe for
 // concurrent use.
 type token struct {
-	parsed *jwt.Token // aliases what parse was given
-	alg    string
-	kid    string // empty if there is none
-	claims []byte // decoded, JSON or not
+	raw       []byte // what parse was given; the payload is a part of it
+	payload   []byte // what is signed
+	signature []byte // decoded
+	claims    []byte // decoded, JSON or not
+	alg       string
+	kid       string // empty if there is none
 
 	head    []byte  // the last header, encoded
 	decoder decoder // of header and claims
 }
 
-// parse parses raw. It uses "alg" and "kid" of the header, refuses "crit", whatever that
-// names (RFC 7515, 4.1.11), and ignores members with or about keys ("jwk", "jku", "x5u",
-// "x5c").
+// parse parses raw, which t keeps until forget. It uses "alg" and "kid" of the header,
+// refuses "crit", whatever that names (RFC 7515, 4.1.11), and ignores members with or about
+// keys ("jwk", "jku", "x5u", "x5c").
 func (t *token) parse(raw []byte) Reason {
-	t.parsed, t.claims = nil, nil
 	if len(raw) > MaxTokenLen {
 		return TokenTooLong
 	}
-	header, rest, _ := bytes.Cut(raw, []byte("."))
-	claims, signature, ok := bytes.Cut(rest, []byte("."))
-	if !ok || len(claims) == 0 || bytes.IndexByte(raw, '\r') >= 0 || bytes.IndexByte(raw, '\n') >= 0 { // which decoders skip
+	dot1, dot2 := bytes.IndexByte(raw, '.'), bytes.LastIndexByte(raw, '.')                                                            // a further dot is no base64url
+	if !bytes.HasPrefix(raw, []byte("eyJ")) || dot2 <= dot1+1 || bytes.IndexByte(raw, '\r') >= 0 || bytes.IndexByte(raw, '\n') >= 0 { // which decoders skip
 		return TokenMalformed
 	}
-	for _, part := range [...][]byte{header, claims, signature} {
-		var last [3]byte
-		if _, err := strict.Decode(last[:], part[len(part)&^3:]); err != nil {
-			return TokenMalformed
-		}
-	}
-	parsed, err := jwt.ParseNoVerify(raw) // which refuses a further dot
-	if err != nil {
+	var err, err2 error
+	t.claims, err = strict.AppendDecode(t.claims[:0], raw[dot1+1:dot2])
+	t.signature, err2 = strict.AppendDecode(t.signature[:0], raw[dot2+1:])
+	if err != nil || err2 != nil {
 		return TokenMalformed
 	}
 	// Tokens of one issuer have the same header: it is read once.
-	if !bytes.Equal(t.head, header) {
+	if header := raw[:dot1]; !bytes.Equal(t.head, header) {
 		t.head = t.head[:0]
 		if r := t.readHeader(header); r != Allowed {
 			return r
 		}
 		t.head = append(t.head, header...)
 	}
-	t.parsed, t.claims = parsed, parsed.Claims()
+	t.raw, t.payload = raw, raw[:dot2]
 	return Allowed
 }
+
+// forget lets go of what parse was given.
+func (t *token) forget() { t.raw, t.payload = nil, nil }
 
 // strict refuses stray bits at the end of a part: there is one way to write a token.
 var strict = base64.RawURLEncoding.Strict()
@@ -67,7 +64,7 @@ func (t *token) readHeader(part []byte) Reason {
 	if err != nil {
 		return TokenMalformed
 	}
-	header, err := t.decoder.object(data, "crit", "alg", "kid")
+	header, err := t.decoder.object(data, "crit", "alg", "kid", "typ", "cty")
 	if err != nil {
 		return TokenMalformed
 	}
@@ -78,9 +75,11 @@ func (t *token) readHeader(part []byte) Reason {
 	if t.alg, ok = header.text("alg"); !ok {
 		return TokenMalformed
 	}
-	_, found := header.get("kid")
-	if t.kid, ok = header.text("kid"); found && !ok {
-		return TokenMalformed
+	for i := range header {
+		if _, ok := header[i].value.(string); !ok { // "crit" is not there, the others are texts
+			return TokenMalformed
+		}
 	}
+	t.kid, _ = header.text("kid")
 	return Allowed
 }

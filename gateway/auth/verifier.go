@@ -184,7 +184,7 @@ func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
 		return nil, r, known
 	}
 	for _, k := range w.candidates {
-		if k.verifier.Verify(w.token.parsed) == nil {
+		if k.verifies(&w.token) {
 			return k, Allowed, known
 		}
 	}
