@@ -84,7 +84,7 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
 	"config":   "",
-	"auth":     "config",
+	"auth":     "config limit",
 	"limit":    "",
 	"route":    "",
 	"flags":    "config",

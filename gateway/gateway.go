@@ -146,7 +146,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			e.Str("jwks", name).Str("kid", key).Err(why).Msg("a key of a key set is left out")
 		},
 		OnCrowd: func(name, algorithm string) {
-			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid")
+			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
 	return &serve.GenerationOptions{

@@ -15,6 +15,7 @@ func TestThreat(t *testing.T) {
 	t.Run("Signing", threatSigning)
 	t.Run("Origin", threatOrigin)
 	t.Run("JWT", threatJWT)
+	t.Run("Tokens", threatTokens)
 	t.Run("Limits", threatLimits)
 	t.Run("Cache", threatCache)
 }

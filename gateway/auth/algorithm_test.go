@@ -244,15 +244,29 @@ func TestPublishedVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPolicy(t, "jwt: {jwks_file: "+file+"}")
-	for tok, want := range map[string]Reason{ed: ClaimsMalformed, es: Expired, es[:len(es)-1] + "A": SignatureInvalid} {
-		if got := p.Authorize(request(tok, "x")).Reason; got != want {
-			t.Errorf("%q, want %q", got, want)
+	for _, c := range []struct {
+		token string
+		at    time.Time
+		want  Reason
+	}{
+		{es, now, Expired}, {es, time.Unix(1300819379, 0), Allowed}, {es[:len(es)-1] + "A", time.Unix(1300819379, 0), SignatureInvalid},
+		{ed, now, ClaimsMalformed},
+	} {
+		q := request(c.token, "x")
+		q.Now = c.at
+		if got := p.Authorize(q).Reason; got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
-	q := request(es, "x")
-	q.Now = time.Unix(1300819379, 0)
-	if got := p.Authorize(q).Reason; got != Allowed {
-		t.Errorf("before it expired: %q", got)
+	for tok, want := range map[string]Reason{ed: Allowed, ed[:len(ed)-1] + "w": SignatureInvalid} {
+		w := new(workspace)
+		if r := w.token.parse([]byte(tok)); r != Allowed {
+			t.Fatal(r)
+		}
+		p.verifier.ring.Load().choose(w)
+		if _, got := w.try(); got != want {
+			t.Errorf("the signature: %q, want %q", got, want)
+		}
 	}
 }
 

@@ -5,12 +5,14 @@ package auth
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
 )
 
 // Request has the parts of a request that access depends on. The slices stay the
@@ -20,6 +22,7 @@ type Request struct {
 	Query  []byte // raw, without '?'
 	Key    []byte // the object's key, decoded
 	Method string // GET or HEAD
+	Client netip.Addr
 	Now    time.Time
 
 	scratch []byte // buffer for the texts of templates
@@ -40,6 +43,8 @@ type Verdict struct {
 	// SubjectID is a hash of issuer and subject of a verified token, the same in all
 	// policies and processes. 0: "sub" is absent, empty or no string.
 	SubjectID uint64
+	// Wait is how long the client's tokens are refused, with TooManyFailures.
+	Wait time.Duration
 }
 
 // Policy decides who may read a bucket. Create it with NewPolicy. It never changes
@@ -51,6 +56,7 @@ type Policy struct {
 	sets     []ruleSet // the verifier's own, then those of paths, the longest first
 	claims   []string  // names of the claims that may decide
 	cache    *TokenCache
+	guard    *Guard
 }
 
 // ruleSet has the rules for tokens below a path.
@@ -62,9 +68,9 @@ type ruleSet struct {
 }
 
 // NewPolicy compiles c for the bucket of this name. c must be enabled, and v be the
-// verifier for c.JWT.
-func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache) *Policy {
-	p := &Policy{id: cache.policies.Add(1), verifier: v, cache: cache}
+// verifier for c.JWT. guard may be nil.
+func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, guard *Guard) *Policy {
+	p := &Policy{id: cache.policies.Add(1), verifier: v, cache: cache, guard: guard}
 	for _, s := range c.JWT.Sources {
 		p.sources = append(p.sources, newSource(s))
 	}
@@ -95,7 +101,8 @@ func newRuleSet(path string, public bool, claims []config.Claim, bucket string) 
 	return s
 }
 
-// Authorize decides on q. It may wait for a key set that is being fetched.
+// Authorize decides on q. It may wait for a key set that is being fetched, and for the
+// client's turn to have a token verified.
 //
 // Hot path: zero allocations for a cached token, guarded by TestAuthorizeAllocs.
 func (p *Policy) Authorize(q *Request) Verdict {
@@ -112,11 +119,14 @@ func (p *Policy) Authorize(q *Request) Verdict {
 	}
 	e := p.cache.get(p.id, token, q.Now.UnixNano(), p.verifier.ring.Load().version)
 	if e == nil {
-		e = p.verify(token, q.Now.UnixNano())
+		e = p.verify(token, q)
 	}
 	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID}
 	switch {
 	case v.Reason != Allowed:
+		if v.Reason == TooManyFailures {
+			v.Wait = time.Duration(e.expires - q.Now.UnixNano())
+		}
 	case !p.holds(e, 0, q):
 		v.Reason = ClaimRefused
 	case at > 0 && !p.holds(e, at, q):
@@ -179,13 +189,14 @@ func matchPath(path string, key []byte) (below, exactly bool) {
 }
 
 // verify verifies a token and caches the result.
-func (p *Policy) verify(raw []byte, now int64) *entry {
+func (p *Policy) verify(raw []byte, q *Request) *entry {
 	v := p.verifier
 	w := v.work.Get().(*workspace)
 	defer v.work.Put(w)
+	now := q.Now.UnixNano()
 	e := &entry{notBefore: now - 1, expires: now + refusedFor.Nanoseconds()}
 	keep := false
-	e.reason, keep = p.judge(w, raw, now, e)
+	e.reason, keep = p.judge(w, raw, q, e)
 	w.token.forget()
 	if keep {
 		p.cache.put(p.id, raw, e)
@@ -193,33 +204,34 @@ func (p *Policy) verify(raw []byte, now int64) *entry {
 	return e
 }
 
-// judge fills e for a token. keep reports whether e is worth caching: a refusal
-// before the signature is verified costs little.
-func (p *Policy) judge(w *workspace, raw []byte, now int64, e *entry) (r Reason, keep bool) {
+// judge fills e for a token: first by all that it says itself, which costs little, then by
+// its signature, which can cost a thousand times as much. keep reports whether e is worth
+// caching, which is so for what was verified.
+//
+// Of what is refused before the signature the client is told only that its token has expired.
+// That depends on no key, and tells nobody what keys there are.
+func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason, keep bool) {
 	v := p.verifier
-	e.keys = v.ring.Load().version
 	if r := w.token.parse(raw); r != Allowed {
 		return r, false
 	}
-	_, r, e.keys = v.verifySignature(w)
-	if r != Allowed {
-		return r, r == SignatureInvalid
-	}
 	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
 	if err != nil {
-		return ClaimsMalformed, true
+		return ClaimsMalformed, false
 	}
-	e.subject, e.subjectID = claims.subject()
-	valid, r := v.registered(claims, now)
-	switch r {
-	case Allowed:
-		e.notBefore, e.expires = valid.from, valid.until
-	case NotYetValid, IssuedInFuture:
-		e.expires = min(e.expires, valid.from)
-	}
+	valid, r := v.registered(claims, q.Now.UnixNano())
 	if r != Allowed {
-		return r, true
+		return r, false
 	}
+	var wait time.Duration
+	if r, wait, e.keys = v.verifySignature(w, p.guard, limit.AddressKey(q.Client)); r != Allowed {
+		if r == TooManyFailures {
+			e.expires = q.Now.Add(wait).UnixNano()
+		}
+		return r, r == SignatureInvalid
+	}
+	e.notBefore, e.expires = valid.from, valid.until
+	e.subject, e.subjectID = claims.subject()
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
 		e.sets[i] = p.sets[i].judge(claims)

@@ -89,7 +89,7 @@ func newPolicyIn(t testing.TB, block string, cache *TokenCache) *Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewPolicy(a, "files", v, cache)
+	return NewPolicy(a, "files", v, cache, nil)
 }
 
 // request returns a request for key with a bearer token.

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/cristalhq/jwt/v5"
+
+	"yatagarasu/gateway/config"
 )
 
 func BenchmarkAuthorize(b *testing.B) {
@@ -31,7 +33,7 @@ func BenchmarkAuthorize(b *testing.B) {
 	})
 	b.Run("cold/HS256", func(b *testing.B) {
 		p, q := repeated(b, "bearer")
-		p.cache = NewTokenCache(0, 0)
+		p.cache, p.guard = NewTokenCache(0, 0), NewGuard(config.TokenFailures, 1000, nil)
 		b.ReportAllocs()
 		for b.Loop() {
 			if v := p.Authorize(q); v.Reason != Allowed {

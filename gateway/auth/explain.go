@@ -64,20 +64,36 @@ func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, te
 		return r, false
 	}
 	line("header", fmt.Sprintf("alg %q, kid %q", w.token.alg, w.token.kid))
+	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
+	if err != nil {
+		return ClaimsMalformed, false
+	}
+	if r := p.verifier.explainClaims(w, claims, q, line); r != Allowed {
+		return r, false
+	}
 	if r, unchecked = p.verifier.explain(w, line); r != Allowed {
 		return r, false
 	}
-	return p.explainClaims(w, at, q, line), unchecked
+	switch {
+	case !p.sets[0].explain(claims, q, line):
+		return ClaimRefused, unchecked
+	case at > 0 && !p.sets[at].explain(claims, q, line):
+		return PathClaimRefused, unchecked
+	}
+	return Allowed, unchecked
 }
 
 // explain names the key that verifies the signature of w.token, or says why none does.
 // The signature is unchecked where only a key that is not fetched could verify it.
 func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason, unchecked bool) {
 	ring := v.ring.Load()
-	k, r, known := ring.verify(w)
+	known, r := ring.choose(w)
 	if r == Allowed {
-		line("signed by", k.name)
-		return r, false
+		var k *key
+		if k, r = w.try(); r == Allowed {
+			line("signed by", k.name)
+			return r, false
+		}
 	}
 	remote := v.config.JWKSURL != "" && !known
 	if remote && v.set.mayHave(w.token.alg) {
@@ -96,34 +112,21 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 	return r, false
 }
 
-// explainClaims explains the claims of a token whose signature holds.
-func (p *Policy) explainClaims(w *workspace, at int, q *Request, line func(name, text string)) Reason {
-	v := p.verifier
-	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
-	if err != nil {
-		return ClaimsMalformed
-	}
+// explainClaims explains the registered claims of a token.
+func (v *Verifier) explainClaims(w *workspace, claims object, q *Request, line func(name, text string)) Reason {
 	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
 		if v, found := claims.get(name); found {
 			line(name, describe(name, v))
 		}
 	}
-	if _, r := v.registered(claims, q.Now.UnixNano()); r != Allowed {
-		switch r {
-		case IssuerRefused:
-			line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
-		case AudienceRefused:
-			line("wants", "aud "+strings.Join(v.config.Audience, " or "))
-		}
-		return r
+	_, r := v.registered(claims, q.Now.UnixNano())
+	switch r {
+	case IssuerRefused:
+		line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
+	case AudienceRefused:
+		line("wants", "aud "+strings.Join(v.config.Audience, " or "))
 	}
-	if !p.sets[0].explain(claims, q, line) {
-		return ClaimRefused
-	}
-	if at > 0 && !p.sets[at].explain(claims, q, line) {
-		return PathClaimRefused
-	}
-	return Allowed
+	return r
 }
 
 // explain shows for each rule whether it holds, and reports whether all do.

@@ -138,7 +138,7 @@ func tryRemotePolicy(t *testing.T, url string, o Options, more ...string) (*Poli
 		return nil, err
 	}
 	t.Cleanup(v.Close)
-	return NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20)), nil
+	return NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), nil), nil
 }
 
 func TestKeySetRotation(t *testing.T) {
@@ -428,7 +428,7 @@ func TestKeySetFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewPolicy(a, "files", v, NewTokenCache(0, 0))
+	p := NewPolicy(a, "files", v, NewTokenCache(0, 0), nil)
 	if r := p.Authorize(request(signedBy(t, "ES256", one, "one"), "x")).Reason; r != Allowed {
 		t.Errorf("before start: %q", r)
 	}
@@ -687,7 +687,7 @@ func TestKeySetClose(t *testing.T) {
 	}
 	asked := make(chan struct{}, 100)
 	s.set(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() })
-	p := NewPolicy(a, "files", v, NewTokenCache(0, 0))
+	p := NewPolicy(a, "files", v, NewTokenCache(0, 0), nil)
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {

@@ -99,8 +99,9 @@ type keyring struct {
 }
 
 // candidates appends the keys to dst that may verify a token: those with its kid, known
-// then, else those without an id; all for a token without a kid. Of these it takes the
-// keys for the token's algorithm. why is the reason where there are none.
+// then, else those without an id; for a token without a kid first those, then the others. Of
+// these it takes the keys for the token's algorithm, MaxKeysTried at most. why is the reason
+// where there are none.
 func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bool, why Reason) {
 	if len(kid) > 0 {
 		for i := range r.keys {
@@ -108,14 +109,22 @@ func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bo
 		}
 	}
 	any, wanted := false, config.CanonicalAlgorithm(alg)
-	for i := range r.keys {
-		k := &r.keys[i]
-		if known && k.id != kid || !known && len(kid) > 0 && k.id != "" {
-			continue
+	take := func(is func(id string) bool) {
+		for i := range r.keys {
+			if k := &r.keys[i]; is(k.id) {
+				any = true
+				if k.algorithm == wanted && len(dst) < config.MaxKeysTried {
+					dst = append(dst, k)
+				}
+			}
 		}
-		any = true
-		if k.algorithm == wanted && len(dst) < config.MaxKeysTried {
-			dst = append(dst, k)
+	}
+	if known {
+		take(func(id string) bool { return id == kid })
+	} else {
+		take(func(id string) bool { return id == "" })
+		if kid == "" {
+			take(func(id string) bool { return id != "" })
 		}
 	}
 	switch {

@@ -26,6 +26,8 @@ const (
 	AudienceRefused         // "aud" has no configured audience
 	ClaimRefused            // a claim rule of the verifier does not hold
 	PathClaimRefused        // a claim rule of the sub-path does not hold
+	TooManyFailures         // too many tokens of the client were invalid lately
+	VerifiersBusy           // too many tokens wait to be verified
 	NumReasons       = iota // how many there are
 )
 
@@ -39,6 +41,7 @@ const (
 	InvalidToken             // 403, error="invalid_token"
 	InsufficientScope        // 403, error="insufficient_scope"
 	Unavailable              // 503: nobody can be let in now
+	Later                    // 429 or 503: the token was not verified
 )
 
 // reasons has the name, the answer and the text for the command line of each Reason.
@@ -67,6 +70,8 @@ var reasons = [NumReasons]struct {
 	AudienceRefused:  {"audience_refused", InvalidToken, "\"aud\" has no configured audience"},
 	ClaimRefused:     {"claim_refused", InsufficientScope, "a claim rule does not hold"},
 	PathClaimRefused: {"path_claim_refused", InsufficientScope, "a claim rule of the sub-path does not hold"},
+	TooManyFailures:  {"token_failures", Later, "too many tokens of the client were invalid lately"},
+	VerifiersBusy:    {"verifiers_busy", Later, "too many tokens wait to be verified"},
 }
 
 // String returns the name of r: a word for log and metrics, empty for Allowed.

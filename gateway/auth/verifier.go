@@ -153,17 +153,20 @@ func (v *Verifier) Close() {
 	}
 }
 
-// verifySignature returns the key that verifies the signature of w.token, and the
-// version of the keys that it tried. Where the token names no key at hand, but the set
-// could have one for it, it waits for a newer copy of the set: not for long, and at a
+// verifySignature reports whether a key verifies the signature of w.token, by leave of g,
+// and the version of the keys that it tried. Where the token names no key at hand, but the
+// set could have one for it, it waits for a newer copy of the set: not for long, and at a
 // limited rate.
-func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint64) {
+func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Reason, wait time.Duration, version uint64) {
 	var deadline time.Time
 	for tries := 0; ; tries++ {
 		ring := v.ring.Load()
-		k, r, known := ring.verify(w)
-		if r == Allowed || known || v.set == nil || !v.set.mayHave(w.token.alg) {
-			return k, r, ring.version
+		known, r := ring.choose(w)
+		if r == Allowed {
+			_, r, wait = g.verify(w, client)
+		}
+		if r == Allowed || r.Answer() == Later || known || v.set == nil || !v.set.mayHave(w.token.alg) {
+			return r, wait, ring.version
 		}
 		if tries == 0 {
 			deadline = time.Now().Add(v.set.o.WaitAtMost)
@@ -172,23 +175,26 @@ func (v *Verifier) verifySignature(w *workspace) (k *key, r Reason, version uint
 			if !ring.fetched {
 				r = KeysUnavailable
 			}
-			return k, r, ring.version
+			return r, 0, ring.version
 		}
 	}
 }
 
-// verify tries the keys for w.token; known reports that its kid names one of them.
-func (ring *keyring) verify(w *workspace) (k *key, r Reason, known bool) {
+// choose has w's candidates be the keys for its token; known reports that its kid names one
+// of them.
+func (ring *keyring) choose(w *workspace) (known bool, r Reason) {
 	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.alg, w.token.kid)
-	if r != Allowed {
-		return nil, r, known
-	}
+	return known, r
+}
+
+// try tries the candidates for the token.
+func (w *workspace) try() (k *key, r Reason) {
 	for _, k := range w.candidates {
 		if k.verifies(&w.token) {
-			return k, Allowed, known
+			return k, Allowed
 		}
 	}
-	return nil, SignatureInvalid, known
+	return nil, SignatureInvalid
 }
 
 // period is the time in which a token is valid, in Unix nanoseconds, leeway included.
@@ -196,8 +202,7 @@ type period struct{ from, until int64 }
 
 const forever = int64(1<<63 - 1)
 
-// registered checks the registered claims (RFC 7519, 4.1) of a token whose signature
-// holds.
+// registered checks the registered claims (RFC 7519, 4.1) of a token.
 func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
 	exp, expires, expOK := claims.date("exp", false)

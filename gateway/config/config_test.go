@@ -119,7 +119,7 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536}},
+		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: Rate{5, 50}}},
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
 			S3: S3{
@@ -190,7 +190,8 @@ func TestFullFile(t *testing.T) {
 			},
 			Limits: Limits{
 				MaxConnections: 12, MaxConnectionsPerAddress: 3, MaxInFlight: 9191,
-				Rates: Rates{All: Rate{1000, 1000}, PerAddress: Rate{1.5, 20}, PerSubject: Rate{0.001, 1}},
+				Rates:         Rates{All: Rate{1000, 1000}, PerAddress: Rate{1.5, 20}, PerSubject: Rate{0.001, 1}},
+				TokenFailures: Rate{0.25, 3},
 			},
 			Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("2001:db8::/32")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.66/32")},

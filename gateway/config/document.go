@@ -65,6 +65,12 @@ func (d documenter) object(v reflect.Value) Document {
 			doc = append(doc, rates.members()...)
 			continue
 		}
+		if rate, ok := v.Field(i).Interface().(Rate); ok {
+			if doc = append(doc, member{"token_failures_per_second", rate.PerSecond}); rate.Burst > 0 {
+				doc = append(doc, member{"burst_token_failures", rate.Burst})
+			}
+			continue
+		}
 		value := d.value(v.Field(i))
 		if name == "Hedge.After" && v.Field(i).Int() == 0 {
 			value = p95

@@ -15,9 +15,9 @@ var algorithms = [...]string{
 	"PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 }
 
-// MaxKeysTried bounds the keys that one token is verified with. A jwt block has no
-// more for one algorithm; a key set may, for tokens that name theirs.
-const MaxKeysTried = 16
+// MaxKeysTried bounds the keys that one token is verified with. A jwt block has no more
+// without a kid for one algorithm; further keys are for tokens that name theirs.
+const MaxKeysTried = 4
 
 // CanonicalAlgorithm returns the name of an algorithm in Key: EdDSA for Ed25519, the name
 // in RFC 9864. Keys for EdDSA are Ed25519 keys here.
@@ -143,9 +143,9 @@ func (d *decoder) jwt(n *node, inUse bool) *JWT {
 	j.Keys = append(j.Keys, d.keys(o, inUse)...)
 	count := make(map[string]int)
 	for i := range j.Keys {
-		if a := j.Keys[i].Algorithm; a != "" {
+		if a := j.Keys[i].Algorithm; a != "" && j.Keys[i].ID == "" {
 			if count[a]++; count[a] == MaxKeysTried+1 {
-				d.fail(o.n, "has more than "+strconv.Itoa(MaxKeysTried)+" keys for "+a+", and no token is tried with more", "remove those that no token is signed with any more")
+				d.fail(o.n, "has more than "+strconv.Itoa(MaxKeysTried)+" keys without kid for "+a+", and no token is tried with more", "remove those that no token is signed with any more, or give them the kid that their tokens have")
 			}
 		}
 	}

@@ -24,6 +24,10 @@ type Limits struct {
 
 	// Rates bound the requests to all buckets together.
 	Rates Rates
+
+	// TokenFailures bounds the tokens of each client address, or one /64 of IPv6, that
+	// are verified in vain. Default 5 in a second, 50 at once.
+	TokenFailures Rate
 }
 
 // BucketLimits bound the use of one bucket.
@@ -49,8 +53,8 @@ type Rate struct {
 	// decimals.
 	PerSecond float64
 
-	// Burst is the number of requests at once after a pause. Default: PerSecond,
-	// rounded up.
+	// Burst is the number of requests at once after a pause. Default: those of one
+	// second, rounded up; of failures, those of ten.
 	Burst int
 }
 
@@ -59,10 +63,14 @@ const maxRate = 1_000_000
 
 func (l *Limits) check(d *decoder, o object) {
 	l.Rates = o.rates()
+	l.TokenFailures = o.rate("token_failures_per_second", "burst_token_failures", TokenFailures)
 	if l.MaxConnectionsPerAddress > l.MaxConnections {
 		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
 	}
 }
+
+// TokenFailures is the default of Limits.TokenFailures.
+var TokenFailures = Rate{PerSecond: 5, Burst: 50}
 
 func (l *BucketLimits) check(_ *decoder, o object) { l.Rates = o.rates() }
 
@@ -80,7 +88,8 @@ func (d *decoder) checkSubjects(c *Config, server object) {
 
 // rates decodes the keys of rates among those of a block of limits.
 func (o object) rates() Rates {
-	r := Rates{All: o.rate(""), PerAddress: o.rate("_per_address"), PerSubject: o.rate("_per_subject")}
+	of := func(suffix string) Rate { return o.rate("requests_per_second"+suffix, "burst"+suffix, Rate{}) }
+	r := Rates{All: of(""), PerAddress: of("_per_address"), PerSubject: of("_per_subject")}
 	for _, one := range []struct {
 		key string
 		Rate
@@ -92,11 +101,14 @@ func (o object) rates() Rates {
 	return r
 }
 
-// rate decodes the keys of one rate, which end in suffix.
-func (o object) rate(suffix string) Rate {
-	key, burst := "requests_per_second"+suffix, "burst"+suffix
-	r := Rate{PerSecond: o.perSecond(key)}
-	r.Burst = o.integer(burst, int(math.Ceil(r.PerSecond)), 1, maxCount)
+// rate decodes the two keys of one rate. Without its burst, that is as many seconds' worth
+// as otherwise has, rounded up; one, where that is no limit.
+func (o object) rate(key, burst string, otherwise Rate) Rate {
+	r, seconds := Rate{PerSecond: o.perSecond(key, otherwise.PerSecond)}, 1.0
+	if otherwise.PerSecond > 0 {
+		seconds = float64(otherwise.Burst) / otherwise.PerSecond
+	}
+	r.Burst = o.integer(burst, int(min(math.Ceil(seconds*r.PerSecond), maxCount)), 1, maxCount)
 	if r.PerSecond > 0 {
 		return r
 	}
@@ -106,10 +118,10 @@ func (o object) rate(suffix string) Rate {
 	return Rate{}
 }
 
-// perSecond returns the rate of key, 0 without one.
-func (o object) perSecond(key string) float64 {
+// perSecond returns the rate of key, or otherwise without one.
+func (o object) perSecond(key string, otherwise float64) float64 {
 	const fix = "write a number from 0.001 to 1000000 with at most 3 decimals, such as 100 or 0.5, or 0 for no limit"
-	return parsed(o, key, 0, scalar(kindNumber), fix, func(text string) (float64, error) {
+	return parsed(o, key, otherwise, scalar(kindNumber), fix, func(text string) (float64, error) {
 		if _, decimals, _ := strings.Cut(text, "."); !isDecimal(text) || len(decimals) > 3 {
 			return 0, errors.New("is no number in decimal notation with at most 3 decimals")
 		}

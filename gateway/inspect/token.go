@@ -73,7 +73,7 @@ func mint(c *config.Config, name string, claims map[string]json.RawMessage, life
 	if err != nil {
 		return "", nil, err
 	}
-	return auth.NewPolicy(&b.Auth, b.Name, v, auth.NewTokenCache(0, 0)).Mint(claims, time.Now(), lifetime)
+	return auth.NewPolicy(&b.Auth, b.Name, v, auth.NewTokenCache(0, 0), nil).Mint(claims, time.Now(), lifetime)
 }
 
 // privateBucket returns the bucket of this name, or the only private one.

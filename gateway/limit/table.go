@@ -84,6 +84,21 @@ func (t *Table) Take(key uint64, now time.Duration) (wait time.Duration) {
 	return wait
 }
 
+// Wait returns the wait for a token from the bucket of key, 0 if there is one. It takes none.
+// The bucket of a key without a place is full.
+func (t *Table) Wait(key uint64, now time.Duration) (wait time.Duration) {
+	if t == nil {
+		return 0
+	}
+	s := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, known := s.places[key]; known {
+		_, wait = t.take(s.clients[i].spent, now)
+	}
+	return wait
+}
+
 // Return gives back a token that was not used. The token of a key that has lost its place
 // meanwhile is lost.
 func (t *Table) Return(key uint64) {

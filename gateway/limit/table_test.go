@@ -235,3 +235,28 @@ func TestAddressKey(t *testing.T) {
 		t.Error("no address has a key of its own")
 	}
 }
+
+// TestWaitTakesNothing has a client ask how long it would wait.
+func TestWaitTakesNothing(t *testing.T) {
+	table := NewTable(Limit{2, 2}, 10)
+	for range 5 {
+		if w := table.Wait(1, time.Second); w != 0 {
+			t.Fatalf("an unknown client waits %v", w)
+		}
+	}
+	for i, want := range []time.Duration{0, 500 * time.Millisecond, 500 * time.Millisecond} {
+		table.Take(1, time.Second)
+		if w := table.Wait(1, time.Second); w != want {
+			t.Errorf("after %d: %v, want %v", i+1, w, want)
+		}
+	}
+	if a, b := table.Wait(1, 1500*time.Millisecond), table.Wait(2, time.Second); a != 0 || b != 0 {
+		t.Errorf("later %v, another client %v", a, b)
+	}
+	if n := len(table.shards[0].places); n != 1 {
+		t.Errorf("%d clients are remembered", n)
+	}
+	if (*Table)(nil).Wait(1, 0) != 0 {
+		t.Error("no limit makes somebody wait")
+	}
+}

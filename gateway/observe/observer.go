@@ -122,12 +122,14 @@ const (
 	LimitGlobalInFlight
 	LimitBucketInFlight
 	LimitSubjectRate
+	LimitTokenFailures
 	NumLimits
 )
 
 var limitLabels = [NumLimits]string{
 	LimitAddress: "address", LimitGlobalRate: "global_rate", LimitBucketRate: "bucket_rate", LimitAddressRate: "address_rate",
 	LimitGlobalInFlight: "global_in_flight", LimitBucketInFlight: "bucket_in_flight", LimitSubjectRate: "subject_rate",
+	LimitTokenFailures: "token_failures",
 }
 
 // String returns the value of the metrics' label limit.

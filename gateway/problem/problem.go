@@ -45,6 +45,7 @@ var (
 	BucketRate     = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "there are too many requests for this bucket; try again soon", Reason: "bucket_rate", RetryAfter: 1}
 	AddressRate    = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests come from this address; try again soon", Reason: "address_rate", RetryAfter: 1}
 	SubjectRate    = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests come with tokens of this subject; try again soon", Reason: "subject_rate", RetryAfter: 1}
+	TokenFailures  = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many invalid tokens come from this address; try again soon", Reason: "token_failures", RetryAfter: 1}
 	GlobalInFlight = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests are under way; try again soon", Reason: "global_in_flight", RetryAfter: 1}
 	BucketInFlight = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many requests for this bucket are under way; try again soon", Reason: "bucket_in_flight", RetryAfter: 1}
 
@@ -55,6 +56,8 @@ var (
 	TokenExpired = &Problem{Status: fasthttp.StatusForbidden, Code: "token_expired", Message: "the token has expired", Challenge: `Bearer error="invalid_token", error_description="the token has expired"`}
 	Scope        = &Problem{Status: fasthttp.StatusForbidden, Code: "insufficient_scope", Message: "the token does not give access to this", Challenge: `Bearer error="insufficient_scope"`}
 	NoKeys       = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "keys_unavailable", Message: "tokens cannot be verified at the moment; try again soon", RetryAfter: 5}
+
+	Verifying = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "too many tokens wait to be verified; try again soon", RetryAfter: 1}
 
 	NoPage       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
 	NoCall       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}

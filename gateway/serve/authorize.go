@@ -16,7 +16,7 @@ import (
 func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	q := &x.access
 	q.Header, q.Query, q.Key = &ctx.Request.Header, x.Target.Query, x.key
-	q.Method, q.Now = observe.MethodNames[x.Method], x.Start
+	q.Method, q.Client, q.Now = observe.MethodNames[x.Method], x.Client, x.Start
 	x.verdict = x.bucket.Policy.Authorize(q)
 	x.private = !x.verdict.Public
 	v := &x.verdict
@@ -32,6 +32,11 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 		x.Auth.Reason = v.Reason.String()
 	}
 	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
+	if v.Reason == auth.TooManyFailures {
+		x.returnShared(x.admittedTo)
+		x.refuse(ctx, observe.LimitTokenFailures, v.Wait)
+		return false
+	}
 	p := ProblemOfVerdict(v.Reason)
 	if p != nil {
 		x.Fail(ctx, p)
@@ -46,6 +51,7 @@ var verdictProblems = [...]*problem.Problem{
 	auth.InvalidToken:      problem.BadToken,
 	auth.InsufficientScope: problem.Scope,
 	auth.Unavailable:       problem.NoKeys,
+	auth.Later:             problem.Verifying,
 }
 
 // ProblemOfVerdict returns the answer for r; nil if the client may read.

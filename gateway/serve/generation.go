@@ -37,6 +37,7 @@ type Generation struct {
 
 	verifiers map[*config.JWT]*auth.Verifier // one for each jwt block in use
 	tokens    *auth.TokenCache
+	guard     *auth.Guard
 }
 
 // Bucket is a mounted bucket. It does not change, and is safe for concurrent use.
@@ -81,6 +82,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
+		guard:     auth.NewGuard(server.Limits.TokenFailures, o.LimitClients, old.guard),
 	}
 	var routes route.Builder[Bucket]
 	for i := range c.Buckets {
@@ -114,7 +116,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		if err != nil {
 			return fmt.Errorf("cannot set up bucket %q: %w", b.Name, err)
 		}
-		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, gen.tokens)
+		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, gen.tokens, gen.guard)
 	}
 	hosts := c.Hosts
 	if len(hosts) == 0 {

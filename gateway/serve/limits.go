@@ -23,6 +23,7 @@ var limitProblems = [observe.NumLimits]*problem.Problem{
 	observe.LimitGlobalInFlight: problem.GlobalInFlight,
 	observe.LimitBucketInFlight: problem.BucketInFlight,
 	observe.LimitSubjectRate:    problem.SubjectRate,
+	observe.LimitTokenFailures:  problem.TokenFailures,
 }
 
 // scope is the limits of the gateway as a whole, or of one bucket. Safe for concurrent use.

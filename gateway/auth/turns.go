@@ -1,0 +1,100 @@
+package auth
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// turnAtMost is how long a token waits for its turn to be verified.
+const turnAtMost = time.Second
+
+// turns bounds the verifications at a time, and so the processors that they take from
+// everything else. Where more come, clients take turns: a client that sends very many tokens
+// waits for its own, and one that sends its first waits for one of each other client. Create
+// it with newTurns. Safe for concurrent use.
+type turns struct {
+	mu    sync.Mutex // guards the following fields, and all lines
+	free  int        // 0 while anybody waits
+	lines map[uint64]*line
+	order []*line // the next turn's first
+}
+
+// line has the verifications of one client that wait, the longest-waiting first.
+type line struct {
+	client  uint64
+	waiting []*waiter
+}
+
+// waiter is one verification that waits.
+type waiter struct {
+	turn    chan struct{} // closed when its turn has come
+	granted bool
+	gone    bool // it has given up
+}
+
+// newTurns leaves half of the processors to others.
+func newTurns() *turns {
+	return &turns{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[uint64]*line)}
+}
+
+// take waits for the client's turn, which ends with give, and reports whether it came.
+//
+// It allocates nothing unless it waits.
+func (t *turns) take(client uint64) bool {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return true
+	}
+	w := &waiter{turn: make(chan struct{})}
+	l := t.lines[client]
+	if l == nil {
+		l = &line{client: client}
+		t.lines[client] = l
+		t.order = append(t.order, l)
+	}
+	l.waiting = append(l.waiting, w)
+	t.mu.Unlock()
+
+	patience := time.NewTimer(turnAtMost)
+	defer patience.Stop()
+	select {
+	case <-w.turn:
+		return true
+	case <-patience.C:
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.gone = !w.granted // its turn may have come in between
+	return w.granted
+}
+
+// give ends a turn that take has granted, and grants the next.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.order) > 0 {
+		l := t.order[0]
+		t.order = t.order[1:]
+		var w *waiter
+		for w == nil && len(l.waiting) > 0 {
+			if next := l.waiting[0]; !next.gone {
+				w = next
+			}
+			l.waiting = l.waiting[1:]
+		}
+		if len(l.waiting) > 0 {
+			t.order = append(t.order, l)
+		} else {
+			delete(t.lines, l.client)
+		}
+		if w != nil {
+			w.granted = true
+			close(w.turn)
+			return
+		}
+	}
+	t.free++
+}

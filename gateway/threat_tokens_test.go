@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// threatTokens proves what the gateway as a whole makes of tokens that are meant to cost it
+// something; gateway/auth has the rest.
+func threatTokens(t *testing.T) {
+	origin := startOrigin(t, serveText("hello"))
+	forged := func(n int) string {
+		return "Authorization: Bearer " + sign256(strings.Repeat("x", 32), b64(`{"alg":"HS256"}`)+"."+b64(`{"n":`+fmt.Sprint(n)+`,"exp":`+in(3600)+`}`))
+	}
+	const attacker, other = "192.0.2.66", "198.51.100.1"
+
+	t.Run("T90a_a_burst_of_invalid_tokens", func(t *testing.T) {
+		audit := filepath.Join(t.TempDir(), "audit.log")
+		gw := startGateway(t, limitedYAML("limits: {token_failures_per_second: 0.001, burst_token_failures: 10, requests_per_second: 0.001, burst: 40}", privateYAML("a", "/a", origin.URL))+
+			"logging: {audit: {enabled: true, output: "+audit+"}}\n")
+		known := bearer(`"sub":"alice"`)
+		ask := func(client, header string, want int) {
+			t.Helper()
+			r, body := gw.do("GET", "/a/x", from(client), header)
+			if r.StatusCode != want {
+				t.Errorf("status %d, want %d: %s", r.StatusCode, want, body)
+			}
+			if want == 429 && (r.Header.Get("Retry-After") == "" || r.Header.Get("WWW-Authenticate") != "" || !strings.Contains(string(body), `"error":"too_many_requests"`)) {
+				t.Errorf("a 429 with %v and %s", r.Header, body)
+			}
+		}
+		ask(attacker, known, 200)
+		for i := range 10 {
+			ask(attacker, forged(i), 403)
+		}
+		before := len(origin.seen())
+		for i := range 60 { // of which none counts against the rate that all share
+			ask(attacker, forged(100+i), 429)
+		}
+		ask(attacker, bearer(`"sub":"alice"`, `"n":1`), 429) // good, but not remembered
+		if n := len(origin.seen()) - before; n != 0 {
+			t.Errorf("the origin was asked %d times", n)
+		}
+		ask(attacker, known, 200)
+		ask(attacker, forged(9), 403) // remembered, too
+		ask(other, bearer(`"sub":"bob"`), 200)
+		for name, want := range map[string]float64{
+			`yatagarasu_rejected_total{bucket="a",limit="token_failures"}`:                  61,
+			`yatagarasu_auth_total{bucket="a",outcome="denied",reason="token_failures"}`:    61,
+			`yatagarasu_auth_total{bucket="a",outcome="denied",reason="signature_invalid"}`: 11,
+		} {
+			if got := gw.metricValue(name); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		gw.log.waitFor(t, `"reason":"token_failures"`)
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(audit); err != nil || strings.Count(string(text), `"auth":{"outcome":"denied","reason":"token_failures"}`) != 61 || !strings.Contains(string(text), attacker) {
+			t.Errorf("%v, the audit log has %s", err, text)
+		}
+	})
+	t.Run("T90a_no_limit", func(t *testing.T) {
+		gw := startGateway(t, limitedYAML("limits: {token_failures_per_second: 0}", privateYAML("a", "/a", origin.URL)), func(o *Options) { o.LogLevel = "error" })
+		for i := range 100 {
+			if r, _ := gw.do("GET", "/a/x", from(attacker), forged(i)); r.StatusCode != 403 {
+				t.Fatalf("%d: status %d", i, r.StatusCode)
+			}
+		}
+	})
+	t.Run("T90a_a_reload_forgets_no_failures", func(t *testing.T) {
+		yaml := limitedYAML("limits: {token_failures_per_second: 0.001, burst_token_failures: 2}", privateYAML("a", "/a", origin.URL))
+		file := filepath.Join(t.TempDir(), "c.yaml")
+		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		gw := startGateway(t, yaml, func(o *Options) { o.LogLevel, o.ConfigPath = "error", file })
+		var got []int
+		for i := range 6 {
+			r, _ := gw.do("GET", "/a/x", from(attacker), forged(i))
+			if got = append(got, r.StatusCode); i == 2 {
+				if errs := gw.requestReload().Errors; len(errs) > 0 {
+					t.Fatal(errs)
+				}
+			}
+		}
+		if fmt.Sprint(got) != "[403 403 429 429 429 429]" {
+			t.Errorf("statuses %v", got)
+		}
+	})
+}
