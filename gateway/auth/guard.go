@@ -58,3 +58,14 @@ func (g *Guard) verify(w *workspace, client uint64) (k *key, r Reason, wait time
 	}
 	return k, r, 0
 }
+
+// forgive takes back the failures of a token that holds after all, with a key that was
+// fetched for it.
+func (g *Guard) forgive(client uint64, failures int) {
+	if g == nil {
+		return
+	}
+	for range failures {
+		g.failures.Return(client)
+	}
+}

@@ -1,8 +1,13 @@
 package auth
 
 import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -213,6 +218,34 @@ func TestInvalidTokens(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A token that is tried with a configured key before its own is fetched has not failed.
+func TestFailuresAreForgiven(t *testing.T) {
+	one, two := ecKey(t), ecKey(t)
+	public := filepath.Join(t.TempDir(), "public.pem")
+	der, err := x509.MarshalPKIXPublicKey(one.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"other": one})))
+	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute}, "keys: [{algorithm: ES256, public_key_file: "+public+"}]")
+	p.guard = NewGuard(config.Rate{PerSecond: 0.001, Burst: 2}, 10, nil)
+	s.set(text(keySetOf(t, map[string]crypto.Signer{"two": two})))
+	for i, c := range []struct {
+		token string
+		want  Reason
+	}{
+		{signedBy(t, "ES256", two, "two"), Allowed}, // tried with the key without kid, then fetched
+		{signedBy(t, "ES256", one, "two"), SignatureInvalid}, {badlySigned(signedBy(t, "ES256", two, "two")), SignatureInvalid}, {signedBy(t, "ES256", two, ""), TooManyFailures},
+	} {
+		if got := p.Authorize(sentBy(honest, c.token)).Reason; got != c.want {
+			t.Errorf("%d: %q, want %q", i, got, c.want)
+		}
+	}
 }
 
 // A new generation goes on with the turns, and with the failures unless their limit is

@@ -159,11 +159,17 @@ func (v *Verifier) Close() {
 // limited rate.
 func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Reason, wait time.Duration, version uint64) {
 	var deadline time.Time
+	failed := 0 // verifications with keys that were not the token's
 	for tries := 0; ; tries++ {
 		ring := v.ring.Load()
 		known, r := ring.choose(w)
 		if r == Allowed {
-			_, r, wait = g.verify(w, client)
+			switch _, r, wait = g.verify(w, client); r {
+			case SignatureInvalid:
+				failed++
+			case Allowed:
+				g.forgive(client, failed)
+			}
 		}
 		if r == Allowed || r.Answer() == Later || known || v.set == nil || !v.set.mayHave(w.token.alg) {
 			return r, wait, ring.version
