@@ -22,8 +22,8 @@ buckets:
 
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
-	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	for path, text := range map[string]string{good: goodConfig, bad: strings.Replace(goodConfig, "region", "regoin", 1)} {
+	good, bad, unmeant := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "unmeant.yaml")
+	for path, text := range map[string]string{good: goodConfig, unmeant: goodConfig + "    auth: {enabled: true, jwt: {jwks_url: \"https://issuer.example.com/keys\"}}\n", bad: strings.Replace(goodConfig, "region", "regoin", 1)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +42,7 @@ func TestRun(t *testing.T) {
 		{"bad size", []string{"-stream.min-rate", "fast"}, 2, "", "stream.min-rate"},
 		{"check", []string{"-check", "-config", good}, 0, "good.yaml: valid, 1 bucket", ""},
 		{"explain goes before check and doctor", []string{"-doctor", "-check", "-explain", "/nowhere", "-config", good}, 1, "answer:    404", ""},
+		{"check warns", []string{"-check", "-config", unmeant}, 0, "warning: " + unmeant + ":7:", ""},
 		{"check names the place and a fix", []string{"-check", "-config", bad}, 1, "", "bad.yaml:6:"},
 		{"start refuses the same file", []string{"-config", bad}, 1, "", "bad.yaml:6:"},
 		{"explain", []string{"-config", good, "-explain", "http://gw/pub/a%20b?x=1"}, 0, "http://127.0.0.1:9000/things/a%20b", ""},

@@ -155,6 +155,13 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 	}
 }
 
+// logWarnings logs what c has that is valid, and hardly meant.
+func (g *Gateway) logWarnings(c *config.Config) {
+	for _, w := range c.Warnings {
+		g.Log.Warn().Str("warning", w.Error()).Msg("the configuration is valid, but hardly meant so")
+	}
+}
+
 // Run serves until signals delivers SIGTERM or SIGINT, then drains and stops; a second one
 // cuts the requests under way. SIGHUP reloads the configuration, SIGUSR1 opens the log files
 // again, SIGUSR2 hands over to a new process. It returns nil, ErrCut if requests were cut, or
@@ -165,6 +172,7 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
+	g.logWarnings(g.Generation.Load().Config)
 	if err := g.Generation.Load().Start(context.Background(), nil); err != nil {
 		return err
 	}

@@ -88,6 +88,7 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 		}
 		return r
 	}
+	g.logWarnings(g.Generation.Load().Config)
 	event := g.Log.Info()
 	if len(r.Restart) > 0 {
 		event = g.Log.Warn()

@@ -8,6 +8,51 @@ import (
 	"testing"
 )
 
+// threatMeant proves that tokens which were made for something else are refused.
+func threatMeant(t *testing.T) {
+	origin := startOrigin(t, serveText("hello"))
+	gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+privateYAML("plain", "/plain", origin.URL)+
+		privateYAML("any", "/any", origin.URL, "audience: any")+privateYAML("files", "/files", origin.URL, "audience: [files]")+
+		privateYAML("access", "/access", origin.URL, "typ: at+jwt"))
+	typed := func(typ string) string {
+		return handmade(`{"alg":"HS256","typ":"`+typ+`"}`, `{"exp":`+in(3600)+`}`)
+	}
+	for _, c := range []struct {
+		name, path, token string
+		status            int
+		reason            string
+	}{
+		{"T96_no_audience", "/plain/x", goodToken(), 200, ""},
+		{"T96_for_others", "/plain/x", goodToken(`"aud":"another-service"`), 403, "audience_refused"},
+		{"T96_for_several_others", "/plain/x", goodToken(`"aud":["another-service","a-third"]`), 403, "audience_refused"},
+		{"T96_any", "/any/x", goodToken(`"aud":"another-service"`), 200, ""},
+		{"T96_configured", "/files/x", goodToken(`"aud":["another-service","files"]`), 200, ""},
+		{"T96_configured_and_absent", "/files/x", goodToken(), 403, "audience_refused"},
+		{"T104_the_type", "/access/x", typed("at+jwt"), 200, ""},
+		{"T104_the_type_in_full", "/access/x", typed("application/AT+JWT"), 200, ""},
+		{"T104_another_type", "/access/x", typed("JWT"), 403, "type_refused"},
+		{"T104_an_id_token", "/access/x", handmade(`{"alg":"HS256"}`, `{"exp":`+in(3600)+`,"nonce":"n"}`), 403, "type_refused"},
+		{"T104_no_type_is_asked_for", "/plain/x", typed("at+jwt"), 200, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for range 2 {
+				before := len(origin.seen())
+				r, body := gw.do("GET", c.path, "Authorization: Bearer "+c.token)
+				if r.StatusCode != c.status || len(origin.seen())-before != map[int]int{200: 1, 403: 0}[c.status] {
+					t.Fatalf("status %d, want %d, the origin was asked %d times: %s", r.StatusCode, c.status, len(origin.seen())-before, body)
+				}
+				if c.reason != "" {
+					line := `"request_id":"` + r.Header.Get("X-Request-ID") + `"`
+					gw.log.waitFor(t, line)
+					if got := lineWith(gw.log.String(), line); !strings.Contains(got, `"reason":"`+c.reason+`"`) || !strings.Contains(string(body), `"error":"invalid_token"`) {
+						t.Errorf("%s, and the log has %s", body, got)
+					}
+				}
+			}
+		})
+	}
+}
+
 // threatTokens proves what the gateway as a whole makes of tokens that are meant to cost it
 // something; gateway/auth has the rest.
 func threatTokens(t *testing.T) {
@@ -17,6 +62,7 @@ func threatTokens(t *testing.T) {
 	}
 	const attacker, other = "192.0.2.66", "198.51.100.1"
 
+	threatMeant(t)
 	t.Run("T90a_a_burst_of_invalid_tokens", func(t *testing.T) {
 		audit := filepath.Join(t.TempDir(), "audit.log")
 		gw := startGateway(t, limitedYAML("limits: {token_failures_per_second: 0.001, burst_token_failures: 10, requests_per_second: 0.001, burst: 40}", privateYAML("a", "/a", origin.URL))+

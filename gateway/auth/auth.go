@@ -219,7 +219,7 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 	if err != nil {
 		return ClaimsMalformed, false
 	}
-	valid, r := v.registered(claims, q.Now.UnixNano())
+	valid, r := v.registered(&w.token, claims, q.Now.UnixNano())
 	if r != Allowed {
 		return r, false
 	}

@@ -63,7 +63,7 @@ func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, te
 	if r := w.token.parse(raw); r != Allowed {
 		return r, false
 	}
-	line("header", fmt.Sprintf("alg %q, kid %q", w.token.alg, w.token.kid))
+	line("header", fmt.Sprintf("alg %q, kid %q, typ %q", w.token.alg, w.token.kid, w.token.typ))
 	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
 	if err != nil {
 		return ClaimsMalformed, false
@@ -119,12 +119,16 @@ func (v *Verifier) explainClaims(w *workspace, claims object, q *Request, line f
 			line(name, describe(name, v))
 		}
 	}
-	_, r := v.registered(claims, q.Now.UnixNano())
-	switch r {
-	case IssuerRefused:
+	_, r := v.registered(&w.token, claims, q.Now.UnixNano())
+	switch {
+	case r == IssuerRefused:
 		line("wants", "iss "+strings.Join(v.config.Issuer, " or "))
-	case AudienceRefused:
+	case r == AudienceRefused && len(v.config.Audience) == 0:
+		line("wants", "no aud, as no jwt.audience is configured; set it to the aud that is meant for this gateway, or to any")
+	case r == AudienceRefused:
 		line("wants", "aud "+strings.Join(v.config.Audience, " or "))
+	case r == TypeRefused:
+		line("wants", "typ "+v.config.Typ)
 	}
 	return r
 }

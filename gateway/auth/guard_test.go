@@ -123,6 +123,7 @@ func TestInvalidTokens(t *testing.T) {
 		for claims, want := range map[string]Reason{
 			`{"iss":"me","exp":1}`: Expired, `{"iss":"me"}`: ExpiryMissing, `{"iss":"me","exp":"x"}`: DateInvalid, `{"iss":"me","exp":2e9,"exp":2e9}`: ClaimsMalformed,
 			`{"iss":"me","exp":2e9,"nbf":2e9}`: NotYetValid, `{"iss":"me","exp":2e9,"iat":2e9}`: IssuedInFuture, `{"iss":"you","exp":2e9}`: IssuerRefused,
+			`{"iss":"me","exp":2e9,"aud":"others"}`: AudienceRefused,
 		} {
 			tok := handmade(plainHeader, claims)
 			tok = tok[:len(tok)-4] + "AAAA"

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,15 +50,19 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
 	}
-	var options []jwt.BuilderOption
-	if k.id != "" {
-		options = append(options, jwt.WithKeyID(k.id))
-	}
-	signed, err := jwt.NewBuilder(signer, options...).Build(body)
+	header, _ := json.Marshal(struct { // texts can always be encoded
+		Algorithm string `json:"alg"`
+		Type      string `json:"typ"`
+		KeyID     string `json:"kid,omitempty"`
+	}{k.algorithm, cmp.Or(c.Typ, "JWT"), k.id})
+	signed := strict.AppendEncode(nil, header)
+	signed = strict.AppendEncode(append(signed, '.'), body)
+	signature, err := signer.Sign(signed)
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
 	}
-	return signed.String(), append(notes, p.shortcomings(signed.Bytes(), now)...), nil
+	signed = strict.AppendEncode(append(signed, '.'), signature)
+	return string(signed), append(notes, p.shortcomings(signed, now)...), nil
 }
 
 // shortcomings describes the checks that a token will not pass, as far as they do not
@@ -71,7 +76,7 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	if err != nil {
 		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
 	}
-	if _, r := p.verifier.registered(claims, now.UnixNano()); r != Allowed {
+	if _, r := p.verifier.registered(&w.token, claims, now.UnixNano()); r != Allowed {
 		notes = append(notes, "the gateway will refuse it: "+reasons[r].text)
 	}
 	for i := range p.sets {

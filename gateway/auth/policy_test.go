@@ -46,7 +46,17 @@ func TestRegisteredClaims(t *testing.T) {
 		{"no audience", "audience: files", exp(time.Hour), AudienceRefused},
 		{"empty audience", "audience: files", exp(time.Hour) + `,"aud":[]`, AudienceRefused},
 		{"audience is an object", "audience: files", exp(time.Hour) + `,"aud":{"files":"files"}`, AudienceRefused},
-		{"nobody asks for an audience", "", exp(time.Hour) + `,"aud":5`, Allowed},
+		{"T96 an audience where none is configured", "", exp(time.Hour) + `,"aud":"files"`, AudienceRefused},
+		{"T96 audiences where none is configured", "", exp(time.Hour) + `,"aud":["a","b"]`, AudienceRefused},
+		{"T96 no audience in an array", "", exp(time.Hour) + `,"aud":[]`, AudienceRefused},
+		{"T96 a null audience", "", exp(time.Hour) + `,"aud":null`, AudienceRefused},
+		{"T96 a number as an audience", "", exp(time.Hour) + `,"aud":5`, AudienceRefused},
+		{"T96 Aud is not aud", "", exp(time.Hour) + `,"Aud":"files"`, Allowed},
+		{"T96 any audience", "audience: any", exp(time.Hour) + `,"aud":"other"`, Allowed},
+		{"T96 any audience, of whatever type", "audience: any", exp(time.Hour) + `,"aud":5`, Allowed},
+		{"T96 any audience, and none", "audience: any", exp(time.Hour), Allowed},
+		{"T96 any audience, by a rule", "audience: any\nclaims: [{claim: aud, operator: contains, value: files}]", exp(time.Hour) + `,"aud":["files"]`, Allowed},
+		{"T96 any audience, but for a rule", "audience: any\nclaims: [{claim: aud, operator: contains, value: files}]", exp(time.Hour) + `,"aud":["x"]`, ClaimRefused},
 		{"rules on registered claims", `claims: [{claim: iss, operator: equals, value: me}, {claim: sub, operator: matches, value: "a.*"}, {claim: exp, operator: gt, value: 5}]`, exp(time.Hour) + `,"iss":"me","sub":"alice"`, Allowed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,6 +68,46 @@ func TestRegisteredClaims(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTokenType is T104.
+func TestTokenType(t *testing.T) {
+	for _, c := range []struct {
+		typ, header string
+		want        Reason
+	}{
+		{"at+jwt", `"typ":"at+jwt"`, Allowed}, {"at+jwt", `"typ":"AT+JWT"`, Allowed}, {"at+jwt", `"typ":"application/at+jwt"`, Allowed}, {"at+jwt", `"typ":"Application/AT+jwt"`, Allowed},
+		{"application/at+jwt", `"typ":"at+jwt"`, Allowed}, {"APPLICATION/at+jwt", `"typ":"application/AT+JWT"`, Allowed},
+		{"at+jwt", `"typ":"JWT"`, TypeRefused}, {"at+jwt", `"typ":""`, TypeRefused}, {"at+jwt", `"Typ":"at+jwt"`, TypeRefused}, {"at+jwt", `"cty":"at+jwt"`, TypeRefused},
+		{"at+jwt", `"typ":"x/at+jwt"`, TypeRefused}, {"at+jwt", `"typ":"application/"`, TypeRefused}, {"at+jwt", `"typ":"application/application/at+jwt"`, TypeRefused}, {"at+jwt", `"typ":" at+jwt"`, TypeRefused},
+		{"at+jwt", `"typ":["at+jwt"]`, TokenMalformed}, {"at+jwt", `"typ":null`, TokenMalformed}, {"at+jwt", `"typ":"at+jwt","typ":"JWT"`, TokenMalformed},
+		{"JWT", `"typ":"at+jwt"`, TypeRefused}, {"", `"typ":"at+jwt"`, Allowed}, {"", `"kid":"x"`, Allowed},
+	} {
+		block := ""
+		if c.typ != "" {
+			block = "typ: " + c.typ
+		}
+		p := newPolicy(t, hs256(block))
+		q := request(handmade(`{"alg":"HS256",`+c.header+`}`, claimsAt("")), "x")
+		for range 2 {
+			if got := p.Authorize(q).Reason; got != c.want {
+				t.Errorf("typ: %s, header %s: %q, want %q", c.typ, c.header, got, c.want)
+			}
+		}
+	}
+	// A token that one policy takes is not remembered for another.
+	cache := NewTokenCache(100, 1<<20)
+	q := request(valid(""), "x")
+	if a, b := newPolicyIn(t, hs256(""), cache).Authorize(q).Reason, newPolicyIn(t, hs256("typ: at+jwt"), cache).Authorize(q).Reason; a != Allowed || b != TypeRefused {
+		t.Errorf("%q, %q", a, b)
+	}
+	tok, notes, err := newPolicy(t, hs256("typ: at+jwt")).Mint(nil, now, time.Hour)
+	if err != nil || len(notes) != 0 {
+		t.Fatal(notes, err)
+	}
+	if r := newPolicy(t, hs256("typ: at+jwt")).Authorize(request(tok, "x")).Reason; r != Allowed {
+		t.Errorf("minted: %q", r)
 	}
 }
 
@@ -243,7 +293,8 @@ claims: [{claim: role, operator: in, value: [admin, reader]}, {claim: tenant, op
 		{"sub-path refuses", "acme/reports/x", "", valid(full), PathClaimRefused, []string{"rule: fails: n gt 3; the claim is absent", "path_claim_refused"}},
 		{"issuer", "acme/x", "", valid(`"iss":"you"`), IssuerRefused, []string{"wants: iss me", `iss: "you"`}},
 		{"audience", "acme/x", "", valid(`"iss":"me","aud":"other"`), AudienceRefused, []string{"wants: aud files"}},
-		{"bad signature", "acme/x", "", badlySigned(valid(full)), SignatureInvalid, []string{"verifies: key 0 (HS256)", `header: alg "HS256", kid ""`, `iss: "me"`}},
+		{"no audience", "acme/x", "", valid(`"iss":"me"`), AudienceRefused, []string{"wants: aud files"}},
+		{"bad signature", "acme/x", "", badlySigned(valid(full)), SignatureInvalid, []string{"verifies: key 0 (HS256)", `header: alg "HS256", kid "", typ "JWT"`, `iss: "me"`}},
 		{"bad signature and claims", "acme/x", "", badlySigned(valid(`"iss":"you"`)), IssuerRefused, []string{"wants: iss me"}},
 		{"bad claims", "acme/x", "", handmade(plainHeader, "[]"), ClaimsMalformed, nil},
 		{"no token at all", "acme/x", "", "junk", TokenMalformed, nil},

@@ -24,6 +24,7 @@ const (
 	IssuedInFuture          // before "iat"
 	IssuerRefused           // "iss" is no configured issuer
 	AudienceRefused         // "aud" has no configured audience
+	TypeRefused             // "typ" is not the configured one
 	ClaimRefused            // a claim rule of the verifier does not hold
 	PathClaimRefused        // a claim rule of the sub-path does not hold
 	TooManyFailures         // too many tokens of the client were invalid lately
@@ -68,6 +69,7 @@ var reasons = [NumReasons]struct {
 	IssuedInFuture:   {"issued_in_future", InvalidToken, "the token was issued in the future (\"iat\")"},
 	IssuerRefused:    {"issuer_refused", InvalidToken, "\"iss\" is not a configured issuer"},
 	AudienceRefused:  {"audience_refused", InvalidToken, "\"aud\" has no configured audience"},
+	TypeRefused:      {"type_refused", InvalidToken, "\"typ\" in the header is not the configured one"},
 	ClaimRefused:     {"claim_refused", InsufficientScope, "a claim rule does not hold"},
 	PathClaimRefused: {"path_claim_refused", InsufficientScope, "a claim rule of the sub-path does not hold"},
 	TooManyFailures:  {"token_failures", Later, "too many tokens of the client were invalid lately"},

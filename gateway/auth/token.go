@@ -18,14 +18,15 @@ type token struct {
 	claims    []byte // decoded, JSON or not
 	alg       string
 	kid       string // empty if there is none
+	typ       string // likewise
 
 	head    []byte  // the last header, encoded
 	decoder decoder // of header and claims
 }
 
-// parse parses raw, which t keeps until forget. It uses "alg" and "kid" of the header,
-// refuses "crit", whatever that names (RFC 7515, 4.1.11), and ignores members with or about
-// keys ("jwk", "jku", "x5u", "x5c").
+// parse parses raw, which t keeps until forget. It uses "alg", "kid" and "typ" of the
+// header, refuses "crit", whatever that names (RFC 7515, 4.1.11), and ignores members with or
+// about keys ("jwk", "jku", "x5u", "x5c").
 func (t *token) parse(raw []byte) Reason {
 	if len(raw) > MaxTokenLen {
 		return TokenTooLong
@@ -81,5 +82,6 @@ func (t *token) readHeader(part []byte) Reason {
 		}
 	}
 	t.kid, _ = header.text("kid")
+	t.typ, _ = header.text("typ")
 	return Allowed
 }

@@ -208,8 +208,8 @@ type period struct{ from, until int64 }
 
 const forever = int64(1<<63 - 1)
 
-// registered checks the registered claims (RFC 7519, 4.1) of a token.
-func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
+// registered checks the registered claims (RFC 7519, 4.1) of a token, and its type.
+func (v *Verifier) registered(t *token, claims object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
 	exp, expires, expOK := claims.date("exp", false)
 	nbf, _, nbfOK := claims.date("nbf", true)
@@ -235,8 +235,10 @@ func (v *Verifier) registered(claims object, now int64) (p period, r Reason) {
 		return p, IssuedInFuture
 	case !claims.issuedBy(v.config.Issuer):
 		return p, IssuerRefused
-	case !claims.meantFor(v.config.Audience):
+	case !v.config.AnyAudience && !claims.meantFor(v.config.Audience):
 		return p, AudienceRefused
+	case v.config.Typ != "" && !strings.EqualFold(subtype(t.typ), subtype(v.config.Typ)):
+		return p, TypeRefused
 	}
 	return p, Allowed
 }
@@ -266,18 +268,29 @@ func (o object) issuedBy(accepted []string) bool {
 	return len(accepted) == 0 || ok && slices.Contains(accepted, issuer)
 }
 
-// meantFor reports whether "aud", a string or an array of them, has one of the
-// accepted; any will do, if none are named.
-func (o object) meantFor(accepted []string) bool {
-	if len(accepted) == 0 {
-		return true
+// subtype returns a media type without "application/", which a header may leave out
+// (RFC 7515, 4.1.9).
+func subtype(typ string) string {
+	const prefix = "application/"
+	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
+		return typ[len(prefix):]
 	}
-	aud, _ := o.get("aud")
+	return typ
+}
+
+// meantFor reports whether "aud", a string or an array of them, has one of the accepted. If
+// none are named, no "aud" will do: who does not know what he is called there is not meant
+// (RFC 7519, 4.1.3).
+func (o object) meantFor(accepted []string) bool {
+	aud, found := o.get("aud")
+	if len(accepted) == 0 {
+		return !found
+	}
 	list, ok := aud.([]any)
 	if !ok {
 		list = []any{aud}
 	}
-	found := false
+	found = false
 	for _, v := range list {
 		audience, ok := v.(string)
 		if !ok {

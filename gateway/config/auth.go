@@ -63,8 +63,17 @@ type JWT struct {
 	// Issuer are the "iss" values accepted. Empty: any.
 	Issuer []string
 
-	// Audience are the "aud" values accepted; a token must have one of them. Empty: any.
-	Audience []string
+	// Audience are the "aud" values accepted; a token must have one of them. Empty: a
+	// token must have no "aud", unless AnyAudience.
+	Audience []string `form:"-"`
+
+	// AnyAudience accepts tokens for whomever they are: the word any in the place of
+	// Audience. Default false.
+	AnyAudience bool `key:"-"`
+
+	// Typ is the "typ" that the header of a token must have, in any case, with or without
+	// "application/" (RFC 8725, 3.11). Empty: any, or none.
+	Typ string `form:"type of a token"`
 
 	// Leeway is the tolerated difference between clocks. Default 30 s.
 	Leeway time.Duration

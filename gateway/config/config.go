@@ -36,6 +36,9 @@ type Config struct {
 
 	// Admin guards the administrative calls.
 	Admin Admin
+
+	// Warnings say what the file has that is valid, and hardly meant.
+	Warnings Errors `key:"-"`
 }
 
 // Server is the main listener.

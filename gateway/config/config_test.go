@@ -157,7 +157,7 @@ func TestFullFile(t *testing.T) {
 			{Algorithm: "HS256", Secret: NewSecret("0123456789abcdef0123456789abcdef")},
 			{ID: "old", Algorithm: "HS384", Secret: NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
 		},
-		Issuer: []string{"https://issuer"}, Audience: []string{"one"}, Leeway: 0, RequireExp: false,
+		Issuer: []string{"https://issuer"}, AnyAudience: true, Typ: "application/at+jwt", Leeway: 0, RequireExp: false,
 		Claims: []Claim{
 			{Name: "role", Operator: "equals", Value: "admin"},
 			{Name: "n", Operator: "not_equals", Value: json.Number("9007199254740993")},

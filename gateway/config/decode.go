@@ -20,12 +20,19 @@ type decoder struct {
 	env  func(string) (string, bool)
 	errs Errors
 
+	warnings Errors
+
 	keyed map[reflect.Type][]keyedField // see keyedFields
 }
 
 // fail reports a mistake at n.
 func (d *decoder) fail(n *node, problem, fix string) {
 	d.errs = append(d.errs, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
+}
+
+// warn reports at n what is valid, and hardly meant.
+func (d *decoder) warn(n *node, problem, fix string) {
+	d.warnings = append(d.warnings, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
 }
 
 // quotedWord returns " \"text\"" for a value that may be shown, else "".

@@ -72,6 +72,9 @@ func (d documenter) object(v reflect.Value) Document {
 			continue
 		}
 		value := d.value(v.Field(i))
+		if name == "JWT.Audience" && v.FieldByName("AnyAudience").Bool() {
+			value = anyAudience
+		}
 		if name == "Hedge.After" && v.Field(i).Int() == 0 {
 			value = p95
 		}

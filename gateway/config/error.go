@@ -58,8 +58,11 @@ func (e Errors) Unwrap() []error {
 	return errs
 }
 
-func (e Errors) sort() {
+// sorted returns e in the order of the file, each once: a part with aliases is decoded
+// several times.
+func (e Errors) sorted() Errors {
 	slices.SortStableFunc(e, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	return slices.CompactFunc(e, func(a, b *Error) bool { return *a == *b })
 }

@@ -25,6 +25,8 @@ var forms = map[string]func(text string) (form, problem, fix string){
 	"path": canonicalPath,
 	"region": mustBe(func(s string) bool { return isName(s, 64) && !strings.Contains(s, ".") },
 		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"),
+	"type of a token": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, `"(),:;<=>?@[\]{}`) },
+		"is no media type", "write it as the header of the tokens has it, such as at+jwt"),
 	"service": func(s string) (_, problem, fix string) { return canonicalEndpoint(s, false) },
 }
 

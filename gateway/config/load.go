@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
-	"slices"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -72,16 +71,10 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 		d.config(root, c)
 	}
 	if len(d.errs) > 0 {
-		return nil, d.sorted()
+		return nil, d.errs.sorted()
 	}
+	c.Warnings = d.warnings.sorted()
 	return c, nil
-}
-
-// sorted returns the mistakes in the order of the file, each once: a part with aliases
-// is decoded several times.
-func (d *decoder) sorted() Errors {
-	d.errs.sort()
-	return slices.CompactFunc(d.errs, func(a, b *Error) bool { return *a == *b })
 }
 
 // config decodes the whole file. Blocks that others refer to come first.

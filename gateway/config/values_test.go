@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,5 +231,80 @@ func TestKeysOfOneAlgorithm(t *testing.T) {
 		if got := strings.Contains(err.Error(), "f:1:7: jwt: has more than 4 keys without kid for HS256"); got == good {
 			t.Errorf("%d beside the secret: %v", n, err)
 		}
+	}
+}
+
+// Tokens for others are refused, unless the file says that it does not matter.
+func TestAudience(t *testing.T) {
+	const begin = "buckets: [{name: a, path_prefix: /a, s3: {bucket: bbb, region: r, access_key: id, secret_key: s}, auth: {enabled: true, rules: [{path: /r, claims: [{claim: RULE, operator: exists}]}], jwt: {"
+	const secret = "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256"
+	for _, c := range []struct {
+		name, jwt, rule string
+		audience        []string
+		any             bool
+		problem         string // of an error, if there is one
+	}{
+		{"none", secret, "x", nil, false, ""},
+		{"one", secret + ", audience: files", "aud", []string{"files"}, false, ""},
+		{"two", secret + ", audience: [files, Any]", "aud", []string{"files", "Any"}, false, ""},
+		{"any", secret + ", audience: any", "aud", nil, true, ""},
+		{"any in a list", secret + ", audience: [files, any]", "x", nil, false, "jwt.audience[1]: is the word for every audience"},
+		{"any alone in a list", secret + ", audience: [any]", "x", nil, false, "jwt.audience[0]: is the word for every audience"},
+		{"a rule on aud", secret + ", claims: [{claim: aud, operator: equals, value: files}]", "x", nil, false, "auth.jwt.claims: has a rule on aud, which no token can pass"},
+		{"a rule on aud by its other name", secret + ", claims_verification: [{claim: aud, operator: equals, value: files}]", "x", nil, false, "auth.jwt.claims_verification: has a rule on aud"},
+		{"a rule of a path on aud", secret, "aud", nil, false, "auth.rules[0].claims: has a rule on aud"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse("f", []byte(strings.Replace(begin, "RULE", c.rule, 1)+c.jwt+"}}}]\n"), nil)
+			switch {
+			case c.problem != "":
+				if err == nil || !strings.Contains(err.Error(), c.problem) {
+					t.Errorf("got %v, want %s", err, c.problem)
+				}
+			case err != nil:
+				t.Error(err)
+			default:
+				if j := got.Buckets[0].Auth.JWT; !slices.Equal(j.Audience, c.audience) || j.AnyAudience != c.any {
+					t.Errorf("got %+v", j)
+				}
+			}
+		})
+	}
+}
+
+// A key set of an identity provider goes with an issuer and an audience.
+func TestWarnings(t *testing.T) {
+	const issuer, audience = "is there without issuer: ", "is there without audience: "
+	for _, c := range []struct {
+		name, jwt string
+		want      []string
+	}{
+		{"neither", "jwks_url: https://i.example.com/k", []string{issuer, audience}},
+		{"both", "jwks_url: https://i.example.com/k, issuer: me, audience: files", nil},
+		{"any audience", "jwks_url: HTTPS://i.example.com/k, issuer: me, audience: any", nil},
+		{"no issuer", "jwks_url: https://i.example.com/k, audience: files", []string{issuer}},
+		{"for trying", "jwks_url: http://127.0.0.1:8081/k", nil},
+		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, enabled := range []bool{true, false} {
+				got, err := Parse("f", []byte(fmt.Sprintf("buckets:\n  - {name: a, path_prefix: /a, s3: {bucket: bbb, region: r, access_key: id, secret_key: s}, auth: {enabled: %t, jwt: {%s}}}\n", enabled, c.jwt)), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := c.want
+				if !enabled {
+					want = nil
+				}
+				if len(got.Warnings) != len(want) {
+					t.Fatalf("enabled %t: got %v", enabled, got.Warnings)
+				}
+				for i, w := range want {
+					if text := got.Warnings[i].Error(); !strings.HasPrefix(text, "f:2:") || !strings.Contains(text, "buckets[0].auth.jwt.jwks_url: "+w) {
+						t.Errorf("got %s", text)
+					}
+				}
+			}
+		})
 	}
 }

@@ -106,7 +106,11 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	return !unchecked
 }
 
-// Check writes that the configuration of gen, from the file at path, is valid.
+// Check writes that the configuration of gen, from the file at path, is valid, and what it
+// has that is hardly meant.
 func Check(gen *serve.Generation, path string, w io.Writer) {
+	for _, warning := range gen.Config.Warnings {
+		fmt.Fprintln(w, "warning:", warning)
+	}
 	fmt.Fprintf(w, "%s: valid, %d bucket(s)\n", path, len(gen.Config.Buckets))
 }
