@@ -138,6 +138,9 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 				g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
 			}
 		},
+		OnTooOld: func(name string, maxAge time.Duration) {
+			g.Log.Error().Str("jwks", name).Dur("max_age_ms", maxAge).Msg("a key set is no longer trusted: it could not be fetched for jwks_max_age; tokens that need it get 503 until it can")
+		},
 		OnLeftOut: func(name, key string, why error, usual bool) {
 			e := g.Log.Warn()
 			if usual {

@@ -53,6 +53,10 @@ func TestKeySetAuthorityReload(t *testing.T) {
 		}
 	}
 	reads()
+	name := "{jwks=\"" + provider.URL + "\"}"
+	if age, most := gw.metricValue("yatagarasu_jwks_age_seconds"+name), gw.metricValue("yatagarasu_jwks_max_age_seconds"+name); age <= 0 || age > 60 || most != 86400 {
+		t.Errorf("the key set is %v s old, of %v", age, most)
+	}
 	put(stranger)
 	if r := gw.requestReload(); len(r.Errors) != 1 || !strings.Contains(r.Errors[0], "certificate") || r.Generation != 1 {
 		t.Errorf("with another authority: %+v", r)

@@ -12,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/serve"
 )
 
 // family describes one metric. docs/METRICS.md is made of it: go test ./gateway/admin -run
@@ -51,7 +52,9 @@ var Families = []family{
 	{"yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "bucket, origin", "When the credential at hand expires, in Unix time. Absent for those that do not.", func(s *source) float64 { return known(!s.replica.expires.IsZero(), float64(s.replica.expires.Unix())) }},
 	{"yatagarasu_credentials_refreshes_total", "counter", "bucket, origin, outcome", "Credentials retrieved from their source: ok or failed.", nil},
 	{"yatagarasu_draining", "gauge", "", "1 while the gateway is stopping.", func(s *source) float64 { return oneIf(s.Draining.Load()) }},
+	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, or its path. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.Fetched.IsZero(), time.Since(s.keys.Fetched).Seconds()) }},
 	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},
+	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.MaxAge > 0, s.keys.MaxAge.Seconds()) }},
 	{"yatagarasu_log_dropped_total", "counter", "log", "Lines of the log that were dropped, because it was not written fast enough.", nil},
 	{"yatagarasu_panics_total", "counter", "", "Requests that failed by a mistake in the gateway.", nil},
 	{"yatagarasu_refused_connections_total", "counter", "", "Connections of clients that were refused by a limit.", nil},
@@ -92,12 +95,14 @@ var Families = []family{
 }
 
 // source has the values for one set of labels. The labels tell which field is set: budget
-// for "budget", bucket for "bucket", replica for "bucket, origin", Server for none.
+// for "budget", bucket for "bucket", replica for "bucket, origin", keys for "jwks", Server for
+// none.
 type source struct {
 	*Server
 	budget  BudgetStats
 	bucket  bucketFigures
 	replica replicaFigures
+	keys    serve.KeySet
 	labels  string // with their values
 }
 
@@ -147,6 +152,9 @@ func (a *Server) WriteMetrics(w io.Writer) {
 			e.add("yatagarasu_upstream_connections", float64(r.Idle), labels+`,state="idle"`)
 			e.add("yatagarasu_upstream_connections", float64(r.Open-r.Idle), labels+`,state="in_use"`)
 		}
+	}
+	for name, keys := range gen.KeySets() {
+		sources["jwks"] = append(sources["jwks"], source{keys: keys, labels: fmt.Sprintf("jwks=%q", name)})
 	}
 	for _, f := range Families {
 		if f.value != nil {

@@ -30,13 +30,15 @@ const (
 // keySet keeps the keys of a JWK set (RFC 7517, 5) fresh.
 //
 // One goroutine, started by start and ended by close, fetches the set: at intervals,
-// and earlier when a request names an unknown key. A failed fetch changes nothing. All
-// methods but refresh are safe for concurrent use.
+// and earlier when a request names an unknown key. A failed fetch changes nothing, until
+// the set is older than maxAge: then it is dropped. All methods but refresh are safe for
+// concurrent use.
 type keySet struct {
 	name      string // URL or path
 	fetch     func(ctx context.Context) ([]byte, error)
-	algorithm string // of all keys; empty: the one that each key names
-	update    func(keys []key)
+	algorithm string           // of all keys; empty: the one that each key names
+	update    func(keys []key) // nil: there are none any more
+	maxAge    time.Duration    // 0: none
 	o         Options
 	limiter   *rate.Limiter    // of early fetches
 	last      []byte           // the copy in use; the fetching goroutine's own
@@ -51,6 +53,8 @@ type keySet struct {
 	started bool       // the goroutine was started
 	pending *keyFetch  // the fetch under way or requested; nil: there is none
 	failed  bool       // the last fetch failed
+	fetched time.Time  // end of the last fetch that did not fail, without monotonic clock, which stands still while a machine sleeps
+	dropped bool       // the set was too old
 }
 
 // keyFetch is one fetch of a key set.
@@ -64,6 +68,7 @@ func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
 	s := &keySet{
 		algorithm: c.JWKSAlgorithm,
 		update:    update,
+		maxAge:    c.JWKSMaxAge,
 		o:         o,
 		limiter:   rate.NewLimiter(rate.Every(o.EarlyEvery), o.EarlyBurst),
 		wake:      make(chan struct{}, 1),
@@ -170,7 +175,12 @@ func (s *keySet) run(err error) {
 		} else {
 			wait = min(wait, s.o.RetryAfter<<min(failures-1, 10))
 		}
-		wait -= rand.N(wait/10 + 1) // gateways started together do not ask together
+		if wait -= rand.N(wait/10 + 1); s.maxAge > 0 { // gateways started together do not ask together
+			wait = min(wait, s.maxAge/2) // twice at least before the set is too old
+			if left := s.left(); left > 0 {
+				wait = min(wait, left) // and once more then
+			}
+		}
 		select {
 		case <-s.ctx.Done():
 			s.finish(true)
@@ -180,6 +190,13 @@ func (s *keySet) run(err error) {
 		}
 		err = s.refresh()
 	}
+}
+
+// left returns how long the set is still trusted.
+func (s *keySet) left() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.fetched.Add(s.maxAge))
 }
 
 // mayHave reports whether the set could have a key for alg.
@@ -276,6 +293,7 @@ func (s *keySet) refresh() (err error) {
 	defer cancel()
 	data, err := s.fetch(ctx)
 	if err == nil && s.last != nil && bytes.Equal(data, s.last) {
+		s.succeeded(time.Now())
 		s.o.OnFetch(s.name, nil)
 		return nil
 	}
@@ -290,11 +308,38 @@ func (s *keySet) refresh() (err error) {
 	} else {
 		s.last = data
 		s.update(keys)
+		s.succeeded(time.Now())
 	}
 	if s.ctx.Err() == nil { // else close has cancelled the fetch
 		s.o.OnFetch(s.name, err)
+		if err != nil {
+			s.dropIfTooOld()
+		}
 	}
 	return err
+}
+
+// succeeded notes that the set at hand was right at this time.
+func (s *keySet) succeeded(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetched, s.dropped = at.Round(0), false
+}
+
+// dropIfTooOld drops a set that could not be fetched for too long. Only refresh calls it.
+//
+// It comes behind a failed fetch, so that a clock which jumps drops no set that can be
+// fetched.
+func (s *keySet) dropIfTooOld() {
+	s.mu.Lock()
+	tooOld := s.maxAge > 0 && !s.dropped && !s.fetched.IsZero() && time.Since(s.fetched) >= s.maxAge
+	s.dropped = s.dropped || tooOld
+	s.mu.Unlock()
+	if tooOld {
+		s.last = nil // the same set counts again when it comes
+		s.update(nil)
+		s.o.OnTooOld(s.name, s.maxAge)
+	}
 }
 
 // maxReported bounds the keys in keySet.reported.

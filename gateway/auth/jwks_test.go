@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -26,6 +28,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
@@ -714,4 +717,103 @@ func TestKeyProblems(t *testing.T) {
 	if _, err := NewVerifier(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
 		t.Error("a key without anything")
 	}
+}
+
+// TestKeySetTooOld is T105: a key set that cannot be refreshed is trusted for its maximum age.
+func TestKeySetTooOld(t *testing.T) {
+	private := ecKey(t)
+	set := keySetOf(t, map[string]crypto.Signer{"one": private})
+	token := request(signedBy(t, "ES256", private, "one"), "x")
+	configured := request(valid(""), "x")
+	// start returns a policy with a set that can be fetched while up is true.
+	start := func(t *testing.T, maxAge string, up *atomic.Bool, old *Verifier) (*Policy, *atomic.Int64) {
+		t.Helper()
+		a := loadAuth(t, "jwt:\n  jwks_url: https://issuer.example.com/keys\n  jwks_max_age: "+maxAge+"\n  keys: [{algorithm: HS256, secret: "+secret+"}]\n")
+		dropped := new(atomic.Int64)
+		v, err := NewVerifier(a.JWT, Options{OnTooOld: func(string, time.Duration) { dropped.Add(1) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.set.fetch = func(context.Context) ([]byte, error) {
+			if !up.Load() {
+				return nil, errors.New("nobody there")
+			}
+			return []byte(set), nil
+		}
+		if old != nil {
+			v.Inherit(old)
+		}
+		if err := v.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return NewPolicy(a, "files", v, NewTokenCache(100, 1<<20), nil), dropped
+	}
+	expect := func(t *testing.T, p *Policy, when string, want Reason) {
+		t.Helper()
+		synctest.Wait()
+		if got := p.Authorize(token).Reason; got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+		if got := p.Authorize(configured).Reason; got != Allowed {
+			t.Errorf("%s, a configured key: %q", when, got)
+		}
+	}
+	const day = 24 * time.Hour
+	t.Run("T105_a_set_that_cannot_be_refreshed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var up atomic.Bool
+			up.Store(true)
+			p, dropped := start(t, "24h", &up, nil)
+			defer p.verifier.Close()
+			time.Sleep(3 * day)
+			expect(t, p, "after days of fetches", Allowed)
+			up.Store(false)
+			time.Sleep(day - 10*time.Minute) // the last fetch was up to five minutes ago
+			expect(t, p, "almost a day later", Allowed)
+			time.Sleep(10 * time.Minute)
+			expect(t, p, "a day later, though its token is remembered", KeysUnavailable)
+			time.Sleep(day)
+			expect(t, p, "two days later", KeysUnavailable)
+			if n := dropped.Load(); n != 1 {
+				t.Errorf("told of it %d times", n)
+			}
+			up.Store(true)
+			time.Sleep(6 * time.Minute)
+			expect(t, p, "when it can be fetched again", Allowed)
+			up.Store(false)
+			time.Sleep(day + time.Minute)
+			expect(t, p, "the next time", KeysUnavailable)
+		})
+	})
+	t.Run("T105_a_reload_makes_it_no_younger", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var up atomic.Bool
+			up.Store(true)
+			first, _ := start(t, "24h", &up, nil)
+			began := time.Now()
+			up.Store(false)
+			time.Sleep(12 * time.Hour)
+			first.verifier.Close()
+			p, _ := start(t, "20h", &up, first.verifier)
+			defer p.verifier.Close()
+			if name, fetched, maxAge := p.verifier.KeySet(); name != "https://issuer.example.com/keys" || !fetched.Equal(began) || maxAge != 20*time.Hour {
+				t.Errorf("%s, %v, %v", name, fetched, maxAge)
+			}
+			time.Sleep(8*time.Hour - time.Minute)
+			expect(t, p, "before 20 h", Allowed)
+			time.Sleep(2 * time.Minute)
+			expect(t, p, "after 20 h", KeysUnavailable)
+		})
+	})
+	t.Run("T105_for_good", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var up atomic.Bool
+			up.Store(true)
+			p, _ := start(t, "0", &up, nil)
+			defer p.verifier.Close()
+			up.Store(false)
+			time.Sleep(100 * day)
+			expect(t, p, "after 100 days", Allowed)
+		})
+	})
 }

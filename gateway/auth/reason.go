@@ -14,7 +14,7 @@ const (
 	CriticalHeader          // the header has "crit"
 	AlgorithmRefused        // no configured key has the token's "alg"
 	KeyUnknown              // no configured key has the token's "kid"
-	KeysUnavailable         // the keys were never fetched
+	KeysUnavailable         // the keys were not fetched yet, or are too old
 	SignatureInvalid        // no key verifies the signature
 	ClaimsMalformed         // the claims are no strict JSON object
 	ExpiryMissing           // "exp" is not there
@@ -59,7 +59,7 @@ var reasons = [NumReasons]struct {
 	CriticalHeader:   {"critical_header", InvalidToken, "the header has \"crit\", of which no extension is supported"},
 	AlgorithmRefused: {"algorithm_refused", InvalidToken, "no configured key is for the token's \"alg\""},
 	KeyUnknown:       {"key_unknown", InvalidToken, "no configured key has the token's \"kid\""},
-	KeysUnavailable:  {"keys_unavailable", Unavailable, "the key set could not be fetched yet"},
+	KeysUnavailable:  {"keys_unavailable", Unavailable, "the key set could not be fetched yet, or not for longer than jwt.jwks_max_age"},
 	SignatureInvalid: {"signature_invalid", InvalidToken, "no key bears the signature out"},
 	ClaimsMalformed:  {"claims_malformed", InvalidToken, "the claims are no strict JSON object: duplicate names, bad UTF-8 or more than 16 levels"},
 	ExpiryMissing:    {"expiry_missing", InvalidToken, "the token has no \"exp\"; jwt.require_exp: false would accept that"},

@@ -39,6 +39,9 @@ type Options struct {
 	// OnCrowd is called, likewise, where a new key set of this name brings more keys for
 	// an algorithm than are tried with a token that names none. Default: no call.
 	OnCrowd func(name, algorithm string)
+	// OnTooOld is called, likewise, where the key set of this name is no longer trusted,
+	// because it could not be fetched for maxAge. Default: no call.
+	OnTooOld func(name string, maxAge time.Duration)
 	// OnLeftOut is called, likewise, once for each key of the set of this name that
 	// verifies nothing. key is its kid, for people; usual reports that the key is right,
 	// but for another use. Default: no call.
@@ -57,6 +60,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OnLeftOut == nil {
 		o.OnLeftOut = func(string, string, error, bool) {}
+	}
+	if o.OnTooOld == nil {
+		o.OnTooOld = func(string, time.Duration) {}
 	}
 	if o.OnCrowd == nil {
 		o.OnCrowd = func(string, string) {}
@@ -105,10 +111,10 @@ func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// setKeys uses fetched keys beside the configured ones. Only the fetching goroutine
-// calls it, and Inherit before there is one.
+// setKeys uses fetched keys beside the configured ones; without any, those alone. Only the
+// fetching goroutine calls it, and Inherit before there is one.
 func (v *Verifier) setKeys(fetched []key) {
-	ring := &keyring{version: v.ring.Load().version + 1, fetched: true}
+	ring := &keyring{version: v.ring.Load().version + 1, fetched: len(fetched) > 0}
 	ring.keys = append(append(ring.keys, v.keys...), fetched...)
 	v.ring.Store(ring)
 	if a := ring.crowded(); a != "" {
@@ -122,7 +128,20 @@ func (v *Verifier) Inherit(old *Verifier) {
 	ring, c, o := old.ring.Load(), v.config, old.config
 	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.fetched && !v.ring.Load().fetched {
 		v.setKeys(ring.keys[len(old.keys):])
+		_, at, _ := old.KeySet()
+		v.set.succeeded(at) // a reload makes it no younger
 	}
+}
+
+// KeySet returns the name of the key set, empty where there is none, when it was last
+// fetched, zero before that, and how long after that it is trusted; 0: for good.
+func (v *Verifier) KeySet() (name string, fetched time.Time, maxAge time.Duration) {
+	if v.set == nil {
+		return "", time.Time{}, 0
+	}
+	v.set.mu.Lock()
+	defer v.set.mu.Unlock()
+	return v.set.name, v.set.fetched, v.set.maxAge
 }
 
 // Start fetches the key set, if there is one, and keeps it fresh until Close. It fails

@@ -55,6 +55,10 @@ type JWT struct {
 	// Default false.
 	JWKSOptional bool `key:"jwks_optional"`
 
+	// JWKSMaxAge is how long after its last successful fetch the JWKS is trusted. Default
+	// 24 h; 0: for good.
+	JWKSMaxAge time.Duration `key:"jwks_max_age"`
+
 	// CAFile is a PEM bundle of the authorities trusted for JWKSURL, CA its content,
 	// read only where the block is in use. Empty: the system's authorities.
 	CAFile string `key:"ca_file" form:"-"`

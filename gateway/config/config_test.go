@@ -263,7 +263,7 @@ func TestFullFile(t *testing.T) {
 					},
 				},
 				Auth: Auth{Enabled: true, JWT: &JWT{
-					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true,
+					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
 				Cache:  &off,

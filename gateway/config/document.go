@@ -95,6 +95,8 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("JWT").Interface().(*JWT) == d.config.JWT
 	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share
 		return v.Addr().Interface().(*Cache) != d.config.Cache && !v.FieldByName("OwnBudget").Bool()
+	case "JWT.JWKSMaxAge":
+		return v.FieldByName("JWKSURL").Len()+v.FieldByName("JWKSFile").Len() == 0
 	case "JWT.JWKSOptional":
 		return v.FieldByName("JWKSURL").Len() == 0
 	case "S3.FailoverOn404":

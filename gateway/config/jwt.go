@@ -118,7 +118,7 @@ func (d *decoder) authRules(o object) []AuthRule {
 
 // jwt decodes a jwt block. Where it is not in use, no files are opened.
 func (d *decoder) jwt(n *node, inUse bool) *JWT {
-	j := &JWT{Leeway: 30 * time.Second, RequireExp: true}
+	j := &JWT{Leeway: 30 * time.Second, RequireExp: true, JWKSMaxAge: 24 * time.Hour}
 	o := d.fill(n, "jwt", j)
 	if o.n == nil {
 		return j
@@ -128,6 +128,7 @@ func (d *decoder) jwt(n *node, inUse bool) *JWT {
 	if n := o.get("jwks_optional"); n != nil && !o.has("jwks_url") {
 		d.fail(n, "has no effect without jwks_url", "remove it")
 	}
+	d.maxAge(o, j)
 
 	found := slices.DeleteFunc([]string{"secret", "public_key_file", "jwks_url", "jwks_file"}, func(key string) bool { return !o.has(key) })
 	switch {
@@ -160,50 +161,19 @@ func (d *decoder) jwt(n *node, inUse bool) *JWT {
 	return j
 }
 
-// anyAudience is the word for tokens that are for whomever.
-const anyAudience = "any"
+// leastMaxAge leaves time for several fetches.
+const leastMaxAge = time.Minute
 
-// audience decodes the audience of a jwt block, and reports rules that no token could pass
-// without one.
-func (d *decoder) audience(o object, j *JWT) {
-	o.stringOrList("audience", func(n *node, text string, _ bool) {
-		switch {
-		case text != anyAudience:
-			j.Audience = append(j.Audience, text)
-		case n == o.get("audience"):
-			j.AnyAudience = true
-		default:
-			d.fail(n, "is the word for every audience, which makes a list of no use", "write audience: any, or remove it from the list")
+// maxAge checks how long a key set is trusted, where there is one.
+func (d *decoder) maxAge(o object, j *JWT) {
+	n := o.get("jwks_max_age")
+	switch {
+	case !o.has("jwks_url", "jwks_file"):
+		if j.JWKSMaxAge = 0; n != nil {
+			d.fail(n, "has no effect without jwks_url or jwks_file", "remove it")
 		}
-	})
-	if !o.has("audience") && !o.misspells("audience") {
-		d.noAudience(o, j.Claims)
-	}
-}
-
-// noAudience reports claim rules on "aud" in o where no audience is configured.
-func (d *decoder) noAudience(o object, claims []Claim) {
-	if slices.ContainsFunc(claims, func(c Claim) bool { return c.Name == "aud" }) {
-		key := "claims"
-		if o.has("claims_verification") {
-			key = "claims_verification"
-		}
-		d.fail(o.get(key), "has a rule on aud, which no token can pass: without jwt.audience, tokens with an aud are refused", "set audience in the jwt block to the values accepted, or to any")
-	}
-}
-
-// advise warns of a key set of an identity provider whose tokens are not held against what
-// they are for. Such a provider signs tokens for others with the same keys.
-func (d *decoder) advise(o object, j *JWT) {
-	if !strings.HasPrefix(strings.ToLower(j.JWKSURL), "https:") { // else for trying
-		return
-	}
-	n := o.get("jwks_url")
-	if !o.has("issuer") {
-		d.warn(n, "is there without issuer: a token is accepted whoever it says has issued it", "set issuer to the iss of the provider's tokens")
-	}
-	if !o.has("audience") {
-		d.warn(n, "is there without audience: a token with an aud is refused, and one without is accepted, whomever it is for", "set audience to the aud that the provider's tokens have for this gateway")
+	case j.JWKSMaxAge > 0 && j.JWKSMaxAge < leastMaxAge:
+		d.fail(n, "is too short", "write at least "+leastMaxAge.String()+", or 0 for a key set that is trusted for good")
 	}
 }
 

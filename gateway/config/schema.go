@@ -20,7 +20,7 @@ var schema = map[string][]string{
 	"buckets[].auth":           {"enabled", "jwt", "rules"},
 	"buckets[].auth.rules[]":   {"path", "enabled", "claims", "claims_verification"},
 	"buckets[].limits":         {"max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject"},
-	"jwt":                      {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "ca_file", "keys", "token_sources", "issuer", "audience", "typ", "leeway", "require_exp", "claims", "claims_verification"},
+	"jwt":                      {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "jwks_max_age", "ca_file", "keys", "token_sources", "issuer", "audience", "typ", "leeway", "require_exp", "claims", "claims_verification"},
 	"jwt.keys[]":               {"kid", "algorithm", "secret", "public_key_file"},
 	"jwt.token_sources[]":      {"type", "name", "prefix"},
 	"jwt.claims[]":             {"claim", "operator", "value"},

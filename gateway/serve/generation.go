@@ -182,6 +182,32 @@ func (gen *Generation) Start(ctx context.Context, old *Generation) error {
 // ErrStopping is the error of a generation that starts while the gateway stops.
 var ErrStopping = errors.New("the gateway is stopping")
 
+// KeySets yields the names of the key sets that tokens are verified with, and of each when it
+// was last fetched, zero before that, and how long after that it is trusted; 0: for good. Of
+// several jwt blocks with the same one it is the one that was fetched first.
+func (gen *Generation) KeySets() iter.Seq2[string, KeySet] {
+	sets := make(map[string]KeySet)
+	for _, v := range gen.verifiers {
+		name, fetched, maxAge := v.KeySet()
+		if other, there := sets[name]; name != "" && (!there || fetched.Before(other.Fetched)) {
+			sets[name] = KeySet{fetched, maxAge}
+		}
+	}
+	return func(yield func(string, KeySet) bool) {
+		for _, name := range slices.Sorted(maps.Keys(sets)) {
+			if !yield(name, sets[name]) {
+				return
+			}
+		}
+	}
+}
+
+// KeySet is the state of a key set.
+type KeySet struct {
+	Fetched time.Time
+	MaxAge  time.Duration
+}
+
 // verifies tells whether v is one of gen's verifiers.
 func (gen *Generation) verifies(v *auth.Verifier) bool {
 	return slices.Contains(slices.Collect(maps.Values(gen.verifiers)), v)
