@@ -46,10 +46,11 @@ func (g *Guard) verify(w *workspace, client uint64) (k *key, r Reason, wait time
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return nil, TooManyFailures, wait
 	}
-	if !g.turns.take(client) {
+	if !g.turns.take(client, g.failures.Used(client, time.Since(g.began))) {
 		return nil, VerifiersBusy, 0
 	}
-	defer g.turns.give()
+	r = SignatureInvalid // of a verification that panics
+	defer func() { g.turns.give(client, r == SignatureInvalid) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return nil, TooManyFailures, wait
 	}

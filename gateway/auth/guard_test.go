@@ -141,12 +141,21 @@ func TestInvalidTokens(t *testing.T) {
 		}
 	})
 	t.Run("T90d_clients_take_turns", func(t *testing.T) {
-		for name, addresses := range map[string]int{"one address": 1, "twenty addresses": 20} {
+		for name, c := range map[string]struct {
+			addresses int
+			failures  config.Rate
+			waits     int // for so many at most, its own among them
+		}{
+			"one address, no limit": {1, config.Rate{}, 3}, "twenty addresses, no limit": {20, config.Rate{}, 22},
+			"twenty addresses that have failed": {20, config.Rate{PerSecond: 0.001, Burst: 10_000}, 2}, "twenty addresses": {20, config.TokenFailures, 2},
+		} {
+			addresses := c.addresses
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const cost = 10 * time.Millisecond
 					p, _ := guarded(t, hs256(""), cost)
-					p.guard.failures = nil // the turns alone
+					p.guard = NewGuard(c.failures, 1000, p.guard)
+					time.Sleep(time.Second)
 					var attackers sync.WaitGroup
 					for i := range 400 {
 						attackers.Go(func() {
@@ -154,12 +163,13 @@ func TestInvalidTokens(t *testing.T) {
 							for j := range 5 {
 								q := sentBy(attacker, forged(5*i+j))
 								q.Client = client
-								if r := p.Authorize(q).Reason; r != SignatureInvalid && r != VerifiersBusy {
+								if r := p.Authorize(q).Reason; r != SignatureInvalid && r != VerifiersBusy && (r != TooManyFailures || c.failures == config.Rate{}) {
 									t.Errorf("%q", r)
 								}
 							}
 						})
 					}
+					time.Sleep(time.Duration(addresses) * cost) // each has failed
 					var longest time.Duration
 					for i := range 20 {
 						time.Sleep(7 * time.Millisecond)
@@ -169,12 +179,11 @@ func TestInvalidTokens(t *testing.T) {
 						}
 						longest = max(longest, time.Since(began))
 					}
-					// The one under way, one of each address, and its own.
-					if most := time.Duration(addresses+2) * cost; longest > most {
+					if most := time.Duration(c.waits) * cost; longest > most {
 						t.Errorf("the honest client waited %v, more than %v", longest, most)
 					}
 					attackers.Wait()
-					if g := p.guard.turns; g.free != 1 || len(g.order) != 0 || len(g.lines) != 0 {
+					if g := p.guard.turns; g.free != 1 || len(g.order)+len(g.behind) != 0 || len(g.lines) != 0 {
 						t.Errorf("left: %d turns, %d lines", g.free, len(g.lines))
 					}
 				})
@@ -184,12 +193,12 @@ func TestInvalidTokens(t *testing.T) {
 	t.Run("T90e_who_waits_too_long_is_told_so", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, tries := guarded(t, hs256(""), 0)
-			p.guard.turns.take(0) // somebody else's, which does not end
+			p.guard.turns.take(0, false) // somebody else's, which does not end
 			began := time.Now()
 			if r := p.Authorize(sentBy(honest, valid(""))).Reason; r != VerifiersBusy || time.Since(began) != turnAtMost {
 				t.Errorf("%q after %v", r, time.Since(began))
 			}
-			p.guard.turns.give()
+			p.guard.turns.give(0, false)
 			if r := p.Authorize(sentBy(honest, valid(""))).Reason; r != Allowed || tries.Load() != 1 {
 				t.Errorf("%q after %d tries", r, tries.Load())
 			}
@@ -272,7 +281,7 @@ func TestTurnsOfThoseWhoLeft(t *testing.T) {
 		var got []string
 		wait := func(client uint64, name string) {
 			go func() {
-				if turns.take(client) {
+				if turns.take(client, client == 1) {
 					mu.Lock()
 					got = append(got, name)
 					mu.Unlock()
@@ -289,10 +298,10 @@ func TestTurnsOfThoseWhoLeft(t *testing.T) {
 		time.Sleep(turnAtMost / 2)
 		synctest.Wait() // the first have given up
 		for range 4 {
-			turns.give()
+			turns.give(9, false)
 			synctest.Wait()
 		}
-		if mu.Lock(); !slices.Equal(got, []string{"a", "b", "c"}) || turns.free != 1 || len(turns.lines) != 0 {
+		if mu.Lock(); !slices.Equal(got, []string{"b", "a", "c"}) || turns.free != 1 || len(turns.lines) != 0 {
 			t.Errorf("turns of %v, %d free", got, turns.free)
 		}
 		mu.Unlock()

@@ -11,18 +11,21 @@ const turnAtMost = time.Second
 
 // turns bounds the verifications at a time, and so the processors that they take from
 // everything else. Where more come, clients take turns: a client that sends very many tokens
-// waits for its own, and one that sends its first waits for one of each other client. Create
-// it with newTurns. Safe for concurrent use.
+// waits for its own, and one that sends its first waits for one of each other client; for none
+// of a client whose tokens have failed lately, as long as its own have not. Create it with
+// newTurns. Safe for concurrent use.
 type turns struct {
-	mu    sync.Mutex // guards the following fields, and all lines
-	free  int        // 0 while anybody waits
-	lines map[uint64]*line
-	order []*line // the next turn's first
+	mu     sync.Mutex // guards the following fields, and all lines
+	free   int        // 0 while anybody waits
+	lines  map[uint64]*line
+	order  []*line // of clients without failures, the next turn's first
+	behind []*line // of the others, whose turns come when order is empty
 }
 
 // line has the verifications of one client that wait, the longest-waiting first.
 type line struct {
 	client  uint64
+	failed  bool // a token of the client has failed lately
 	waiting []*waiter
 }
 
@@ -38,10 +41,11 @@ func newTurns() *turns {
 	return &turns{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[uint64]*line)}
 }
 
-// take waits for the client's turn, which ends with give, and reports whether it came.
+// take waits for the client's turn, which ends with give, and reports whether it came. failed
+// reports that a token of the client has failed lately.
 //
 // It allocates nothing unless it waits.
-func (t *turns) take(client uint64) bool {
+func (t *turns) take(client uint64, failed bool) bool {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
@@ -51,9 +55,9 @@ func (t *turns) take(client uint64) bool {
 	w := &waiter{turn: make(chan struct{})}
 	l := t.lines[client]
 	if l == nil {
-		l = &line{client: client}
+		l = &line{client: client, failed: failed}
 		t.lines[client] = l
-		t.order = append(t.order, l)
+		t.line(l)
 	}
 	l.waiting = append(l.waiting, w)
 	t.mu.Unlock()
@@ -71,13 +75,31 @@ func (t *turns) take(client uint64) bool {
 	return w.granted
 }
 
-// give ends a turn that take has granted, and grants the next.
-func (t *turns) give() {
+// line puts l at the end of those that it goes with. The mu of t is held.
+func (t *turns) line(l *line) {
+	if l.failed {
+		t.behind = append(t.behind, l)
+	} else {
+		t.order = append(t.order, l)
+	}
+}
+
+// give ends a client's turn that take has granted, and grants the next. failed reports that
+// the token did not hold.
+func (t *turns) give(client uint64, failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.order) > 0 {
-		l := t.order[0]
-		t.order = t.order[1:]
+	if l := t.lines[client]; l != nil {
+		l.failed = l.failed || failed
+	}
+	for len(t.order)+len(t.behind) > 0 {
+		var l *line
+		if len(t.order) == 0 {
+			l, t.behind = t.behind[0], t.behind[1:]
+		} else if l, t.order = t.order[0], t.order[1:]; l.failed {
+			t.behind = append(t.behind, l) // since it came
+			continue
+		}
 		var w *waiter
 		for w == nil && len(l.waiting) > 0 {
 			if next := l.waiting[0]; !next.gone {
@@ -86,7 +108,7 @@ func (t *turns) give() {
 			l.waiting = l.waiting[1:]
 		}
 		if len(l.waiting) > 0 {
-			t.order = append(t.order, l)
+			t.line(l)
 		} else {
 			delete(t.lines, l.client)
 		}
