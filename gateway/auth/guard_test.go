@@ -19,12 +19,15 @@ import (
 	"yatagarasu/gateway/config"
 )
 
+// usual is the limit of failures of a file that says nothing of it.
+var usual = config.Rate{PerSecond: 5, Burst: 50}
+
 // guarded returns a policy with a guard that has one turn, and the number of signatures that
 // were looked at. Each takes as long as takes.
 func guarded(t *testing.T, block string, takes time.Duration) (*Policy, *atomic.Int64) {
 	t.Helper()
 	p := newPolicy(t, block)
-	p.guard = NewGuard(config.TokenFailures, 1000, nil)
+	p.guard = NewGuard(usual, 1000, nil)
 	p.guard.turns.free = 1
 	tries, busy := new(atomic.Int64), new(atomic.Int64)
 	for i := range p.verifier.keys { // the ring shares them
@@ -147,7 +150,7 @@ func TestInvalidTokens(t *testing.T) {
 			waits     int // for so many at most, its own among them
 		}{
 			"one address, no limit": {1, config.Rate{}, 3}, "twenty addresses, no limit": {20, config.Rate{}, 22},
-			"twenty addresses that have failed": {20, config.Rate{PerSecond: 0.001, Burst: 10_000}, 2}, "twenty addresses": {20, config.TokenFailures, 2},
+			"twenty addresses that have failed": {20, config.Rate{PerSecond: 0.001, Burst: 10_000}, 2}, "twenty addresses": {20, usual, 2},
 		} {
 			addresses := c.addresses
 			t.Run(name, func(t *testing.T) {
@@ -261,8 +264,8 @@ func TestFailuresAreForgiven(t *testing.T) {
 // A new generation goes on with the turns, and with the failures unless their limit is
 // another.
 func TestGuardInherits(t *testing.T) {
-	one := NewGuard(config.TokenFailures, 10, nil)
-	same, other := NewGuard(config.TokenFailures, 10, one), NewGuard(config.Rate{PerSecond: 1, Burst: 1}, 10, one)
+	one := NewGuard(usual, 10, nil)
+	same, other := NewGuard(usual, 10, one), NewGuard(config.Rate{PerSecond: 1, Burst: 1}, 10, one)
 	off := NewGuard(config.Rate{}, 10, other)
 	if same.turns != one.turns || other.turns != one.turns || off.turns != one.turns {
 		t.Error("there are several bounds")

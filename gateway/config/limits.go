@@ -63,14 +63,14 @@ const maxRate = 1_000_000
 
 func (l *Limits) check(d *decoder, o object) {
 	l.Rates = o.rates()
-	l.TokenFailures = o.rate("token_failures_per_second", "burst_token_failures", TokenFailures)
+	l.TokenFailures = o.rate("token_failures_per_second", "burst_token_failures", tokenFailures)
 	if l.MaxConnectionsPerAddress > l.MaxConnections {
 		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
 	}
 }
 
-// TokenFailures is the default of Limits.TokenFailures.
-var TokenFailures = Rate{PerSecond: 5, Burst: 50}
+// tokenFailures is the default of Limits.TokenFailures.
+var tokenFailures = Rate{PerSecond: 5, Burst: 50}
 
 func (l *BucketLimits) check(_ *decoder, o object) { l.Rates = o.rates() }
 

@@ -80,7 +80,7 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 // config decodes the whole file. Blocks that others refer to come first.
 func (d *decoder) config(n *node, c *Config) {
 	*c = Config{
-		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: TokenFailures}},
+		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}

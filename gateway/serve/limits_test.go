@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 )
@@ -59,5 +60,16 @@ func TestLargestRate(t *testing.T) {
 	g := newTestServer(t, "server: {ready: config, limits: {requests_per_second: 1000000, burst: 2147483647}}\nbuckets:\n"+bucketOf("a", "/a", "http://127.0.0.1:1"))
 	if got := g.Generation.Load().limits.rates.All.PerSecond; got != limit.MaxPerSecond {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A token that was not verified for want of a turn is nothing that the client did wrong.
+func TestProblemOfNoVerdict(t *testing.T) {
+	p := ProblemOfVerdict(auth.VerifiersBusy)
+	if p.Status != 503 || p.RetryAfter == 0 || p.Challenge != "" {
+		t.Errorf("%+v", p)
+	}
+	if p := limitProblems[observe.LimitTokenFailures]; p.Status != 429 || p.RetryAfter == 0 || p.Challenge != "" {
+		t.Errorf("%+v", p)
 	}
 }
