@@ -135,7 +135,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 		OnFetch: func(name string, err error) {
 			g.Metrics.KeyFetches.Count(err)
 			if err != nil {
-				g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use")
+				g.Log.Warn().Str("jwks", name).Err(err).Msg("cannot refresh a key set; the last good copy stays in use up to jwks_max_age")
 			}
 		},
 		OnTooOld: func(name string, maxAge time.Duration) {
