@@ -5,6 +5,8 @@ package pool
 import (
 	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -92,4 +94,51 @@ func cpuTime() time.Duration {
 		panic(err)
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkHead asks for heads, after each of which a connection rests: dials/op tells how
+// many of them need a new one, conns how many there are in the end. The origin takes so long
+// for each, as one over a network does.
+func BenchmarkHead(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		takes    time.Duration
+		workers  int
+		maxConns int
+	}{
+		{"serial", time.Millisecond, 1, 0},
+		{"parallel", time.Millisecond, 16, 0},
+		{"parallel/at once", 0, 16, 0},
+		{"parallel/at the bound", time.Millisecond, 16, 32},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := rawserver.Start(b, nil, func(conn net.Conn, n int, head string) bool {
+				time.Sleep(c.takes)
+				return headAnswer(conn, n, head)
+			})
+			u := NewUpstream(Options{Address: s.Addr, Buffers: NewBuffers(0, 0), MaxConns: c.maxConns})
+			defer u.Close()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range c.workers {
+				wg.Go(func() {
+					var x Exchange
+					for left.Add(-1) >= 0 {
+						if err := u.Do(&x, []byte(headHead), true); err != nil {
+							b.Error(err)
+							return
+						}
+						x.Close()
+					}
+				})
+			}
+			wg.Wait()
+			var stats Stats
+			u.UpdateStats(&stats)
+			b.ReportMetric(float64(stats.Dials)/float64(b.N), "dials/op")
+			b.ReportMetric(float64(stats.Open), "conns")
+		})
+	}
 }

@@ -21,6 +21,8 @@ type conn struct {
 	opened   time.Time
 	idleAt   time.Time // when it last became idle
 
+	restsUntil time.Time // before which it is not used again; zero: may be at once
+
 	queued, dialed time.Duration // how long the next exchange waited for it, and for it to be opened
 
 	forget func() bool // has the end of the upstream's life no longer close it

@@ -179,7 +179,7 @@ func (x *Exchange) roundTrip(c *conn, reused bool, head []byte, bodiless bool, n
 		case code == fasthttp.StatusSwitchingProtocols:
 			return protocolError(errSwitching)
 		case code >= 200:
-			if err := x.frame(bodiless); err != nil {
+			if err := x.frame(bodiless, now); err != nil {
 				return err
 			}
 			if reused && x.twoAnswers() {

@@ -232,6 +232,7 @@ func TestDocumentsOutOfOrder(t *testing.T) {
 				t.Errorf("%q %v, length %d", doc, err, x.Length())
 			}
 			x.Close()
+			endRests(u)
 		}
 		idle(t, u, 1)
 	})

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -86,8 +87,8 @@ func protocolError(cause error) *Error {
 }
 
 // frame determines the length of the body, RFC 9112 section 6.3, and whether
-// the connection can be kept.
-func (x *Exchange) frame(bodiless bool) error {
+// the connection can be kept. The request was sent at begin.
+func (x *Exchange) frame(bodiless bool, begin time.Time) error {
 	h := &x.Header
 	code, n := h.StatusCode(), h.ContentLength()
 	x.reuse = (!h.ConnectionClose() || bodiless && !x.closes) && string(h.Protocol()) == "HTTP/1.1"
@@ -100,8 +101,9 @@ func (x *Exchange) frame(bodiless bool) error {
 			x.reuse = false
 		}
 	case bodiless:
-		// The length is that of the body to GET, and says nothing about this connection.
+		// The length is that of the body to GET: it should not come.
 		x.rest = 0
+		x.reuse = x.reuse && (n == 0 || x.conn.restAfter(begin))
 	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 			return protocolError(errFraming)

@@ -24,6 +24,16 @@ func finish(x *Exchange) error {
 	return err
 }
 
+// endRests ends the rests of u's connections.
+func endRests(u *Upstream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, c := range u.resting {
+		c.restsUntil = time.Time{}
+	}
+	u.idle, u.resting = append(u.idle, u.resting...), nil
+}
+
 // arrived waits until bytes are in the socket of c.
 func arrived(t *testing.T, c *conn) {
 	t.Helper()
@@ -113,6 +123,7 @@ func TestOutOfStep(t *testing.T) {
 						kept = 1
 					}
 					idle(t, u, kept)
+					endRests(u)
 					close(asked)
 					if kept == 1 && when == "before the request" {
 						arrived(t, u.idle[0])
@@ -242,6 +253,7 @@ func TestKeepAliveWithoutBodies(t *testing.T) {
 					if err := finish(&x); err != nil {
 						t.Fatal(err)
 					}
+					endRests(u)
 				}
 				idle(t, u, 1)
 				var stats Stats

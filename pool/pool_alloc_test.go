@@ -39,6 +39,30 @@ func TestExchangeAllocs(t *testing.T) {
 	}
 }
 
+// TestHeadAllocs guards a HEAD on a connection that has rested.
+func TestHeadAllocs(t *testing.T) {
+	u := NewUpstream(Options{Address: rawserver.StartQuiet(t, []byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")).Addr, Buffers: NewBuffers(0, 0)})
+	defer u.Close()
+	head := []byte(headHead)
+	var x Exchange
+	run := func() {
+		if err := u.Do(&x, head, true); err != nil || x.Length() != 9 {
+			t.Fatalf("%d bytes, %v", x.Length(), err)
+		}
+		x.Close()
+		for _, c := range u.resting {
+			c.restsUntil = time.Time{}
+		}
+	}
+	run()
+	if n := testing.AllocsPerRun(300, run); n > 0 {
+		t.Errorf("%v allocations per exchange, want 0", n)
+	}
+	if n := dials(u); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
 // TestStreamAllocs guards a body that is spliced.
 func TestStreamAllocs(t *testing.T) {
 	body := noise(300_000)

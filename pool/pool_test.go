@@ -397,6 +397,7 @@ func TestLengthOfHead(t *testing.T) {
 			t.Errorf("length %d", x.Length())
 		}
 		x.Close()
+		endRests(u)
 	}
 	idle(t, u, 1)
 }

@@ -79,11 +79,13 @@ type Upstream struct {
 
 	mu      sync.Mutex  // guards the following fields
 	idle    []*conn     // most recently used last
-	open    int         // connections idle, in use or being opened
+	resting []*conn     // after HEAD; whose rest ends first, first
+	open    int         // connections idle, resting, in use or being opened
 	waiters list.List   // exchanges that wait, each a chan grant; the oldest first
 	closed  bool        // no new exchanges
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
+	caller  *time.Timer // gives rested connections to waiters; nil: none had to wait for that yet
 
 	life  context.Context // of dials, look-ups and connections
 	abort context.CancelFunc
@@ -131,24 +133,26 @@ func (u *Upstream) retire(closes bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.retired, u.closed = true, u.closed || closes
-	u.closeIdle(func(*conn) bool { return true })
 	for u.closed && u.waiters.Len() > 0 {
 		u.nextWaiter() <- grant{err: &Error{Reason: ReasonClosed, Phase: PhaseQueue}}
 	}
+	u.closeIdle(func(*conn) bool { return true })
 }
 
-// closeIdle closes the idle connections that which is true of; u.mu is held. It never
-// blocks for long: nothing is waiting to be sent on them.
+// closeIdle closes the idle and resting connections that which is true of; u.mu is held. It
+// never blocks for long: nothing is waiting to be sent on them.
 func (u *Upstream) closeIdle(which func(*conn) bool) {
-	u.idle = slices.DeleteFunc(u.idle, func(c *conn) bool {
+	closes := func(c *conn) bool {
 		if !which(c) {
 			return false
 		}
 		c.Close()
-		u.open--
+		u.passOn()
 		return true
-	})
-	if u.reaper != nil && len(u.idle) == 0 {
+	}
+	u.idle = slices.DeleteFunc(u.idle, closes)
+	u.resting = slices.DeleteFunc(u.resting, closes)
+	if u.reaper != nil && len(u.idle)+len(u.resting) == 0 {
 		u.reaper.Stop()
 		u.reaper = nil
 	}
@@ -163,10 +167,7 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.mu.Unlock()
 		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 	}
-	for n := len(u.idle); n > 0; n = len(u.idle) {
-		c = u.idle[n-1]
-		u.idle[n-1] = nil
-		u.idle = u.idle[:n-1]
+	for c = u.takeIdle(now); c != nil; c = u.takeIdle(now) {
 		u.mu.Unlock()
 		if now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge && c.clean() {
 			return c, true, nil
@@ -188,8 +189,23 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 		u.queueFull.Add(1)
 		u.nextWaiter() <- grant{err: &Error{Reason: ReasonQueue, Phase: PhaseQueue}}
 	}
+	u.callWaiters(now)
 	u.mu.Unlock()
 	return u.wait(granted, place, done)
+}
+
+// takeIdle takes a connection that may be used at once; nil: there is none. u.mu is held.
+func (u *Upstream) takeIdle(now time.Time) *conn {
+	if n := len(u.idle); n > 0 {
+		c := u.idle[n-1]
+		u.idle[n-1] = nil
+		u.idle = u.idle[:n-1]
+		return c
+	}
+	if u.waiters.Len() > 0 { // who are called in a moment
+		return nil
+	}
+	return u.takeRested(now)
 }
 
 // grant is what ends a wait: an error, an idle connection, or, where both are nil, the
@@ -272,18 +288,25 @@ func (u *Upstream) release(c *conn) {
 		return
 	}
 	u.mu.Lock()
-	if w := u.nextWaiter(); w != nil {
-		u.mu.Unlock()
-		w <- grant{conn: c}
-		return
+	rests := c.restsUntil.After(now)
+	if !rests {
+		c.restsUntil = time.Time{}
+		if w := u.nextWaiter(); w != nil {
+			u.mu.Unlock()
+			w <- grant{conn: c}
+			return
+		}
 	}
 	if u.retired {
-		u.open--
 		u.mu.Unlock()
-		c.Close()
+		u.discard(c)
 		return
 	}
-	u.idle = append(u.idle, c)
+	if rests {
+		u.rest(c, now)
+	} else {
+		u.idle = append(u.idle, c)
+	}
 	if u.reaper == nil {
 		u.reaper = time.AfterFunc(u.opts.KeepIdle, u.reap)
 	}
@@ -300,6 +323,11 @@ func (u *Upstream) discard(c *conn) {
 func (u *Upstream) freeSlot() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.passOn()
+}
+
+// passOn is freeSlot while u.mu is held.
+func (u *Upstream) passOn() {
 	if w := u.nextWaiter(); w != nil {
 		w <- grant{}
 	} else {
@@ -315,7 +343,15 @@ func (u *Upstream) reap() {
 	now := time.Now()
 	u.closeIdle(func(c *conn) bool { return now.Sub(c.idleAt) >= u.opts.KeepIdle })
 	if u.reaper != nil {
-		u.reaper.Reset(max(u.opts.KeepIdle-now.Sub(u.idle[0].idleAt), time.Millisecond))
+		oldest := now
+		for _, conns := range [...][]*conn{u.idle, u.resting} {
+			for _, c := range conns {
+				if c.idleAt.Before(oldest) {
+					oldest = c.idleAt
+				}
+			}
+		}
+		u.reaper.Reset(max(u.opts.KeepIdle-now.Sub(oldest), time.Millisecond))
 	}
 }
 
@@ -332,7 +368,7 @@ type Stats struct {
 	LookUpsFailed uint64 // look-ups without an answer
 	Aside         int    // addresses of the origin that are left alone for a while
 	Open          int    // connections idle, in use or being opened
-	Idle          int    // connections waiting for an exchange
+	Idle          int    // connections waiting for an exchange, or resting before the next
 	Waiting       int    // exchanges waiting for a connection
 }
 
@@ -350,7 +386,7 @@ func (u *Upstream) UpdateStats(s *Stats) {
 	s.Aside += u.addresses.putAside()
 	u.mu.Lock()
 	s.Open += u.open
-	s.Idle += len(u.idle)
+	s.Idle += len(u.idle) + len(u.resting)
 	s.Waiting += u.waiters.Len()
 	u.mu.Unlock()
 }

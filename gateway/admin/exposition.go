@@ -72,7 +72,7 @@ var Families = []family{
 	{"yatagarasu_upstream_clock_skew_seconds", "gauge", "bucket, origin", "How far the origin's clock is ahead of this one. Beyond 5 s it is corrected for signatures.", func(s *source) float64 {
 		return known(s.replica.Health.SkewMeasured.Load() != 0, time.Duration(s.replica.Health.Skew.Load()).Seconds())
 	}},
-	{"yatagarasu_upstream_connections", "gauge", "bucket, origin, state", "Connections to the origin: idle ones, and those in use.", nil},
+	{"yatagarasu_upstream_connections", "gauge", "bucket, origin, state", "Connections to the origin: idle ones, also those that rest after a HEAD, and those in use.", nil},
 	{"yatagarasu_upstream_dials_total", "counter", "bucket, origin", "Connections opened to the origin.", func(s *source) float64 { return float64(s.replica.Dials) }},
 	{"yatagarasu_upstream_errors_total", "counter", "bucket, origin, reason", "Failed requests to the origin by their typed reason.", nil},
 	{"yatagarasu_upstream_failovers_total", "counter", "bucket, origin", "Requests to a replica because another one failed.", nil},
