@@ -21,10 +21,9 @@ func TestOddHeads(t *testing.T) {
 		name, head string
 		want       map[string][]string // nil: none
 	}{
-		{"two tags", usual + "ETag: \"a\"\r\nETag: \"b\"\r\n", map[string][]string{"Etag": {`"a"`}}},
-		{"an empty tag first", usual + "ETag:\r\nETag: \"a\"\r\n", map[string][]string{"Etag": {`"a"`}}},
+		{"two versions", usual + "ETag: \"a\"\r\nX-Amz-Version-Id: v\r\nX-Amz-Version-Id: w\r\n", map[string][]string{"X-Amz-Version-Id": {"v"}}},
+		{"an empty version first", usual + "ETag: \"a\"\r\nX-Amz-Version-Id:\r\nX-Amz-Version-Id: w\r\n", map[string][]string{"X-Amz-Version-Id": {"w"}}},
 		{"odd case", usual + "eTaG: \"a\"\r\nx-aMz-meta-B: v\r\n", map[string][]string{"Etag": {`"a"`}, "X-Amz-Meta-B": {"v"}}},
-		{"an empty date first", "ETag: \"a\"\r\nCache-Control: max-age=60\r\nLast-Modified:\r\nLast-Modified: " + modified + "\r\n", map[string][]string{"Last-Modified": {modified}}},
 		{"empty ranges", usual + "ETag: \"a\"\r\nAccept-Ranges:\r\n", map[string][]string{"Accept-Ranges": {"bytes"}}},
 		{"empty ranges, then none", usual + "ETag: \"a\"\r\nAccept-Ranges:\r\nAccept-Ranges: none\r\n", map[string][]string{"Accept-Ranges": {"none"}}},
 		{"lists", usual + "ETag: \"a\"\r\nCache-Control:\r\nCache-Control: no-transform\r\nContent-Language: de\r\nContent-Language: en\r\n",
@@ -64,9 +63,6 @@ func TestOddHeads(t *testing.T) {
 				if got := whole[2][name]; fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
-			}
-			if strings.Contains(c.head, "ETag:\r\n") {
-				return // by such a tag no 304 is believed
 			}
 			for _, target := range []string{"/pub/x", "/raw/x"} {
 				r, _ := gw.do("GET", target, `If-None-Match: "a"`)

@@ -94,3 +94,39 @@ func TestThreatLate(t *testing.T) {
 		}
 	}
 }
+
+// TestThreatOriginLines has origins write heads that two readers may read differently.
+func TestThreatOriginLines(t *testing.T) {
+	const length = "Content-Length: 4\r\n"
+	for name, head := range map[string]string{
+		"T91c_bare_LF_after_the_status":  "HTTP/1.1 200 OK\n" + length,
+		"T91c_bare_LF_after_a_header":    okHead + "A: b\nContent-Type: text/html\r\n" + length,
+		"T91c_bare_LF_before_the_end":    okHead + "Content-Length: 4\n",
+		"T91d_two_types":                 okHead + "Content-Type: text/plain\r\nContent-Type: text/html\r\n" + length,
+		"T91d_two_codings":               okHead + "Content-Encoding: gzip\r\nContent-Encoding: br\r\n" + length,
+		"T91d_two_tags":                  okHead + "ETag: \"f\"\r\n" + length,
+		"T91d_two_dispositions":          okHead + "Content-Disposition: inline\r\nContent-Disposition: attachment\r\n" + length,
+		"T91d_two_dates_of_modification": okHead + "Last-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nLast-Modified: Sat, 03 Jan 2026 03:04:05 GMT\r\n" + length,
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := startFaulty(t, func(c net.Conn, _ string) bool {
+				io.WriteString(c, head+"\r\nbody")
+				return true
+			})
+			gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+bucketYAML("main", "/pub", origin.endpoint)+"    cache: {enabled: true}\n"+bucketYAML("raw", "/raw", origin.endpoint))
+			for i, target := range []string{"/pub/x", "/pub/x", "/raw/x"} {
+				if r, body := gw.do("GET", target); r.StatusCode != 502 || strings.Contains(string(body), "body") {
+					t.Errorf("%s: status %d, %q", target, r.StatusCode, body)
+				}
+				if n := origin.Requests.Load(); n != int64(i+1) {
+					t.Errorf("%d requests after %d", n, i+1)
+				}
+			}
+			gw.log.waitFor(t, `"reason":"protocol"`)
+			gw.settle(t)
+			if n := origin.Conns.Load(); n != 3 {
+				t.Errorf("%d connections, want a new one each time", n)
+			}
+		})
+	}
+}

@@ -44,6 +44,7 @@ type Exchange struct {
 var (
 	errHeadTooLarge = errors.New("response head over 16 KiB")
 	errHeadBad      = errors.New("malformed response head")
+	errLineEnd      = errors.New("a line of the response head does not end in CRLF")
 	errNotHTTP      = errors.New("no HTTP response begins like this")
 	errTwoAnswers   = errors.New("two responses to one request")
 	errInterim      = errors.New("too many 1xx responses")

@@ -74,6 +74,78 @@ func TestHeadsThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestT91OriginLines has origins write what two readers may read differently.
+func TestT91OriginLines(t *testing.T) {
+	const status, length, end = "HTTP/1.1 200 OK\r\n", "Content-Length: 4\r\n", "\r\nbody"
+	for name, c := range map[string]struct{ response, cause string }{
+		"bare LF after the status line":     {"HTTP/1.1 200 OK\n" + length + end, "CRLF"},
+		"bare LF after a header":            {status + "A: b\n" + length + end, "CRLF"},
+		"bare LF hides a header":            {status + "A: b\nContent-Type: text/html\r\n" + length + end, "CRLF"},
+		"bare LF after the last header":     {status + "Content-Length: 4\n" + end, "CRLF"},
+		"an empty line of a bare LF":        {status + length + "\n\r\n" + end, "CRLF"},
+		"bare LF in an interim response":    {"HTTP/1.1 103 Early Hints\nA: b\r\n\r\n" + status + length + end, "CRLF"},
+		"nothing but bare LF":               {"HTTP/1.1 200 OK\nContent-Length: 4\n\nbody" + end + "\r\n\r\n", "CRLF"},
+		"two types":                         {status + "Content-Type: text/plain\r\nContent-Type: text/html\r\n" + length + end, "two lines of Content-Type"},
+		"two types, one in capitals":        {status + "CONTENT-TYPE: text/plain\r\nContent-Type: text/html\r\n" + length + end, "two lines of Content-Type"},
+		"two types, a space before colon":   {status + "Content-Type: text/plain\r\nContent-Type : text/html\r\n" + length + end, "two lines of Content-Type"},
+		"two types that are equal":          {status + "Content-Type: text/plain\r\nContent-Type: text/plain\r\n" + length + end, "two lines of Content-Type"},
+		"two types, the first one folded":   {status + "Content-Type:\r\n text/plain\r\nA: b\r\nContent-Type: text/html\r\n" + length + end, "two lines of Content-Type"},
+		"two types of an error document":    {"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n" + length + end, "two lines of Content-Type"},
+		"two codings":                       {status + "Content-Encoding: gzip\r\nContent-Encoding: br\r\n" + length + end, "two lines of Content-Encoding"},
+		"two dispositions":                  {status + "Content-Disposition: inline\r\nContent-Disposition: attachment\r\n" + length + end, "two lines of Content-Disposition"},
+		"two ranges":                        {"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/9\r\nContent-Range: bytes 4-7/9\r\n" + length + end, "two lines of Content-Range"},
+		"two tags":                          {status + "ETag: \"a\"\r\nEtag: \"b\"\r\n" + length + end, "two lines of ETag"},
+		"two dates of change":               {status + "Last-Modified: x\r\nlast-modified: y\r\n" + length + end, "two lines of Last-Modified"},
+		"two dates, as of LocalStack":       {status + "Date: x\r\nDate: y\r\nX-Amz-Request-Id: x\r\nx-amz-request-id: x\r\n" + length + end, ""},
+		"lists in several lines, as S3 may": {status + "Cache-Control: no-store\r\nCache-Control: private\r\nContent-Language: de\r\nContent-Language: en\r\nVary: a\r\nVary: b\r\n" + length + end, ""},
+		"names that begin alike":            {status + "Content-Type: text/plain\r\nContent-Type-X: a\r\nContent_Type: b\r\nE: c\r\n" + length + end, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overBoth(t, func(t *testing.T, overTLS bool) {
+				s := startScripted(t, overTLS, answer(c.response))
+				u := s.upstream(func(o *Options) { o.HeadTimeout = 10 * time.Second })
+				_, body, err := fetch(u)
+				if c.cause == "" {
+					if body != "body" || err != nil {
+						t.Errorf("%q %v", body, err)
+					}
+					return
+				}
+				want(t, err, ReasonProtocol, PhaseHead, true)
+				if err == nil || !strings.Contains(err.Error(), c.cause) || s.Requests.Load() != 1 {
+					t.Errorf("%v after %d requests, want %q", err, s.Requests.Load(), c.cause)
+				}
+				idle(t, u, 0)
+			})
+		})
+	}
+}
+
+// TestT91ChunkLines has the lines of a chunked document end in bare LF.
+func TestT91ChunkLines(t *testing.T) {
+	for name, chunks := range map[string]string{
+		"after a size":      "4\nbody\r\n0\r\n\r\n",
+		"after data":        "4\r\nbody\n0\r\n\r\n",
+		"after the last":    "4\r\nbody\r\n0\n\r\n",
+		"after a trailer":   "4\r\nbody\r\n0\r\nA: b\n\r\n",
+		"as the empty line": "4\r\nbody\r\n0\r\n\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := startScripted(t, false, answer("HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n"+chunks+"\r\n\r\n")).upstream()
+			var x Exchange
+			if err := u.Do(&x, []byte(getHead), false); err != nil {
+				t.Fatal(err)
+			}
+			doc, err := x.Document(1 << 10)
+			x.Close()
+			if err == nil && string(doc) != "body" || err != nil && ReasonOf(err) != ReasonProtocol {
+				t.Errorf("%q %v", doc, err)
+			}
+			idle(t, u, 0) // in any case
+		})
+	}
+}
+
 func TestConnectionClosesInAnyLine(t *testing.T) {
 	for name, lines := range map[string]string{
 		"in the second line":  "Connection: keep-alive\r\nConnection: close\r\n",

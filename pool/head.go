@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -26,8 +27,15 @@ func (x *Exchange) readHead(bodiless bool) error {
 			if searched+i+len(headEnd) > maxHead {
 				return protocolError(errHeadTooLarge)
 			}
-			x.closes = bodiless && saysClose(b[:searched+i])
+			head := b[:searched+i+len("\r\n")]
+			if err := checkLines(head); err != nil {
+				return protocolError(err)
+			}
+			x.closes = bodiless && saysClose(head)
 			break
+		}
+		if bareLF(b[searched:]) { // the end that is waited for may never come
+			return protocolError(errLineEnd)
 		}
 		if n >= maxHead {
 			return protocolError(errHeadTooLarge)
@@ -43,6 +51,58 @@ func (x *Exchange) readHead(bodiless bool) error {
 		return protocolError(errHeadBad)
 	}
 	return nil
+}
+
+// once are the headers that say what the object is, by which a client or the gateway decides.
+// Of two such lines one reader takes the first, and another the last, as fasthttp does with
+// Content-Type and Content-Encoding. S3 servers send one; of other headers some send two, as
+// LocalStack does with Date, and versitygw with x-amz-request-id: the first counts.
+var once = [...][]byte{[]byte("Content-Type"), []byte("Content-Encoding"), []byte("Content-Disposition"), []byte("Content-Range"), []byte("ETag"), []byte("Last-Modified")}
+
+// firstOfOnce tells which letters those names begin with.
+var firstOfOnce = [256]bool{'C': true, 'c': true, 'E': true, 'e': true, 'L': true, 'l': true}
+
+// checkLines refuses a head, without its empty line, that two readers may read differently:
+// with a line that ends in a bare LF (RFC 9112, 2.2), or with two lines of a header of once.
+func checkLines(head []byte) error {
+	var seen [len(once)]bool
+	for len(head) > 0 {
+		n := bytes.IndexByte(head, '\n')
+		if n < 1 || head[n-1] != '\r' {
+			return errLineEnd
+		}
+		line := head[:n-1]
+		head = head[n+1:]
+		if len(line) == 0 || !firstOfOnce[line[0]] { // most lines
+			continue
+		}
+		for i, name := range once {
+			if len(line) > len(name) && endsName(line[len(name)]) && bytes.EqualFold(line[:len(name)], name) {
+				if seen[i] {
+					return fmt.Errorf("two lines of %s", name)
+				}
+				seen[i] = true
+			}
+		}
+	}
+	return nil
+}
+
+// endsName tells whether b ends the name of a header: the library drops spaces before the colon.
+func endsName(b byte) bool { return b == ':' || b == ' ' || b == '\t' }
+
+// bareLF tells whether a line of b, but for an empty one at its begin, ends in a bare LF.
+func bareLF(b []byte) bool {
+	for i := 1; i < len(b); i++ {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return false
+		}
+		if i += n; b[i-1] != '\r' {
+			return true
+		}
+	}
+	return false
 }
 
 // saysClose tells whether a head has the connection option close (RFC 9112, 9.6). The

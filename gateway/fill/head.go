@@ -242,7 +242,8 @@ func withoutAWSChunked(v []byte) []byte {
 // appendObjectLine appends a line of the object's head to those before it, unless it says
 // nothing: only S3's own metadata may be empty, and a Date must be one. A list may come in
 // several lines, of which none must get lost; of any other header the first line counts, by
-// which the gateway decides, too.
+// which the gateway decides, too. With two lines of what an object is, none gets here: pool
+// refuses them.
 func appendObjectLine(head, name, value []byte) []byte {
 	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) {
 		return head
