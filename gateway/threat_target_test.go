@@ -200,9 +200,36 @@ func threatFraming(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := gw.raw(get + host + header + "\r\n")
-			got = strings.TrimPrefix(got, "HTTP/1.1 100 Continue\r\n\r\n")
 			if statusOf(got) != 200 || !strings.HasSuffix(got, "hello") || strings.Contains(got, " 101 ") {
 				t.Errorf("got %.300q", got)
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		lines  string
+		status int
+	}{
+		"T99a_expectation_without_a_body":       {"Expect: 100-continue\r\n", 200},
+		"T99a_expectation_of_an_empty_body":     {"Expect: 100-continue\r\nContent-Length: 0\r\n", 200},
+		"T99a_expectation_twice":                {"Expect: 100-continue\r\nExpect: 100-continue\r\n", 200},
+		"T99a_another_in_the_same_line":         {"Expect: 100-continue, x\r\n", 417},
+		"T99a_another_after_it":                 {"Expect: 100-continue\r\nExpect: x\r\n", 417},
+		"T99a_another_before_it":                {"Expect: x\r\nExpect: 100-continue\r\n", 417},
+		"T99a_another_and_a_body":               {"Expect: 100-continue\r\nExpect: x\r\nContent-Length: 5\r\n", 417},
+		"T99a_expectation_of_a_body":            {"Expect: 100-continue\r\nContent-Length: 5\r\n", 413},
+		"T99a_expectation_of_chunks":            {"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n", 413},
+		"T99a_expectation_of_a_body_in_a_trap":  {"Expect: 100-continue\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
+		"T99a_expectation_and_nothing_is_right": {"Expect: 100-continue\r\nHost: y\r\n", 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, version := range []string{"HTTP/1.1", "HTTP/1.0"} {
+				if version == "HTTP/1.0" && strings.Contains(c.lines, "chunked") {
+					continue // refused for another reason
+				}
+				got := gw.raw("GET /pub/x " + version + "\r\n" + host + c.lines + "\r\n")
+				if statusOf(got) != c.status || strings.Contains(got, "100 Continue") || strings.Count(got, "HTTP/1.1 ") != 1 {
+					t.Errorf("%s: %.300q, want one %d", version, got, c.status)
+				}
 			}
 		})
 	}

@@ -103,9 +103,13 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 	return fasthttp.RequestConfig{}
 }
 
-// invites tells whether h is the head of an administrative call that takes a body, from
+// invites tells whether h is the sound head of an administrative call that takes a body, from
 // somebody who may make it.
 func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
+	var head request.Head
+	if head.Check(h.RawHeaders(), h.IsHTTP11()) != request.BodyNotAllowed { // a worse flaw
+		return false
+	}
 	var t request.Target
 	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
 		return false
