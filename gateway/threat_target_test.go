@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +232,35 @@ func threatFraming(t *testing.T) {
 				if statusOf(got) != c.status || strings.Contains(got, "100 Continue") || strings.Count(got, "HTTP/1.1 ") != 1 {
 					t.Errorf("%s: %.300q, want one %d", version, got, c.status)
 				}
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		lines    string
+		statuses []int
+	}{
+		"T99b_and_nothing_else":         {host + "\r\n", []int{200}},
+		"T99b_and_another_request":      {host + "\r\n" + smuggled, []int{200, 200}},
+		"T99b_and_a_bare_LF_in_a_line":  {host + "A: b\nC: d\r\n\r\n" + smuggled, []int{400}},
+		"T99b_and_a_line_of_it_alone":   {"\n" + host + "\r\n" + smuggled, []int{400}},
+		"T99b_and_a_folded_line":        {" x\r\n" + host + "\r\n" + smuggled, []int{400}},
+		"T99b_and_a_body":               {host + "Content-Length: 5\r\n\r\nhello" + smuggled, []int{413}},
+		"T99b_and_two_framings":         {host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, []int{400}},
+		"T99b_and_another_request_line": {"GET /pub/smuggled HTTP/1.1\r\n" + host + "\r\n", []int{400}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(origin.seen())
+			got := gw.raw("GET /pub/x HTTP/1.1\n" + c.lines)
+			var statuses []int
+			for _, answer := range strings.Split(got, "HTTP/1.1 ")[1:] {
+				statuses = append(statuses, statusOf("HTTP/1.1 "+answer))
+			}
+			if !slices.Equal(statuses, c.statuses) {
+				t.Errorf("%v, want %v: %.400q", statuses, c.statuses, got)
+			}
+			asked := origin.seen()[before:]
+			if n := len(asked); n != strings.Count(fmt.Sprint(statuses), "200") || n > 0 && asked[0].URL.Path != "/things/x" {
+				t.Errorf("the origin was asked %d times", n)
 			}
 		})
 	}
