@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 		})
 		u := s.upstream(func(o *Options) {
 			o.MaxConns, o.Buffers = 6, NewBuffers(DefaultBufferSize, 10)
-			o.QueueTimeout, o.HeadTimeout, o.IdleTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+			o.QueueTimeout, o.DialTimeout, o.HeadTimeout, o.IdleTimeout = 10*time.Second, 10*time.Second, 10*time.Second, 10*time.Second
 		})
 		p := pace(t, 1<<10, time.Minute)
 		goroutines, open := runtime.NumGoroutine(), descriptors(t)
