@@ -77,13 +77,13 @@ func (c *Cache) Bytes() int64 { return c.bytes.Load() }
 func (c *Cache) hash(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
 // nameHash returns the hash of the first part of key. The shard depends on it alone, so
-// that all objects of one name are in one shard.
+// that all objects of one name, in all its spellings, are in one shard.
 func (c *Cache) nameHash(key []byte) uint64 {
-	name, ok := firstPart(key)
+	name, _, ok := cutFirstPart(key)
 	if !ok {
 		name = key
 	}
-	return maphash.Bytes(c.seed, name)
+	return c.hashName(name)
 }
 
 // shardOf returns the number of the shard for the hash of a first part.
@@ -146,8 +146,9 @@ func (c *Cache) Inspect(key []byte) (o *Object, hits int) {
 // evicts what is needed to make room.
 //
 // It returns false when it did not store o: because the policy prefers objects that
-// are asked for more, or because o is too large, its body for Options.MaxObjectBytes or
-// all of it for the cache. If o is too large, an object of the same key is dropped, as o
+// are asked for more, because maxAliases other spellings of its key are stored, or because o
+// is too large, its body for Options.MaxObjectBytes or all of it for the cache. If o is too
+// large, an object of the same key is dropped, as o
 // supersedes it.
 func (c *Cache) Put(o *Object) bool {
 	return c.put(o, terms{})
@@ -194,6 +195,7 @@ func (c *Cache) put(o *Object, t terms) bool {
 	s := &c.shards[n]
 	e := newEntry(o, c.hash(o.Key), o.Size(), c.groups.place(o.Group))
 	state := c.groups.at(e.group)
+	alias, aliased := c.aliasHash(o.Key)
 	fits := int64(len(o.Body)) <= c.opts.MaxObjectBytes && e.size <= c.opts.MaxBytes
 	var r room
 	defer c.release(&r)
@@ -206,6 +208,9 @@ func (c *Cache) put(o *Object, t terms) bool {
 		}
 		if !fits {
 			c.dropLocked(n, slot)
+			break
+		}
+		if aliased && slot == 0 && s.aliases[alias] >= maxAliases {
 			break
 		}
 		if c.storeLocked(n, slot, e, &r) {
@@ -251,6 +256,9 @@ func (c *Cache) storeLocked(n int, slot uint32, e entry, r *room) bool {
 			return false
 		}
 		s.insertLocked(e)
+		if alias, ok := c.aliasHash(e.obj.Key); ok {
+			s.countAliasLocked(alias, 1)
+		}
 		c.enter(e.obj)
 		c.entries.Add(1)
 		c.groups.add(e.group, 1, e.size)
@@ -282,7 +290,11 @@ func (c *Cache) dropLocked(n int, slot uint32) bool {
 
 // removeLocked removes an entry of shard n and returns its bytes, which are still reserved.
 func (c *Cache) removeLocked(n int, slot uint32) int64 {
-	gone := c.shards[n].removeLocked(slot)
+	s := &c.shards[n]
+	gone := s.removeLocked(slot)
+	if alias, ok := c.aliasHash(gone.obj.Key); ok {
+		s.countAliasLocked(alias, -1)
+	}
 	c.leave(gone.obj)
 	c.publishLocked(n)
 	c.groups.add(gone.group, -1, -gone.size)

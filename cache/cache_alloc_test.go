@@ -21,12 +21,13 @@ func TestGetAllocs(t *testing.T) {
 					t.Fatalf("%s is not there", keys[i])
 				}
 			}
-			absent := []byte("absent")
+			absent, alias := []byte("absent"), AppendKey(nil, []byte("//a//b/"), []byte("origin"))
+			c.Put(&Object{Key: alias, Group: "g"})
 			parts := [][]byte{keys[0], keys[1]}
 			buf := make([]byte, 0, 64)
 			i := 0
 			got := testing.AllocsPerRun(1000, func() {
-				if c.Get(keys[i%100]) == nil || c.Peek(keys[i%100]) == nil || c.Get(absent) != nil {
+				if c.Get(keys[i%100]) == nil || c.Peek(keys[i%100]) == nil || c.Get(absent) != nil || c.Get(alias) == nil || c.Epoch("g", alias) != 0 {
 					t.Error("another object")
 				}
 				buf = AppendKey(buf[:0], parts...)

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -59,6 +60,9 @@ func consistent(t *testing.T, c *Cache) {
 		}
 		if got := c.oldest[n].Load(); got != age {
 			t.Errorf("published age %d, want %d", got, age)
+		}
+		if got, want := s.aliases, aliasesOf(c, s); !maps.Equal(got, want) {
+			t.Errorf("aliases are counted as %v, want %v", got, want)
 		}
 		entries += int64(listed)
 		s.mu.Unlock()

@@ -95,6 +95,9 @@ func (o *Object) Size() int64 {
 	for _, tag := range o.Tags {
 		n += allocated(int64(len(tag)))
 	}
+	if IsAlias(o.Key) {
+		n += aliasBytes
+	}
 	return n + n/runtimeShare
 }
 

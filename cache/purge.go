@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -12,6 +11,8 @@ import (
 // group that were stored when it began and not replaced since, and some of those
 // stored while it runs. Objects that are being fetched then, and stored later, are
 // what [Cache.Epoch] is for.
+//
+// Names, and prefixes of names, stand for all their spellings; see [HasEmptySegment].
 //
 // A soft purge marks the objects instead of dropping them, with the time at which it
 // began; see [Object.FreshnessAt].
@@ -32,7 +33,8 @@ func (c *Cache) PurgeGroup(group string, soft bool) int {
 // PurgePrefix drops the objects of a group whose key has a first part that
 // begins with prefix, or marks them, and returns how many. See [AppendKey].
 func (c *Cache) PurgePrefix(group string, prefix []byte, soft bool) int {
-	return c.purge(group, soft, func(o *Object) bool { return firstPartHasPrefix(o.Key, prefix) })
+	prefix = appendCollapsed(nil, prefix)
+	return c.purge(group, soft, matchName(func(name []byte) bool { return bytes.HasPrefix(name, prefix) }))
 }
 
 // PurgeTag drops the objects of a group that have a tag, or marks them, and
@@ -48,12 +50,25 @@ func (c *Cache) PurgeKey(group string, name []byte, soft bool) int {
 	if !ok {
 		return 0
 	}
-	hash := maphash.Bytes(c.seed, name)
+	hash := c.hashName(name)
 	c.groups.at(place).names[hash%nameEpochs].Add(1)
-	return c.purgeShard(c.shardOf(hash), place, c.markOf(soft), func(o *Object) bool {
-		first, ok := firstPart(o.Key)
-		return ok && bytes.Equal(first, name)
-	})
+	wanted := appendCollapsed(nil, name)
+	same := matchName(func(name []byte) bool { return bytes.Equal(name, wanted) })
+	return c.purgeShard(c.shardOf(hash), place, c.markOf(soft), same)
+}
+
+// matchName returns a function that tells whether the name of an object, without its empty
+// segments, matches. It is not safe for concurrent use.
+func matchName(matches func(name []byte) bool) func(*Object) bool {
+	var buf []byte
+	return func(o *Object) bool {
+		name, _, ok := cutFirstPart(o.Key)
+		if ok && HasEmptySegment(name) {
+			buf = appendCollapsed(buf[:0], name)
+			name = buf
+		}
+		return ok && matches(name)
+	}
 }
 
 // Epoch returns a number that grows with each purge of key's group, and of its first

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -284,12 +285,12 @@ func TestAppendKey(t *testing.T) {
 			t.Errorf("%q has the key of another", key)
 		}
 		seen = append(seen, got)
-		if len(key) > 0 && !firstPartHasPrefix([]byte(got), key[0]) {
-			t.Errorf("%q is not its own prefix", key)
+		if first, _, ok := cutFirstPart([]byte(got)); len(key) > 0 && (!ok || !bytes.Equal(first, key[0])) {
+			t.Errorf("%q: the first part is %q", key, first)
 		}
 	}
 	for _, key := range []string{"", "\x05abc", "\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a"} {
-		if firstPartHasPrefix([]byte(key), nil) {
+		if _, _, ok := cutFirstPart([]byte(key)); ok {
 			t.Errorf("%q has a first part", key)
 		}
 	}
@@ -313,8 +314,8 @@ func FuzzAppendKey(f *testing.F) {
 				t.Errorf("%q, %q: %q is the key of other parts too", a, b, one)
 			}
 		}
-		if !firstPartHasPrefix(one[1:], a) {
-			t.Errorf("%q does not begin with %q", one, a)
+		if first, rest, ok := cutFirstPart(one[1:]); !ok || !bytes.Equal(first, a) || !bytes.Equal(rest, AppendKey(nil, b)) {
+			t.Errorf("%q begins with %q, then %q, want %q", one, first, rest, a)
 		}
 	})
 }

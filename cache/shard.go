@@ -45,9 +45,30 @@ type shard struct {
 	free   uint32 // first free slot; 0: none
 	slots  uint32 // slots handed out ever, with root
 
+	aliases map[uint64]int // entries with an empty segment in their names, by Cache.aliasHash; nil: none yet
+
 	gets, hits, puts, rejected, evictions, evictedBytes, purged uint64
 
 	_ [64]byte // the next shard's lock is on another cache line
+}
+
+// maxAliases is the most spellings of a key of which objects are stored, beside the one
+// without empty segments. To an origin that drops those they are one object, and a client can
+// invent any number. Where they are different objects, there are seldom two.
+const maxAliases = 3
+
+// aliasBytes is what an entry of aliases takes at worst: 16 bytes and one of control, in a map
+// that is not yet half full.
+const aliasBytes = 40
+
+// countAliasLocked notes that there are by more entries of an alias.
+func (s *shard) countAliasLocked(alias uint64, by int) {
+	if s.aliases == nil {
+		s.aliases = make(map[uint64]int)
+	}
+	if s.aliases[alias] += by; s.aliases[alias] == 0 {
+		delete(s.aliases, alias)
+	}
 }
 
 // newEntry returns the entry of o, which is not stored yet. Its key is valid as

@@ -225,7 +225,9 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		return t.failFlight(f, &origin.Error{Problem: &s.Problem, Reason: s.Reason})
 	}
 	o := t.newObject(status, freshness)
-	if !t.Fetch.Answer.Surplus() {
+	// Absent keys with empty segments are not noted: they would take the places of those
+	// that are there, of which few are stored.
+	if !t.Fetch.Answer.Surplus() && !cache.IsAlias(t.Key) {
 		c.Cache.PutSince(o, f.Epoch())
 	}
 	f.Land(o)
