@@ -41,7 +41,7 @@ var badFiles = map[string][]string{
 		`:21:7: buckets[18].s3: is missing; say where the objects are`,
 		`:22:5: buckets[19]: must be a mapping, not a string; give it keys, of: name, path_prefix, hosts, s3, auth, cache, limits, allow, deny`,
 		`:23:31: buckets[20].hosts[0]: is a wildcard; list each host name`,
-		`:24:39: buckets[21].s3: must be a mapping, not nothing; give it keys, of: bucket, region, endpoint, access_key, secret_key, session_token, addressing, ca_file, timeouts, max_connections, max_waiting, allow_query, request_payer, access_denied, forward_traceparent, retry, breaker, probe_interval, replicas, failover_on_404, hedge, credentials`,
+		`:24:39: buckets[21].s3: must be a mapping, not nothing; give it keys, of: bucket, region, endpoint, access_key, secret_key, session_token, addressing, ca_file, timeouts, max_connections, max_waiting, allow_query, empty_segments, request_payer, access_denied, forward_traceparent, retry, breaker, probe_interval, replicas, failover_on_404, hedge, credentials`,
 	},
 	"budget": {
 		`:1:57: cache.max_object_size: is more than half of max_size, which is 1MB; write at most 500KB, or raise max_size`,
@@ -275,6 +275,7 @@ var badFiles = map[string][]string{
 		`:26:93: buckets[12].s3.addressing: virtual addressing needs an endpoint with a host name, not an IP address; set s3.addressing: path`,
 		`:27:88: buckets[13].s3.addressing: virtual addressing of a bucket name with dots fits no wildcard certificate; set s3.addressing: path`,
 		`:28:88: buckets[14].s3.addressing: virtual addressing needs a bucket name that is a DNS name: lower-case letters, digits and '-', 3 to 63; set s3.addressing: path`,
+		`:29:92: buckets[15].s3.empty_segments: unknown empty_segments "drop"; use one of: keep, refuse`,
 	},
 	"scalar": {
 		`:1:1: must be a mapping, not a string; give it keys, of: server, buckets, jwt, cache, logging, metrics, admin`,

@@ -136,6 +136,10 @@ type S3 struct {
 	// "versionId" and "partNumber". Default: none.
 	AllowQuery []string `form:"-"`
 
+	// EmptySegments is "keep" for a bucket whose keys may begin with a slash or have two in
+	// a row, or "refuse" for one that has none: such requests get 400. Default "keep".
+	EmptySegments string `of:"keep, refuse"`
+
 	// RequestPayer is "requester" for a bucket whose reader pays for requests. Empty: the
 	// owner pays.
 	RequestPayer string `of:"requester"`

@@ -14,6 +14,7 @@ func defaultS3() S3 {
 		Timeouts:       Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
 		MaxConnections: 1024,
 		MaxWaiting:     4096,
+		EmptySegments:  "keep",
 		AccessDenied:   403,
 		Retry:          Retry{Tries: 2, Resumes: 5, Budget: 20},
 		Breaker:        Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second},

@@ -10,7 +10,7 @@ var schema = map[string][]string{
 	"server.https":             {"enabled", "cert_path", "key_path"},
 	"server.limits":            {"max_connections", "max_connections_per_address", "max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject", "token_failures_per_second", "burst_token_failures"},
 	"buckets[]":                {"name", "path_prefix", "hosts", "s3", "auth", "cache", "limits", "allow", "deny"},
-	"buckets[].s3":             {"bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},
+	"buckets[].s3":             {"bucket", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "empty_segments", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},
 	"buckets[].s3.credentials": {"source", "profile", "file", "role_arn", "session_name", "external_id", "token_file", "endpoint", "duration"},
 	"buckets[].s3.retry":       {"tries", "resumes", "budget"},
 	"buckets[].s3.breaker":     {"enabled", "failure_rate", "consecutive", "cooldown"},

@@ -59,7 +59,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	}
 	line("route", "%s", b.Prefix)
 	line("bucket", "%s", b.Name)
-	key, e := t.Key(prefixLen)
+	key, e := t.Key(prefixLen, b.EmptySegments)
 	if e != nil {
 		return refuse(e)
 	}

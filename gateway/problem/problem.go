@@ -24,6 +24,7 @@ type Problem struct {
 var (
 	NoRoute            = &Problem{Status: fasthttp.StatusNotFound, Code: "no_route", Message: "no bucket is mounted at this path"}
 	NoKey              = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
+	EmptySegment       = &Problem{Status: fasthttp.StatusBadRequest, Code: "empty_segment", Message: "the object key begins with a slash, or has two in a row; this bucket has no such keys"}
 	Method             = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
 	Version            = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
 	Panic              = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/cache"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/sign"
 )
@@ -55,6 +56,8 @@ var (
 	targetDots            = badTarget("the path has the segment '.' or '..'")
 	targetEncodedSlash    = badTarget("the path has an encoded slash before the object key")
 	targetKeyTooLong      = badTarget("the object key is longer than 1024 bytes")
+	targetDirObject       = badTarget("a segment of the object key ends in '__XLDIR__', which to MinIO is another spelling of a slash")
+	targetUpload          = badTarget("the object key begins with '.sgwtmp', where versitygw keeps uploads that are under way")
 	targetQueryEscape     = badTarget("the query has a '%' without two hexadecimal digits")
 	targetQueryControl    = badTarget("the query has an encoded control character")
 	targetQueryTwice      = badTarget("the query has a parameter twice")
@@ -240,13 +243,15 @@ func hasDotSegment(path []byte) bool {
 // route.Table finds it: nothing, or whole segments. The key begins after the slash that
 // follows the prefix; it is empty for the prefix itself, with or without that slash.
 //
+// emptySegments is CheckKey's.
+//
 // An encoded slash within the prefix or right behind it is an error, so that
 // there is one way to write a prefix. Further on it is a slash of the key.
 //
 // The key aliases t.Path.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
+func (t *Target) Key(prefixLen int, emptySegments bool) (key []byte, err *problem.Problem) {
 	if t.encodedSlash >= 0 && t.encodedSlash <= prefixLen {
 		return nil, targetEncodedSlash
 	}
@@ -257,10 +262,51 @@ func (t *Target) Key(prefixLen int) (key []byte, err *problem.Problem) {
 		panic("BUG: the prefix ends within a segment of the path")
 	}
 	key = t.Path[prefixLen+1:]
-	if len(key) > MaxKeyLen {
-		return nil, targetKeyTooLong
+	if err := CheckKey(key, emptySegments); err != nil {
+		return nil, err
 	}
 	return key, nil
+}
+
+// CheckKey reports why no origin is asked for an object key: it is too long; some origin takes
+// it for a spelling of another key, or for a file that is no object, which may be what a rule
+// for a path forbids; or it has an empty segment, unless emptySegments says that it may.
+// docs/RESILIENCE.md has all such spellings.
+//
+// Hot path: zero allocations, guarded by TestTargetAllocs.
+func CheckKey(key []byte, emptySegments bool) *problem.Problem {
+	if len(key) > MaxKeyLen {
+		return targetKeyTooLong
+	}
+	if bytes.Contains(key, dirObjectStart) && hasDirObject(key) {
+		return targetDirObject
+	}
+	first := bytes.TrimLeft(key, "/")
+	if len(first) >= len(uploads) && first[0] == uploads[0] && bytes.EqualFold(first[:len(uploads)], uploads) && (len(first) == len(uploads) || first[len(uploads)] == '/') {
+		return targetUpload
+	}
+	if !emptySegments && cache.HasEmptySegment(key) {
+		return problem.EmptySegment
+	}
+	return nil
+}
+
+// The names are compared in any case: MinIO on Windows, and file systems of other systems
+// than Linux, do so.
+var (
+	dirObjectStart = []byte("__")
+	dirObject      = []byte("__XLDIR__")
+	uploads        = []byte(".sgwtmp")
+)
+
+// hasDirObject reports whether a segment of key ends in __XLDIR__.
+func hasDirObject(key []byte) bool {
+	for segment := range bytes.SplitSeq(key, []byte("/")) {
+		if n := len(segment) - len(dirObject); n >= 0 && bytes.EqualFold(segment[n:], dirObject) {
+			return true
+		}
+	}
+	return false
 }
 
 // AllowedQuery appends the query that goes to the origin to dst: the parameters named in allow

@@ -88,6 +88,12 @@ func hasControl(s string) bool {
 	return false
 }
 
+// serversOwn and emptySegment match the keys of T94 in docs/THREATS.md.
+var (
+	serversOwn   = regexp.MustCompile(`__(?i:xldir)__(/|$)|^/*\.[sS](?i:gwtmp)(/|$)`)
+	emptySegment = regexp.MustCompile(`^/|//`)
+)
+
 // key takes the prefix off the raw path, segment by segment, and decodes what
 // is left: an encoded slash in the prefix can match nothing.
 func (n naiveTarget) key(prefix string) (string, error) {
@@ -106,6 +112,9 @@ func (n naiveTarget) key(prefix string) (string, error) {
 		rest = rest[1:]
 	}
 	key, err := url.PathUnescape(strings.Join(rest, "/"))
+	if serversOwn.MatchString(key) {
+		return "", errors.New("a name of a server's own")
+	}
 	if len(key) > 1024 {
 		return "", errors.New("too long")
 	}
@@ -167,7 +176,10 @@ func compareWithNaive(t *testing.T, used *Target, raw string) bool {
 				continue
 			}
 			wantKey, wantErr := want.key(want.path[:i])
-			key, err := tg.Key(i)
+			if _, err := tg.Key(i, false); (err != nil) != (wantErr != nil || emptySegment.MatchString(wantKey)) {
+				t.Fatalf("%q: key behind %q without empty segments: %v", raw, want.path[:i], err)
+			}
+			key, err := tg.Key(i, true)
 			if (err != nil) != (wantErr != nil) || string(key) != wantKey {
 				t.Fatalf("%q: key behind %q is %q (%s), want %q (%v)", raw, want.path[:i], key, err, wantKey, wantErr)
 			}
@@ -185,7 +197,7 @@ func compareWithNaive(t *testing.T, used *Target, raw string) bool {
 
 func TestTargetAgainstNetURL(t *testing.T) {
 	pieces := []string{
-		"/", "/", "/", "a", "b", ".", "..", "%2e", "%2F", "%2f", "%25", "%", "%4", "%zz", "%00", "%0a", "%7f", "%20",
+		"/", "/", "/", "a", "b", ".", "..", "%2e", "%2F", "%2f", "%25", "%", "__XLDIR__", "__xlDir_%5f", ".sgwtmp", ".SGW", "tmp", "%4", "%zz", "%00", "%0a", "%7f", "%20",
 		"\\", "+", "?", "?", "&", "=", "a=", "versionId=", "partNumber=", "7", "10000", "é", "%c3%a9", "\xc3", "%a9",
 		"\x00", "\x7f", " ", "#", ";", strings.Repeat("x", 600), strings.Repeat("%41", 900),
 	}

@@ -35,7 +35,11 @@ func testKeys(t *testing.T, cases []keyCase) {
 			tg, err := parsed(t, tc.raw)
 			var key []byte
 			if err == nil {
-				key, err = tg.Key(tc.prefixLen)
+				key, err = tg.Key(tc.prefixLen, true)
+				_, strict := tg.Key(tc.prefixLen, false)
+				if empty := strings.HasPrefix(tc.want, "/") || strings.Contains(tc.want, "//"); empty != (strict == problem.EmptySegment) || !empty && strict != err {
+					t.Errorf("%q: error %q where empty segments are refused", tc.raw, strict)
+				}
 			} else if tg.Authority != nil || len(tg.Path) > 0 || tg.Query != nil || tg.encodedSlash != -1 {
 				t.Errorf("after an error there is path %q, query %q, encoded slash at %d", tg.Path, tg.Query, tg.encodedSlash)
 			}
@@ -303,6 +307,23 @@ func TestTargetT14Lengths(t *testing.T) {
 		{"longer key", "/pub/" + a(1025), 4, "", targetKeyTooLong},
 		{"bytes count after decoding", "/pub/" + strings.Repeat("%61", 1024), 4, a(1024), nil},
 		{"bytes count, not characters", "/pub/" + strings.Repeat("é", 513), 4, "", targetKeyTooLong},
+		{"T94 MinIO's name of a slash", "/pub/a/teams__XLDIR__", 4, "", targetDirObject},
+		{"T94 within the key", "/pub/teams__XLDIR__/x", 4, "", targetDirObject},
+		{"T94 before a slash", "/pub/teams__XLDIR__/", 4, "", targetDirObject},
+		{"T94 alone", "/pub/__XLDIR__", 4, "", targetDirObject},
+		{"T94 encoded", "/pub/teams%5F_%58LDIR_%5f", 4, "", targetDirObject},
+		{"T94 with an encoded slash", "/pub/teams__XLDIR__%2Fx", 4, "", targetDirObject},
+		{"T94 in another case", "/pub/teams__xlDir__", 4, "", targetDirObject},
+		{"T94 decoded once only", "/pub/teams__%2558LDIR__", 4, "teams__%58LDIR__", nil},
+		{"T94 not at the end of a segment", "/pub/teams__XLDIR__s/__XLDIR_", 4, "teams__XLDIR__s/__XLDIR_", nil},
+		{"T94 too short", "/pub/__/_XLDIR__", 4, "__/_XLDIR__", nil},
+		{"T94 uploads of versitygw", "/pub/.sgwtmp/multipart/x/1", 4, "", targetUpload},
+		{"T94 their folder", "/pub/.sgwtmp", 4, "", targetUpload},
+		{"T94 behind empty segments", "/pub///.sgwtmp/x", 4, "", targetUpload},
+		{"T94 in upper case", "/pub/.SgwTmp/x", 4, "", targetUpload},
+		{"T94 further down", "/pub/a/.sgwtmp/x", 4, "a/.sgwtmp/x", nil},
+		{"T94 a longer segment", "/pub/.sgwtmp2/x", 4, ".sgwtmp2/x", nil},
+		{"T94 in the prefix", "/pub__XLDIR__/x", 13, "x", nil},
 		{"longest target", "/pub/x?" + a(8192-7), 4, "x", nil},
 		{"longer target", "/pub/x?" + a(8192-6), 4, "", targetTooLong},
 		{"longest path", "/" + a(8191), 8192, "", nil},
@@ -365,7 +386,7 @@ func TestTargetKeyWithinSegmentPanics(t *testing.T) {
 			t.Errorf("key(4) of /public: %s, want a panic with BUG:", r)
 		}
 	}()
-	tg.Key(4)
+	tg.Key(4, true)
 }
 
 func TestTargetAllowedQuery(t *testing.T) {
@@ -445,7 +466,7 @@ func TestTargetErrors(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range []*problem.Problem{
 		targetTooLong, targetForm, targetAuthority, targetByte, targetEscape, targetControl, targetUTF8, targetDots, targetEncodedSlash,
-		targetKeyTooLong, targetQueryEscape, targetQueryControl, targetQueryTwice, targetQueryTooLong, targetQueryPartNumber, targetQueryVersionID,
+		targetKeyTooLong, targetDirObject, targetUpload, targetQueryEscape, targetQueryControl, targetQueryTwice, targetQueryTooLong, targetQueryPartNumber, targetQueryVersionID,
 	} {
 		want, code := fasthttp.StatusBadRequest, "bad_target"
 		if e == targetTooLong {

@@ -50,6 +50,8 @@ type Bucket struct {
 	Cached     *fill.Cache  // nil: nothing is kept
 	Limits     *scope
 	Metrics    *observe.BucketMetrics
+
+	EmptySegments bool // clients may ask for keys that have some
 }
 
 // GenerationOptions are the parts of a generation that its configuration does not have.
@@ -104,7 +106,8 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	}
 	b := &Bucket{
 		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
-		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
+		EmptySegments: c.S3.EmptySegments != "refuse",
+		Limits:        newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
 	}
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b

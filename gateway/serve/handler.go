@@ -65,7 +65,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 
-	key, p := x.Target.Key(prefixLen)
+	key, p := x.Target.Key(prefixLen, b.EmptySegments)
 	if p != nil {
 		x.Fail(ctx, p)
 		return
