@@ -69,6 +69,42 @@ func ParsePragma(dst *Control, value []byte) {
 	dst.NoCache = dst.NoCache || c.NoCache
 }
 
+// Audience is what the Cache-Control of a response says of the caches on its way that serve
+// several clients. The zero value is that of a response without it.
+type Audience struct {
+	private bool // private, without a list of fields
+	shared  bool // public, or an s-maxage that is a time
+	unclear bool // a quote that others may read otherwise: it may hide what is behind it
+}
+
+// Add adds the value of one Cache-Control line; it keeps nothing of value. Call it once for
+// each line. A directive with a malformed argument, or one that it may not have, permits
+// nothing.
+//
+// Hot path: zero allocations, guarded by TestControlAllocs.
+func (a *Audience) Add(value []byte) {
+	for len(value) > 0 {
+		var name, arg []byte
+		var hasArg bool
+		name, arg, hasArg, value = cutDirective(value)
+		a.unclear = a.unclear || bytes.IndexByte(arg, '"') >= 0
+		var buf [nameLength]byte
+		switch string(lower(&buf, name)) {
+		case "private":
+			a.private = a.private || !hasArg
+		case "public":
+			a.shared = a.shared || !hasArg
+		case "s-maxage":
+			_, ok := parseSeconds(arg)
+			a.shared = a.shared || ok
+		}
+	}
+}
+
+// Settled reports whether the response itself says who may keep it: all caches, although it
+// is for those alone who are authorised (RFC 9111 section 3.5), or no shared one.
+func (a *Audience) Settled() bool { return !a.unclear && (a.private || a.shared) }
+
 // cutDirective takes one directive from the front of a list, and its argument without the
 // quotes, within which a comma is part of it. Other things behind the name are an
 // argument that is no number.

@@ -198,7 +198,7 @@ func TestPrivateBesideTheWords(t *testing.T) {
 	for field, want := range map[string]string{
 		"X-Amz-Meta-Note: mind the Cache-Control: header": "private",
 		"X-Amz-Meta-Cache-Control: max-age=9":             "private",
-		"Cache-Control: max-age=9":                        "max-age=9",
+		"Cache-Control: max-age=9":                        "private, max-age=9",
 	} {
 		origin := startScripted(t, version("secret", field))
 		gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+privateYAML("main", "/pub", origin.URL)+"    cache: {enabled: true}\n")

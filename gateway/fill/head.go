@@ -3,6 +3,7 @@ package fill
 import (
 	"bytes"
 	"iter"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -24,6 +25,9 @@ var (
 	prefixMeta         = []byte("X-Amz-Meta-")
 	prefixChecksum     = []byte("X-Amz-Checksum-")
 	headerDate         = []byte("Date")
+	headerCacheControl = []byte("Cache-Control")
+	private            = []byte("private")
+	privateAnd         = []byte("private, ")
 )
 
 // assess returns the freshness of the response at hand, and whether it may be stored.
@@ -220,6 +224,30 @@ func NotModifiedHead(head []byte) []byte {
 		}
 	}
 	return kept
+}
+
+// AppendPrivate says in a head that shared caches must not keep the answer, unless the object
+// settles that itself. The word goes before the object's own, where no quote can hide it.
+func AppendPrivate(head []byte) []byte {
+	var says cache.Audience
+	first := 0 // where the first value of Cache-Control begins; 0: there is none
+	for at := 0; at < len(head); {
+		end := at + bytes.IndexByte(head[at:], '\n') + 1
+		if value := LineValue(head[at:end], headerCacheControl); value != nil {
+			if first == 0 {
+				first = at + len("Cache-Control: ")
+			}
+			says.Add(value)
+		}
+		at = end
+	}
+	switch {
+	case first == 0:
+		return AppendLine(head, headerCacheControl, private)
+	case says.Settled():
+		return head
+	}
+	return slices.Insert(head, first, privateAnd...)
 }
 
 // withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing

@@ -293,8 +293,8 @@ func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 
 // appendOwn appends the lines that the gateway adds to those of an object.
 func (x *Exchange) appendOwn(b []byte) []byte {
-	if x.private && !fill.HasLine(b, headerCacheControl) {
-		b = fill.AppendLine(b, headerCacheControl, cacheControlPrivate)
+	if x.private {
+		b = fill.AppendPrivate(b)
 	}
 	return x.appendCacheLines(b)
 }
