@@ -14,6 +14,7 @@ type Policy struct {
 	StaleWhileRevalidate time.Duration // of what does not name it
 	StaleIfError         time.Duration // of what does not name it
 	NegativeTTL          time.Duration // longest lifetime of a 404; 0: not stored
+	MaxTTL               time.Duration // longest lifetime of the rest, whatever it names; 0: any
 }
 
 // Reason says why a response may not be stored. The zero value says that it may.
@@ -133,6 +134,9 @@ func knownVary(value []byte) bool {
 // a lifetime of 0 wants validation every time, so the policy's
 // stale-while-revalidate does not apply to it. A 404 is never served stale.
 //
+// The policy's MaxTTL bounds the lifetime. A stale response is served for as long as it asks
+// for, but to no age beyond MaxTTL and the time in the policy.
+//
 // Where the reason is not Storable, the Freshness is the zero value.
 //
 // Hot path: zero allocations, guarded by TestAssessAllocs.
@@ -145,6 +149,11 @@ func (p *Policy) Assess(r *Response, sent time.Time) (Freshness, Reason) {
 	if !explicit {
 		lifetime = clamp(p.TTL)
 	}
+	longest := seconds(MaxSeconds)
+	if p.MaxTTL > 0 {
+		longest = min(longest, p.MaxTTL)
+	}
+	lifetime = min(lifetime, longest)
 	f := Freshness{
 		Sent:                 sent,
 		Received:             seconds(max(r.age, 0)),
@@ -172,6 +181,8 @@ func (p *Policy) Assess(r *Response, sent time.Time) (Freshness, Reason) {
 	if c.NoCache {
 		f.Lifetime = 0
 	}
+	f.StaleWhileRevalidate = min(f.StaleWhileRevalidate, longest-f.Lifetime+clamp(p.StaleWhileRevalidate))
+	f.StaleIfError = min(f.StaleIfError, longest-f.Lifetime+clamp(p.StaleIfError))
 	if f.NeverStale {
 		f.StaleWhileRevalidate, f.StaleIfError = 0, 0
 	}

@@ -82,6 +82,12 @@ func assessNaive(p Policy, status int, cc, expires, date, age, vary, request str
 	if c.SMaxAge >= 0 {
 		lifetime = c.SMaxAge
 	}
+	longest := int64(MaxSeconds)
+	if p.MaxTTL > 0 {
+		longest = int64(p.MaxTTL / time.Second)
+	}
+	lifetime = min(lifetime, longest)
+	untilRevalidated, untilError := longest+int64(p.StaleWhileRevalidate/time.Second), longest+int64(p.StaleIfError/time.Second)
 	whileRevalidate, ifError := int64(p.StaleWhileRevalidate/time.Second), int64(p.StaleIfError/time.Second)
 	if lifetime == 0 {
 		whileRevalidate = 0
@@ -92,7 +98,7 @@ func assessNaive(p Policy, status int, cc, expires, date, age, vary, request str
 		}
 	}
 	if lifetime < 0 {
-		lifetime = int64(p.TTL / time.Second)
+		lifetime = min(int64(p.TTL/time.Second), longest)
 	}
 	if c.NoCache {
 		lifetime = 0
@@ -111,7 +117,7 @@ func assessNaive(p Policy, status int, cc, expires, date, age, vary, request str
 	}
 	staleness := received + max(after, 0) - lifetime // negative: still fresh
 	wanted := !q.NoCache && (q.MaxAge < 0 || staleness+lifetime <= q.MaxAge) && (q.MinFresh < 0 || -staleness >= q.MinFresh)
-	permitted := staleness < whileRevalidate && q.MaxAge < 0 && q.MaxStale < 0
+	permitted := staleness < whileRevalidate && staleness+lifetime < untilRevalidated && q.MaxAge < 0 && q.MaxStale < 0
 	accepted := q.MaxStale == MaxSeconds || staleness <= q.MaxStale
 	switch {
 	case wanted && staleness < 0:
@@ -120,7 +126,7 @@ func assessNaive(p Policy, status int, cc, expires, date, age, vary, request str
 		return Storable, StaleRevalidate
 	case q.OnlyIfCached:
 		return Storable, Refused
-	case mayStale && staleness < ifError && ifError > 0:
+	case mayStale && staleness < ifError && ifError > 0 && lifetime < untilError && staleness+lifetime < untilError:
 		return Storable, StaleError
 	}
 	return Storable, Expired
@@ -129,7 +135,7 @@ func assessNaive(p Policy, status int, cc, expires, date, age, vary, request str
 func FuzzAssess(f *testing.F) {
 	add := func(cc, expires, age, vary, request string, after int32) {
 		for _, status := range []int{200, 404, 206, 500} {
-			f.Add(status, cc, expires, sentDate, age, vary, request, after, uint16(60), uint16(10), uint16(30), uint16(5))
+			f.Add(status, cc, expires, sentDate, age, vary, request, after, uint16(60), uint16(10), uint16(30), uint16(5), uint16(len(cc)*10))
 		}
 	}
 	add("max-age=60, stale-while-revalidate=10, stale-if-error=30", "-", "5", "Origin", "max-stale=5", 65)
@@ -168,13 +174,13 @@ func TestAssessAgainstModel(t *testing.T) {
 		date := pick("", sentDate, "Sunday, 06-Nov-94 08:49:27 GMT")
 		request := list("max-age= max-stale= max-stale min-fresh= no-cache only-if-cached no-store")
 		checkAssess(t, status, cc, expires, date, pick("", "", "10", "20, 5"), pick("", "Origin", "Cookie"), request,
-			int32(rnd.IntN(100)-5), small(), small(), small(), small())
+			int32(rnd.IntN(100)-5), small(), small(), small(), small(), small())
 	}
 }
 
 // checkAssess compares Assess and Apply with the model. Expires is absent for "-".
-func checkAssess(t *testing.T, status int, cc, expires, date, age, vary, request string, after int32, ttl, swr, sie, negative uint16) {
-	p := Policy{seconds(int64(ttl)), seconds(int64(swr)), seconds(int64(sie)), seconds(int64(negative))}
+func checkAssess(t *testing.T, status int, cc, expires, date, age, vary, request string, after int32, ttl, swr, sie, negative, longest uint16) {
+	p := Policy{seconds(int64(ttl)), seconds(int64(swr)), seconds(int64(sie)), seconds(int64(negative)), seconds(int64(longest))}
 	r := response(status, "Cache-Control: "+cc, "Date: "+date, "Age: "+age, "Vary: "+vary)
 	if expires != "-" {
 		r.AddField([]byte("Expires"), []byte(expires))

@@ -172,14 +172,46 @@ func TestAssessFreshness(t *testing.T) {
 	}
 }
 
+func TestMaxTTL(t *testing.T) {
+	const day = 24 * time.Hour
+	p := Policy{TTL: time.Hour, StaleWhileRevalidate: time.Minute, StaleIfError: 2 * time.Hour, NegativeTTL: 90 * day, MaxTTL: 30 * day}
+	type d = time.Duration
+	for _, tc := range []struct {
+		name                               string
+		status                             int
+		line                               string
+		lifetime, whileRevalidate, ifError d
+	}{
+		{"nothing", 200, "", time.Hour, time.Minute, 2 * time.Hour},
+		{"less", 200, "Cache-Control: max-age=60", time.Minute, time.Minute, 2 * time.Hour},
+		{"68 years", 200, "Cache-Control: max-age=2147483648", 30 * day, time.Minute, 2 * time.Hour},
+		{"more than can be counted", 200, "Cache-Control: max-age=99999999999999999999", 30 * day, time.Minute, 2 * time.Hour},
+		{"Expires", 200, "Expires: Fri, 31 Dec 9999 23:59:59 GMT", 30 * day, time.Minute, 2 * time.Hour},
+		{"s-maxage", 200, "Cache-Control: s-maxage=2147483648", 30 * day, 0, 0},
+		{"long stale times of what is fresh for long", 200, "Cache-Control: max-age=2147483648, stale-while-revalidate=2147483648, stale-if-error=2147483648", 30 * day, time.Minute, 2 * time.Hour},
+		{"long stale times of what is soon stale", 200, "Cache-Control: max-age=86400, stale-while-revalidate=2147483648, stale-if-error=2147483648", day, 29*day + time.Minute, 29*day + 2*time.Hour},
+		{"stale times that fit", 200, "Cache-Control: max-age=86400, stale-while-revalidate=86400, stale-if-error=86400", day, day, day},
+		{"404", 404, "Cache-Control: max-age=2147483648", 30 * day, 0, 0},
+		{"404, by the configuration", 404, "", 90 * day, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := response(tc.status, tc.line)
+			f, why := p.Assess(&r, sent)
+			if why != Storable || f.Lifetime != tc.lifetime || f.StaleWhileRevalidate != tc.whileRevalidate || f.StaleIfError != tc.ifError {
+				t.Errorf("%v, %+v", why, f)
+			}
+		})
+	}
+}
+
 func TestPolicyIsClamped(t *testing.T) {
 	r := response(200)
 	low, high := time.Duration(math.MinInt64), time.Duration(math.MaxInt64)
-	if f, _ := (&Policy{low, low, low, 0}).Assess(&r, sent); f != (Freshness{Sent: sent}) {
+	if f, _ := (&Policy{low, low, low, 0, low}).Assess(&r, sent); f != (Freshness{Sent: sent}) {
 		t.Errorf("below 0: %+v", f)
 	}
 	const most = MaxSeconds * time.Second
-	f, _ := (&Policy{high, high, high, high}).Assess(&r, sent)
+	f, _ := (&Policy{high, high, high, high, high}).Assess(&r, sent)
 	if f != (Freshness{sent, 0, most, most, most, false}) {
 		t.Errorf("beyond the largest: %+v", f)
 	}

@@ -25,7 +25,7 @@ func TestConfigCall(t *testing.T) {
 	for _, want := range []string{
 		`"generation":1,`, `"secret_key":"***"`, `"session_token":"***"`, `"access_key":"***TAIL"`, `"admin":{"token":"***"}`,
 		`"keys":[{"algorithm":"HS256","secret":"***"},{"kid":"a","algorithm":"HS256","secret":"***"}]`,
-		`"ttl":"1m30s","max_size":"8MB"`, `"name":"main","path_prefix":"/pub"`, `"endpoint":"` + origin.URL + `"`, `"dial":"3s"`,
+		`"ttl":"1m30s","max_ttl":"720h0m0s","max_size":"8MB"`, `"name":"main","path_prefix":"/pub"`, `"endpoint":"` + origin.URL + `"`, `"dial":"3s"`,
 		`"level":"warn"`, `"max_in_flight":77`, `"address":"127.0.0.1:0"`,
 		`"shutdown.timeout":"1m30s"`, `"stream.buffer-size":"128KiB"`, `"log.level":"warn"`,
 	} {

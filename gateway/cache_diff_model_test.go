@@ -14,6 +14,7 @@ import (
 type diffBucket struct {
 	name, prefix, things                    string // things: the bucket at the origin
 	ttl, negative, whileRevalidate, onError time.Duration
+	longest                                 time.Duration // max_ttl
 	directives, fill                        bool
 	versions                                bool // versionId reaches the origin
 }
@@ -62,6 +63,7 @@ func (b *diffBucket) life(h http.Header, gone bool, now time.Time) diffLife {
 	} else {
 		l.fresh, named = b.ttl, false
 	}
+	l.fresh = min(l.fresh, b.longest)
 	l.whileRevalidate, l.onError = b.whileRevalidate, b.onError
 	if named && l.fresh == 0 {
 		l.whileRevalidate = 0 // the bucket's; the answer wants to be validated
@@ -82,6 +84,9 @@ func (b *diffBucket) life(h http.Header, gone bool, now time.Time) diffLife {
 	if has("no-cache") {
 		l.fresh = 0
 	}
+	// What is served stale is at most as old as max_ttl and the bucket's own time allow.
+	l.whileRevalidate = min(l.whileRevalidate, b.longest+b.whileRevalidate-l.fresh)
+	l.onError = min(l.onError, b.longest+b.onError-l.fresh)
 	l.strict = l.strict || has("no-cache", "must-revalidate", "proxy-revalidate", "s-maxage")
 	age, _ := strconv.Atoi(h.Get("Age"))
 	l.received = time.Duration(age) * time.Second
@@ -206,7 +211,7 @@ func (m *diffModel) purge(b *diffBucket, soft bool, now time.Time, match func(ke
 		path, _, _ := strings.Cut(target, "?")
 		key, in := strings.CutPrefix(path, b.things+"/")
 		switch {
-		case !in || !match(key, e):
+		case !in || !match(collapsed(key), e):
 		case soft && e.purged.IsZero():
 			e.purged = now
 		case soft:
@@ -214,6 +219,12 @@ func (m *diffModel) purge(b *diffBucket, soft bool, now time.Time, match func(ke
 			delete(m.entries, target)
 		}
 	}
+}
+
+// collapsed returns a key without its empty segments: docs/RESILIENCE.md, "Spellings of a key".
+func collapsed(key string) string {
+	segments := strings.SplitAfter(key, "/")
+	return strings.Join(slices.DeleteFunc(segments, func(s string) bool { return s == "/" }), "")
 }
 
 // tags returns the tags by which e can be purged.
@@ -243,7 +254,7 @@ func (m *diffModel) refresh(b *diffBucket, target string, now time.Time) (*diffE
 		return nil, broughtFailure
 	case v.gone:
 		delete(m.entries, target)
-		if l := b.life(v.head, true, now); l.storable {
+		if l := b.life(v.head, true, now); l.storable && collapsed(target) == target {
 			m.entries[target] = &diffEntry{version: v, head: http.Header{}, life: l, asked: now}
 		}
 		return m.entries[target], broughtNone

@@ -90,7 +90,7 @@ type diffWorld struct {
 	counts   map[string]int
 }
 
-var diffKeys = []string{"a", "b", "dir/c", "dir/d e"}
+var diffKeys = []string{"a", "b", "dir/c", "dir/d e", "dir//c"}
 
 func newDiffWorld(t *testing.T, seed uint64) *diffWorld {
 	r := rand.New(rand.NewPCG(seed, 9111))
@@ -110,7 +110,7 @@ func newDiffWorld(t *testing.T, seed uint64) *diffWorld {
 		seconds := func(n ...int) time.Duration { return time.Duration(pick(r, n...)) * time.Second }
 		b := &diffBucket{
 			name: name, prefix: "/" + name, things: "things-" + name,
-			ttl: seconds(30, 60), negative: seconds(0, 10), whileRevalidate: seconds(0, 0, 20), onError: seconds(0, 0, 40),
+			ttl: seconds(30, 60), negative: seconds(0, 10), whileRevalidate: seconds(0, 0, 20), onError: seconds(0, 0, 40), longest: seconds(60, 90, 720*3600),
 			directives: one(2), fill: one(3), versions: one(2),
 		}
 		w.buckets = append(w.buckets, b)
@@ -119,8 +119,8 @@ func newDiffWorld(t *testing.T, seed uint64) *diffWorld {
 			query = "allow_query: [versionId]"
 		}
 		yaml += strings.Replace(bucketYAML(name, b.prefix, w.server.URL, query), `"things"`, strconv.Quote(b.things), 1)
-		yaml += fmt.Sprintf("    cache: {enabled: true, ttl: %v, negative_ttl: %v, stale_while_revalidate: %v, stale_if_error: %v, client_directives: %t, fill_on_range: %t, max_object_size: %d",
-			b.ttl, b.negative, b.whileRevalidate, b.onError, b.directives, b.fill, diffMaxObject)
+		yaml += fmt.Sprintf("    cache: {enabled: true, ttl: %v, max_ttl: %v, negative_ttl: %v, stale_while_revalidate: %v, stale_if_error: %v, client_directives: %t, fill_on_range: %t, max_object_size: %d",
+			b.ttl, b.longest, b.negative, b.whileRevalidate, b.onError, b.directives, b.fill, diffMaxObject)
 		if i == 1 && one(2) {
 			yaml += ", max_size: 32MB" // memory of its own
 		}
@@ -213,9 +213,10 @@ func (w *diffWorld) purge(b *diffBucket, key string) {
 	}
 	switch n := w.r.IntN(8); {
 	case n < 4:
+		key = pick(w.r, key, key, "/"+key, strings.ReplaceAll(key, "/", "//"))
 		w.tell("purge the key %s of %s, soft: %t", key, b.name, soft)
 		caches(func(c *fill.Budget) { c.Cache.PurgeKey(b.name, []byte(key), soft) })
-		w.model.purge(b, soft, now, func(k string, _ *diffEntry) bool { return k == key })
+		w.model.purge(b, soft, now, func(k string, _ *diffEntry) bool { return k == collapsed(key) })
 	case n < 5:
 		w.tell("purge the prefix dir/ of %s, soft: %t", b.name, soft)
 		caches(func(c *fill.Budget) { c.Cache.PurgePrefix(b.name, []byte("dir/"), soft) })

@@ -62,6 +62,13 @@ var badFiles = map[string][]string{
 		`:14:24: buckets[2].cache.max_size: is no whole number of bytes; write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB`,
 		`:14:47: buckets[2].cache.max_object_size: is too large for a size; write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB`,
 	},
+	"maxttl": {
+		`:1:43: cache.max_ttl: is less than ttl, which is 2h0m0s; raise it, or lower ttl`,
+		`:6:19: buckets[0].cache.ttl: is more than max_ttl, which is 1h0m0s; lower it, or raise max_ttl`,
+		`:10:23: buckets[1].cache.max_ttl: is less than ttl, which is 2h0m0s; raise it, or lower ttl`,
+		`:14:23: buckets[2].cache.max_ttl: is too long; write at most 87600h0m0s`,
+		`:18:32: buckets[3].cache.max_ttl: is too short; write at least 1s`,
+	},
 	"claim": {
 		`:9:11: jwt.claims: is there beside claims_verification, which is the same list; put all rules into one of them`,
 		`:11:32: jwt.claims_verification[0].operator: unknown operator "equal"; use one of: equals, not_equals, contains, in, not_in, gt, lt, gte, lte, exists, matches`,
@@ -332,7 +339,7 @@ var badFiles = map[string][]string{
 		`:1:9: server: must be a mapping, not a string; give it keys, of: address, https, trusted_proxies, forwarded_header, proxy_protocol, ready, limits, allow, deny`,
 		`:2:12: buckets: must be a list, not a mapping; write one item on each line, after "- "`,
 		`:3:6: jwt: must be a mapping, not a number; give it keys, of: enabled, secret, algorithm, public_key_file, jwks_url, jwks_file, jwks_optional, jwks_max_age, ca_file, keys, token_sources, issuer, audience, typ, leeway, require_exp, claims, claims_verification`,
-		`:4:8: cache: must be a mapping, not a list; give it keys, of: enabled, ttl, max_size, max_object_size, stale_while_revalidate, stale_if_error, negative_ttl, policy, client_directives, fill_on_range`,
+		`:4:8: cache: must be a mapping, not a list; give it keys, of: enabled, ttl, max_ttl, max_size, max_object_size, stale_while_revalidate, stale_if_error, negative_ttl, policy, client_directives, fill_on_range`,
 		`:5:19: logging.level: must be a string, not a number; put it in quotes`,
 		`:5:30: logging.format: must be a string, not true or false; put it in quotes`,
 		`:6:21: metrics.enabled: must be true or false, not a string; write true or false, without quotes`,

@@ -11,6 +11,10 @@ type Cache struct {
 	// TTL is the freshness of objects that do not state their own. Default 3600 s.
 	TTL time.Duration
 
+	// MaxTTL is the longest freshness of an object, whatever it states. Default 720 h, or
+	// TTL where that is more.
+	MaxTTL time.Duration `least:"1s"`
+
 	// MaxSize bounds the memory of objects, bookkeeping included. Default 256 MB.
 	MaxSize Size
 
@@ -51,6 +55,7 @@ type cacheBlock struct {
 	Cache
 	set      bool  // the block or the global one is there
 	explicit bool  // enabled is written here or in the global block
+	maxTTL   bool  // max_ttl is written here or in the global block
 	used     bool  // for the global block: a bucket's cache is enabled
 	at       *node // nil: the block is not there
 }
@@ -58,12 +63,17 @@ type cacheBlock struct {
 const (
 	defaultMaxSize Size = 256e6
 	minCacheSize   Size = 64 << 10 // below it, a cache can hold next to nothing
+
+	// An object that is deleted or replaced is served no longer than this, if nobody purges
+	// it: what uploaders write into max-age, a year as a rule, is seldom meant for that.
+	defaultMaxTTL = 30 * 24 * time.Hour
+	longestMaxTTL = 10 * 365 * 24 * time.Hour
 )
 
 // cacheBlock decodes a bucket's cache block over defaults, or the global one,
 // for which defaults is nil.
 func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
-	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxSize: defaultMaxSize, MaxObjectSize: 10e6, Policy: "tinylfu"}}
+	b := cacheBlock{Cache: Cache{TTL: 3600 * time.Second, MaxTTL: defaultMaxTTL, MaxSize: defaultMaxSize, MaxObjectSize: 10e6, Policy: "tinylfu"}}
 	if defaults != nil {
 		b = *defaults
 	}
@@ -71,6 +81,8 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	b.at = o.n
 	b.set = b.set || n != nil
 	b.explicit = b.explicit || o.has("enabled")
+	b.maxTTL = b.maxTTL || o.has("max_ttl")
+	d.checkMaxTTL(o, &b)
 	b.OwnBudget = defaults != nil && o.has("max_size")
 	if at := o.get("max_size"); at != nil && b.MaxSize < minCacheSize {
 		d.fail(at, "is too small to be of use", "write at least "+minCacheSize.String()+", or enabled: false")
@@ -93,6 +105,22 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 		}
 	}
 	return b
+}
+
+// checkMaxTTL checks that ttl is within max_ttl. The default gives way.
+func (d *decoder) checkMaxTTL(o object, b *cacheBlock) {
+	switch {
+	case o.has("max_ttl") && b.MaxTTL > longestMaxTTL:
+		d.fail(o.get("max_ttl"), "is too long", "write at most "+longestMaxTTL.String())
+		b.MaxTTL = defaultMaxTTL
+	case !b.maxTTL:
+		b.MaxTTL = max(defaultMaxTTL, b.TTL)
+	case b.TTL <= b.MaxTTL:
+	case o.has("max_ttl"):
+		d.fail(o.get("max_ttl"), "is less than ttl, which is "+b.TTL.String(), "raise it, or lower ttl")
+	case o.has("ttl"):
+		d.fail(o.get("ttl"), "is more than max_ttl, which is "+b.MaxTTL.String(), "lower it, or raise max_ttl")
+	}
 }
 
 // checkCacheUse reports a global block that enables nothing.

@@ -176,7 +176,7 @@ func TestFullFile(t *testing.T) {
 			{Name: "empty", Operator: "equals", Value: ""},
 		},
 	}
-	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu"}
+	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxTTL: 30 * 24 * time.Hour, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu"}
 	own := *cache
 	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL = 64<<10, 32<<10, true, 5*time.Second
 	off := *cache

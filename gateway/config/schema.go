@@ -24,7 +24,7 @@ var schema = map[string][]string{
 	"jwt.keys[]":               {"kid", "algorithm", "secret", "public_key_file"},
 	"jwt.token_sources[]":      {"type", "name", "prefix"},
 	"jwt.claims[]":             {"claim", "operator", "value"},
-	"cache":                    {"enabled", "ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl", "policy", "client_directives", "fill_on_range"},
+	"cache":                    {"enabled", "ttl", "max_ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl", "policy", "client_directives", "fill_on_range"},
 	"logging":                  {"level", "format", "output", "slow", "sample", "audit"},
 	"logging.audit":            {"enabled", "output"},
 	"metrics":                  {"enabled", "address", "port"},

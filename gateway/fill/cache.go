@@ -95,7 +95,7 @@ func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
 		bucket: b,
 		origin: cache.AppendKey(cache.AppendKey(nil, []byte(b.Name)), origins...),
 		policy: cache.Policy{
-			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL,
+			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL, MaxTTL: c.MaxTTL,
 		},
 		MaxObjectSize:    int64(c.MaxObjectSize),
 		ClientDirectives: c.ClientDirectives,
