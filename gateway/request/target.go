@@ -10,7 +10,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/cache"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/sign"
 )
@@ -228,13 +227,16 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
-	if !bytes.Contains(path, []byte("/.")) {
-		return false // as nearly all have none
-	}
-	for segment := range bytes.SplitSeq(path, []byte("/")) {
-		if s := string(segment); s == "." || s == ".." {
+	for len(path) > 0 {
+		path = path[1:]
+		end := bytes.IndexByte(path, '/')
+		if end < 0 {
+			end = len(path)
+		}
+		if s := string(path[:end]); s == "." || s == ".." {
 			return true
 		}
+		path = path[end:]
 	}
 	return false
 }
@@ -278,36 +280,35 @@ func CheckKey(key []byte, emptySegments bool) *problem.Problem {
 	if len(key) > MaxKeyLen {
 		return targetKeyTooLong
 	}
-	if bytes.Contains(key, dirObjectStart) && hasDirObject(key) {
-		return targetDirObject
-	}
-	first := bytes.TrimLeft(key, "/")
-	if len(first) >= len(uploads) && first[0] == uploads[0] && bytes.EqualFold(first[:len(uploads)], uploads) && (len(first) == len(uploads) || first[len(uploads)] == '/') {
-		return targetUpload
-	}
-	if !emptySegments && cache.HasEmptySegment(key) {
-		return problem.EmptySegment
+	leads := true // no segment came before that is not empty
+	for more := true; more; {
+		segment := key
+		end := bytes.IndexByte(key, '/')
+		if more = end >= 0; more {
+			segment, key = key[:end], key[end+1:]
+		}
+		n := len(segment)
+		switch {
+		case n == 0 && more && !emptySegments:
+			return problem.EmptySegment
+		case n == 0:
+			continue
+		case leads && segment[0] == '.' && n == len(uploads) && bytes.EqualFold(segment, uploads):
+			return targetUpload
+		case segment[n-1] == '_' && n >= len(dirObject) && bytes.EqualFold(segment[n-len(dirObject):], dirObject):
+			return targetDirObject
+		}
+		leads = false
 	}
 	return nil
 }
 
-// The names are compared in any case: MinIO on Windows, and file systems of other systems
-// than Linux, do so.
+// Both names in any case: MinIO on Windows, and file systems of other systems than Linux, do
+// not tell the cases apart.
 var (
-	dirObjectStart = []byte("__")
-	dirObject      = []byte("__XLDIR__")
-	uploads        = []byte(".sgwtmp")
+	dirObject = []byte("__XLDIR__")
+	uploads   = []byte(".sgwtmp")
 )
-
-// hasDirObject reports whether a segment of key ends in __XLDIR__.
-func hasDirObject(key []byte) bool {
-	for segment := range bytes.SplitSeq(key, []byte("/")) {
-		if n := len(segment) - len(dirObject); n >= 0 && bytes.EqualFold(segment[n:], dirObject) {
-			return true
-		}
-	}
-	return false
-}
 
 // AllowedQuery appends the query that goes to the origin to dst: the parameters named in allow
 // and no others, sorted by name. Each value is decoded once ('+' is a plus) and encoded as
