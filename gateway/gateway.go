@@ -92,9 +92,9 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
 	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
-	g.Started, g.Now, g.StreamBuffer = time.Now(), time.Now, o.StreamBuffer
+	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
-		Version: o.Version, ConfigPath: o.ConfigPath, Clients: &g.conns, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
+		Version: o.Version, ConfigPath: o.ConfigPath, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
 	g.Reserved = g.operators.Reserved
 	var err error

@@ -138,26 +138,27 @@ func TestLimits(t *testing.T) {
 	const size = 4 << 20
 	t.Run("connections", func(t *testing.T) {
 		for _, flag := range []string{"all", "address"} {
-			gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1"), func(o *Options) {
+			gate := make(chan struct{})
+			gw := startGateway(t, oneBucket("/pub", gatedOrigin(t, size, gate).URL), func(o *Options) {
 				if flag == "all" {
 					o.MaxConns = 2
 				} else {
 					o.MaxConnsPerAddress = 2
 				}
 			})
-			var open []net.Conn
-			for range 2 {
-				c := dial(t, gw.addr)
-				open = append(open, c)
-			}
-			eventually(t, "both are counted", func() bool { return gw.conns.Len() == 2 })
+			open := []*http.Response{beginDownload(t, gw, size), beginDownload(t, gw, size)} // which make no room
 			if got := gw.raw(""); statusOf(got) != 503 || !strings.Contains(got, "Retry-After: 1") {
 				t.Errorf("%s: the third connection gets %.200q", flag, got)
 			}
 			if v := gw.metricValue("yatagarasu_refused_connections_total"); v != 1 {
 				t.Errorf("%s: refused connections: %v", flag, v)
 			}
-			open[0].Close()
+			close(gate)
+			for _, r := range open {
+				expectRest(t, r, size)
+				r.Body.Close()
+			}
+			http.DefaultClient.CloseIdleConnections()
 			eventually(t, "one is left", func() bool { return gw.conns.Len() <= 1 })
 			if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
 				t.Errorf("%s: after one was closed: status %d", flag, r.StatusCode)

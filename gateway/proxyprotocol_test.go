@@ -158,23 +158,26 @@ func TestProxyProtocolKeeps(t *testing.T) {
 }
 
 // TestProxyHeadersAwaited has connections that never send their header: they count as
-// all others do, and a stop does not wait for them.
+// all others do, make room for others at the limit, and a stop does not wait for them.
 func TestProxyHeadersAwaited(t *testing.T) {
 	const most = 5
 	gw := startGateway(t, strings.Replace(oneBucket("/pub", "http://127.0.0.1:1"), "server: {ready: config", proxyYAML+fmt.Sprintf(", limits: {max_connections: %d}", most), 1),
 		func(o *Options) { o.ShutdownTimeout = time.Millisecond })
+	var first []net.Conn
 	for range most {
-		dial(t, gw.addr)
+		first = append(first, dial(t, gw.addr))
 	}
-	for range 3 {
-		c := dial(t, gw.addr)
-		c.SetReadDeadline(time.Now().Add(boundProxyHeader / 2)) // those before are still awaited
-		if b, err := io.ReadAll(c); err != nil || statusOf(string(b)) != 503 {
-			t.Errorf("beyond the limit: %.100q, %v", b, err)
+	eventually(t, "they are accepted", func() bool { return gw.conns.Len() == most })
+	for i := range 3 {
+		dial(t, gw.addr)
+		first[i].SetReadDeadline(time.Now().Add(boundProxyHeader / 2)) // those before are still awaited
+		if b, err := io.ReadAll(first[i]); err != nil || len(b) > 0 {
+			t.Errorf("the oldest: %.100q, %v", b, err)
 		}
 	}
-	if n, refused := gw.metricValue("yatagarasu_client_connections"), gw.metricValue("yatagarasu_refused_connections_total"); n != most || refused != 3 {
-		t.Errorf("%v connections and %v refused, want %d and 3", n, refused, most)
+	eventually(t, "they are removed", func() bool { return gw.conns.Len() == most })
+	if n, refused := gw.metricValue("yatagarasu_displaced_connections_total"), gw.metricValue("yatagarasu_refused_connections_total"); n != 3 || refused != 0 {
+		t.Errorf("%v made room and %v are refused, want 3 and 0", n, refused)
 	}
 	if err := gw.stop(); err != nil {
 		t.Error(err)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,22 +92,23 @@ func TestSlowloris(t *testing.T) { // T62
 	}
 }
 
-// TestConnectionFlood opens many more connections than are allowed: each is refused at
-// once, memory stays flat, and those within the limit are served.
+// TestConnectionFlood opens many more connections than are allowed, while each that is has a
+// request under way: each further one is refused at once, memory stays flat, and those within the
+// limit are served.
 func TestConnectionFlood(t *testing.T) { // T64
 	const limit, flood = 50, 3000
-	origin := startOrigin(t, serveText("hello"))
-	gw := startGateway(t, strings.Replace(oneBucket("/pub", origin.URL), "ready: config", fmt.Sprintf("ready: config, limits: {max_connections: %d}", limit), 1), func(o *Options) { o.LogLevel = "error" })
+	gate := make(chan struct{})
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		<-gate
+		serveText("hello")(w, r)
+	})
+	gw := startGateway(t, limitedConns(limit, bucketYAML("main", "/pub", origin.URL)), func(o *Options) { o.LogLevel = "error" })
 	keep := make([]net.Conn, limit)
-	answer := make([]byte, 4096)
 	for i := range keep {
-		c := dial(t, gw.addr)
-		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-		if n, err := c.Read(answer); err != nil || statusOf(string(answer[:n])) != 200 {
-			t.Fatalf("within the limit: %q, %v", answer[:n], err)
-		}
-		keep[i] = c
+		keep[i] = dial(t, gw.addr)
+		fmt.Fprint(keep[i], "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 	}
+	gw.awaitInFlight(limit)
 	before := heapNow()
 	for range flood {
 		c, err := net.Dial("tcp", gw.addr)
@@ -125,10 +127,115 @@ func TestConnectionFlood(t *testing.T) { // T64
 	if n := gw.metricValue("yatagarasu_refused_connections_total"); n != flood {
 		t.Errorf("%v refused, want %d", n, flood)
 	}
+	close(gate)
 	for _, c := range keep {
-		fmt.Fprint(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
-		if n, err := c.Read(answer); err != nil || statusOf(string(answer[:n])) != 200 {
-			t.Errorf("afterwards: %q, %v", answer[:n], err)
+		if status := answerOn(t, c); status != 200 {
+			t.Errorf("within the limit: status %d", status)
 		}
 	}
+}
+
+// limitedConns is a configuration for so many connections.
+func limitedConns(most int, buckets string) string {
+	return fmt.Sprintf("server: {ready: config, limits: {max_connections: %d}}\nbuckets:\n%s", most, buckets)
+}
+
+// answerOn returns the status of the next answer on c; 0: it is closed.
+func answerOn(t *testing.T, c net.Conn) int {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	b := make([]byte, 4096)
+	n, err := c.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	return statusOf(string(b[:n]))
+}
+
+// TestThreatConns fills the table of connections with ones that want nothing: others are served.
+func TestThreatConns(t *testing.T) {
+	const most = 20
+	const get = "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n"
+	origin := startOrigin(t, serveText("hello"))
+	bucket := bucketYAML("main", "/pub", origin.URL)
+	for _, c := range []struct {
+		name, says string
+		answered   bool
+	}{
+		{"T98_idle_clients_give_way", get, true},
+		{"T98_silent_clients_give_way", "", false},
+		{"T98_heads_that_never_end_give_way", "GET /pub/x HTTP/1.1\r\nHost: g\r\nX-Slow: ", false},
+	} {
+		for _, lean := range []int{0, 1000} {
+			t.Run(fmt.Sprintf("%s/lean_after_%d", c.name, lean), func(t *testing.T) {
+				gw := startGateway(t, limitedConns(most, bucket), func(o *Options) { o.LeanAfter = lean })
+				conns := make([]net.Conn, most)
+				for i := range conns {
+					conns[i] = dial(t, gw.addr)
+					io.WriteString(conns[i], c.says)
+					if c.answered && answerOn(t, conns[i]) != 200 {
+						t.Fatal("not served within the limit")
+					}
+					if c.answered { // its client has the answer before it is idle
+						eventually(t, "it is idle", func() bool { return gw.conns.Active() == 0 })
+					}
+				}
+				eventually(t, "the table is full", func() bool { return gw.conns.Len() == most })
+				for range 3 {
+					if r, body := gw.do("GET", "/pub/x"); r.StatusCode != 200 {
+						t.Errorf("a new client: %d %s", r.StatusCode, body)
+					}
+				}
+				if c.answered {
+					if status := answerOn(t, conns[0]); status != 0 {
+						t.Errorf("the one idle longest has another answer: %d", status)
+					}
+					io.WriteString(conns[most-1], get)
+					if status := answerOn(t, conns[most-1]); status != 200 {
+						t.Errorf("the one idle for the shortest time: status %d", status)
+					}
+				}
+				if refused, displaced := gw.metricValue("yatagarasu_refused_connections_total"), gw.metricValue("yatagarasu_displaced_connections_total"); refused != 0 || displaced < 1 {
+					t.Errorf("%v refused, %v displaced", refused, displaced)
+				}
+			})
+		}
+	}
+	t.Run("T98_the_address_with_most_gives_way", func(t *testing.T) {
+		gw := startGateway(t, "server: {ready: config, trusted_proxies: [127.0.0.1], proxy_protocol: true, limits: {max_connections: "+fmt.Sprint(most)+"}}\nbuckets:\n"+bucket)
+		open := func(client string) net.Conn {
+			conn := dial(t, gw.addr)
+			io.WriteString(conn, proxyHeader(t, 2, client)+get)
+			if status := answerOn(t, conn); status != 200 {
+				t.Fatalf("%s: status %d", client, status)
+			}
+			return conn
+		}
+		honest := []net.Conn{open("192.0.2.1:1"), open("192.0.2.2:1"), open("192.0.2.3:1")}
+		for i := range 10 * most { // one address takes the rest, again and again
+			open(fmt.Sprintf("198.51.100.1:%d", 1+i))
+		}
+		for i, conn := range honest {
+			io.WriteString(conn, get)
+			if status := answerOn(t, conn); status != 200 {
+				t.Errorf("honest client %d, idle longest of all: status %d", i, status)
+			}
+		}
+	})
+	t.Run("T98_a_download_does_not", func(t *testing.T) {
+		const size = 4 << 20
+		gate := make(chan struct{})
+		gw := startGateway(t, limitedConns(2, bucketYAML("main", "/pub", gatedOrigin(t, size, gate).URL)))
+		r := beginDownload(t, gw, size)
+		defer r.Body.Close()
+		for range 50 {
+			dial(t, gw.addr)
+		}
+		eventually(t, "they are accepted", func() bool { return gw.metricValue("yatagarasu_displaced_connections_total") >= 40 })
+		if r, _ := gw.do("GET", "/health"); r.StatusCode != 200 {
+			t.Errorf("a new client: %d", r.StatusCode)
+		}
+		close(gate)
+		expectRest(t, r, size)
+	})
 }

@@ -51,6 +51,7 @@ var Families = []family{
 	{"yatagarasu_config_reloads_total", "counter", "outcome", "Reloads that worked and that failed.", nil},
 	{"yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "bucket, origin", "When the credential at hand expires, in Unix time. Absent for those that do not.", func(s *source) float64 { return known(!s.replica.expires.IsZero(), float64(s.replica.expires.Unix())) }},
 	{"yatagarasu_credentials_refreshes_total", "counter", "bucket, origin, outcome", "Credentials retrieved from their source: ok or failed.", nil},
+	{"yatagarasu_displaced_connections_total", "counter", "", "Connections of clients without a request that made room for new ones, at the limit.", func(s *source) float64 { return float64(s.Clients.Displaced.Load()) }},
 	{"yatagarasu_draining", "gauge", "", "1 while the gateway is stopping.", func(s *source) float64 { return oneIf(s.Draining.Load()) }},
 	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, or its path. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.Fetched.IsZero(), time.Since(s.keys.Fetched).Seconds()) }},
 	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},

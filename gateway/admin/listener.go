@@ -16,6 +16,7 @@ import (
 
 // Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
 func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
+	a.Conns.Limit(listen.MaxOperatorConns, 0)
 	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
 	s.Handler, s.ErrorHandler, s.ConnState, s.CloseOnShutdown = a.handle, a.handleError, a.Conns.Track, true
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return a.HeadReceived(h, true) }
@@ -58,6 +59,7 @@ func (a *Server) callable() bool {
 
 // handle serves one request of the metrics listener, which is neither counted nor logged.
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
+	a.Conns.Serving(ctx.Conn())
 	x := a.Acquire(time.Now())
 	defer func() {
 		if p := recover(); p != nil {

@@ -39,7 +39,6 @@ type Server struct {
 // required.
 type Options struct {
 	Version, ConfigPath string
-	Clients             *listen.Conns            // connections of clients
 	Flags               func() map[string]string // values of the flags, by name
 	Reload              func() ReloadResult      // reads the configuration again
 	Superseded          func() bool              // tells whether another process has taken over

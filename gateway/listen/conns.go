@@ -24,13 +24,17 @@ const firstByteGrace = 5 * time.Second
 type Conns struct {
 	conns sync.Map // of net.Conn to *clientConn: looked up twice per request, so without mu
 
+	Displaced atomic.Uint64 // connections that made room for others
+
 	draining atomic.Bool
 	idle     atomic.Int64 // nanoseconds that Drain leaves idle connections
+	crowded  atomic.Bool  // the table fills up: Track and Serving tell apart who has sent a whole head
 
 	mu              sync.Mutex // guards the following fields
 	max, maxPerAddr int        // 0: no limit
 	open            int
 	perAddr         map[uint64]int // connections by limit.AddressKey, as rates are
+	room            room           // what makes room at the limit
 	sealed          bool           // no more will be added
 	drained         chan struct{}  // result of Drain; nil: not called yet
 	closeDrained    sync.Once
@@ -42,33 +46,61 @@ type clientConn struct {
 	addr    netip.Addr // set before it is served; not valid: not known yet
 	opened  time.Time
 	unnamed bool         // the PROXY header names no client: addr is the proxy's
-	state   atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle
+	state   atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle; or stateHead
+	since   atomic.Int64 // nanoseconds from opened to the last change of state that made it unused
+	leaving bool         // it was told to make room; guarded by Conns.mu
 }
 
+// stateHead is the state of a connection on which a request has begun and its head has not
+// come to its end. It is told from StateActive while the table is crowded.
+const stateHead fasthttp.ConnState = 100
+
 func (c *clientConn) is(state fasthttp.ConnState) bool { return c.state.Load() == int32(state) }
+
+// active tells whether a request has begun on c.
+func (c *clientConn) active() bool { return c.is(fasthttp.StateActive) || c.is(stateHead) }
 
 // Limit sets the limits; 0: none. Connections beyond them stay open.
 func (t *Conns) Limit(most, mostPerAddr int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.max, t.maxPerAddr = most, mostPerAddr
+	t.noteCrowdLocked()
 }
 
-// add registers c, unless a limit is reached. An addr that is not valid is not known yet:
-// setClient follows.
+// add registers c, unless a limit is reached. At the limit of all connections, one without a
+// request makes room; at that of an address none does, as it keeps nobody else out. An addr that
+// is not valid is not known yet: setClient follows.
 func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	conn := &clientConn{conn: c, opened: time.Now()}
-	if t.max > 0 && t.open >= t.max || addr.IsValid() && !t.countLocked(conn, addr) {
-		return false
+	leaves, ok := t.register(conn, addr)
+	if leaves != nil {
+		t.Displaced.Add(1)
+		leaves.dismiss()
 	}
-	t.open++
-	t.conns.Store(c, conn)
-	if t.draining.Load() {
+	if ok && t.draining.Load() {
 		t.closeUnused(conn)
 	}
-	return true
+	return ok
+}
+
+// register is add, but for what it returns: the connection that makes room, if one does.
+func (t *Conns) register(conn *clientConn, addr netip.Addr) (leaves *clientConn, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if addr.IsValid() && !t.countLocked(conn, addr) {
+		return nil, false
+	}
+	if t.max > 0 && t.open-t.room.leaving >= t.max {
+		if leaves = t.makeRoomLocked(); leaves == nil {
+			t.uncountLocked(conn)
+			return nil, false
+		}
+	}
+	t.open++
+	t.conns.Store(conn.conn, conn)
+	t.noteCrowdLocked()
+	return leaves, true
 }
 
 // setClient sets the address of c's client before c is served: the proxy's if unnamed. It
@@ -119,20 +151,31 @@ func (t *Conns) Client(c net.Conn) (addr netip.Addr, unnamed bool) {
 	return request.PeerAddr(c.RemoteAddr()), false
 }
 
+// uncountLocked undoes countLocked.
+func (t *Conns) uncountLocked(conn *clientConn) {
+	if !conn.addr.IsValid() {
+		return
+	}
+	client := limit.AddressKey(conn.addr)
+	if t.perAddr[client]--; t.perAddr[client] <= 0 {
+		delete(t.perAddr, client)
+	}
+}
+
 func (t *Conns) remove(c net.Conn) {
 	v, ok := t.conns.LoadAndDelete(c)
 	if !ok {
 		return
 	}
+	conn := v.(*clientConn)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if addr := v.(*clientConn).addr; addr.IsValid() {
-		client := limit.AddressKey(addr)
-		if t.perAddr[client]--; t.perAddr[client] <= 0 {
-			delete(t.perAddr, client)
-		}
+	t.uncountLocked(conn)
+	if conn.leaving {
+		t.room.leaving--
 	}
 	t.open--
+	t.noteCrowdLocked()
 	t.noteDrainedLocked()
 }
 
@@ -154,9 +197,7 @@ func (t *Conns) noteDrainedLocked() {
 //
 // Hot path: zero allocations, guarded by TestConnStateAllocs.
 func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
-	}
+	c = bare(c)
 	if s == fasthttp.StateClosed {
 		t.remove(c)
 		return
@@ -165,27 +206,37 @@ func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 	if conn == nil {
 		return
 	}
+	if s == fasthttp.StateActive && t.crowded.Load() {
+		s = stateHead // until Serving
+	}
+	if s != fasthttp.StateActive {
+		conn.since.Store(int64(time.Since(conn.opened)))
+	}
 	conn.state.Store(int32(s))
 	if s == fasthttp.StateIdle && t.draining.Load() {
 		t.closeUnused(conn)
 	}
 }
 
-// closeOldestUnused makes room for a new connection: it closes the oldest one that has no
-// request under way. It returns false if there is none.
-func (t *Conns) closeOldestUnused() bool {
-	var oldest *clientConn
-	for c := range t.all {
-		if (c.is(fasthttp.StateIdle) || c.is(fasthttp.StateNew)) && (oldest == nil || c.opened.Before(oldest.opened)) {
-			oldest = c
-		}
+// Serving notes that the head of a request on c has come to its end: until the next state, c
+// makes no room for others. It takes a look-up while the table is crowded, else next to nothing.
+//
+// Hot path: zero allocations, guarded by TestConnStateAllocs.
+func (t *Conns) Serving(c net.Conn) {
+	if !t.crowded.Load() {
+		return
 	}
-	if oldest == nil {
-		return false
+	if conn := t.find(bare(c)); conn != nil {
+		conn.state.CompareAndSwap(int32(stateHead), int32(fasthttp.StateActive))
 	}
-	oldest.state.Store(int32(fasthttp.StateClosed)) // so that it is not found again
-	oldest.conn.(*net.TCPConn).CloseRead()          // what has arrived is still answered, as in closeUnused
-	return true
+}
+
+// bare returns the connection below TLS, by which the table has it.
+func bare(c net.Conn) net.Conn {
+	if secure, ok := c.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return c
 }
 
 // Drain closes each connection as soon as its client expects no answer on it: idle ones
@@ -207,9 +258,7 @@ func (t *Conns) Drain(idle time.Duration) <-chan struct{} {
 	return drained
 }
 
-// closeUnused closes c after its time, unless a request begins on it before. A request whose
-// first bytes have arrived by then is still answered: only the reading end is shut, so that
-// the server finds the end of the connection behind them, and closes it.
+// closeUnused closes c after its time, unless a request begins on it before.
 func (t *Conns) closeUnused(c *clientConn) {
 	state := c.state.Load()
 	var after time.Duration
@@ -222,8 +271,8 @@ func (t *Conns) closeUnused(c *clientConn) {
 		return // Track comes back when it gets idle
 	}
 	end := func() {
-		if half, ok := c.conn.(interface{ CloseRead() error }); ok && c.state.Load() == state {
-			half.CloseRead()
+		if c.state.Load() == state {
+			c.dismiss()
 		}
 	}
 	if after <= 0 {
@@ -233,11 +282,19 @@ func (t *Conns) closeUnused(c *clientConn) {
 	}
 }
 
+// dismiss closes c. A request whose first bytes have arrived is still answered: only the reading
+// end is shut, so that the server finds the end of the connection behind them, and closes it.
+func (c *clientConn) dismiss() {
+	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
+		half.CloseRead()
+	}
+}
+
 // CloseAll closes every open connection and returns how many had a request under way. They
 // are removed as the server notices.
 func (t *Conns) CloseAll() (active int) {
 	for c := range t.all {
-		busy := c.is(fasthttp.StateActive)
+		busy := c.active()
 		if err := c.conn.Close(); busy && !errors.Is(err, net.ErrClosed) { // else the server was done with it
 			active++
 		}
@@ -248,7 +305,7 @@ func (t *Conns) CloseAll() (active int) {
 // Active returns the number of connections with a request under way.
 func (t *Conns) Active() (n int) {
 	for c := range t.all {
-		if c.is(fasthttp.StateActive) {
+		if c.active() {
 			n++
 		}
 	}

@@ -201,12 +201,11 @@ func refuseConn(c *net.TCPConn, plain bool) {
 	c.Close()
 }
 
-// maxOperatorConns bounds the connections of an operators' listener.
-const maxOperatorConns = 256
+// MaxOperatorConns bounds the connections of an operators' listener.
+const MaxOperatorConns = 256
 
-// OperatorListener accepts the connections of scrapes, probes and administrative calls. At
-// the bound, a new connection replaces the oldest one without a request, so that silent ones
-// keep nobody out. A request begins with its first byte, and then has the header timeout.
+// OperatorListener accepts the connections of scrapes, probes and administrative calls, within
+// the limits of Conns.
 type OperatorListener struct {
 	*net.TCPListener
 	Conns *Conns
@@ -220,8 +219,7 @@ func (l *OperatorListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Conns.Len() < maxOperatorConns || l.Conns.closeOldestUnused() {
-			l.Conns.add(c, request.PeerAddr(c.RemoteAddr())) // which has no limit of its own
+		if l.Conns.add(c, request.PeerAddr(c.RemoteAddr())) {
 			return c, nil
 		}
 		refuseConn(c, true)

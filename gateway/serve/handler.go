@@ -20,6 +20,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	if start.IsZero() {
 		start = time.Now() // not from a server
 	}
+	s.Clients.Serving(ctx.Conn())
 	x := s.Acquire(start)
 	defer func() {
 		if p := recover(); p != nil {

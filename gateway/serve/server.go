@@ -23,6 +23,7 @@ type Server struct {
 	Now     func() time.Time // for the age of cached objects
 
 	StreamBuffer  int           // size of a stream buffer, in bytes
+	Clients       *listen.Conns // connections of clients
 	BehindProxies *listen.Conns // names the clients of connections behind proxies; nil: there are none
 
 	// Reserved answers the paths that are the gateway's own, see IsReserved.

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
@@ -28,7 +29,7 @@ func newTestServer(t testing.TB, yaml string) *Server {
 	if err := o.CheckLogs(&c.Logging); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Observer: o, Started: time.Now(), Now: time.Now, StreamBuffer: pool.DefaultBufferSize}
+	s := &Server{Observer: o, Started: time.Now(), Now: time.Now, Clients: new(listen.Conns), StreamBuffer: pool.DefaultBufferSize}
 	s.Origins = &origin.Shared{Observer: o, Buffers: pool.NewBuffers(s.StreamBuffer, 0)}
 	s.Origins.Pace = pool.NewPace(0, time.Second)
 	s.Origins.Background.Panicked = func(p any) { t.Errorf("panic: %v", p) }
