@@ -99,7 +99,7 @@ var rooms = map[string]string{
 	"handover": "",
 	"fill":     "config problem request observe s3error origin",
 	"serve":    "config auth limit route problem request observe s3error origin listen fill",
-	"admin":    "config problem request observe origin probe listen fill serve",
+	"admin":    "config limit problem request observe origin probe listen fill serve",
 	"inspect":  "config auth flags problem request observe s3error origin serve",
 	"":         "config auth flags observe origin probe listen handover fill serve admin",
 }

@@ -33,7 +33,7 @@ var bodyKinds = []struct{ name, lines, body string }{
 // is that without one, at once, and the connection is closed with the body unread.
 func TestAnswersDoNotDependOnBodies(t *testing.T) {
 	origin := startOrigin(t, serveText("hello"))
-	withToken := startGateway(t, adminYAML(origin.URL, `admin: {token: "`+adminToken+`"}`))
+	withToken := startGateway(t, strings.Replace(adminYAML(origin.URL, `admin: {token: "`+adminToken+`"}`), "ready: config", "ready: config, trusted_proxies: [127.0.0.1]", 1))
 	keyless := startGateway(t, adminYAML(origin.URL))
 	const bearer = "Authorization: Bearer " + adminToken + "\r\n"
 	main, metrics := withToken.addr, withToken.MetricsAddr().String()
@@ -94,9 +94,9 @@ func TestAnswersDoNotDependOnBodies(t *testing.T) {
 			if !strings.HasPrefix(c.header, "Host: ") {
 				c.header = "Host: localhost\r\n" + c.header
 			}
-			for _, kind := range bodyKinds {
+			for i, kind := range bodyKinds {
 				asked := len(origin.seen())
-				head := c.method + " " + c.target + " HTTP/1.1\r\n" + c.header + kind.lines
+				head := c.method + " " + c.target + " HTTP/1.1\r\n" + c.header + kind.lines + fmt.Sprintf("X-Forwarded-For: 192.0.2.%d\r\n", i) // few wrong tokens from each
 				want := c.status
 				switch body := !strings.HasPrefix(kind.name, "none") && kind.name != "length 0"; {
 				case !body:

@@ -96,12 +96,13 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
 		Version: o.Version, ConfigPath: o.ConfigPath, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
+	g.operators.Guesses = admin.NewGuesses(o.LimitClients)
 	g.Reserved = g.operators.Reserved
 	var err error
 	if o.inspects {
 		err = g.CheckLogs(&c.Logging)
 	} else {
-		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.Output)
+		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.LogRefused, o.Output)
 	}
 	if err != nil {
 		return nil, err

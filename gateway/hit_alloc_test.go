@@ -76,19 +76,27 @@ func TestHitAllocs(t *testing.T) {
 	}
 }
 
-// TestRefuseAllocs guards the answer to a request beyond a limit, with metrics and
-// without a log: a flood costs no memory.
+// TestRefuseAllocs guards the answer to a request beyond a limit, with metrics, without a log
+// and with one: a flood costs no memory.
 func TestRefuseAllocs(t *testing.T) {
+	const rate, deny = "limits: {requests_per_second_per_address: 0.001}", "deny: [127.0.0.0/8]"
+	long := strings.Replace(proxyHead, "/pub/", "/pub/%00"+strings.Repeat("\xff", 1000), 1)
 	for name, c := range map[string]struct {
 		limit  string
 		status int
+		head   string
+		level  string
 	}{
-		"rate":    {"limits: {requests_per_second_per_address: 0.001}", 429},
-		"address": {"deny: [127.0.0.0/8]", 403},
+		"rate":                    {rate, 429, proxyHead, "warn"},
+		"address":                 {deny, 403, proxyHead, "warn"},
+		"no bucket":               {rate, 429, strings.Replace(proxyHead, "/pub/", "/nowhere/", 1), "warn"},
+		"bad target":              {deny, 403, long, "warn"},
+		"rate, with the log":      {rate, 429, proxyHead, "info"},
+		"bad target, and the log": {rate, 429, long, "info"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := configuredGateway(t, "server: {ready: config, "+c.limit+"}\nbuckets:\n"+bucketYAML("main", "/pub", "http://127.0.0.1:1"), "warn")
-			ctx := request(t, proxyHead)
+			g := configuredGateway(t, "server: {ready: config, "+c.limit+"}\nbuckets:\n"+bucketYAML("main", "/pub", "http://127.0.0.1:1"), c.level)
+			ctx := request(t, c.head)
 			g.Handle(ctx) // which takes what there is
 			ctx.Response.Reset()
 			refused := func() {

@@ -51,6 +51,7 @@ type Options struct {
 	MemoryLimit int64 // soft memory limit in bytes; 0: GOMEMLIMIT or none
 
 	LogBuffer           int    // bytes of lines that may wait for each log
+	LogRefused          int    // bound of the lines of refused requests in a second, in each log; 0: none
 	LogLevel, LogFormat string // instead of those of the logging block; empty: the file's
 
 	Drain           time.Duration // after SIGTERM, how long to keep serving while /ready fails
@@ -78,6 +79,7 @@ func NewOptions() *Options {
 		AuthMemory:         128 << 20,
 		AuthRefresh:        5 * time.Minute,
 		LogBuffer:          4 << 20,
+		LogRefused:         200,
 		ShutdownTimeout:    25 * time.Second,
 		UpgradeTimeout:     30 * time.Second,
 		UpgradeDrain:       15 * time.Minute,
@@ -132,6 +134,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	fs.StringVar(&o.LogLevel, name("log.level"), o.LogLevel, "Least `level` that is logged: trace, debug, info, warn or error. Empty: logging.level, by default info. Access lines are info: warn turns them off")
 	fs.StringVar(&o.LogFormat, name("log.format"), o.LogFormat, "Log `format`: json, or text for reading. Empty: logging.format, by default json. text is slower: for development")
 	flags.Size(fs, &o.LogBuffer, name("log.buffer"), "How much of each log may wait to be written, as a `size`. Beyond it lines are dropped, and counted in yatagarasu_log_dropped_total: a stuck log holds up no request. Raise it for bursts on a slow disk")
+	fs.IntVar(&o.LogRefused, name("log.refused"), o.LogRefused, "Largest `number` of lines in a second, in each log, of requests that are refused: for their form, token, address or a limit, or because no bucket is there. Beyond it they are counted in yatagarasu_log_left_out_total, and one line a second says how many. Lines of requests that are served are never left out. 0: no limit. Raise it where each refusal must be told")
 
 	group("Stop and upgrade")
 	fs.DurationVar(&o.Drain, name("shutdown.drain"), o.Drain, "After SIGTERM or SIGINT, how long to keep serving while /ready answers 503. Set it to the time a load balancer needs to notice")
@@ -160,6 +163,7 @@ func (o *Options) validate() error {
 		{o.LimitClients < 1 || o.LimitClients > 1<<24, fmt.Sprintf("-limit.clients must be between 1 and 16777216, not %d", o.LimitClients)},
 		{o.AuthTokens < 0 || o.AuthMemory < 0, "the -auth.cache flags must be 0 (nothing is remembered) or more"},
 		{o.AuthRefresh < time.Second, fmt.Sprintf("-auth.jwks-refresh must be 1s or more, not %s", o.AuthRefresh)},
+		{o.LogRefused < 0, fmt.Sprintf("-log.refused must be 0 or more, not %d", o.LogRefused)},
 		{o.LogBuffer < 64<<10, fmt.Sprintf("-log.buffer must be 64KiB or more, not %d bytes", o.LogBuffer)},
 		{o.GCPercent < 0 || o.MemoryLimit < 0, "the -gc flags must be 0 or more"},
 		{o.Drain < 0 || o.ShutdownTimeout < 0, "the -shutdown flags must be 0 or more"},

@@ -69,7 +69,7 @@ func (g *Gateway) newHTTPServer() *fasthttp.Server {
 		NoDefaultContentType:         true,
 		NoDefaultDate:                true, // see exchange.completeHead
 		SecureErrorLogMessage:        true,
-		Logger:                       observe.ServerLogger{Log: &g.Log},
+		Logger:                       observe.ServerLogger{Observer: g.Observer},
 	}
 }
 

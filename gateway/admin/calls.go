@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -14,8 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
@@ -63,14 +67,24 @@ type call struct {
 // it.
 func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) {
 	h := &ctx.Request.Header
-	method := string(h.Method())
-	if p := a.mayAdminister(h, &x.Target, metrics); p != nil {
-		if p.Status != fasthttp.StatusNotFound {
-			a.Log.Warn().Bytes("request_id", x.ID).Stringer("client", x.Client).Str("method", method).Bytes("path", x.Path).Str("reason", p.Code).Msg("an administrative call is refused")
+	p := problem.AdminToken
+	if !serve.IsGuess(h) {
+		p = a.mayAdminister(h, &x.Target, x.Client, metrics)
+	}
+	if p != nil {
+		if p.Status != fasthttp.StatusNotFound && a.LogsRefusal(zerolog.WarnLevel) {
+			method := observe.AppendClipped(nil, h.Method(), 16)
+			a.Log.Warn().Bytes("request_id", x.ID).Stringer("client", x.Client).Bytes("method", method).Bytes("path", x.Path).Str("reason", cmp.Or(p.Reason, p.Code)).Msg("an administrative call is refused")
 		}
-		x.Fail(ctx, p)
+		if p == problem.AdminGuesses {
+			x.Refuse(ctx, observe.LimitAdminGuesses, time.Second)
+		} else {
+			x.Fail(ctx, p)
+		}
 		return
 	}
+	x.LetIn = true
+	method := string(h.Method())
 	found, args, allow := findRoute(method, string(x.Target.Path))
 	switch {
 	case found == nil && allow == "":
@@ -108,8 +122,8 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 // mayAdminister returns nil if the client of a request may make administrative calls, else
 // the answer. With admin.token in the configuration, whoever presents it may. Without it,
 // programs on this machine may, by a metrics listener that is bound to loopback; but not a
-// web page that is open in a browser here.
-func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, metrics bool) *problem.Problem {
+// web page that is open in a browser here. A wrong token is charged to client; see Guesses.
+func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, client netip.Addr, metrics bool) *problem.Problem {
 	token := a.Generation.Load().Config.Admin.Token
 	if token.Empty() {
 		switch {
@@ -123,9 +137,17 @@ func (a *Server) mayAdminister(h *fasthttp.RequestHeader, t *request.Target, met
 		return nil
 	}
 	scheme, given, _ := bytes.Cut(h.Peek(fasthttp.HeaderAuthorization), []byte(" "))
+	if !bytes.EqualFold(scheme, []byte("bearer")) {
+		return problem.AdminToken // no guess: there is no token
+	}
+	guesses, key, now := a.Guesses.of(metrics), limit.AddressKey(client), time.Since(a.Started)
+	if guesses.Wait(key, now) > 0 {
+		return problem.AdminGuesses
+	}
 	// Compare hashes: the time that texts of different lengths take tells the length.
 	got, want := sha256.Sum256(given), sha256.Sum256([]byte(token.Reveal()))
-	if !bytes.EqualFold(scheme, []byte("bearer")) || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		guesses.Take(key, now)
 		return problem.AdminToken
 	}
 	return nil

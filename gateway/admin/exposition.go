@@ -57,9 +57,10 @@ var Families = []family{
 	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},
 	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.MaxAge > 0, s.keys.MaxAge.Seconds()) }},
 	{"yatagarasu_log_dropped_total", "counter", "log", "Lines of the log that were dropped, because it was not written fast enough.", nil},
+	{"yatagarasu_log_left_out_total", "counter", "log", "Lines of refused requests that were left out of the log, because there were too many in a second.", nil},
 	{"yatagarasu_panics_total", "counter", "", "Requests that failed by a mistake in the gateway.", nil},
 	{"yatagarasu_refused_connections_total", "counter", "", "Connections of clients that were refused by a limit.", nil},
-	{"yatagarasu_rejected_total", "counter", "bucket, limit", "Requests that a limit refused.", nil},
+	{"yatagarasu_rejected_total", "counter", "bucket, limit", "Requests that a limit refused. The bucket is empty where none is mounted.", nil},
 	{"yatagarasu_request_duration_seconds", "histogram", "bucket, outcome", "Time from a request's head to the last byte of its answer; without that of writing small hits, heads and errors.", nil},
 	{"yatagarasu_requests_in_flight", "gauge", "bucket", "Requests under way, until their bodies are sent.", func(s *source) float64 { return float64(s.bucket.Limits.InFlight.Load()) }},
 	{"yatagarasu_requests_total", "counter", "bucket, method, code", "Requests; each counts once, at its end. The bucket is empty where none is mounted.", nil},
@@ -138,6 +139,9 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	e.add("yatagarasu_build_info", 1, fmt.Sprintf("version=%q,go=%q", a.Version, runtime.Version()))
 	for log, n := range a.Logs.Dropped() {
 		e.add("yatagarasu_log_dropped_total", float64(n), fmt.Sprintf("log=%q", log))
+	}
+	for log, n := range a.Logs.LeftOut() {
+		e.add("yatagarasu_log_left_out_total", float64(n), fmt.Sprintf("log=%q", log))
 	}
 	e.addAnswers(a.Metrics)
 	gen := a.Generation.Load()

@@ -68,7 +68,8 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		x.CompleteHead(ctx)
 		x.Release()
 	}()
-	if !x.Begin(ctx, a.Generation.Load()) {
+	if flaw := x.Begin(ctx, a.Generation.Load()); flaw != nil {
+		x.Fail(ctx, flaw)
 		return
 	}
 	switch path := string(x.Target.Path); {

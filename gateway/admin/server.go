@@ -18,13 +18,14 @@ import (
 )
 
 // Server answers operators, on the metrics listener and under the reserved paths of the
-// clients' one. The zero value is not usable: Server, Options and Ready are set before the
-// first request. Safe for concurrent use. Open and Serve begin the metrics listener, Close ends
+// clients' one. The zero value is not usable: Server, Options, Ready and Guesses are set
+// before the first request. Safe for concurrent use. Open and Serve begin the metrics listener, Close ends
 // it; Prewarms has jobs of its own to close.
 type Server struct {
 	*serve.Server
 	Options
 	Ready    atomic.Pointer[probe.Readiness]
+	Guesses  Guesses
 	Prewarms prewarmJobs
 	History  observe.History
 
@@ -73,6 +74,7 @@ func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange) bool {
 	if x.Method == observe.MethodOther {
 		x.Fail(ctx, problem.Method)
 	} else {
+		x.LetIn = true
 		x.ReplyJSON(ctx, code, report)
 	}
 	return true
@@ -86,7 +88,7 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 	n := h.ContentLength()
 	body := n > 0 || n == -1
 	if body && a.invites(h, metrics) {
-		h.Set(serve.HeaderInvited, "yes")
+		serve.Invite(h)
 		if n > maxBody {
 			h.Del(fasthttp.HeaderExpect) // no 100 Continue: fasthttp refuses the body by its length
 		}
@@ -110,7 +112,17 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 		return false
 	}
 	var t request.Target
-	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) || a.mayAdminister(h, &t, metrics) != nil {
+	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) {
+		return false
+	}
+	client, admitted := a.sender(h)
+	if !metrics && !admitted {
+		return false
+	}
+	if p := a.mayAdminister(h, &t, client, metrics); p != nil {
+		if p == problem.AdminToken {
+			serve.NoteGuess(h) // the handler does not charge it again
+		}
 		return false
 	}
 	found, _, _ := findRoute(string(h.Method()), string(t.Path))

@@ -22,14 +22,17 @@ type logs struct {
 	sinks   map[string]*sink // those in use, by log: main, audit
 	files   []*logFile
 	auditor *zerolog.Logger // nil: no audit log
+
+	refusals, auditRefusals flood // lines of refused requests in either
 }
 
 // closeTimeout is how long writing the last lines may take.
 const closeTimeout = time.Second
 
-// OpenLogs opens the logs of c, each with a buffer of so many bytes. If w is not nil, the main
-// log goes there instead, without a buffer.
-func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
+// OpenLogs opens the logs of c, each with a buffer of so many bytes, and with so many lines of
+// refused requests in a second; 0: all. If w is not nil, the main log goes there instead, without
+// a buffer.
+func (o *Observer) OpenLogs(c *config.Logging, buffer, refusals int, w io.Writer) error {
 	o.Apply(c)
 	o.Logs.sinks = make(map[string]*sink)
 	var out zerolog.LevelWriter
@@ -49,8 +52,14 @@ func (o *Observer) OpenLogs(c *config.Logging, buffer int, w io.Writer) error {
 		}
 		auditor := zerolog.New(s).Hook(timestamp{})
 		o.Logs.auditor = &auditor
+		o.Logs.auditRefusals.start(refusals, func(n uint64) {
+			auditor.Log().Str("decision", "left_out").Uint64("lines", n).Msg("lines of refused requests were left out: there were too many")
+		})
 	}
 	o.Log = zerolog.New(formatted(c.Format, out)).Sample(&o.level).Hook(timestamp{})
+	o.Logs.refusals.start(refusals, func(n uint64) {
+		o.Log.Warn().Uint64("lines", n).Msg("lines of refused requests were left out: there were too many")
+	})
 	return nil
 }
 
@@ -88,6 +97,8 @@ func (o *Observer) CheckLogs(c *config.Logging) error {
 // Close writes the last lines: the main log's at the end, as it reports what the other one
 // dropped.
 func (l *logs) Close() {
+	l.refusals.stop()
+	l.auditRefusals.stop()
 	for _, kind := range []string{"audit", "main"} {
 		if s := l.sinks[kind]; s != nil {
 			s.close(closeTimeout)
@@ -104,6 +115,17 @@ func (l *logs) Dropped() map[string]uint64 {
 	return n
 }
 
+// LeftOut returns the number of lines of refused requests that were left out, by log.
+func (l *logs) LeftOut() map[string]uint64 {
+	n := make(map[string]uint64)
+	for kind, f := range map[string]*flood{"main": &l.refusals, "audit": &l.auditRefusals} {
+		if f.timer != nil {
+			n[kind] = f.leftOut.Load()
+		}
+	}
+	return n
+}
+
 // ReopenLogs opens the files of the logs again, after they were renamed.
 func (o *Observer) ReopenLogs() {
 	for _, f := range o.Logs.files {
@@ -115,18 +137,22 @@ func (o *Observer) ReopenLogs() {
 	}
 }
 
-// ServerLogger logs what fasthttp says, without the content of requests.
-type ServerLogger struct{ Log *zerolog.Logger }
+// ServerLogger logs what fasthttp says, without the content of requests. A client can make it say
+// much, so its lines count as those of refused requests.
+type ServerLogger struct{ Observer *Observer }
 
 // Printf implements fasthttp.Logger. It replaces errors by their class: some quote the
 // request's head, tokens included, in spite of SecureErrorLogMessage.
 func (l ServerLogger) Printf(format string, args ...any) {
+	if !l.Observer.LogsRefusal(zerolog.WarnLevel) {
+		return
+	}
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
 			args[i] = connProblem(err)
 		}
 	}
-	l.Log.Warn().Str("component", "http").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
+	l.Observer.Log.Warn().Str("component", "http").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
 // connProblem returns why a connection ended: the text of the system or of TLS, which know

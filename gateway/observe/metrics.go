@@ -83,6 +83,14 @@ func (m *Metrics) Bucket(name string) *BucketMetrics {
 	return getOrMake(&m.mu, m.buckets, name, func() *BucketMetrics { return &BucketMetrics{set: m.Set, Name: name} })
 }
 
+// Of returns the metrics of the bucket that a request is for, or those of requests for none.
+func (m *Metrics) Of(x *Entry) *BucketMetrics {
+	if x.Bucket != nil {
+		return x.Bucket
+	}
+	return m.unrouted
+}
+
 // getOrMake returns the value of key in m, which mu guards, and makes it when first needed.
 func getOrMake[K comparable, V any](mu *sync.Mutex, m map[K]*V, key K, create func() *V) *V {
 	mu.Lock()

@@ -24,7 +24,7 @@ type Entry struct {
 	Method Method
 	Client netip.Addr // not valid: unknown
 	ID     []byte     // X-Request-ID
-	Path   []byte     // raw, without the query, shortened
+	Path   []byte     // raw, without the query, by AppendClipped
 	Query  []byte     // canonical query for the origin, which the allow-list let through
 
 	Bucket   *BucketMetrics // nil: no bucket is mounted there
@@ -33,6 +33,7 @@ type Entry struct {
 
 	Auth         Auth
 	RejectedBy   Limit   // LimitNone: not rejected
+	LetIn        bool    // neither form nor limit nor policy refuses it: whatever the answer is, it has its line
 	CacheOutcome Outcome // Bypass without a cache
 
 	Status int
@@ -123,6 +124,7 @@ const (
 	LimitBucketInFlight
 	LimitSubjectRate
 	LimitTokenFailures
+	LimitAdminGuesses
 	NumLimits
 )
 
@@ -130,6 +132,7 @@ var limitLabels = [NumLimits]string{
 	LimitAddress: "address", LimitGlobalRate: "global_rate", LimitBucketRate: "bucket_rate", LimitAddressRate: "address_rate",
 	LimitGlobalInFlight: "global_in_flight", LimitBucketInFlight: "bucket_in_flight", LimitSubjectRate: "subject_rate",
 	LimitTokenFailures: "token_failures",
+	LimitAdminGuesses:  "admin_guesses",
 }
 
 // String returns the value of the metrics' label limit.
@@ -154,10 +157,7 @@ type Observer struct {
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
 func (o *Observer) Record(x *Entry, took time.Duration) {
-	m := x.Bucket
-	if m == nil {
-		m = o.Metrics.unrouted
-	}
+	m := o.Metrics.Of(x)
 	m.Requests(x.Method, x.Status).Inc()
 	m.ResponseBytes.Add(uint64(x.Bytes))
 	l := m.Latency(x.CacheOutcome)
@@ -182,9 +182,13 @@ func (o *Observer) RecordPanic(p any, id []byte) {
 }
 
 // logAccess writes a request's access line. Successful requests may be sampled; slow ones are
-// warnings with the time of each phase.
+// warnings with the time of each phase. Refused ones have short lines, and under a flood not all.
 func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	c := o.logging.Load()
+	refused := x.refused()
+	if refused {
+		x.Path = AppendClipped(x.Path[:0], x.Path, longestRefused)
+	}
 	if o.Logs.auditor != nil {
 		o.logAudit(x)
 	}
@@ -193,6 +197,9 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	// of a success.
 	failed := x.Status >= 400 || x.Reason != "" || x.Cause != nil
 	if !slow && !failed && c.Sample < 1 && !sampled(x.ID, c.Sample) {
+		return
+	}
+	if refused && !o.LogsRefusal(zerolog.InfoLevel) {
 		return
 	}
 	var e *zerolog.Event
@@ -227,6 +234,10 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	}
 	e.Msg("request")
 }
+
+// refused tells whether the gateway refused x by itself: neither the cache nor an origin was
+// asked.
+func (x *Entry) refused() bool { return !x.LetIn && x.Status >= 400 }
 
 // logClient adds the client and its request line to e.
 func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
@@ -302,7 +313,7 @@ func (x *Entry) decision() string {
 // logAudit writes a request's audit line, if it has one.
 func (o *Observer) logAudit(x *Entry) {
 	decision := x.decision()
-	if decision == "" {
+	if decision == "" || x.refused() && !o.Logs.auditRefusals.pass() {
 		return
 	}
 	e := x.logClient(o.Logs.auditor.Log().Str("decision", decision))

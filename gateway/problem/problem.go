@@ -65,6 +65,7 @@ var (
 	AdminOff     = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
 	AdminMethod  = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
 	AdminToken   = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
+	AdminGuesses = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many wrong tokens for administrative calls come from this address; try again soon", Reason: "admin_guesses", RetryAfter: 1}
 	Foreign      = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
 	bodyTooLarge = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
 

@@ -393,10 +393,9 @@ func (t *Target) decodeValue(name string, raw []byte) *problem.Problem {
 	return nil
 }
 
-// RawPath returns the path of a target, which may be bad, shortened for the log. It leaves out
-// the query, which can hold a token, and userinfo.
+// RawPath returns the path of a target, which may be bad, for people. It leaves out the query,
+// which can hold a token, and userinfo.
 func RawPath(raw []byte) []byte {
-	const most = 2 << 10
 	raw, _, _ = bytes.Cut(raw, []byte("?"))
 	if len(raw) > 0 && raw[0] != '/' {
 		if _, rest, absolute := bytes.Cut(raw, []byte("://")); !absolute {
@@ -407,5 +406,5 @@ func RawPath(raw []byte) []byte {
 			raw = []byte("/")
 		}
 	}
-	return raw[:min(len(raw), most)]
+	return raw
 }

@@ -34,7 +34,7 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
 	if v.Reason == auth.TooManyFailures {
 		x.returnShared(x.admittedTo)
-		x.refuse(ctx, observe.LimitTokenFailures, v.Wait)
+		x.Refuse(ctx, observe.LimitTokenFailures, v.Wait)
 		return false
 	}
 	p := ProblemOfVerdict(v.Reason)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync/atomic"
@@ -215,6 +216,9 @@ type KeySet struct {
 func (gen *Generation) verifies(v *auth.Verifier) bool {
 	return slices.Contains(slices.Collect(maps.Values(gen.verifiers)), v)
 }
+
+// Admits tells whether the lists of addresses for all buckets admit a client.
+func (gen *Generation) Admits(client netip.Addr) bool { return gen.limits.addresses.Allow(client) }
 
 // Bucket returns the bucket of a name; nil if there is none.
 func (gen *Generation) Bucket(name string) *Bucket { return gen.byName[name] }

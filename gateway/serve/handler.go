@@ -40,29 +40,37 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 
 // serve is the path of a request, top to bottom.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
-	h := &ctx.Request.Header
 	gen := s.Generation.Load()
-	if !x.Begin(ctx, gen) {
-		return
+	flaw := x.Begin(ctx, gen)
+	reserved := flaw == nil && IsReserved(x.Target.Path)
+	var b *Bucket
+	var prefixLen int
+	if flaw == nil && !reserved {
+		b, prefixLen = gen.Table.Lookup(x.Target.Host(&ctx.Request.Header), x.Target.Path)
 	}
-	host := x.Target.Host(h)
-	if IsReserved(x.Target.Path) {
+	if b != nil {
+		x.bucket = b
+		x.Bucket, x.Route, x.HasCache = b.Metrics, b.Prefix, b.Cached != nil
+	}
+	// The limits before any other answer: who is denied learns nothing, and no answer is free.
+	if !reserved || !isProbe(x.Target.Path) {
+		if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+			x.Refuse(ctx, by, wait)
+			return
+		}
+	}
+	switch {
+	case flaw != nil:
+		x.Fail(ctx, flaw)
+		return
+	case reserved:
 		s.Reserved(ctx, x)
 		return
-	}
-	b, prefixLen := gen.Table.Lookup(host, x.Target.Path)
-	if b == nil {
+	case b == nil:
 		x.Fail(ctx, problem.NoRoute)
 		return
-	}
-	x.bucket = b
-	x.Bucket, x.Route, x.HasCache = b.Metrics, b.Prefix, b.Cached != nil
-	if x.Method == observe.MethodOther {
+	case x.Method == observe.MethodOther:
 		x.Fail(ctx, problem.Method)
-		return
-	}
-	if by, wait := x.admit(gen.limits); by != observe.LimitNone {
-		x.refuse(ctx, by, wait)
 		return
 	}
 
@@ -76,7 +84,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 	if wait := x.admitSubject(); wait > 0 {
-		x.refuse(ctx, observe.LimitSubjectRate, wait)
+		x.Refuse(ctx, observe.LimitSubjectRate, wait)
 		return
 	}
 	if len(key) == 0 {
@@ -87,6 +95,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, p)
 		return
 	}
+	x.LetIn = true
 	if b.Cached != nil {
 		x.serveCached(ctx)
 		return
@@ -97,11 +106,13 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 // IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
 // and /admin with all below it. They win over buckets.
 func IsReserved(path []byte) bool {
-	switch string(path) {
-	case "/health", "/ready", "/metrics":
-		return true
-	}
-	return IsAdmin(path)
+	return isProbe(path) || string(path) == "/metrics" || IsAdmin(path)
+}
+
+// isProbe tells whether a path is that of a health check, which no limit refuses: a load balancer
+// must not take the gateway for dead because of its clients.
+func isProbe(path []byte) bool {
+	return string(path) == "/health" || string(path) == "/ready"
 }
 
 // IsAdmin tells whether a path is that of an administrative call.
@@ -110,13 +121,13 @@ func IsAdmin(path []byte) bool {
 	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
 }
 
-// Begin identifies the request, checks its head and parses its target. It reports
-// whether they are sound; if not, it has answered.
+// Begin identifies the request, checks its head and parses its target. If they are not sound, it
+// returns the answer to that.
 //
 // A body that is not read counts last. A GET or HEAD with one is refused; under /admin,
 // whoever may not call is refused for that instead. Any other method gets the answer that
 // it gets without a body.
-func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
+func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) *problem.Problem {
 	h := &ctx.Request.Header
 	x.Method = methodOf(ctx)
 	x.Identify(ctx, gen)
@@ -124,43 +135,44 @@ func (x *Exchange) Begin(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 		ctx.SetConnectionClose()
 	}
 
+	flaw := x.judge(h)
+	if x.Unread || flaw != nil && flaw.Close {
+		ctx.SetConnectionClose() // whatever is answered
+	}
+	if flaw == nil && len(x.Target.Query) > 0 {
+		// A query can hold a token, which must not leak by the Referer header.
+		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
+	}
+	return flaw
+}
+
+// judge returns what is wrong with a head and its target; nil: nothing.
+func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 	// The head first: until it is sound, nothing in it can be trusted, not even where
 	// the next request begins.
 	var head request.Head
 	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
 	x.conditional = head.Conditional
 	if flaw == request.BodyNotAllowed {
-		x.Unread = len(h.Peek(HeaderInvited)) == 0
+		x.Unread = string(h.Peek(headerInvited)) != invited
 	} else if flaw != nil {
-		x.Fail(ctx, flaw)
-		return false
-	}
-	if x.Unread {
-		ctx.SetConnectionClose()
+		return flaw
 	}
 	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
-		x.Fail(ctx, problem.Version)
-		return false
+		return problem.Version
 	}
-
 	raw := h.RequestURI()
-	x.Path = append(x.Path, request.RawPath(raw)...)
+	x.Path = observe.AppendClipped(x.Path, request.RawPath(raw), observe.LongestPath)
 	if p := x.Target.Parse(raw); p != nil {
 		if x.Method == observe.MethodOther {
 			p = problem.Method // CONNECT and OPTIONS * have targets of their own
 		}
-		x.Fail(ctx, p)
-		return false
+		return p
 	}
 	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
-		x.Fail(ctx, request.BodyNotAllowed)
-		return false
+		return request.BodyNotAllowed
 	}
-	if len(x.Target.Query) > 0 {
-		// A query can hold a token, which must not leak by the Referer header.
-		ctx.Response.Header.SetCanonical(headerReferrerPolicy, referrerPolicyNothing)
-	}
-	return true
+	return nil
 }
 
 // Identify notes the client's address, and the id and the trace of the request.
@@ -276,24 +288,43 @@ func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
 	x.takeBack(ctx)
 	ctx.Response.Reset()
 	x.Reason, x.CacheOutcome, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // the cache has no part in this answer
+	x.LetIn = true                                                            // its line is always written
 	x.Fail(ctx, problem.Panic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
 	x.complete = true // fasthttp has dated it, after Reset
 }
 
-// HandleError answers a request that fasthttp cannot parse. The text of err goes nowhere: it
-// quotes the request, with its tokens.
+// HandleError answers a request that fasthttp cannot parse, within the limits. The text of err
+// goes nowhere: it quotes the request, with its tokens.
 func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x := s.Acquire(time.Now())
+	gen := s.Generation.Load()
 	x.Method = methodOf(ctx)
-	x.Identify(ctx, s.Generation.Load())
-	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
-	x.Fail(ctx, problem.OfParseError(err))
+	x.Identify(ctx, gen)
+	x.Path = observe.AppendClipped(x.Path, request.RawPath(ctx.Request.Header.RequestURI()), observe.LongestPath)
+	if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+		x.Refuse(ctx, by, wait)
+	} else {
+		x.Fail(ctx, problem.OfParseError(err))
+	}
 	x.CompleteHead(ctx)
 	x.TTFB = time.Since(x.Start)
 	x.finish()
 }
 
-// HeaderInvited marks a request whose body fasthttp reads. No client can send it, for it has
-// no name before its colon.
-const HeaderInvited = ":invited"
+// headerInvited marks a request whose sender was judged before its body: its value says what came
+// of that. No client can send it, for it has no name before its colon.
+const (
+	headerInvited = ":invited"
+	invited       = "yes" // fasthttp reads the body
+	guessed       = "no"  // its token is wrong
+)
+
+// Invite marks h: its body is read.
+func Invite(h *fasthttp.RequestHeader) { h.Set(headerInvited, invited) }
+
+// NoteGuess marks h: it has a wrong token.
+func NoteGuess(h *fasthttp.RequestHeader) { h.Set(headerInvited, guessed) }
+
+// IsGuess tells whether NoteGuess has marked h.
+func IsGuess(h *fasthttp.RequestHeader) bool { return string(h.Peek(headerInvited)) == guessed }

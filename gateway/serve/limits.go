@@ -24,6 +24,7 @@ var limitProblems = [observe.NumLimits]*problem.Problem{
 	observe.LimitBucketInFlight: problem.BucketInFlight,
 	observe.LimitSubjectRate:    problem.SubjectRate,
 	observe.LimitTokenFailures:  problem.TokenFailures,
+	observe.LimitAdminGuesses:   problem.AdminGuesses,
 }
 
 // scope is the limits of the gateway as a whole, or of one bucket. Safe for concurrent use.
@@ -57,14 +58,17 @@ func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, d
 }
 
 // admit holds a request against the limits that need no more than the client's address: all,
-// those of the gateway as a whole, and the bucket's. It returns the limit that refuses the
-// request, and for how long; otherwise the request counts as under way.
+// those of the gateway as a whole, and the bucket's, if it is for one. It returns the limit that
+// refuses the request, and for how long; otherwise a request for a bucket counts as under way.
 //
 // A refused request is given back to the rates that clients share, so that a client beyond
 // its own limit takes nothing from others. A request that the bucket's rate per address
 // refuses is given back to the gateway's.
 func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
-	own := x.bucket.Limits
+	own := &noLimits
+	if x.bucket != nil {
+		own = x.bucket.Limits
+	}
 	now := x.Start.Sub(x.s.Started)
 	if !all.addresses.Allow(x.Client) || !own.addresses.Allow(x.Client) {
 		return observe.LimitAddress, 0
@@ -82,6 +86,8 @@ func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
 	} else if wait = own.perAddress.Take(client, now); wait > 0 {
 		all.perAddress.Return(client)
 		by = observe.LimitAddressRate
+	} else if x.bucket == nil {
+		return observe.LimitNone, 0 // the answer is at hand
 	} else if !all.enter() {
 		by = observe.LimitGlobalInFlight
 	} else if !own.enter() {
@@ -91,9 +97,13 @@ func (x *Exchange) admit(all *scope) (by observe.Limit, wait time.Duration) {
 		x.admittedTo = all
 		return observe.LimitNone, 0
 	}
-	x.returnShared(all)
+	all.rate.Return()
+	own.rate.Return()
 	return by, wait
 }
+
+// noLimits are the limits of a bucket for requests that are for none. They never change.
+var noLimits scope
 
 // admitSubject holds an authorised request against the rates of its token's subject. It
 // returns the time for which they refuse it.
@@ -140,12 +150,12 @@ func (s *scope) enter() bool {
 
 func (s *scope) leave() { s.InFlight.Add(-1) }
 
-// refuse answers a request that the limit by refuses for the time wait.
+// Refuse answers a request that the limit by refuses for the time wait.
 //
 // Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
-func (x *Exchange) refuse(ctx *fasthttp.RequestCtx, by observe.Limit, wait time.Duration) {
+func (x *Exchange) Refuse(ctx *fasthttp.RequestCtx, by observe.Limit, wait time.Duration) {
 	x.RejectedBy = by
-	x.bucket.Metrics.Rejections(by).Inc()
+	x.s.Metrics.Of(&x.Entry).Rejections(by).Inc()
 	x.Fail(ctx, limitProblems[by])
 	if wait > time.Second {
 		seconds := int64((wait + time.Second - 1) / time.Second)
