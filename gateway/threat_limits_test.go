@@ -120,6 +120,28 @@ func threatLimits(t *testing.T) {
 			t.Errorf("the origin was asked %d times", n)
 		}
 	})
+	t.Run("T99c_an_address_that_carries_another", func(t *testing.T) {
+		gw := startGateway(t, limitedYAML("deny: [10.0.0.1]", bucket))
+		expect(t, statuses(gw, from("64:ff9b::10.0.0.1"), from("64:ff9b::a00:1"), from("64:ff9b::10.0.0.2"), from("2002:a00:1::7"), from("2001:0:4136:e378:8000:63bf:f5ff:fffe")), "403 403 200 403 403")
+		gw = startGateway(t, limitedYAML("limits: {"+ratePerAddress(2)+"}", bucket))
+		expect(t, statuses(gw, from("64:ff9b::192.0.2.1"), from("64:ff9b::192.0.2.1"), from("64:ff9b::192.0.2.1"), from("192.0.2.1"), from("64:ff9b::192.0.2.2"), from("64:ff9b::192.0.2.3")), "200 200 429 429 200 200")
+		gw = startGateway(t, limitedYAML("allow: [192.0.2.0/24]", bucket)) // nobody gets in by what an address carries
+		expect(t, statuses(gw, from("192.0.2.1"), from("64:ff9b::192.0.2.1"), from("2002:c000:201::1")), "200 403 403")
+		gw = startGateway(t, strings.Replace(limitedYAML("deny: [203.0.113.9]", bucket), "[127.0.0.1]", "[127.0.0.1, 192.0.2.1]", 1)) // nor is believed
+		expect(t, statuses(gw, from("203.0.113.9, 192.0.2.1"), from("203.0.113.9, 64:ff9b::192.0.2.1"), from("203.0.113.9, 2002:c000:201::1")), "403 200 200")
+
+		gw = startGateway(t, strings.Replace(oneBucket("/a", origin.URL), "server: {ready: config", proxyYAML+", limits: {max_connections_per_address: 1}", 1))
+		for _, c := range []struct {
+			client string
+			want   int
+		}{{"[64:ff9b::192.0.2.1]:1", 200}, {"[64:ff9b::192.0.2.2]:1", 200}, {"192.0.2.1:1", 503}} {
+			conn := dial(t, gw.addr)
+			fmt.Fprintf(conn, "%sGET /a/x HTTP/1.1\r\nHost: g\r\n\r\n", proxyHeader(t, 2, c.client))
+			if got := answerOn(t, conn); got != c.want {
+				t.Errorf("a connection of %s: %d, want %d", c.client, got, c.want)
+			}
+		}
+	})
 	t.Run("T86_a_subject_with_many_tokens_and_addresses", func(t *testing.T) {
 		gw := startGateway(t, limitedYAML("", under(privateYAML("a", "/a", origin.URL), "limits: {"+ratePerSubject(2)+"}")))
 		var got []string

@@ -159,9 +159,13 @@ func (s *shard) pushFront(i uint32) {
 	s.clients[first].prev, s.clients[0].next = i, i
 }
 
-// AddressKey returns the key of a client's address: an IPv4 address, also in its
-// IPv6 form, or the /64 of an IPv6 address, which is the least that one host has.
+// AddressKey returns the key of a client's address: an IPv4 address, also in its IPv6 form or
+// carried in another one, or the /64 of an IPv6 address, which is the least that one host has.
+// The hosts behind a translator share one /64, and the end of a tunnel has many.
 func AddressKey(a netip.Addr) uint64 {
+	if within, ok := carried(a); ok {
+		a = within
+	}
 	b := a.As16()
 	if a.Is4() || a.Is4In6() {
 		return binary.BigEndian.Uint64(b[8:]) // ::ffff:0:0/96; as a /64 it belongs to nobody
