@@ -174,7 +174,7 @@ func TestNoCredential(t *testing.T) {
 	}
 	gw.log.waitFor(t, `"reason":"credentials"`)
 	gw.log.waitFor(t, "a credential could not be retrieved")
-	if _, ready := gw.do("GET", "/ready"); !strings.Contains(string(ready), `"source":"instance"`) || !strings.Contains(string(ready), `"error":"`+probe.CredentialFault+`"`) {
+	if _, ready := gw.ready(); !strings.Contains(string(ready), `"source":"instance"`) || !strings.Contains(string(ready), `"error":"`+probe.CredentialFault+`"`) {
 		t.Errorf("%s", ready)
 	}
 	if c := gw.operators.StatusAt(time.Now()).Buckets[0].Upstream.Credentials; c == nil || c.Source != "instance" || !strings.Contains(c.Error, "503") {

@@ -365,7 +365,8 @@ func TestReady(t *testing.T) {
 			}
 			gw := startGateway(t, yaml)
 			gw.probed(t)
-			r, body := gw.do("GET", "/ready")
+			r, _ := gw.do("GET", "/ready")
+			_, body := gw.ready()
 			var doc struct{ Buckets []probe.BucketState }
 			if err := json.Unmarshal(body, &doc); err != nil || len(doc.Buckets) != len(c.endpoints) {
 				t.Fatalf("%v: %s", err, body)
@@ -390,8 +391,8 @@ func TestReady(t *testing.T) {
 		gw := startGateway(t, "buckets:\n"+bucketYAML("b", "/b", origin.URL))
 		gw.log.waitFor(t, `"serving"`)
 		eventually(t, "it is ready", func() bool {
-			r, body := gw.do("GET", "/ready")
-			if strings.Contains(string(body), "slow_down") {
+			r, _ := gw.do("GET", "/ready")
+			if _, body := gw.ready(); strings.Contains(string(body), "slow_down") {
 				up.Write([]byte("up"))
 			}
 			return r.StatusCode == 200

@@ -13,12 +13,23 @@ import (
 	"yatagarasu/pool"
 )
 
+// ready returns the status of /ready and its whole document, as the metrics listener has it.
+func (tg *testGateway) ready() (status int, body []byte) {
+	tg.t.Helper()
+	status, doc := tg.operators.Ready.Load().Report(tg.Draining.Load(), true)
+	body, err := json.Marshal(doc)
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+	return status, body
+}
+
 // probed waits until each bucket was probed, and returns what /ready says of them.
 func (tg *testGateway) probed(t *testing.T) map[string]probe.BucketState {
 	t.Helper()
 	var buckets map[string]probe.BucketState
 	eventually(t, "each bucket is probed", func() bool {
-		_, body := tg.do("GET", "/ready")
+		_, body := tg.ready()
 		var doc struct{ Buckets []probe.BucketState }
 		if err := json.Unmarshal(body, &doc); err != nil {
 			t.Fatal(err)

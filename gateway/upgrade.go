@@ -133,7 +133,7 @@ func (g *Gateway) dropCaches() {
 // awaitReady waits until /ready would answer 200, for up to limit.
 func (g *Gateway) awaitReady(limit time.Duration) {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if code, _ := g.operators.Ready.Load().Report(false); code == fasthttp.StatusOK {
+		if code, _ := g.operators.Ready.Load().Report(false, false); code == fasthttp.StatusOK {
 			return
 		}
 	}

@@ -75,7 +75,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	switch path := string(x.Target.Path); {
 	case serve.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, true)
-	case a.serveProbe(ctx, x):
+	case a.serveProbe(ctx, x, true):
 	case path != "/" && path != "/metrics":
 		x.Fail(ctx, problem.NoPage)
 	case x.Method == observe.MethodOther:

@@ -50,14 +50,15 @@ func (a *Server) Reserved(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
 	switch {
 	case serve.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, false)
-	case a.serveProbe(ctx, x):
+	case a.serveProbe(ctx, x, false):
 	default: // /metrics, on the metrics listener alone
 		x.Fail(ctx, problem.NoRoute)
 	}
 }
 
-// serveProbe answers health checks, and reports whether the path is one of theirs.
-func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange) bool {
+// serveProbe answers health checks, and reports whether the path is one of theirs. metrics says
+// that the metrics listener received the request.
+func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) bool {
 	code, report := fasthttp.StatusOK, any(nil)
 	switch string(x.Target.Path) {
 	case "/health":
@@ -67,7 +68,7 @@ func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange) bool {
 			"version":        a.Version,
 		}
 	case "/ready":
-		code, report = a.Ready.Load().Report(a.Draining.Load() && !a.Superseded())
+		code, report = a.Ready.Load().Report(a.Draining.Load() && !a.Superseded(), metrics)
 	default:
 		return false
 	}

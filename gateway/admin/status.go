@@ -153,7 +153,7 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 	traffic := func(t, recently, minuteAgo observe.Totals) statusTraffic {
 		return statusTraffic{ratesOf(t.Minus(&recently), now.Sub(recent.At)), windowOf(t.Minus(&minuteAgo), now.Sub(minute.At)), totalsOf(&t)}
 	}
-	code, _ := a.Ready.Load().Report(a.Draining.Load())
+	code, _ := a.Ready.Load().Report(a.Draining.Load(), false)
 	s := &StatusReply{
 		Time: now.UTC(), Version: a.Version, Go: runtime.Version(), Started: a.Started.UTC(), Uptime: int64(now.Sub(a.Started).Seconds()),
 		Draining: a.Draining.Load(), Ready: code == 200, Generation: gen.Number, Loaded: gen.Loaded.UTC(), LastReload: a.LastReload.Load(),

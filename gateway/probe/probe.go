@@ -94,22 +94,33 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 }
 
 // probe probes a replica of a group, and notes the result, also for breakers. A fault of
-// the origin or the credential holds for the whole group.
+// the origin or the credential holds for the whole group. It logs changes, as /ready tells
+// everybody on the clients' listener no more than how many buckets cannot be reached.
 func (r *Readiness) probe(log *zerolog.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
 	unsent := reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String()
-	if reason != "" && !unsent {
-		log.Debug().Str("bucket", p.Metrics.Bucket).Str("origin", p.Name).Str("reason", reason).Msg("the origin is not reachable")
-	}
 	now := time.Now().UTC()
+	var changed []*origin.Replica
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer func() {
+		r.mu.Unlock()
+		for _, o := range changed {
+			event, what := log.Info(), "the origin can be reached again"
+			if reason != "" {
+				event, what = log.Warn().Str("reason", reason), "the origin cannot be reached"
+			}
+			event.Str("bucket", o.Metrics.Bucket).Str("origin", o.Name).Msg(what)
+		}
+	}()
 	if unsent {
 		return r.states[p].Reason, false // no news of the origin
 	}
 	for _, o := range group {
 		if o == p || shared {
 			s := r.states[o]
+			if (reason == "") != (s.Reachable || s.Checked.IsZero()) {
+				changed = append(changed, o)
+			}
 			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
 			o.Health.Breaker.Probe(s.Reachable)
 		}

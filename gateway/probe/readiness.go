@@ -48,8 +48,8 @@ type CredentialState struct {
 	Error     string    `json:"error,omitempty"` // of the last retrieval
 }
 
-// CredentialFault stands in /ready for the error of a retrieval: everybody may ask for /ready,
-// and the error may name accounts, roles and files.
+// CredentialFault stands in /ready for the error of a retrieval: who may ask for it need not have
+// admin.token, and the error may name accounts, roles and files.
 const CredentialFault = "it cannot be retrieved; /admin/status and the log say why"
 
 // CredentialStateOf returns the state of p's credentials; nil if they are static.
@@ -146,8 +146,10 @@ func (r *Readiness) of(b *origin.Bucket) (s BucketState) {
 	return s
 }
 
-// Report returns the status code and the document of /ready.
-func (r *Readiness) Report(draining bool) (int, any) {
+// Report returns the status code and the document of /ready. Everybody may ask for it on the
+// clients' listener, where it counts the buckets that cannot be reached. The whole one, for
+// operators, has the state of each.
+func (r *Readiness) Report(draining, whole bool) (int, any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	code, status := fasthttp.StatusOK, "ready"
@@ -158,11 +160,17 @@ func (r *Readiness) Report(draining bool) (int, any) {
 		code, status = fasthttp.StatusServiceUnavailable, "not ready"
 	}
 	doc := map[string]any{"status": status}
-	if r.mode != "config" {
-		buckets := make([]BucketState, len(r.buckets))
-		for i, b := range r.buckets {
-			buckets[i] = r.of(b)
+	if r.mode == "config" {
+		return code, doc
+	}
+	buckets, unreachable := make([]BucketState, len(r.buckets)), 0
+	for i, b := range r.buckets {
+		if buckets[i] = r.of(b); !buckets[i].Reachable {
+			unreachable++
 		}
+	}
+	doc["unreachable"] = unreachable
+	if whole {
 		doc["buckets"] = buckets
 	}
 	return code, doc

@@ -74,7 +74,7 @@ func requestsFor(ctx context.Context, base string, samples []sample) ([]request,
 	return append(list,
 		request{method: "GET", path: "/demo/no-such-object", note: "404 with a JSON body", status: 404, holds: `"status":404`},
 		request{method: "DELETE", path: first.path(), note: "405, read-only", status: 405},
-		request{method: "GET", path: "/ready", note: "which buckets are reachable", status: 200, holds: `"demo"`},
+		request{method: "GET", path: "/ready", note: "whether buckets can be reached", status: 200, holds: `"status":"ready"`},
 	), nil
 }
 
