@@ -62,6 +62,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case *key != "" && !*doctor:
 		fmt.Fprintln(stderr, "yatagarasu: -key goes with -doctor")
 		return 2
+	}
+	if !o.CoreDumps { // before any secret is read
+		if err := keepMemory(); err != nil {
+			fmt.Fprintln(stderr, "yatagarasu: the process's memory is not kept out of core dumps:", err)
+		}
+	}
+	switch {
 	case *explain != "", *doctor, *check:
 		gen, err := gateway.Inspect(o)
 		if err != nil {

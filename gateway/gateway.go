@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -176,6 +177,8 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
+	log.SetFlags(0)
+	log.SetOutput(observe.LibraryLog{Log: &g.Log})
 	g.logWarnings(g.Generation.Load().Config)
 	if err := g.Generation.Load().Start(context.Background(), nil); err != nil {
 		return err

@@ -50,6 +50,8 @@ type Options struct {
 	GCPercent   int   // target of the garbage collector; 0: GOGC, or 50
 	MemoryLimit int64 // soft memory limit in bytes; 0: GOMEMLIMIT or none
 
+	CoreDumps bool // the process may be dumped and traced, as the system allows
+
 	LogBuffer           int    // bytes of lines that may wait for each log
 	LogRefused          int    // bound of the lines of refused requests in a second, in each log; 0: none
 	LogLevel, LogFormat string // instead of those of the logging block; empty: the file's
@@ -129,6 +131,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	group("Runtime")
 	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 50. Raise it to trade memory for CPU")
 	flags.Size(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
+	fs.BoolVar(&o.CoreDumps, name("core-dumps"), o.CoreDumps, "Allow core dumps, debuggers and profilers, as the system's limits do. Without it the process's memory, which holds credentials, is closed to all but root: Linux only. Set it to look into a fault, where nobody else can read the dumps")
 
 	group("Log")
 	fs.StringVar(&o.LogLevel, name("log.level"), o.LogLevel, "Least `level` that is logged: trace, debug, info, warn or error. Empty: logging.level, by default info. Access lines are info: warn turns them off")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"time"
@@ -171,8 +172,26 @@ func (a *Server) WriteMetrics(w io.Writer) {
 			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s", f.Name, f.help, f.Name, f.Kind, lines)
 		}
 	}
-	metrics.WriteProcessMetrics(w)
+	writeProcess(w)
 	metrics.WriteFDMetrics(w)
+}
+
+// writeProcess writes the metrics of the runtime and the process. Where the system does not show
+// what the process reads and writes, as to one that cannot be dumped and is not root, those
+// metrics are left out: the library has them be 0.
+func writeProcess(w io.Writer) {
+	var all bytes.Buffer
+	metrics.WriteProcessMetrics(&all)
+	shown := false
+	if f, err := os.Open("/proc/self/io"); err == nil {
+		f.Close()
+		shown = true
+	}
+	for line := range bytes.Lines(all.Bytes()) {
+		if shown || !bytes.HasPrefix(line, []byte("process_io_")) {
+			w.Write(line)
+		}
+	}
 }
 
 // exposition has the lines of the samples of each family.

@@ -155,6 +155,16 @@ func (l ServerLogger) Printf(format string, args ...any) {
 	l.Observer.Log.Warn().Str("component", "http").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
+// LibraryLog is an output for the standard library's log, where some libraries write. Nobody who
+// runs a gateway can act on that, so it is logged at the level debug.
+type LibraryLog struct{ Log *zerolog.Logger }
+
+// Write implements io.Writer, for a line.
+func (l LibraryLog) Write(line []byte) (int, error) {
+	l.Log.Debug().Str("component", "library").Msg(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
 // connProblem returns why a connection ended: the text of the system or of TLS, which know
 // nothing of requests, else a fixed word.
 func connProblem(err error) string {

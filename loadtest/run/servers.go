@@ -82,7 +82,7 @@ func (o *origin) startGateway(ctx context.Context) (*front, error) {
 	}
 	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	f.Gateway, err = gateway.Start(starting, f.config, f.endpoint, 0, io.Discard)
+	f.Gateway, err = gateway.Start(starting, f.config, f.endpoint, 0, io.Discard, "-core-dumps") // its descriptors are counted
 	return f, err
 }
 
