@@ -77,6 +77,8 @@ func TestMetricsListenerIsNotShutByIdleConnections(t *testing.T) {
 		if n, err := c.Read(b); err != nil || statusOf(string(b[:n])) != 200 {
 			t.Fatalf("connection %d: %.100q, %v", i, b[:n], err)
 		}
+		// Its client has the answer before it is idle.
+		eventually(t, "it is idle", func() bool { return gw.operators.Conns.Active() == 0 })
 	}
 	for range 3 {
 		if raw := gw.rawAt(addr, 10*time.Second, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); statusOf(raw) != 200 {
