@@ -106,8 +106,8 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	b := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 	for range 10 {
 		now := time.Now()
-		ticket, _, _ := b.Allow(now)
-		b.Done(ticket, pool.ResultSilence, now)
+		ticket, _, _ := b.Allow(1, now)
+		b.Done(ticket, pool.ResultUnreachable, now)
 	}
 	await := func(what string, done func() bool) {
 		if !polled(20*time.Second, done) {

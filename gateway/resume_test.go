@@ -238,7 +238,7 @@ func TestBrokenOffBodiesOpenTheBreaker(t *testing.T) {
 		}}
 		origin := startFaulty(t, o.script)
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint, fmt.Sprintf("retry: {budget: 100%%, resumes: %d}", c.resumes)))
-		gw.load(40, time.Second, "/pub/x")
+		gw.load(40, time.Second, "/pub/x%d")
 		if _, opens := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker.State(); (opens > 0) != c.open {
 			t.Errorf("%s: the breaker opened %d times", c.name, opens)
 		}
@@ -252,7 +252,7 @@ func TestBrokenOffBodiesAreOfTheirReplica(t *testing.T) {
 	first := startFaulty(t, (&copyOf{body: whole, etag: `"e"`, after: always(150_000)}).script)
 	second := startFaulty(t, (&copyOf{body: whole, etag: `"x"`, after: always(-1)}).script)
 	gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}))
-	gw.load(100, 2*time.Second, "/pub/x")
+	gw.load(100, 2*time.Second, "/pub/x%d")
 	if n := second.Requests.Load(); n == 0 {
 		t.Fatal("the second is never asked")
 	}

@@ -20,6 +20,7 @@ func TestThreat(t *testing.T) {
 	t.Run("Tokens", threatTokens)
 	t.Run("Limits", threatLimits)
 	t.Run("Cache", threatCache)
+	t.Run("Keys", threatKeys)
 }
 
 func threatTarget(t *testing.T) {

@@ -198,19 +198,24 @@ func TestTurnsWhileOneFails(t *testing.T) {
 }
 
 // load sends requests at a rate, and returns how many had each status; 0 is a body
-// that broke off.
+// that broke off. A %d in target is the number of the request.
 func (tg *testGateway) load(rate int, span time.Duration, target string) map[int]int {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()
 	results := make(chan int)
 	n := int(float64(rate) * span.Seconds())
+	before, after, numbered := strings.Cut(tg.url(target), "%d")
 	begin := time.Now()
 	go func() { // ends with the last request
 		for i := range n {
 			// The rate is what is asked for.
 			time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(rate))))
 			go func() {
-				r, err := client.Get(tg.url(target))
+				url := before
+				if numbered {
+					url += strconv.Itoa(i) + after
+				}
+				r, err := client.Get(url)
 				if err != nil {
 					results <- 0
 					return
@@ -248,7 +253,7 @@ func TestRetriesDoNotAmplify(t *testing.T) {
 
 	origin = startFaulty(t, says(503, "SlowDown"))
 	gw = startGateway(t, oneBucket("/pub", origin.endpoint))
-	got := gw.load(rate, span, "/pub/x")
+	got := gw.load(rate, span, "/pub/x%d")
 	if got[503] != rate*3 || origin.Requests.Load() > 100 {
 		t.Errorf("%v, %d requests", got, origin.Requests.Load())
 	}
@@ -361,6 +366,7 @@ func TestHalfOpen(t *testing.T) {
 	breaker := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
+	requests := 0
 	until := func(cycle int, want pool.BreakerState) {
 		for i := 0; ; i++ {
 			if s, _ := breaker.State(); s == want {
@@ -369,7 +375,8 @@ func TestHalfOpen(t *testing.T) {
 			if i > 5000 {
 				t.Fatalf("cycle %d: the breaker is not %v", cycle, want)
 			}
-			r, err := client.Get(gw.url("/pub/x"))
+			requests++ // each for another object
+			r, err := client.Get(gw.url(fmt.Sprint("/pub/x", requests)))
 			if err != nil {
 				t.Fatal(err)
 			}

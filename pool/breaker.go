@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -10,12 +11,13 @@ import (
 // BreakerOptions say when a Breaker opens. A zero takes the default named there.
 type BreakerOptions struct {
 	// FailureRate is the percentage of at least 20 requests in 10 s that must fail;
-	// default 50.
+	// default 50. Failures of one key count as one.
 	FailureRate int
-	// Consecutive is how many requests in a row must bring no answer; default 10.
+	// Consecutive is how many requests in a row must bring no answer; default 10. Those
+	// that were sent count once for each key, of which there must be three.
 	Consecutive int
 	// Cooldown is how long it stays open at first, give or take a quarter; default
-	// 1 s. It doubles up to 10 s each time that the request after it fails.
+	// 1 s. It doubles up to 10 s each time that the requests after it fail.
 	Cooldown time.Duration
 	// Probed says that Probe is called from time to time: then no request is risked
 	// before a probe has succeeded, or 10 s have passed.
@@ -25,6 +27,7 @@ type BreakerOptions struct {
 const (
 	breakerSpan     = 10 * time.Second
 	breakerRequests = 20               // fewer say nothing about a rate
+	breakerKeys     = 3                // fewer keys that fail say nothing about the others
 	breakerProofs   = 3                // successes in a row that close it
 	breakerLease    = 30 * time.Second // after which a request on trial is not waited for
 	maxCooldown     = 10 * time.Second
@@ -50,17 +53,61 @@ type Result uint8
 
 // The results of a request.
 const (
-	ResultNone    Result = iota // it says nothing about the origin
-	ResultSuccess               // any answer but a failure, such as 404
-	ResultFailure               // an answer that is a failure
-	ResultSilence               // no answer
+	ResultNone        Result = iota // it says nothing about the origin
+	ResultSuccess                   // any answer but a failure, such as 404
+	ResultUnreachable               // no connection, whatever was to be asked for
+	ResultSilence                   // no answer to what was asked for
+	ResultFailure                   // an answer that is a failure
+	ResultOfKey                     // the same, and of this key alone: what is stored there makes it so
+)
+
+// ResultOf returns what an error of an exchange says about the origin.
+func ResultOf(err error) Result {
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok || !e.Reason.OfOrigin():
+		return ResultNone
+	case e.Reason == ReasonProtocol && (e.Err == errHeadBad || e.Err == errHeadTooLarge): // by a header of the object
+		return ResultOfKey
+	case e.Reason == ReasonProtocol:
+		return ResultFailure
+	case e.Reason <= ReasonTLS, !e.Sent:
+		return ResultUnreachable
+	}
+	return ResultSilence
+}
+
+// Verdict is whether a request may pass.
+type Verdict uint8
+
+// The verdicts of a Breaker.
+const (
+	Pass     Verdict = iota
+	GivenUp          // the origin is left alone
+	KeyFails         // the origin fails for this key, whatever becomes of others
 )
 
 // Ticket stands for a request that a Breaker let pass. The request hands it back with its
 // result.
-type Ticket struct{ epoch uint64 }
+type Ticket struct {
+	epoch uint64
+	key   Key
+	trial bool // of a key that fails by itself
+	again bool // see Again
+}
+
+// Again returns the ticket of a request that is sent once more: it counts neither as a further
+// request nor as a further failure of its key.
+func (t Ticket) Again() Ticket {
+	t.again = true
+	return t
+}
 
 // Breaker keeps requests from an origin that fails, until it has recovered.
+//
+// A failure that may be about the key counts once for each key: what one object does is not
+// held against all. Requests for a key that fails by itself do not pass for a few seconds,
+// while others do. Keys are remembered in bounded memory.
 //
 // A breaker cannot get stuck: a request on trial that never reports holds the next one up
 // for a bounded time, and reports that come late, or are of a former state, are ignored.
@@ -74,9 +121,13 @@ type Breaker struct {
 	epoch    uint64 // changes with the state, and with each request on trial
 	trial    uint64 // first epoch of the latest time on trial
 	opens    uint64
-	window   window // all: requests; marked: failures
-	silent   int    // requests without an answer in a row
+	window   window // all: requests; marked: failures, one for each key
+	suspects suspects
+	run      uint64 // of requests without an answer between; never 0
+	silent   int    // requests in this run that found no connection
+	keys     int    // keys in this run without an answer
 	proofs   int    // successes in a row while half open
+	strikes  int    // keys that failed on the latest trial
 	cooldown time.Duration
 	since    time.Time // of the state
 	until    time.Time // open: not before; half open: the end of the lease
@@ -88,37 +139,48 @@ func NewBreaker(o BreakerOptions) *Breaker {
 	o.FailureRate = cmp.Or(o.FailureRate, 50)
 	o.Consecutive = cmp.Or(o.Consecutive, 10)
 	o.Cooldown = cmp.Or(o.Cooldown, time.Second)
-	return &Breaker{opts: o, window: newWindow(breakerSpan), cooldown: o.Cooldown}
+	return &Breaker{opts: o, window: newWindow(breakerSpan), run: 1, cooldown: o.Cooldown}
 }
 
-// Allow tells whether a request may pass; it must then call Done. If not, wait is how
-// long until one may.
+// Allow tells whether a request for a key may pass; it must then call Done. If not, wait is
+// how long until one may.
 //
 // Hot path: no allocation.
-func (b *Breaker) Allow(now time.Time) (t Ticket, wait time.Duration, ok bool) {
+func (b *Breaker) Allow(k Key, now time.Time) (t Ticket, wait time.Duration, v Verdict) {
 	if b == nil {
-		return Ticket{}, 0, true
+		return Ticket{}, 0, Pass
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch b.state {
-	case BreakerClosed:
-		return Ticket{b.epoch}, 0, true
 	case BreakerOpen:
 		last := b.since.Add(maxCooldown)
 		if now.Before(b.until) || b.opts.Probed && !b.proven && now.Before(last) {
-			return Ticket{}, max(b.until.Sub(now), b.opts.Cooldown), false
+			return Ticket{}, max(b.until.Sub(now), b.opts.Cooldown), GivenUp
 		}
 		b.enter(BreakerHalfOpen, now)
 		b.trial = b.epoch
+		b.strikes = 0
+		b.until = now
 	case BreakerHalfOpen:
 		if now.Before(b.until) {
-			return Ticket{}, b.opts.Cooldown, false
+			return Ticket{}, b.opts.Cooldown, GivenUp
 		}
 	}
-	b.epoch++
-	b.until = now.Add(breakerLease)
-	return Ticket{b.epoch}, 0, true
+	t.key = k
+	if s := b.suspects.find(k); s != nil && s.failsAlone(now) {
+		if now.Before(s.until) {
+			return Ticket{}, s.until.Sub(now), KeyFails
+		}
+		t.trial = true
+		s.pause(now)
+	}
+	if b.state == BreakerHalfOpen {
+		b.epoch++
+		b.until = now.Add(breakerLease)
+	}
+	t.epoch = b.epoch
+	return t, 0, Pass
 }
 
 // Done reports the result of a request that was allowed.
@@ -131,68 +193,143 @@ func (b *Breaker) Done(t Ticket, r Result, now time.Time) {
 	if t.epoch != b.epoch {
 		return
 	}
-	switch b.state {
-	case BreakerClosed:
-		b.count(r, now)
-	case BreakerHalfOpen:
+	if b.state == BreakerHalfOpen {
 		b.until = now // the next one may
-		switch r {
-		case ResultSuccess:
-			if b.proofs++; b.proofs == breakerProofs {
-				b.enter(BreakerClosed, now)
-				b.cooldown = b.opts.Cooldown
-			}
-		case ResultFailure, ResultSilence:
-			b.reopen(now)
+	}
+	switch r {
+	case ResultNone, ResultUnreachable:
+		if s := b.suspects.find(t.key); s != nil && t.trial {
+			s.until = now // the next one for this key may
 		}
+		if r == ResultUnreachable {
+			b.unreachable(now)
+		}
+	case ResultSuccess:
+		if s := b.suspects.find(t.key); s != nil {
+			s.good = true
+		}
+		b.succeed(t, now)
+	case ResultSilence, ResultFailure, ResultOfKey:
+		b.failKey(t, r, now)
 	}
 }
 
 // Fail turns a success that was reported to Done into a failure that shows later: the body
-// breaks off. If the request was on trial, the breaker opens even if others have closed it
-// meanwhile, unless that is long ago.
+// breaks off. If such bodies of several keys were on trial, the breaker opens even if others
+// have closed it meanwhile, unless that is long ago.
 func (b *Breaker) Fail(t Ticket, now time.Time) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.state == BreakerOpen || t.epoch < b.trial {
+		return // known already, or from before the origin's recovery
+	}
+	s := b.suspect(t, now, true)
 	switch {
-	case b.state == BreakerOpen, t.epoch < b.trial:
-		// Known already, or from before the origin's recovery.
 	case t.epoch == b.epoch && b.state == BreakerClosed:
-		b.fail(0, now)
-	case b.state == BreakerHalfOpen, now.Sub(b.since) < breakerSpan:
+		b.count(s, 0, now)
+	case b.state == BreakerHalfOpen:
+		b.proofs = max(0, b.proofs-1) // its head was one
+		b.strike(s, now)
+	case now.Sub(b.since) < breakerSpan:
+		b.strike(s, now)
+	}
+}
+
+// succeed notes a success; b.mu is held.
+func (b *Breaker) succeed(t Ticket, now time.Time) {
+	if b.state == BreakerClosed {
+		b.endRun()
+		if !t.again {
+			b.window.add(now, 1, 0)
+		}
+		return
+	}
+	if b.proofs++; b.proofs == breakerProofs {
+		b.enter(BreakerClosed, now)
+		b.cooldown = b.opts.Cooldown
+	}
+}
+
+// unreachable notes that a request found no connection; b.mu is held.
+func (b *Breaker) unreachable(now time.Time) {
+	if b.state == BreakerHalfOpen {
+		b.reopen(now)
+		return
+	}
+	b.silent++
+	b.window.add(now, 1, 1)
+	b.judge(now)
+}
+
+// failKey notes a failure that may be about the key; b.mu is held.
+func (b *Breaker) failKey(t Ticket, r Result, now time.Time) {
+	s := b.suspect(t, now, false)
+	switch {
+	case r == ResultOfKey:
+	case b.state == BreakerHalfOpen:
+		b.strike(s, now)
+	case r == ResultFailure:
+		b.endRun()
+		b.count(s, 1, now)
+	default:
+		if s.run != b.run {
+			s.run = b.run
+			b.keys++
+		}
+		b.count(s, 1, now)
+	}
+}
+
+// suspect notes that a request failed in a way that may be about its key, and returns what
+// is known of that; b.mu is held.
+func (b *Breaker) suspect(t Ticket, now time.Time, ofBody bool) *suspect {
+	s := b.suspects.add(t.key)
+	if !t.again {
+		s.fail(now, ofBody)
+	}
+	s.good, s.last = false, now
+	return s
+}
+
+// strike notes that a key failed on trial. One says nothing: it may be the key; so the next
+// request may try at once. b.mu is held.
+func (b *Breaker) strike(s *suspect, now time.Time) {
+	if s.trial == b.trial {
+		return
+	}
+	s.trial = b.trial
+	if b.strikes++; b.strikes == breakerKeys {
 		b.reopen(now)
 	}
 }
 
-// count notes a result while closed; b.mu is held.
-func (b *Breaker) count(r Result, now time.Time) {
-	switch r {
-	case ResultNone:
-		return
-	case ResultSuccess:
-		b.silent = 0
-		b.window.add(now, 1, 0)
-		return
-	case ResultFailure:
-		b.silent = 0
-	case ResultSilence:
-		b.silent++
+// count counts a failure of a key while closed, and with it so many requests that are not
+// counted yet, unless the key counts already; b.mu is held.
+func (b *Breaker) count(s *suspect, requests uint32, now time.Time) {
+	if now.Sub(s.counted) >= breakerSpan {
+		s.counted = now
+		b.window.add(now, requests, 1)
 	}
-	b.fail(1, now)
+	b.judge(now)
 }
 
-// fail counts a failure while closed, and with it so many requests that are not counted
-// yet; b.mu is held.
-func (b *Breaker) fail(requests uint32, now time.Time) {
-	b.window.add(now, requests, 1)
+// judge opens the breaker if there were too many failures; b.mu is held.
+func (b *Breaker) judge(now time.Time) {
 	all, failures := b.window.sum(now)
 	all = max(all, failures) // a long body may break off when its request is no longer counted
-	if b.silent >= b.opts.Consecutive || all >= breakerRequests && failures*100 >= all*b.opts.FailureRate {
+	gone := b.silent+b.keys >= b.opts.Consecutive && (b.silent > 0 || b.keys >= breakerKeys)
+	if gone || all >= breakerRequests && failures >= breakerKeys && failures*100 >= all*b.opts.FailureRate {
 		b.open(now)
 	}
+}
+
+// endRun notes that an answer has come; b.mu is held.
+func (b *Breaker) endRun() {
+	b.run++
+	b.silent, b.keys = 0, 0
 }
 
 // reopen opens it for longer than the last time; b.mu is held.
@@ -201,9 +338,11 @@ func (b *Breaker) reopen(now time.Time) {
 	b.open(now)
 }
 
-// open lets nothing pass for the cooldown; b.mu is held.
+// open lets nothing pass for the cooldown. What failed until now was the origin's fault, and
+// no key's; b.mu is held.
 func (b *Breaker) open(now time.Time) {
 	b.enter(BreakerOpen, now)
+	b.suspects.clear()
 	b.opens++
 	b.proven = false
 	b.until = now.Add(b.cooldown*3/4 + rand.N(b.cooldown/2+1))
@@ -214,7 +353,8 @@ func (b *Breaker) enter(s BreakerState, now time.Time) {
 	b.state, b.since = s, now
 	b.epoch++
 	b.window.clear()
-	b.silent, b.proofs = 0, 0
+	b.endRun()
+	b.proofs = 0
 }
 
 // Probe reports the result of a probe: a request that did not ask Allow, to find out

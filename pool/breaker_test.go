@@ -7,31 +7,49 @@ import (
 	"time"
 )
 
-// trial is a breaker with a clock.
+// trial is a breaker with a clock, and requests for another key each time.
 type trial struct {
 	*Breaker
-	now time.Time
+	now  time.Time
+	keys uint64
 }
 
 func newTrial(o BreakerOptions) *trial {
-	return &trial{NewBreaker(o), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	return &trial{NewBreaker(o), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 0}
+}
+
+// numbered returns a key.
+func numbered(n uint64) Key { return Key(n * 0x9e3779b97f4a7c15) }
+
+// next returns a key that was not asked for before.
+func (b *trial) next() Key {
+	b.keys++
+	return numbered(1<<32 + b.keys)
 }
 
 // do sends a request that ends with r, and reports whether it passed.
-func (b *trial) do(r Result) bool {
-	t, _, ok := b.Allow(b.now)
-	if ok {
+func (b *trial) do(r Result) bool { return b.ask(b.next(), r) == Pass }
+
+// ask sends a request for a key that ends with r.
+func (b *trial) ask(k Key, r Result) Verdict {
+	t, _, v := b.Allow(k, b.now)
+	if v == Pass {
 		b.Done(t, r, b.now)
 	}
-	return ok
+	return v
 }
 
 // breakOff sends a request whose body breaks off.
-func (b *trial) breakOff() {
-	if t, _, ok := b.Allow(b.now); ok {
+func (b *trial) breakOff() { b.breakOffOf(b.next()) }
+
+// breakOffOf sends a request for a key whose body breaks off.
+func (b *trial) breakOffOf(k Key) Verdict {
+	t, _, v := b.Allow(k, b.now)
+	if v == Pass {
 		b.Done(t, ResultSuccess, b.now)
 		b.Fail(t, b.now)
 	}
+	return v
 }
 
 func (b *trial) state() BreakerState {
@@ -120,7 +138,7 @@ func TestBreakerOpens(t *testing.T) {
 		"long ones, when their heads are forgotten": {func(b *trial) {
 			var tickets [20]Ticket
 			for i := range tickets {
-				tickets[i], _, _ = b.Allow(b.now)
+				tickets[i], _, _ = b.Allow(b.next(), b.now)
 				b.Done(tickets[i], ResultSuccess, b.now)
 			}
 			b.now = b.now.Add(time.Minute)
@@ -148,13 +166,13 @@ func openBreaker(o BreakerOptions) *trial {
 
 func TestBreakerRecovers(t *testing.T) {
 	b := openBreaker(BreakerOptions{})
-	if _, wait, ok := b.Allow(b.now); ok || wait < 700*time.Millisecond || wait > 1300*time.Millisecond {
-		t.Fatalf("open: %v, wait %v", ok, wait)
+	if _, wait, v := b.Allow(b.next(), b.now); v != GivenUp || wait < 700*time.Millisecond || wait > 1300*time.Millisecond {
+		t.Fatalf("open: %v, wait %v", v, wait)
 	}
 	b.now = b.now.Add(1300 * time.Millisecond)
-	first, _, ok := b.Allow(b.now)
-	if _, _, second := b.Allow(b.now); !ok || second || b.state() != BreakerHalfOpen {
-		t.Fatalf("half open: %v, then %v", ok, second)
+	first, _, v := b.Allow(b.next(), b.now)
+	if _, _, second := b.Allow(b.next(), b.now); v != Pass || second != GivenUp || b.state() != BreakerHalfOpen {
+		t.Fatalf("half open: %v, then %v", v, second)
 	}
 	b.Done(first, ResultSuccess, b.now)
 	if !b.do(ResultNone) || !b.do(ResultSuccess) || b.state() != BreakerHalfOpen || !b.do(ResultSuccess) || b.state() != BreakerClosed {
@@ -174,7 +192,7 @@ func TestBreakerCooldownGrows(t *testing.T) {
 			t.Fatalf("cooldown %d is shorter than %v", i, least)
 		}
 		b.now = b.now.Add(least*2/3 + 3*time.Millisecond)
-		if !b.do(ResultFailure) {
+		if !b.do(ResultFailure) || !b.do(ResultSilence) || !b.do(ResultFailure) {
 			t.Fatalf("cooldown %d is longer than %v", i, least*5/3)
 		}
 	}
@@ -195,7 +213,7 @@ func TestBreakerCooldownGrows(t *testing.T) {
 func TestBreakerLease(t *testing.T) {
 	b := openBreaker(BreakerOptions{})
 	b.now = b.now.Add(2 * time.Second)
-	lost, _, _ := b.Allow(b.now)
+	lost, _, _ := b.Allow(b.next(), b.now)
 	b.now = b.now.Add(breakerLease - time.Second)
 	if b.do(ResultSuccess) {
 		t.Fatal("two are on trial")
@@ -214,33 +232,43 @@ func TestBreakerLease(t *testing.T) {
 // closed the breaker and after that, and one of before it opened.
 func TestBreakerTriesBodies(t *testing.T) {
 	b := newTrial(BreakerOptions{})
-	old, _, _ := b.Allow(b.now)
+	old, _, _ := b.Allow(b.next(), b.now)
 	b.Done(old, ResultSuccess, b.now)
 	for range 10 {
 		b.do(ResultSilence)
 	}
 	b.now = b.now.Add(2 * time.Second)
 	b.do(ResultSuccess)
+	b.breakOff()
 	if b.Fail(old, b.now); b.state() != BreakerHalfOpen {
 		t.Fatalf("a body of before: %v", b.state())
 	}
+	b.breakOff()
 	if b.breakOff(); b.state() != BreakerOpen {
-		t.Fatalf("a body on trial: %v", b.state())
+		t.Fatalf("three bodies on trial: %v", b.state())
 	}
 	for _, c := range []struct {
 		after time.Duration
 		want  BreakerState
 	}{{breakerSpan - time.Second, BreakerOpen}, {breakerSpan, BreakerClosed}} {
 		b.now = b.now.Add(time.Minute)
-		first, _, _ := b.Allow(b.now)
-		b.Done(first, ResultSuccess, b.now)
-		b.do(ResultSuccess)
-		if b.do(ResultSuccess); b.state() != BreakerClosed {
+		var trials [breakerProofs]Ticket
+		for i := range trials {
+			trials[i], _, _ = b.Allow(b.next(), b.now)
+			b.Done(trials[i], ResultSuccess, b.now)
+		}
+		if b.state() != BreakerClosed {
 			t.Fatalf("three heads: %v", b.state())
 		}
 		b.now = b.now.Add(c.after)
-		if b.Fail(first, b.now); b.state() != c.want {
-			t.Errorf("a body on trial, %v after the breaker closed: %v, want %v", c.after, b.state(), c.want)
+		for i, one := range trials {
+			if b.state() != BreakerClosed {
+				t.Errorf("the bodies of %d keys on trial are enough", i)
+			}
+			b.Fail(one, b.now)
+		}
+		if b.state() != c.want {
+			t.Errorf("bodies on trial, %v after the breaker closed: %v, want %v", c.after, b.state(), c.want)
 		}
 	}
 }
@@ -253,7 +281,7 @@ func TestBreakerWaitsForProbes(t *testing.T) {
 		t.Error("a request is risked before a probe has succeeded")
 	}
 	b.Probe(true)
-	if !b.do(ResultSilence) || b.do(ResultSuccess) || b.state() != BreakerOpen {
+	if !b.do(ResultUnreachable) || b.do(ResultSuccess) || b.state() != BreakerOpen {
 		t.Error("a probe does not let one request try")
 	}
 	b.now = b.now.Add(maxCooldown)
@@ -269,16 +297,16 @@ func TestBreakerNeverSticks(t *testing.T) {
 	b := newTrial(BreakerOptions{})
 	for cycle := range 1000 {
 		for i := 0; b.state() == BreakerClosed; i++ {
-			if b.do([]Result{ResultFailure, ResultSilence, ResultFailure, ResultNone}[r.IntN(4)]); i > 1000 {
+			if b.do([]Result{ResultFailure, ResultSilence, ResultUnreachable, ResultNone}[r.IntN(4)]); i > 1000 {
 				t.Fatalf("cycle %d: it does not open", cycle)
 			}
 			b.now = b.now.Add(time.Duration(r.IntN(100)) * time.Millisecond)
 		}
 		for steps := 0; b.state() != BreakerClosed; steps++ {
 			b.now = b.now.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
-			ticket, _, ok := b.Allow(b.now)
+			ticket, _, v := b.Allow(b.next(), b.now)
 			switch {
-			case !ok || r.IntN(10) == 0: // nobody reports
+			case v != Pass || r.IntN(10) == 0: // nobody reports
 			case r.IntN(10) == 0:
 				b.Done(ticket, ResultSilence, b.now)
 			case r.IntN(5) == 0:
@@ -295,12 +323,12 @@ func TestBreakerNeverSticks(t *testing.T) {
 
 func TestNilBreaker(t *testing.T) {
 	var b *Breaker
-	ticket, _, ok := b.Allow(time.Now())
+	ticket, _, v := b.Allow(1, time.Now())
 	b.Done(ticket, ResultSilence, time.Now())
 	b.Fail(ticket, time.Now())
 	b.Probe(false)
-	if s, opens := b.State(); !ok || s != BreakerClosed || opens != 0 {
-		t.Error(ok, s, opens)
+	if s, opens := b.State(); v != Pass || s != BreakerClosed || opens != 0 {
+		t.Error(v, s, opens)
 	}
 }
 
@@ -311,8 +339,8 @@ func TestBreakerRace(t *testing.T) {
 		wg.Go(func() {
 			for n := range 5000 {
 				now := time.Now()
-				if ticket, _, ok := b.Allow(now); ok && n%7 != 0 {
-					b.Done(ticket, Result(1+(n+i)%3), now)
+				if ticket, _, v := b.Allow(numbered(uint64(n%1000)), now); v == Pass && n%7 != 0 {
+					b.Done(ticket, Result(1+(n+i)%5), now)
 				}
 				b.Probe(n%2 == 0)
 			}
@@ -321,7 +349,7 @@ func TestBreakerRace(t *testing.T) {
 	wg.Wait()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		now := time.Now().Add(breakerLease)
-		if ticket, _, ok := b.Allow(now); ok {
+		if ticket, _, v := b.Allow(1, now); v == Pass {
 			b.Done(ticket, ResultSuccess, now)
 		}
 		if s, _ := b.State(); s == BreakerClosed {
@@ -329,50 +357,6 @@ func TestBreakerRace(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("it does not close")
-		}
-	}
-}
-
-func TestBudget(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	b := NewRetryBudget(20, 0, 10, time.Second)
-	taken := func(requests int, span time.Duration) (n int) {
-		for i := range requests {
-			b.Count(now)
-			if b.Take(now) {
-				n++
-			}
-			_ = i
-			now = now.Add(span / time.Duration(requests))
-		}
-		return n
-	}
-	if n := taken(10000, 10*time.Second); n < 1900 || n > 2010 {
-		t.Errorf("%d of 10000 in 10 s, want a fifth", n)
-	}
-	now = now.Add(time.Minute)
-	if n := taken(200, 20*time.Second); n < 190 {
-		t.Errorf("%d of 200 in 20 s, want ten a second, so all", n)
-	}
-	now = now.Add(time.Minute)
-	if n := taken(1000, 20*time.Second); n < 190 || n > 220 {
-		t.Errorf("%d of 1000 in 20 s, want ten a second", n)
-	}
-}
-
-func TestBudgetBeside(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	b := NewRetryBudget(20, 0, 10, time.Second)
-	for range 200 {
-		b.Count(now)
-	}
-	for _, budget := range []*RetryBudget{b, b.Beside(), b.Beside().Beside()} {
-		n := 0
-		for budget.Take(now) {
-			n++
-		}
-		if n != 40 {
-			t.Errorf("%d of 200, want a fifth, whatever others take", n)
 		}
 	}
 }
@@ -397,10 +381,11 @@ func TestLatencies(t *testing.T) {
 func BenchmarkHealth(b *testing.B) {
 	breaker, budget := NewBreaker(BreakerOptions{}), NewRetryBudget(20, 0, 10, time.Second)
 	b.ReportAllocs()
-	now := time.Now()
+	now, name := time.Now(), []byte("some/object.txt")
 	for b.Loop() {
-		t, _, _ := breaker.Allow(now)
-		budget.Count(now)
+		key := KeyOf(name)
+		t, _, _ := breaker.Allow(key, now)
+		budget.Count(key, now)
 		breaker.Done(t, ResultSuccess, now)
 	}
 }

@@ -46,14 +46,15 @@ func hedged(seed uint64, requests int) (took []time.Duration, extra int) {
 		if r.IntN(20) == 0 {
 			d = slow
 		}
-		budget.Count(now)
+		key := numbered(r.Uint64N(100))
+		budget.Count(key, now)
 		after, known := l.P95()
 		if !known || d <= after {
 			in(d, func() { end(d) })
 			return
 		}
 		in(after, func() {
-			if budget.Take(now) {
+			if budget.Take(key, now) {
 				extra++
 				d = min(d, after+again)
 			}

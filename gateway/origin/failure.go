@@ -44,6 +44,13 @@ func breakersOpen(wait time.Duration) *failure {
 	return &failure{"the origin is given up for a while: too many requests failed", &p, remedyOther}
 }
 
+// keyFails says that every replica fails for the object, and is not asked for it for wait.
+func keyFails(wait time.Duration) *failure {
+	p := *problem.ObjectFails
+	p.RetryAfter = max(1, int(math.Ceil(wait.Seconds())))
+	return &failure{"the origin has failed for this object several times in a row, and is not asked for it for a moment", &p, remedyOther}
+}
+
 // NoteOriginError counts and logs the error at hand, and returns what clients are told. The
 // log has why the origin refused, where the client's answer cannot.
 func (f *Fetch) NoteOriginError() *s3error.Kind {
@@ -126,7 +133,7 @@ const (
 func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	now := time.Now()
 	if help == remedyNow {
-		if t, _, ok := r.Health.Breaker.Allow(now); ok {
+		if t, _, v := r.Health.Breaker.Allow(f.hash, now); v == pool.Pass {
 			f.Notes.Tries++
 			return r, t
 		}
@@ -135,21 +142,21 @@ func (f *Fetch) nextReplica(r *Replica, help remedy) (*Replica, pool.Ticket) {
 	if f.Notes.Tries >= f.Bucket.S3.Retry.Tries {
 		return nil, pool.Ticket{}
 	}
-	next, t, _ := f.Bucket.pick(replicaSet(f.Notes.Failed), now)
+	next, t, _ := f.Bucket.pick(f.hash, replicaSet(f.Notes.Failed), now)
 	if next != nil {
 		f.Notes.Tries++
-		next.Health.retries.Count(now) // no more than its share of the clients' requests
+		next.Health.retries.Count(f.hash, now) // no more than its share of the clients' requests
 		next.Metrics.Count(observe.Failovers)
 		return next, t
 	}
 	after := f.retryAfter()
 	if help == remedyAgain && after <= maxRetryWait {
-		next, t, _ = f.Bucket.pick(0, now)
+		next, t, _ = f.Bucket.pick(f.hash, 0, now)
 	}
 	if next == nil {
 		return nil, t
 	}
-	if !next.Health.retries.Take(now) {
+	if !next.Health.retries.Take(f.hash, now) {
 		next.Health.Breaker.Done(t, pool.ResultNone, now)
 		next.Metrics.Count(observe.RetriesDenied)
 		return nil, t

@@ -26,6 +26,7 @@ type Fetch struct {
 	ownNotes observe.Upstream
 
 	key   []byte // of the object, decoded
+	hash  pool.Key
 	query []byte // canonical
 	id    []byte // X-Request-ID of the client's request, for the log
 	trace []byte // traceparent to pass on; empty: none
@@ -63,6 +64,7 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 		f.Notes = &f.ownNotes
 	}
 	f.key = append(f.key, key...)
+	f.hash = pool.KeyOf(key)
 	f.query = append(f.query, query...)
 	f.id = append(f.id, id...)
 	if b.S3.ForwardTraceparent {

@@ -78,7 +78,7 @@ func (f *Fetch) diagnoseHead() error {
 // unreachable tells whether err is about the origin as a whole, whatever it was asked for.
 func unreachable(err error) bool {
 	own, ok := errors.AsType[*failure](err)
-	return ok && own.problem != problem.HeadError || slices.Contains([]pool.Reason{pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS}, pool.ReasonOf(err))
+	return ok && own.problem != problem.HeadError && own.problem.Reason != problem.ObjectFails.Reason || slices.Contains([]pool.Reason{pool.ReasonDNS, pool.ReasonConnect, pool.ReasonTLS}, pool.ReasonOf(err))
 }
 
 // objectError returns the kind of an answer to HEAD if it is about the object, and not about
@@ -116,9 +116,9 @@ func (f *Fetch) trustStatus(kind *s3error.Kind) bool {
 // answer to HEAD, if it is about the object.
 func (f *Fetch) lookUp(kind *s3error.Kind) error {
 	r, now := f.replica, time.Now()
-	t, wait, ok := r.Health.Breaker.Allow(now)
-	if !ok {
-		return breakersOpen(wait)
+	t, wait, v := r.Health.Breaker.Allow(f.hash, now)
+	if v != pool.Pass {
+		return (&refusal{v, wait}).failure()
 	}
 	signer, skew := f.signer, f.skew
 	if err := f.sendTo(r, t, request.Plan{Range: request.ByteRange{Kind: request.RangeSingle}}, false, now); err != nil {

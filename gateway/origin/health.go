@@ -31,8 +31,10 @@ type Health struct {
 const (
 	retrySpan  = time.Second
 	retryLeast = 10
-	hedgeSpan  = 10 * time.Second
-	hedgeBurst = 10 // slow requests come in swarms
+	// One body may break off ten times a second, and leave as much to others.
+	resumeLeast = 20
+	hedgeSpan   = 10 * time.Second
+	hedgeBurst  = 10 // slow requests come in swarms
 )
 
 // newHealth returns the health of a replica of which nothing is known yet; probed says that
@@ -42,7 +44,7 @@ func newHealth(s *config.S3, probed bool) *Health {
 		retries: pool.NewRetryBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
 		hedges:  pool.NewRetryBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),
 	}
-	h.resumes = h.retries.Beside()
+	h.resumes = h.retries.Beside(resumeLeast)
 	if b := s.Breaker; b.Enabled {
 		h.Breaker = pool.NewBreaker(pool.BreakerOptions{
 			FailureRate: int(b.FailureRate), Consecutive: b.Consecutive, Cooldown: b.Cooldown, Probed: probed,

@@ -27,7 +27,7 @@ type hedge struct {
 // good answer counts.
 func (f *Fetch) sendHedged(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	c := &f.Bucket.S3.Hedge
-	r.Health.hedges.Count(begin)
+	r.Health.hedges.Count(f.hash, begin)
 	after, known := c.After, true
 	if after == 0 {
 		after, known = r.Health.latency.P95()
@@ -99,11 +99,11 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.T
 	}
 	except, now := replicaSet(f.Notes.Failed), time.Now()
 	except.add(first)
-	r, t, _ := f.Bucket.pick(except, now)
+	r, t, _ := f.Bucket.pick(f.hash, except, now)
 	if r == nil {
 		return nil, pool.Ticket{}
 	}
-	if !first.Health.hedges.Take(now) {
+	if !first.Health.hedges.Take(f.hash, now) {
 		r.Health.Breaker.Done(t, pool.ResultNone, now)
 		return nil, pool.Ticket{}
 	}

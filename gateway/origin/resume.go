@@ -152,11 +152,11 @@ func (f *Fetch) resume(s *resumption, brought int64, cause error) bool {
 // origin's time helps, once more.
 func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error {
 	w := request.Plan{Range: rest, Condition: "if-match", Value: f.tag}
-	err := f.sendTo(r, t, w, false, time.Now())
+	err := f.sendTo(r, t.Again(), w, false, time.Now())
 	if err == nil && f.remedy(nil) == remedyNow {
 		now := time.Now()
-		if t, _, ok := r.Health.Breaker.Allow(now); ok {
-			return f.sendTo(r, t, w, false, now)
+		if t, _, v := r.Health.Breaker.Allow(f.hash, now); v == pool.Pass {
+			return f.sendTo(r, t.Again(), w, false, now)
 		}
 	}
 	return err
@@ -168,30 +168,30 @@ func (f *Fetch) askRest(r *Replica, t pool.Ticket, rest request.ByteRange) error
 func (f *Fetch) resumeAt(s *resumption, cause error, free bool) (r *Replica, t pool.Ticket) {
 	now := time.Now()
 	if pool.ReasonOf(cause) != pool.ReasonTimeout && !s.failed.has(s.from) {
-		r, t = s.askSame(now, free)
+		r, t = f.askSame(s, now, free)
 	}
 	if r == nil {
 		except := s.failed | s.unfit
 		except.add(s.from)
-		r, t, _ = f.Bucket.pick(except, now)
+		r, t, _ = f.Bucket.pick(f.hash, except, now)
 	}
 	if r == nil {
 		s.failed = 0
-		r, t = s.askSame(now, free)
+		r, t = f.askSame(s, now, free)
 	}
 	return r, t
 }
 
 // askSame returns the replica that the body came from, if it may be asked once more.
-func (s *resumption) askSame(now time.Time, free bool) (*Replica, pool.Ticket) {
+func (f *Fetch) askSame(s *resumption, now time.Time, free bool) (*Replica, pool.Ticket) {
 	if s.unfit.has(s.from) {
 		return nil, pool.Ticket{}
 	}
-	t, _, ok := s.from.Health.Breaker.Allow(now)
-	if !ok {
+	t, _, v := s.from.Health.Breaker.Allow(f.hash, now)
+	if v != pool.Pass {
 		return nil, pool.Ticket{}
 	}
-	if !free && !s.from.Health.resumes.Take(now) {
+	if !free && !s.from.Health.resumes.Take(f.hash, now) {
 		s.from.Health.Breaker.Done(t, pool.ResultNone, now)
 		s.from.Metrics.Count(observe.ResumesDenied)
 		return nil, pool.Ticket{}

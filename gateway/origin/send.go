@@ -19,15 +19,15 @@ import (
 // is one, as often as s3.retry allows. The answer before it is closed.
 func (f *Fetch) Send(w request.Plan, head bool) error {
 	now := time.Now()
-	r, t, wait := f.Bucket.pick(replicaSet(f.Notes.Failed), now)
+	r, t, refused := f.Bucket.pick(f.hash, replicaSet(f.Notes.Failed), now)
 	if r == nil && f.Notes.Failed != 0 {
-		r, t, wait = f.Bucket.pick(0, now)
+		r, t, refused = f.Bucket.pick(f.hash, 0, now)
 	}
 	if r == nil {
-		return breakersOpen(wait)
+		return refused.failure()
 	}
 	if f.Notes.Tries == 0 { // nextReplica has counted the further ones, or taken them
-		r.Health.retries.Count(now)
+		r.Health.retries.Count(f.hash, now)
 	}
 	for {
 		err := f.ask(r, t, w, head, now)
@@ -69,6 +69,9 @@ func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Plan, head bool, begin 
 func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	f.Answer.Close()
 	f.Answer.Queued, f.Answer.Dialed = 0, 0
+	if replicaSet(f.Notes.Failed).has(r) {
+		t = t.Again()
+	}
 	f.replica, f.ticket = r, t
 	if len(f.Bucket.Replicas) > 1 {
 		f.Notes.Replica = r.Name
@@ -142,9 +145,9 @@ func (f *Fetch) readError(head bool) error {
 // resultOfTry returns what a try says about the origin.
 func resultOfTry(err error, kind *s3error.Kind) pool.Result {
 	switch {
-	case err != nil && pool.ReasonOf(err).OfOrigin():
-		return pool.ResultSilence
-	case err != nil, kind == s3error.Foreign: // which says nothing of S3
+	case err != nil:
+		return pool.ResultOf(err)
+	case kind == s3error.Foreign: // which says nothing of S3
 		return pool.ResultNone
 	case kind != nil && kind.Fault == s3error.FaultOrigin:
 		return pool.ResultFailure
@@ -203,13 +206,36 @@ type replicaSet uint32
 func (s *replicaSet) add(r *Replica)     { *s |= 1 << r.number }
 func (s replicaSet) has(r *Replica) bool { return s&(1<<r.number) != 0 }
 
-// pick returns the preferred one of the replicas that are not in except and
-// whose breaker lets a request pass, which then owes it a result. Those of equal
-// priority take turns. If there is none, wait is after how long one may pass.
+// refusal is why no replica may be asked.
+type refusal struct {
+	verdict pool.Verdict  // KeyFails if that is all that stands against it
+	wait    time.Duration // until one may be
+}
+
+// add adds that a replica may not be asked.
+func (r *refusal) add(v pool.Verdict, wait time.Duration) {
+	if first := r.verdict == pool.Pass; first || wait < r.wait {
+		r.wait = wait
+	}
+	if r.verdict != pool.GivenUp {
+		r.verdict = v
+	}
+}
+
+// failure returns the failure of a request that is refused.
+func (r *refusal) failure() *failure {
+	if r.verdict == pool.KeyFails {
+		return keyFails(r.wait)
+	}
+	return breakersOpen(r.wait)
+}
+
+// pick returns the preferred one of the replicas that are not in except and whose breaker
+// lets a request for a key pass, which then owes it a result. Those of equal priority take
+// turns.
 //
 // Hot path: no allocation.
-func (b *Bucket) pick(except replicaSet, now time.Time) (r *Replica, t pool.Ticket, wait time.Duration) {
-	wait = -1
+func (b *Bucket) pick(k pool.Key, except replicaSet, now time.Time) (r *Replica, t pool.Ticket, refused refusal) {
 	turn := 0
 	if len(b.Replicas) > 1 {
 		if turn = int(b.turn.Load()); except == 0 {
@@ -225,16 +251,14 @@ func (b *Bucket) pick(except replicaSet, now time.Time) (r *Replica, t pool.Tick
 			if except.has(r) {
 				continue
 			}
-			t, after, ok := r.Health.Breaker.Allow(now)
-			if ok {
-				return r, t, 0
+			t, wait, v := r.Health.Breaker.Allow(k, now)
+			if v == pool.Pass {
+				return r, t, refusal{}
 			}
-			if wait < 0 || after < wait {
-				wait = after
-			}
+			refused.add(v, wait)
 		}
 	}
-	return nil, pool.Ticket{}, wait
+	return nil, pool.Ticket{}, refused
 }
 
 // quoteTag writes the ETag of an answer as an entity tag (RFC 9110 section 8.8.3), so that

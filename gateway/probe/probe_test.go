@@ -13,8 +13,8 @@ import (
 func openBreaker(b *pool.Breaker) {
 	for range 10 {
 		now := time.Now()
-		ticket, _, _ := b.Allow(now)
-		b.Done(ticket, pool.ResultSilence, now)
+		ticket, _, _ := b.Allow(1, now)
+		b.Done(ticket, pool.ResultUnreachable, now)
 	}
 }
 

@@ -38,8 +38,9 @@ var (
 	Broken      = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin broke off its answer"}
 	Busy        = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "the gateway is waiting for too many answers of the origin; try again soon", RetryAfter: 1}
 
-	Credential = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "no_credential", Message: "the gateway has no valid credential for the origin at the moment; try again soon", Reason: "credentials", RetryAfter: 5}
-	Breaker    = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "origin_down", Message: "the origin is failing and is left alone for a moment; try again soon", Reason: "breaker_open"}
+	Credential  = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "no_credential", Message: "the gateway has no valid credential for the origin at the moment; try again soon", Reason: "credentials", RetryAfter: 5}
+	Breaker     = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "origin_down", Message: "the origin is failing and is left alone for a moment; try again soon", Reason: "breaker_open"}
+	ObjectFails = &Problem{Status: fasthttp.StatusBadGateway, Code: "object_failing", Message: "the origin keeps failing for this object and is not asked for it for a moment; try again soon", Reason: "object_failing"}
 
 	Address        = &Problem{Status: fasthttp.StatusForbidden, Code: "address_denied", Message: "clients at this address may not read this"}
 	GlobalRate     = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "there are too many requests; try again soon", Reason: "global_rate", RetryAfter: 1}
