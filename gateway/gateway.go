@@ -95,7 +95,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
 	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
-		Version: o.Version, ConfigPath: o.ConfigPath, Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
+		Version: o.Version, ConfigPath: o.ConfigPath, MaxConns: listen.OperatorsWithin(openFiles()), Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
 	}}
 	g.operators.Guesses = admin.NewGuesses(o.LimitClients)
 	g.Reserved = g.operators.Reserved
@@ -108,8 +108,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := &c.Server.Limits
-	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.limitConns(c)
 
 	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
 	if err != nil {

@@ -147,8 +147,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	ready := probe.New(slices.Collect(gen.Origins()), c.Server.Ready, g.operators.Ready.Load())
 
 	// From here on nothing fails.
-	limits := &c.Server.Limits
-	g.conns.Limit(limits.MaxConnections, limits.MaxConnectionsPerAddress)
+	g.limitConns(c)
 	g.Apply(&c.Logging)
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)

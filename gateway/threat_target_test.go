@@ -21,6 +21,7 @@ func TestThreat(t *testing.T) {
 	t.Run("Limits", threatLimits)
 	t.Run("Cache", threatCache)
 	t.Run("Keys", threatKeys)
+	t.Run("Descriptors", threatDescriptors)
 }
 
 func threatTarget(t *testing.T) {

@@ -3,12 +3,14 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -44,6 +46,7 @@ type addresses struct {
 	server   string             // name server of a test; empty: the system's
 
 	ttl     atomic.Int64 // lowest in the answers to the pending look-up, in seconds; -1: none
+	lacking atomic.Bool  // a name server could not be asked, see isShortage
 	lookUps atomic.Uint64
 	failed  atomic.Uint64 // look-ups without an answer
 
@@ -172,11 +175,15 @@ func (a *addresses) lookUp(l *lookUp) {
 	defer close(l.done)
 	a.lookUps.Add(1)
 	a.ttl.Store(-1)
+	a.lacking.Store(false)
 	ips, err := a.resolver.LookupNetIP(ctx, "ip", a.host)
 	if err == nil && len(ips) == 0 {
 		err = &net.DNSError{Err: "it has no address", Name: a.host, IsNotFound: true}
 	}
-	if l.err = err; err != nil {
+	switch l.err = err; {
+	case err != nil && a.lacking.Load(): // the resolver's error has it as text
+		l.err = fmt.Errorf("cannot ask a name server for %s: %w", a.host, syscall.EMFILE)
+	case err != nil:
 		a.failed.Add(1)
 	}
 	for i := range ips {
@@ -322,7 +329,7 @@ func (a *addresses) dial(ctx context.Context, d *net.Dialer) (*net.TCPConn, erro
 				a.report(r.ip, true)
 				return r.c.(*net.TCPConn), nil
 			}
-			if ended++; ctx.Err() == nil {
+			if ended++; ctx.Err() == nil && !isShortage(r.err) {
 				a.report(r.ip, false)
 			}
 			if first == nil {
@@ -348,6 +355,9 @@ func (a *addresses) dialResolver(ctx context.Context, network, address string) (
 		address = a.server
 	}
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	if isShortage(err) {
+		a.lacking.Store(true)
+	}
 	if udp, ok := c.(*net.UDPConn); ok && err == nil {
 		return &ttlConn{udp, a}, nil
 	}

@@ -15,25 +15,26 @@ type Reason uint8
 
 // The reasons of an Error.
 const (
-	ReasonNone       Reason = iota
-	ReasonDNS               // the name did not resolve
-	ReasonConnect           // the connection was refused or unreachable
-	ReasonTLS               // the TLS handshake failed
-	ReasonTimeout           // the origin was too slow; Error.Phase tells in what
-	ReasonReset             // the origin closed or reset the connection
-	ReasonTruncated         // the body ended before Content-Length bytes
-	ReasonProtocol          // the response is not valid HTTP/1.1 for a bounded body
-	ReasonQueue             // no connection became free in time
-	ReasonBuffers           // all stream buffers are in use
-	ReasonClosed            // the Upstream was closed, or the exchange ended by this side
-	ReasonClientGone        // the client closed its connection
-	ReasonClientSlow        // the client read below the minimum rate
+	ReasonNone        Reason = iota
+	ReasonDNS                // the name did not resolve
+	ReasonConnect            // the connection was refused or unreachable
+	ReasonTLS                // the TLS handshake failed
+	ReasonTimeout            // the origin was too slow; Error.Phase tells in what
+	ReasonReset              // the origin closed or reset the connection
+	ReasonTruncated          // the body ended before Content-Length bytes
+	ReasonProtocol           // the response is not valid HTTP/1.1 for a bounded body
+	ReasonQueue              // no connection became free in time
+	ReasonDescriptors        // this machine has no descriptor, port or memory for a connection
+	ReasonBuffers            // all stream buffers are in use
+	ReasonClosed             // the Upstream was closed, or the exchange ended by this side
+	ReasonClientGone         // the client closed its connection
+	ReasonClientSlow         // the client read below the minimum rate
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
 	"", "dns", "connect", "tls", "timeout", "reset", "truncated", "protocol",
-	"queue", "buffers", "closed", "client_gone", "client_slow",
+	"queue", "descriptors", "buffers", "closed", "client_gone", "client_slow",
 }
 
 // String returns the reason's label in logs and metrics.
@@ -102,6 +103,26 @@ func isClosedByPeer(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// isShortage tells whether err means that this machine lacks what a connection needs, which
+// says nothing about the other side.
+func isShortage(err error) bool {
+	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return false
+	}
+	// It has no port left; or, of an IPv6 address, no IPv6.
+	e, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return false
+	}
+	to, ok := e.Addr.(*net.TCPAddr)
+	return ok && to.IP.To4() != nil
+}
+
 // ioError types an error of reading from or writing to an established
 // connection.
 func ioError(phase Phase, sent bool, err error) *Error {
@@ -109,6 +130,8 @@ func ioError(phase Phase, sent bool, err error) *Error {
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		e.Reason, e.Err = ReasonClosed, nil
+	case isShortage(err):
+		e.Reason = ReasonDescriptors
 	case isTimeout(err):
 		e.Reason, e.Err = ReasonTimeout, os.ErrDeadlineExceeded
 	case phase == PhaseBody && isClosedByPeer(err):
@@ -132,6 +155,8 @@ func dialError(phase Phase, err error) *Error {
 	switch {
 	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
 		e.Reason, e.Err = ReasonClosed, nil
+	case isShortage(err):
+		e.Reason = ReasonDescriptors
 	case dns: // also where no name server answers
 		e.Reason = ReasonDNS
 	case isTimeout(err):

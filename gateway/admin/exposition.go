@@ -43,6 +43,7 @@ var Families = []family{
 	{"yatagarasu_cache_requests_total", "counter", "bucket, outcome", "Requests by what the cache had to do with the answer.", nil},
 	{"yatagarasu_cache_stored_total", "counter", "budget", "Objects stored.", func(s *source) float64 { return float64(s.budget.Stored) }},
 	{"yatagarasu_client_connections", "gauge", "", "Open connections of clients.", func(s *source) float64 { return float64(s.Clients.Len()) }},
+	{"yatagarasu_client_connections_limit", "gauge", "", "Largest number of open connections of clients: max_connections, or less where the limit of open files is too low for that.", func(s *source) float64 { return float64(s.Clients.Most()) }},
 	{"yatagarasu_config_generation", "gauge", "", "Number of the configuration in effect, from 1.", func(s *source) float64 { return float64(s.Generation.Load().Number) }},
 	{"yatagarasu_config_last_reload_success", "gauge", "", "1 if the last reload worked, or none was tried, else 0.", func(s *source) float64 {
 		last := s.LastReload.Load()

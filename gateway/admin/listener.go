@@ -16,7 +16,7 @@ import (
 
 // Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
 func (a *Server) Open(ln *net.TCPListener, s *fasthttp.Server) {
-	a.Conns.Limit(listen.MaxOperatorConns, 0)
+	a.Conns.Limit(a.MaxConns, 0)
 	a.loopback.Store(ln.Addr().(*net.TCPAddr).IP.IsLoopback())
 	s.Handler, s.ErrorHandler, s.ConnState, s.CloseOnShutdown = a.handle, a.handleError, a.Conns.Track, true
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return a.HeadReceived(h, true) }

@@ -40,6 +40,7 @@ type Server struct {
 // required.
 type Options struct {
 	Version, ConfigPath string
+	MaxConns            int                      // of operators
 	Flags               func() map[string]string // values of the flags, by name
 	Reload              func() ReloadResult      // reads the configuration again
 	Superseded          func() bool              // tells whether another process has taken over

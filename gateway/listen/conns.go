@@ -68,6 +68,13 @@ func (t *Conns) Limit(most, mostPerAddr int) {
 	t.noteCrowdLocked()
 }
 
+// Most returns the limit of connections; 0: none.
+func (t *Conns) Most() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.max
+}
+
 // add registers c, unless a limit is reached. At the limit of all connections, one without a
 // request makes room; at that of an address none does, as it keeps nobody else out. An addr that
 // is not valid is not known yet: setClient follows.

@@ -201,8 +201,11 @@ func refuseConn(c *net.TCPConn, plain bool) {
 	c.Close()
 }
 
-// MaxOperatorConns bounds the connections of an operators' listener.
-const MaxOperatorConns = 256
+// MaxOperators bounds the connections of an operators' listener.
+const MaxOperators = 256
+
+// OperatorsWithin returns the bound for a process that may have so many descriptors.
+func OperatorsWithin(files int) int { return min(max(files/16, 8), MaxOperators) }
 
 // OperatorListener accepts the connections of scrapes, probes and administrative calls, within
 // the limits of Conns.

@@ -101,6 +101,8 @@ func NewError(err error) *Error {
 		e.Problem = problem.Busy
 	case pool.ReasonProtocol:
 		e.Problem = problem.Protocol
+	case pool.ReasonDescriptors:
+		e.Problem = problem.Descriptors
 	}
 	return e
 }
@@ -223,7 +225,7 @@ func (f *Fetch) remedyOf(err error) remedy {
 	}
 	dns, ofDNS := errors.AsType[*net.DNSError](err)
 	switch e.Reason {
-	case pool.ReasonTLS, pool.ReasonProtocol, pool.ReasonQueue:
+	case pool.ReasonTLS, pool.ReasonProtocol, pool.ReasonQueue, pool.ReasonDescriptors: // another may have an idle connection
 		return remedyOther
 	case pool.ReasonTimeout, pool.ReasonDNS, pool.ReasonConnect, pool.ReasonReset, pool.ReasonTruncated:
 		slow := e.Reason == pool.ReasonTimeout || ofDNS && dns.IsTimeout

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -98,7 +99,7 @@ func (r *Readiness) await(group []*origin.Replica, first int, due time.Time) (p 
 // everybody on the clients' listener no more than how many buckets cannot be reached.
 func (r *Readiness) probe(log *zerolog.Logger, group []*origin.Replica, p *origin.Replica) (reason string, shared bool) {
 	reason, shared = Probe(p)
-	unsent := reason == pool.ReasonQueue.String() || reason == pool.ReasonBuffers.String()
+	unsent := slices.Contains([]string{pool.ReasonQueue.String(), pool.ReasonBuffers.String(), pool.ReasonDescriptors.String()}, reason)
 	now := time.Now().UTC()
 	var changed []*origin.Replica
 	r.mu.Lock()

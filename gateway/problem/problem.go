@@ -37,6 +37,7 @@ var (
 	Unreachable = &Problem{Status: fasthttp.StatusBadGateway, Code: "upstream_unreachable", Message: "the origin cannot be reached"}
 	Broken      = &Problem{Status: fasthttp.StatusBadGateway, Code: "bad_gateway", Message: "the origin broke off its answer"}
 	Busy        = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "the gateway is waiting for too many answers of the origin; try again soon", RetryAfter: 1}
+	Descriptors = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "the gateway can open no further connection to the origin at the moment; try again soon", Reason: "descriptors", RetryAfter: 1}
 
 	Credential  = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "no_credential", Message: "the gateway has no valid credential for the origin at the moment; try again soon", Reason: "credentials", RetryAfter: 5}
 	Breaker     = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "origin_down", Message: "the origin is failing and is left alone for a moment; try again soon", Reason: "breaker_open"}
