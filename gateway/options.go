@@ -117,7 +117,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	fs.DurationVar(&o.MinRateWindow, name("stream.min-rate-window"), o.MinRateWindow, "How long a transfer may stay below -stream.min-rate before it is cut. Raise it for clients that pause, such as video players")
 
 	group("Limits")
-	fs.IntVar(&o.MaxConns, name("limit.connections"), o.MaxConns, "Largest `number` of client connections; beyond it a new one replaces the one idle longest, or gets 503 if all have a request under way. 0: no limit; -1: server.limits.max_connections, by default 65536. Where the limit of open files is too low for it, fewer are accepted, and the log says so")
+	fs.IntVar(&o.MaxConns, name("limit.connections"), o.MaxConns, "Largest `number` of client connections; beyond it a new one replaces the one idle longest, or gets 503 if all have a request under way. 0: as many as the limit of open files allows; -1: server.limits.max_connections, by default 65536. Where the limit of open files is too low for it, fewer are accepted, and the log says so")
 	fs.IntVar(&o.MaxConnsPerAddress, name("limit.connections-per-address"), o.MaxConnsPerAddress, "Largest `number` of connections from one client address, or one /64 of IPv6. 0: no limit; -1: server.limits.max_connections_per_address, by default off. Leave it off behind a load balancer")
 	fs.IntVar(&o.MaxInFlight, name("limit.in-flight"), o.MaxInFlight, "Largest `number` of requests under way, counted until the last body byte; beyond it 429. 0: no limit; -1: server.limits.max_in_flight, by default off. Set it to what memory and origins can bear")
 

@@ -183,6 +183,19 @@ func threatKeys(t *testing.T) {
 			})
 		}
 	}
+	t.Run("T87a_one_object_in_many_spellings", func(t *testing.T) {
+		origin := startFaulty(t, func(c net.Conn, head string) bool { // which drops empty segments, as MinIO does
+			target, _, _ := strings.Cut(head, " HTTP/")
+			return !strings.HasSuffix(target, "/bad") && ok(c, head)
+		})
+		gw := startGateway(t, oneBucket("/pub", origin.endpoint))
+		for i := range 40 {
+			gw.do("GET", "/pub/"+strings.Repeat("/", i)+"bad")
+		}
+		if state, opens := gw.breakerOf(0); state != pool.BreakerClosed || opens > 0 {
+			t.Errorf("the breaker is %v, and has opened %d times", state, opens)
+		}
+	})
 	t.Run("T87b_one_object_asked_first_at_each_trial", func(t *testing.T) {
 		origin := startFaulty(t, func(c net.Conn, head string) bool {
 			return !strings.Contains(head, "/things/bad ") && ok(c, head)

@@ -10,8 +10,8 @@ import (
 // retry budgets of Finagle and Envoy).
 //
 // Requests for one key take half of it at most. A key that is asked for much may take its own
-// share, but half of least and of burst is for others: so a key that fails leaves to them what
-// is theirs.
+// share, but a quarter of least and of burst is for others: so a key that fails leaves to them
+// what is theirs.
 //
 // A RetryBudget is safe for concurrent use. Use NewRetryBudget.
 type RetryBudget struct {
@@ -84,7 +84,7 @@ func (b *RetryBudget) Take(k Key, now time.Time) bool {
 	defer b.mu.Unlock()
 	_, taken := b.window.sum(now)
 	most := max(b.least, int(float64(requests)*b.share)+b.burst)
-	forKey := max(float64(most)/2, min(own*b.share, float64(most)-float64(b.least+b.burst)/2))
+	forKey := max(float64(most)/2, min(own*b.share, float64(most)-float64(b.least+b.burst)/4))
 	c, before := b.cell(k, now)
 	if taken >= most || float64(c.taken[0])+float64(c.taken[1])*before >= forKey {
 		return false

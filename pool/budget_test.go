@@ -57,7 +57,7 @@ func TestBudgetIsShared(t *testing.T) {
 	}{
 		"few requests":           {5, 5, 10},
 		"one asks much":          {1000, 50, 10},
-		"one asks a little more": {45, 6, 2},
+		"one asks a little more": {45, 4, 2},
 		"others ask much":        {50, 1000, 10},
 		"one asks nothing":       {0, 100, 10},
 	} {

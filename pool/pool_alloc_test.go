@@ -101,3 +101,24 @@ func TestStreamAllocs(t *testing.T) {
 		t.Errorf("%v allocations per streamed body, want 0", n)
 	}
 }
+
+// TestBreakerAllocs guards what a request asks of breaker and budget, beside keys that fail.
+func TestBreakerAllocs(t *testing.T) {
+	b, budget := newTrial(BreakerOptions{}), NewRetryBudget(20, 0, 10, time.Second)
+	for range 5 {
+		b.ask(KeyOf([]byte("bad")), ResultFailure)
+	}
+	name := []byte("good")
+	if n := testing.AllocsPerRun(300, func() {
+		k := KeyOf(name)
+		budget.Count(k, b.now)
+		if v := b.ask(k, ResultSuccess); v != Pass {
+			t.Fatalf("it does not pass: %v", v)
+		}
+		if v := b.ask(KeyOf([]byte("bad")), ResultSuccess); v != KeyFails {
+			t.Fatalf("what fails passes: %v", v)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations per request, want 0", n)
+	}
+}

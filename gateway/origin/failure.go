@@ -246,7 +246,9 @@ func (f *Fetch) AwaitRetry(err error) bool {
 	if help == remedyNone {
 		return false
 	}
-	r.Health.Breaker.Fail(f.ticket, time.Now())
+	if pool.ReasonOf(err).OfOrigin() {
+		r.Health.Breaker.Fail(f.ticket, time.Now())
+	}
 	f.OriginError = nil
 	next, t := f.nextReplica(r, help)
 	if next == nil {

@@ -25,11 +25,11 @@ type Fetch struct {
 	Notes    *observe.Upstream // of the client's request, or ownNotes
 	ownNotes observe.Upstream
 
-	key   []byte // of the object, decoded
-	hash  pool.Key
-	query []byte // canonical
-	id    []byte // X-Request-ID of the client's request, for the log
-	trace []byte // traceparent to pass on; empty: none
+	key   []byte   // of the object, decoded
+	hash  pool.Key // see hashKey
+	query []byte   // canonical
+	id    []byte   // X-Request-ID of the client's request, for the log
+	trace []byte   // traceparent to pass on; empty: none
 
 	head       []byte // request head
 	keyPath    []byte // encoded path
@@ -64,7 +64,7 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 		f.Notes = &f.ownNotes
 	}
 	f.key = append(f.key, key...)
-	f.hash = pool.KeyOf(key)
+	f.hashKey()
 	f.query = append(f.query, query...)
 	f.id = append(f.id, id...)
 	if b.S3.ForwardTraceparent {
@@ -72,6 +72,27 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 	}
 	return f
 }
+
+// hashKey sets the hash of the object. Some servers drop empty segments: what they have under
+// one key must not count as many objects, so the spellings of a key with more slashes have
+// the same hash.
+//
+// Hot path: no allocation, once f has been used.
+func (f *Fetch) hashKey() {
+	if !bytes.HasPrefix(f.key, twoSlashes[:1]) && !bytes.Contains(f.key, twoSlashes) {
+		f.hash = pool.KeyOf(f.key)
+		return
+	}
+	f.keyPath = f.keyPath[:0] // not needed before it is signed
+	for i, c := range f.key {
+		if c != '/' || i > 0 && f.key[i-1] != '/' {
+			f.keyPath = append(f.keyPath, c)
+		}
+	}
+	f.hash = pool.KeyOf(f.keyPath)
+}
+
+var twoSlashes = []byte("//")
 
 // Detach has f go on without the request that waited for it, as far as that has come.
 func (f *Fetch) Detach() {
