@@ -214,7 +214,7 @@ type refusal struct {
 
 // add adds that a replica may not be asked.
 func (r *refusal) add(v pool.Verdict, wait time.Duration) {
-	if first := r.verdict == pool.Pass; first || wait < r.wait {
+	if r.verdict == pool.Pass || wait < r.wait { // it is the first, or the shortest
 		r.wait = wait
 	}
 	if r.verdict != pool.GivenUp {
