@@ -9,9 +9,9 @@ import (
 // they cannot multiply the load on an origin in trouble (see "The Tail at Scale" and the
 // retry budgets of Finagle and Envoy).
 //
-// Requests for one key take half of it at most. A key that is asked for much may take its own
-// share, but a quarter of least and of burst is for others: so a key that fails leaves to them
-// what is theirs.
+// Requests for one key take half of it at most, or as much of it as of the clients' requests,
+// but a quarter of least and of burst is for others: so a key that fails leaves to them what is
+// theirs.
 //
 // A RetryBudget is safe for concurrent use. Use NewRetryBudget.
 type RetryBudget struct {
@@ -84,7 +84,7 @@ func (b *RetryBudget) Take(k Key, now time.Time) bool {
 	defer b.mu.Unlock()
 	_, taken := b.window.sum(now)
 	most := max(b.least, int(float64(requests)*b.share)+b.burst)
-	forKey := max(float64(most)/2, min(own*b.share, float64(most)-float64(b.least+b.burst)/4))
+	forKey := max(float64(most)/2, min(float64(most)*own/float64(max(requests, 1)), float64(most)-float64(b.least+b.burst)/4))
 	c, before := b.cell(k, now)
 	if taken >= most || float64(c.taken[0])+float64(c.taken[1])*before >= forKey {
 		return false
