@@ -6,11 +6,14 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Script answers request n of connection c, counted from 1; head is the request
@@ -64,6 +67,10 @@ func start(t testing.TB, serve func(*Server, net.Conn)) *Server {
 	go func() { // ends with the listener
 		for {
 			c, err := ln.Accept()
+			if errors.Is(err, syscall.EMFILE) {
+				time.Sleep(time.Millisecond) // a test has none left: there is nothing else to wait for
+				continue
+			}
 			if err != nil {
 				return
 			}
