@@ -96,8 +96,8 @@ func (x *Exchange) armRead() error {
 // many bytes are there. pace ends it where the origin sends too slowly. An error is
 // an *Error.
 func (x *Exchange) Fill(pace *Pace, b []byte, filled func(n int)) error {
-	pace.add(&x.transfer, nil, x.conn)
-	defer pace.remove(&x.transfer)
+	x.watch(pace, nil, x.conn, Claim{})
+	defer x.leave()
 	for n := 0; n < len(b); {
 		read, err := x.Read(b[n:])
 		n += read

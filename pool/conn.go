@@ -20,6 +20,7 @@ type conn struct {
 	remote   netip.Addr   // of the origin, or of the proxy
 	opened   time.Time
 	idleAt   time.Time // when it last became idle
+	client   uint64    // whose exchange it serves; see Exchange.Client
 
 	restsUntil time.Time // before which it is not used again; zero: may be at once
 

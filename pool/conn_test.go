@@ -56,7 +56,7 @@ func TestSendAfterTheAnswer(t *testing.T) {
 		for _, halfClose := range []bool{false, true} {
 			for _, reused := range []bool{false, true} {
 				u, answered, heads := early(t, overTLS, halfClose)
-				c, _, err := u.acquire(nil, time.Now())
+				c, _, err := u.acquire(0, nil, time.Now())
 				if err != nil {
 					t.Fatal(err)
 				}

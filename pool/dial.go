@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// dialSlot opens a connection for a place already counted in open, and gives the place up
-// again on failure; done, which may be nil, ends that.
-func (u *Upstream) dialSlot(done <-chan struct{}) (c *conn, err error) {
+// dialSlot opens a connection for a place already counted in open and as client's, and gives
+// the place up again on failure; done, which may be nil, ends that.
+func (u *Upstream) dialSlot(client uint64, done <-chan struct{}) (c *conn, err error) {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(u.life, u.opts.DialTimeout)
 	defer cancel()
@@ -35,10 +35,10 @@ func (u *Upstream) dialSlot(done <-chan struct{}) (c *conn, err error) {
 		}
 	}
 	if err != nil {
-		u.freeSlot()
+		u.freeSlot(client)
 		return nil, dialError(phase, err)
 	}
-	c.dialed = time.Since(begin)
+	c.client, c.dialed = client, time.Since(begin)
 	u.dials.Add(1)
 	return c, nil
 }

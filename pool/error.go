@@ -29,12 +29,13 @@ const (
 	ReasonClosed             // the Upstream was closed, or the exchange ended by this side
 	ReasonClientGone         // the client closed its connection
 	ReasonClientSlow         // the client read below the minimum rate
+	ReasonYielded            // the client read slowly, and others needed what that held
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
 	"", "dns", "connect", "tls", "timeout", "reset", "truncated", "protocol",
-	"queue", "descriptors", "buffers", "closed", "client_gone", "client_slow",
+	"queue", "descriptors", "buffers", "closed", "client_gone", "client_slow", "yielded",
 }
 
 // String returns the reason's label in logs and metrics.

@@ -18,6 +18,9 @@ const maxInterim = 8
 //
 // An Exchange belongs to one goroutine; only Pace and Interrupt touch it from another.
 type Exchange struct {
+	// Client is the key of the client that the exchange is for; 0: the gateway itself. Set it
+	// before Do: connections are shared fairly among clients.
+	Client uint64
 	// Header is the response head after a successful Do.
 	Header fasthttp.ResponseHeader
 	// Queued and Dialed are how long the last Do waited for a connection, and took to
@@ -88,7 +91,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 		return &Error{Reason: ReasonBuffers, Phase: PhaseQueue} // before a connection is opened for nothing
 	}
 	now := time.Now()
-	c, reused, err := u.acquire(x.done, now)
+	c, reused, err := u.acquire(x.Client, x.done, now)
 	if err != nil {
 		return err
 	}
@@ -126,7 +129,7 @@ func (u *Upstream) attempt(x *Exchange, head []byte, bodiless bool) error {
 	}
 	x.releaseBuffer()
 	c.Close() // its place stays with this exchange, which has waited already
-	if c, err = u.dialSlot(x.done); err == nil {
+	if c, err = u.dialSlot(x.Client, x.done); err == nil {
 		x.Dialed, c.dialed = c.dialed, 0
 		err = x.takeBuffer(c)
 	}
@@ -206,6 +209,7 @@ func (x *Exchange) FitsBuffer() bool {
 // Close ends the exchange: the connection is kept if the response was read to
 // its end, else closed, and the buffer goes back. Safe to call again.
 func (x *Exchange) Close() {
+	x.leave()
 	if x.conn != nil && x.br != nil {
 		if n := x.br.Buffered(); x.rest > 0 && int64(n) == x.rest {
 			x.br.Discard(n) // an unread body that came with the head

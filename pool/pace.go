@@ -9,7 +9,8 @@ import (
 
 // Pace ends streams that move fewer than a minimum of bytes per second, so that
 // neither a client that reads one byte a second nor an origin that sends one
-// can hold a connection for ever.
+// can hold a connection for ever. While others need what a stream holds, it ends those
+// that would take longest, see Claim.
 //
 // A stream is measured over consecutive windows by the bytes that the client's
 // kernel acknowledged (on Linux; elsewhere by the bytes handed to ours). In a
@@ -70,6 +71,7 @@ func (p *Pace) run() {
 type transfer struct {
 	sent atomic.Int64  // bytes handed to the client's connection, or to memory
 	cut  atomic.Uint32 // Reason with which Pace ended it; 0: not
+	pace *Pace         // that looks on; nil: none does
 
 	// The following are guarded by Pace.mu.
 	client  net.Conn  // nil: the bytes go to memory
@@ -77,12 +79,19 @@ type transfer struct {
 	since   time.Time // start of the current window
 	base    int64     // progress at since
 	sampled bool      // base is set
+	claim   Claim
+	look    look
 }
 
-func (p *Pace) add(t *transfer, client, origin net.Conn) {
+// watch has p, which may be nil, look at t until leave. It does nothing if one does.
+func (t *transfer) watch(p *Pace, client, origin net.Conn, c Claim) {
+	if p == nil || t.pace != nil {
+		return
+	}
+	t.pace = p
 	t.sent.Store(0)
 	p.mu.Lock()
-	t.client, t.origin, t.sampled = client, origin, false
+	t.client, t.origin, t.sampled, t.claim, t.look = client, origin, false, c, look{}
 	p.streams[t] = struct{}{}
 	if p.ended {
 		t.end(ReasonClosed)
@@ -90,11 +99,17 @@ func (p *Pace) add(t *transfer, client, origin net.Conn) {
 	p.mu.Unlock()
 }
 
-func (p *Pace) remove(t *transfer) {
+// leave ends watch. It may be called again.
+func (t *transfer) leave() {
+	p := t.pace
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	delete(p.streams, t)
-	t.client, t.origin = nil, nil
+	t.client, t.origin, t.claim = nil, nil, Claim{}
 	p.mu.Unlock()
+	t.pace = nil
 }
 
 // check ends the streams whose window is over with too little progress.
@@ -107,7 +122,7 @@ func (p *Pace) check(now time.Time) {
 		if t.sampled && now.Sub(t.since) < p.window {
 			continue
 		}
-		have, clientBehind := t.progress()
+		have, clientBehind, _ := t.progress()
 		switch {
 		case !t.sampled || have-t.base >= need:
 			// The first sample is taken here, not by add: most streams end before.
@@ -137,23 +152,24 @@ func (t *transfer) end(reason Reason) {
 type delivery struct {
 	acked   uint64 // bytes that the peer has acknowledged
 	pending bool   // bytes wait to be sent or acknowledged
+	unsent  bool   // bytes wait to be sent
 	over    bool   // the connection was reset
 }
 
-// progress returns a count of delivered bytes that only grows, and whether the
-// client has bytes to take.
-func (t *transfer) progress() (n int64, clientBehind bool) {
+// progress returns a count of delivered bytes that only grows, whether the client has bytes
+// to take, and whether there are more than it takes at once.
+func (t *transfer) progress() (n int64, clientBehind, stuck bool) {
 	c := t.client
 	if c == nil {
-		return t.sent.Load(), false
+		return t.sent.Load(), false, false
 	}
 	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = tls.NetConn()
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		if d, ok := delivered(tcp); ok {
-			return int64(d.acked), d.pending
+			return int64(d.acked), d.pending, d.unsent
 		}
 	}
-	return t.sent.Load(), true
+	return t.sent.Load(), true, true
 }

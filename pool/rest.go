@@ -54,7 +54,7 @@ func (u *Upstream) takeRested(now time.Time) *conn {
 
 // callWaiters has those who wait for a connection get one when its rest is over; u.mu is held.
 func (u *Upstream) callWaiters(now time.Time) {
-	if u.waiters.Len() == 0 || len(u.resting) == 0 {
+	if u.queue.waiting == 0 || len(u.resting) == 0 {
 		return
 	}
 	after := u.resting[0].restsUntil.Sub(now)
@@ -70,12 +70,12 @@ func (u *Upstream) grantRested() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
-	for u.waiters.Len() > 0 {
+	for u.queue.waiting > 0 {
 		c := u.takeRested(now)
 		if c == nil {
 			break
 		}
-		u.nextWaiter() <- grant{conn: c}
+		u.queue.serve().granted <- grant{conn: c}
 	}
 	u.callWaiters(now)
 }

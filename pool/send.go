@@ -9,30 +9,51 @@ import (
 // bytes handed over can be counted.
 const maxWrite = 256 << 10
 
-// Send writes bytes in memory to client, as next hands them out until it returns
-// none, and returns how many were written. next may block; it is given how many
-// bytes it has handed out, which must not change until the next call.
-//
-// As with Exchange.Stream, client must have nothing buffered before it, pace ends
-// the transfer when the client is too slow, and an error, an *Error unless it comes
-// from next, means that the connection must be closed.
-func Send(client net.Conn, pace *Pace, next func(sent int64) ([]byte, error)) (sent int64, err error) {
-	var t transfer
-	err = t.paced(client, nil, pace, func() error { return t.send(client, next) })
-	return t.sent.Load(), err
+// Sending is a body in memory on its way to a client. The zero value is ready for Begin. Not
+// safe for concurrent use.
+type Sending struct{ transfer }
+
+// Begin has pace, which may be nil, look at s until End, also while the head of the answer
+// is still to be written: it ends it where the client is too slow, or others need what c
+// says that it holds.
+func (s *Sending) Begin(client net.Conn, pace *Pace, c Claim) {
+	s.cut.Store(0)
+	s.watch(pace, client, nil, c)
 }
 
-// paced runs move, which sends a body to client, while pace looks at it. client has no
-// write deadline but pace's meanwhile, and none afterwards. origin may be nil.
-func (t *transfer) paced(client, origin net.Conn, pace *Pace, move func() error) error {
+// Send writes bytes in memory to client, the one of Begin, as next hands them out until it
+// returns none, and returns how many were written. next may block; it is given how many
+// bytes it has handed out, which must not change until the next call.
+//
+// As with Exchange.Stream, client must have nothing buffered before it, and an error, an
+// *Error unless it comes from next, means that the connection must be closed.
+func (s *Sending) Send(client net.Conn, next func(sent int64) ([]byte, error)) (sent int64, err error) {
+	err = s.paced(client, func() error { return s.send(client, next) })
+	return s.sent.Load(), err
+}
+
+// End has nobody look at s any more, and makes it a zero value. It may be called again.
+func (s *Sending) End() {
+	s.leave()
+	s.transfer = transfer{}
+}
+
+// Cut returns the error of a transfer that Pace has ended since it looks at it; nil if it
+// has not. Not to be called together with the transfer.
+func (t *transfer) Cut() error { return t.cutError() }
+
+// paced runs move, which sends a body to client, while Pace looks at it. client has no
+// write deadline but Pace's meanwhile, and none afterwards.
+func (t *transfer) paced(client net.Conn, move func() error) error {
 	if err := client.SetWriteDeadline(time.Time{}); err != nil {
 		return clientGone(err)
 	}
-	err := func() error {
-		pace.add(t, client, origin)
-		defer pace.remove(t) // also in a panic, which the caller may survive
-		return move()
-	}()
+	// After the deadline was taken away: it may have been Pace's.
+	if cut := t.cutError(); cut != nil {
+		return cut
+	}
+	err := move()
+	t.leave()
 	if err == nil && t.cut.Swap(0) != 0 {
 		// Pace gave the transfer up as it completed; its deadline must not stay.
 		if err := client.SetWriteDeadline(time.Time{}); err != nil {

@@ -25,6 +25,14 @@ func source(t *testing.T, body []byte, n int) func(sent int64) ([]byte, error) {
 	}
 }
 
+// sendTo sends bytes in memory that nobody else needs.
+func sendTo(client net.Conn, p *Pace, next func(sent int64) ([]byte, error)) (int64, error) {
+	var s Sending
+	s.Begin(client, p, Claim{})
+	defer s.End()
+	return s.Send(client, next)
+}
+
 // endless hands out bytes for ever.
 func endless() func(int64) ([]byte, error) {
 	piece := noise(1 << 20)
@@ -69,7 +77,7 @@ func TestSendBodies(t *testing.T) {
 					}()
 					ours.SetWriteDeadline(elapsed) // of whatever came before
 					p := pace(t, 1<<10, time.Minute)
-					n, err := Send(ours, p, source(t, body, piece))
+					n, err := sendTo(ours, p, source(t, body, piece))
 					if n != int64(size) || err != nil {
 						t.Errorf("sent %d, %v", n, err)
 					}
@@ -105,7 +113,7 @@ func TestSendToSlowClient(t *testing.T) {
 			}
 		}
 	}()
-	n, err := Send(ours, pace(t, 1<<10, time.Minute), source(t, body, 100_000))
+	n, err := sendTo(ours, pace(t, 1<<10, time.Minute), source(t, body, 100_000))
 	if n != int64(len(body)) || err != nil {
 		t.Errorf("sent %d, %v", n, err)
 	}
@@ -129,7 +137,7 @@ func TestSendErrorOfSource(t *testing.T) {
 			}()
 			next := source(t, body, 100_000)
 			p := pace(t, 1<<10, time.Minute)
-			n, err := Send(ours, p, func(sent int64) ([]byte, error) {
+			n, err := sendTo(ours, p, func(sent int64) ([]byte, error) {
 				if b, _ := next(sent); len(b) > 0 {
 					return b, nil
 				}
@@ -188,7 +196,7 @@ func TestSendBreaks(t *testing.T) {
 				go c.client(ours, client, p) // ends with the connection
 				handed := int64(0)
 				next := endless()
-				sent, err := Send(ours, p, func(n int64) ([]byte, error) {
+				sent, err := sendTo(ours, p, func(n int64) ([]byte, error) {
 					b, _ := next(n)
 					handed += int64(len(b))
 					return b, nil
@@ -207,7 +215,7 @@ func TestSendBreaks(t *testing.T) {
 		ours, _ := pair(t, false)
 		ours.Close()
 		p := pace(t, 0, time.Minute)
-		sent, err := Send(ours, p, never)
+		sent, err := sendTo(ours, p, never)
 		want(t, err, ReasonClientGone, PhaseBody, true)
 		if sent != 0 {
 			t.Errorf("%d bytes sent", sent)
@@ -219,7 +227,7 @@ func TestSendBreaks(t *testing.T) {
 		go drain(client)
 		p := NewPace(1, time.Minute)
 		p.Stop()
-		sent, err := Send(ours, p, endless())
+		sent, err := sendTo(ours, p, endless())
 		want(t, err, ReasonClosed, PhaseBody, true)
 		if sent != 0 {
 			t.Errorf("%d bytes sent", sent)
@@ -237,7 +245,7 @@ func TestSendOfSlowSource(t *testing.T) {
 	start := func(t *testing.T, end func(ours net.Conn) ([]byte, error)) (ours net.Conn, sent int64, err error) {
 		ours, client := pair(t, false)
 		p := pacedByHand(1<<10, window)
-		sent, err = Send(ours, p, func(sent int64) ([]byte, error) {
+		sent, err = sendTo(ours, p, func(sent int64) ([]byte, error) {
 			if sent == 0 {
 				return begin, nil
 			}

@@ -10,6 +10,18 @@ import (
 // maxSplice bounds the bytes of one splice, so that deadlines roll in between.
 const maxSplice = 1 << 20
 
+// Watch has pace, which may be nil, look at x until Stream or Close ends, also while the head
+// of the answer to client is still to be written.
+func (x *Exchange) Watch(client net.Conn, pace *Pace) {
+	if pace == nil {
+		return
+	}
+	if u := x.up; u.pace.Load() != pace {
+		u.pace.Store(pace)
+	}
+	x.watch(pace, client, x.conn.Conn, Claim{On: x.up, Client: x.Client, Total: x.rest})
+}
+
 // Stream writes the rest of the body to client and returns how many bytes were
 // written. Where both sides are plain TCP the kernel moves them (splice(2));
 // else they pass through the exchange's buffer. Memory is constant either way.
@@ -20,7 +32,9 @@ const maxSplice = 1 << 20
 // then has fewer bytes than it was promised, and its connection must be closed.
 func (x *Exchange) Stream(client net.Conn, pace *Pace) (int64, error) {
 	total := x.rest
-	err := x.paced(client, x.conn.Conn, pace, func() error { return x.send(client) })
+	x.Watch(client, pace)
+	defer x.leave() // also in a panic, which the caller may survive
+	err := x.paced(client, func() error { return x.send(client) })
 	return total - x.rest, err
 }
 
@@ -128,7 +142,11 @@ func (t *transfer) orCut(err error) error {
 var cutCauses = [numReasons]error{
 	ReasonTimeout:    errors.New("the origin sends below the minimum rate"),
 	ReasonClientSlow: errors.New("the client reads below the minimum rate"),
+	ReasonYielded:    errors.New("others waited for the connection to the origin, and this would have taken longest"),
 }
+
+// errYieldedMemory is the cause of ReasonYielded if it was for memory.
+var errYieldedMemory = errors.New("others needed the memory of the body, and this would have taken longest")
 
 // cutError returns the error of a transfer that Pace ended; nil if it did not.
 func (t *transfer) cutError() error {
@@ -136,5 +154,9 @@ func (t *transfer) cutError() error {
 	if reason == ReasonNone {
 		return nil
 	}
-	return &Error{Reason: reason, Phase: PhaseBody, Sent: true, Err: cutCauses[reason]}
+	cause := cutCauses[reason]
+	if reason == ReasonYielded && t.claim.Part != nil {
+		cause = errYieldedMemory
+	}
+	return &Error{Reason: reason, Phase: PhaseBody, Sent: true, Err: cause}
 }

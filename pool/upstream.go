@@ -2,7 +2,6 @@ package pool
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"crypto/tls"
 	"net"
@@ -30,8 +29,8 @@ type Options struct {
 	Buffers *Buffers
 	// MaxConns bounds the connections, idle and in use; default 1024.
 	MaxConns int
-	// MaxWaiting bounds the exchanges that wait for a connection; one more, and the one
-	// that has waited longest is refused. Default 4096.
+	// MaxWaiting bounds the exchanges that wait for a connection; one more, and one of the
+	// client with the most waiting is refused. Default 4096.
 	MaxWaiting int
 	// QueueTimeout is how long an exchange waits for a connection when all are
 	// in use; default 10 s.
@@ -75,17 +74,20 @@ type Upstream struct {
 
 	fullBody atomic.Bool // the last body needed a buffer of full size
 
-	dials, reuses, stale, retries, queueTimeouts, queueFull, received atomic.Uint64
+	pace atomic.Pointer[Pace] // of its streams; nil: there was none yet
+
+	dials, reuses, stale, retries, queueTimeouts, queueFull, yielded, received atomic.Uint64
 
 	mu      sync.Mutex  // guards the following fields
 	idle    []*conn     // most recently used last
 	resting []*conn     // after HEAD; whose rest ends first, first
 	open    int         // connections idle, resting, in use or being opened
-	waiters list.List   // exchanges that wait, each a chan grant; the oldest first
+	queue   queue       // clients that use connections or wait for one
 	closed  bool        // no new exchanges
 	retired bool        // no idle connections
 	reaper  *time.Timer // closes connections idle for too long; nil: none idle
 	caller  *time.Timer // gives rested connections to waiters; nil: none had to wait for that yet
+	presser *time.Timer // runs press while exchanges wait; nil: none does
 
 	life  context.Context // of dials, look-ups and connections
 	abort context.CancelFunc
@@ -133,8 +135,8 @@ func (u *Upstream) retire(closes bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.retired, u.closed = true, u.closed || closes
-	for u.closed && u.waiters.Len() > 0 {
-		u.nextWaiter() <- grant{err: &Error{Reason: ReasonClosed, Phase: PhaseQueue}}
+	for u.closed && u.queue.waiting > 0 {
+		u.queue.shed().granted <- grant{err: &Error{Reason: ReasonClosed, Phase: PhaseQueue}}
 	}
 	u.closeIdle(func(*conn) bool { return true })
 }
@@ -158,17 +160,19 @@ func (u *Upstream) closeIdle(which func(*conn) bool) {
 	}
 }
 
-// acquire returns a connection that the caller owns until release or discard.
-// reused tells whether it served before. Waiting ends with done, which may be nil. now
-// is the time of the call.
-func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
+// acquire returns a connection for an exchange of client, which the caller owns until
+// release or discard. reused tells whether it served before. Waiting ends with done, which
+// may be nil. now is the time of the call.
+func (u *Upstream) acquire(client uint64, done <-chan struct{}, now time.Time) (c *conn, reused bool, err error) {
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
 		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 	}
 	for c = u.takeIdle(now); c != nil; c = u.takeIdle(now) {
+		u.queue.hold(client)
 		u.mu.Unlock()
+		c.client = client
 		if now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge && c.clean() {
 			return c, true, nil
 		}
@@ -178,20 +182,22 @@ func (u *Upstream) acquire(done <-chan struct{}, now time.Time) (c *conn, reused
 	}
 	if u.open < u.opts.MaxConns {
 		u.open++
+		u.queue.hold(client)
 		u.mu.Unlock()
-		c, err = u.dialSlot(done)
+		c, err = u.dialSlot(client, done)
 		return c, false, err
 	}
-	granted := make(chan grant, 1)
-	place := u.waiters.PushBack(granted)
-	if u.waiters.Len() > u.opts.MaxWaiting {
-		// Whoever has waited longest is the first to be given up by its client.
+	w := u.queue.push(client, now)
+	if u.queue.waiting > u.opts.MaxWaiting {
 		u.queueFull.Add(1)
-		u.nextWaiter() <- grant{err: &Error{Reason: ReasonQueue, Phase: PhaseQueue}}
+		u.queue.shed().granted <- grant{err: &Error{Reason: ReasonQueue, Phase: PhaseQueue}}
+	}
+	if u.presser == nil {
+		u.presser = time.AfterFunc(pressEvery, u.press)
 	}
 	u.callWaiters(now)
 	u.mu.Unlock()
-	return u.wait(granted, place, done)
+	return u.wait(client, w, done)
 }
 
 // takeIdle takes a connection that may be used at once; nil: there is none. u.mu is held.
@@ -202,30 +208,14 @@ func (u *Upstream) takeIdle(now time.Time) *conn {
 		u.idle = u.idle[:n-1]
 		return c
 	}
-	if u.waiters.Len() > 0 { // who are called in a moment
+	if u.queue.waiting > 0 { // who are called in a moment
 		return nil
 	}
 	return u.takeRested(now)
 }
 
-// grant is what ends a wait: an error, an idle connection, or, where both are nil, the
-// right to open one. Whoever takes a waiter out of the queue grants it once; the channel
-// has room for that.
-type grant struct {
-	conn *conn
-	err  error
-}
-
-// nextWaiter takes the oldest waiter out of the queue; nil: there is none. u.mu is held.
-func (u *Upstream) nextWaiter() chan grant {
-	if e := u.waiters.Front(); e != nil {
-		return u.waiters.Remove(e).(chan grant)
-	}
-	return nil
-}
-
-// wait blocks until the waiter in place is granted a connection or the right to open one.
-func (u *Upstream) wait(granted chan grant, place *list.Element, done <-chan struct{}) (c *conn, reused bool, err error) {
+// wait blocks until w, of client, is granted a connection or the right to open one.
+func (u *Upstream) wait(client uint64, w *waiter, done <-chan struct{}) (c *conn, reused bool, err error) {
 	begin := time.Now()
 	defer func() {
 		if c != nil {
@@ -236,39 +226,38 @@ func (u *Upstream) wait(granted chan grant, place *list.Element, done <-chan str
 	defer timer.Stop()
 	var g grant
 	select {
-	case g = <-granted:
+	case g = <-w.granted:
 	case <-timer.C:
-		if u.leaves(place) {
+		if u.leaves(w) {
 			u.queueTimeouts.Add(1)
 			return nil, false, &Error{Reason: ReasonQueue, Phase: PhaseQueue}
 		}
-		g = <-granted // in the same moment
+		g = <-w.granted // in the same moment
 	case <-done:
-		if u.leaves(place) {
+		if u.leaves(w) {
 			return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 		}
-		g = <-granted
+		g = <-w.granted
 	}
 	switch {
 	case g.err != nil:
 		return nil, false, g.err
 	case g.conn != nil && g.conn.clean():
+		g.conn.client = client
 		return g.conn, true, nil
 	case g.conn != nil:
 		u.stale.Add(1)
 		g.conn.Close()
 	}
-	c, err = u.dialSlot(done)
+	c, err = u.dialSlot(client, done)
 	return c, false, err
 }
 
 // leaves takes a waiter out of the queue and reports whether it was still there.
-func (u *Upstream) leaves(place *list.Element) bool {
+func (u *Upstream) leaves(w *waiter) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	n := u.waiters.Len()
-	u.waiters.Remove(place)
-	return u.waiters.Len() < n
+	return u.queue.remove(w)
 }
 
 // drop closes the idle connections to addresses that are gone. Those in use are closed
@@ -288,18 +277,20 @@ func (u *Upstream) release(c *conn) {
 		return
 	}
 	u.mu.Lock()
+	u.queue.letGo(c.client)
 	rests := c.restsUntil.After(now)
 	if !rests {
 		c.restsUntil = time.Time{}
-		if w := u.nextWaiter(); w != nil {
+		if w := u.queue.serve(); w != nil {
 			u.mu.Unlock()
-			w <- grant{conn: c}
+			w.granted <- grant{conn: c}
 			return
 		}
 	}
 	if u.retired {
+		u.passOn()
 		u.mu.Unlock()
-		u.discard(c)
+		c.Close()
 		return
 	}
 	if rests {
@@ -316,20 +307,22 @@ func (u *Upstream) release(c *conn) {
 // discard closes a connection and frees its place.
 func (u *Upstream) discard(c *conn) {
 	c.Close()
-	u.freeSlot()
+	u.freeSlot(c.client)
 }
 
-// freeSlot hands the place of a connection to the first waiter, or gives it up.
-func (u *Upstream) freeSlot() {
+// freeSlot hands the place of a connection that client had to the next waiter, or gives it up.
+func (u *Upstream) freeSlot(client uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.queue.letGo(client)
 	u.passOn()
 }
 
-// passOn is freeSlot while u.mu is held.
+// passOn hands the place of a connection that nobody uses to the next waiter, or gives it up;
+// u.mu is held.
 func (u *Upstream) passOn() {
-	if w := u.nextWaiter(); w != nil {
-		w <- grant{}
+	if w := u.queue.serve(); w != nil {
+		w.granted <- grant{}
 	} else {
 		u.open--
 	}
@@ -363,6 +356,7 @@ type Stats struct {
 	Retries       uint64 // exchanges repeated on a new connection
 	QueueTimeouts uint64 // exchanges that got no connection in time
 	QueueFull     uint64 // exchanges that gave up their wait for others
+	Yielded       uint64 // bodies that were cut because others waited for the connection
 	Received      uint64 // bytes of bodies
 	LookUps       uint64 // of the origin's name
 	LookUpsFailed uint64 // look-ups without an answer
@@ -380,6 +374,7 @@ func (u *Upstream) UpdateStats(s *Stats) {
 	s.Retries += u.retries.Load()
 	s.QueueTimeouts += u.queueTimeouts.Load()
 	s.QueueFull += u.queueFull.Load()
+	s.Yielded += u.yielded.Load()
 	s.Received += u.received.Load()
 	s.LookUps += u.addresses.lookUps.Load()
 	s.LookUpsFailed += u.addresses.failed.Load()
@@ -387,6 +382,6 @@ func (u *Upstream) UpdateStats(s *Stats) {
 	u.mu.Lock()
 	s.Open += u.open
 	s.Idle += len(u.idle) + len(u.resting)
-	s.Waiting += u.waiters.Len()
+	s.Waiting += u.queue.waiting
 	u.mu.Unlock()
 }

@@ -112,7 +112,7 @@ func TestQueue(t *testing.T) {
 		if _, _, err := fetch(u); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err := u.acquire(nil, time.Now())
+		c, _, err := u.acquire(0, nil, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"bufio"
-	"container/list"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,43 +17,96 @@ import (
 	"yatagarasu/loadtest/rawserver"
 )
 
-// TestWaitQueue compares the queue with a slice.
+// TestWaitQueue compares the queue with slices, one for each client.
 func TestWaitQueue(t *testing.T) {
-	type waiter struct {
-		granted chan grant
-		place   *list.Element
+	type model struct {
+		held, turn int
+		waiters    []*waiter
 	}
+	const clients = 5
 	r := rand.New(rand.NewPCG(1, 2))
-	var u Upstream
-	var model, gone []waiter
-	for step := range 20_000 {
-		switch n := r.IntN(4); {
-		case n < 2 && len(model) < 12:
-			granted := make(chan grant, 1)
-			model = append(model, waiter{granted, u.waiters.PushBack(granted)})
-		case n == 2:
-			var first waiter
-			if len(model) > 0 {
-				first, model = model[0], model[1:]
-				gone = append(gone, first)
+	var q queue
+	var all [clients]model
+	var gone []*waiter
+	waiting, turns := 0, 0
+	for step := range 50_000 {
+		m := &all[r.IntN(clients)]
+		client := uint64(0)
+		for i := range all {
+			if m == &all[i] {
+				client = uint64(i)
 			}
-			if got := u.nextWaiter(); got != first.granted {
-				t.Fatalf("step %d: another was taken", step)
+		}
+		switch n := r.IntN(6); {
+		case n < 2 && waiting < 12:
+			if turns++; len(m.waiters) == 0 {
+				m.turn = turns
 			}
-		case len(model) > 0:
-			i := r.IntN(len(model))
-			w := model[i]
-			model = slices.Delete(model, i, i+1)
+			m.waiters = append(m.waiters, q.push(client, time.Time{}))
+			waiting++
+		case n == 2: // whose turn it is
+			var next *model
+			for i := range all {
+				if c := &all[i]; len(c.waiters) > 0 && (next == nil || c.held < next.held || c.held == next.held && c.turn < next.turn) {
+					next = c
+				}
+			}
+			w := q.serve()
+			if next == nil {
+				if w != nil {
+					t.Fatalf("step %d: somebody is served of nobody", step)
+				}
+				break
+			}
+			if w != next.waiters[0] {
+				t.Fatalf("step %d: another is served", step)
+			}
+			turns++
+			next.turn, next.held, next.waiters = turns, next.held+1, next.waiters[1:]
 			gone = append(gone, w)
-			if !u.leaves(w.place) {
+			waiting--
+		case n == 3 && waiting > 0: // too many wait
+			var most *model
+			for i := range all {
+				c := &all[i]
+				if n := len(c.waiters); n > 0 && (most == nil || n > len(most.waiters) || n == len(most.waiters) && c.waiters[0].order < most.waiters[0].order) {
+					most = c
+				}
+			}
+			w := q.shed()
+			if w != most.waiters[0] {
+				t.Fatalf("step %d: another is refused", step)
+			}
+			most.waiters = most.waiters[1:]
+			gone = append(gone, w)
+			waiting--
+		case n == 4 && len(m.waiters) > 0:
+			i := r.IntN(len(m.waiters))
+			w := m.waiters[i]
+			m.waiters = slices.Delete(slices.Clone(m.waiters), i, i+1)
+			gone = append(gone, w)
+			waiting--
+			if !q.remove(w) {
 				t.Fatalf("step %d: one in the queue did not leave", step)
 			}
+		case n == 5 && m.held > 0:
+			m.held--
+			q.letGo(client)
+		case n == 5:
+			m.held++
+			q.hold(client)
 		}
-		if len(gone) > 0 && u.leaves(gone[len(gone)-1].place) {
+		if len(gone) > 0 && q.remove(gone[len(gone)-1]) {
 			t.Fatalf("step %d: one left twice", step)
 		}
-		if u.waiters.Len() != len(model) {
-			t.Fatalf("step %d: %d in the queue, want %d", step, u.waiters.Len(), len(model))
+		known := 0
+		for i := range all {
+			if all[i].held > 0 || len(all[i].waiters) > 0 {
+				known++
+			}
+		}
+		if q.waiting != waiting || len(q.lines) != known {
+			t.Fatalf("step %d: %d in the queue, %d clients; want %d, %d", step, q.waiting, len(q.lines), waiting, known)
 		}
 	}
 }
@@ -115,7 +167,7 @@ func TestUnsolicitedBytesForWaiter(t *testing.T) {
 	if _, _, err := fetch(u); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := u.acquire(nil, time.Now())
+	c, _, err := u.acquire(0, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +256,7 @@ func BenchmarkQueue(b *testing.B) {
 			for range n {
 				wg.Go(func() {
 					for left.Add(-1) >= 0 {
-						c, _, err := u.acquire(nil, time.Now())
+						c, _, err := u.acquire(0, nil, time.Now())
 						if err != nil {
 							b.Error(err)
 							return

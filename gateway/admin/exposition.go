@@ -96,6 +96,7 @@ var Families = []family{
 	{"yatagarasu_upstream_reuses_total", "counter", "bucket, origin", "Requests to the origin on a connection that was kept.", func(s *source) float64 { return float64(s.replica.Reuses) }},
 	{"yatagarasu_upstream_stale_connections_total", "counter", "bucket, origin", "Kept connections that turned out closed or dirty.", func(s *source) float64 { return float64(s.replica.Stale) }},
 	{"yatagarasu_upstream_waiting", "gauge", "bucket, origin", "Requests that wait for a connection.", func(s *source) float64 { return float64(s.replica.Waiting) }},
+	{"yatagarasu_upstream_yielded_total", "counter", "bucket, origin", "Answers that were cut because others waited for a connection, and these would have held theirs longest.", func(s *source) float64 { return float64(s.replica.Yielded) }},
 }
 
 // source has the values for one set of labels. The labels tell which field is set: budget

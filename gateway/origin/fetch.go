@@ -21,6 +21,7 @@ import (
 // flight that fills the cache, or a hedge. Not safe for concurrent use.
 type Fetch struct {
 	*attempt
+	Client   uint64 // key of the client that it is for, by which connections are shared; 0: the gateway itself
 	Bucket   *Bucket
 	Notes    *observe.Upstream // of the client's request, or ownNotes
 	ownNotes observe.Upstream
@@ -109,7 +110,7 @@ func (f *Fetch) Release() {
 	f.Answer.Close()
 	f.Answer.SetInterruptible(false)
 	*f.attempt = attempt{Answer: f.Answer}
-	f.Bucket, f.Notes, f.ownNotes = nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
+	f.Client, f.Bucket, f.Notes, f.ownNotes = 0, nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
 	f.headers = [3]sign.Header{}
 	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
 		if *b = (*b)[:0]; cap(*b) > maxKept {

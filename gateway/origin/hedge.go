@@ -109,6 +109,7 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.T
 	}
 	r.Metrics.Count(observe.Hedges)
 	y := f.Bucket.NewFetch(nil, f.key, f.query, nil, f.trace)
+	y.Client = f.Client
 	w.Value = bytes.Clone(w.Value)
 	y.replica = r
 	y.Answer.SetInterruptible(true)

@@ -68,7 +68,7 @@ func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Plan, head bool, begin 
 // begin is now.
 func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	f.Answer.Close()
-	f.Answer.Queued, f.Answer.Dialed = 0, 0
+	f.Answer.Client, f.Answer.Queued, f.Answer.Dialed = f.Client, 0, 0
 	if replicaSet(f.Notes.Failed).has(r) {
 		t = t.Again()
 	}

@@ -13,6 +13,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
+	"yatagarasu/pool"
 )
 
 // answerCached answers with a stored object, or with that of the flight f, whose body still
@@ -174,6 +175,7 @@ func (x *Exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int)
 func (x *Exchange) pin(o *cache.Object) {
 	x.bucket.Cached.Cache.Pin(o)
 	x.pinned = o
+	x.sending.Begin(x.conn, x.s.Origins.Pace, pool.Claim{})
 }
 
 // answerConditions answers 304 or 412 if the preconditions say so. They are evaluated on o,

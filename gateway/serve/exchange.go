@@ -10,6 +10,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
@@ -45,6 +46,7 @@ type Exchange struct {
 	stored   *cache.Object // stored object that the answer is made of; nil: none
 	servedAt time.Time     // moment of the answer, for the age of stored
 	pinned   *cache.Object // stored object whose bytes are being sent; nil: none
+	sending  pool.Sending  // of the bytes of pinned
 	fetch    *origin.Fetch // request to the origin whose answer is passed on; nil: none
 
 	flight   *cache.Flight // flight whose body is streamed; nil: none
@@ -81,6 +83,7 @@ const maxScratch = 16 << 10
 
 // reset clears what belongs to one request.
 func (x *Exchange) reset() {
+	x.sending.End()
 	x.Entry.Reset()
 	x.Target.Reset()
 	x.access.Reset()
@@ -163,9 +166,33 @@ func (x *Exchange) takeBack(ctx *fasthttp.RequestCtx) {
 // Close finishes the exchange after a body. fasthttp calls it.
 func (x *Exchange) Close() error {
 	if x.closedByServer {
+		if x.Cause == nil { // else WriteTo has failed
+			x.noteEnd(x.cut())
+		}
 		x.finish()
 	}
 	return nil
+}
+
+// cut returns the error of an answer that was ended before its body began.
+func (x *Exchange) cut() error {
+	switch {
+	case x.pinned != nil:
+		return x.sending.Cut()
+	case x.fetch != nil:
+		return x.fetch.Answer.Cut()
+	}
+	return nil
+}
+
+// noteEnd notes how a body ended; nil: well.
+func (x *Exchange) noteEnd(err error) {
+	if err != nil {
+		x.Cause = err
+		if e, ok := errors.AsType[*pool.Error](err); ok {
+			x.Reason = e.Reason.String()
+		}
+	}
 }
 
 // Read makes x a reader, as a body stream must be. fasthttp calls WriteTo instead.
@@ -181,14 +208,8 @@ func (x *Exchange) SupportsBodyWriteTo() bool { return true }
 func (x *Exchange) WriteTo(io.Writer) (int64, error) {
 	n, err := x.streamBody()
 	x.Bytes += n
-	if err != nil {
-		x.Cause = err
-		if e, ok := errors.AsType[*pool.Error](err); ok {
-			x.Reason = e.Reason.String()
-		}
-		// fasthttp closes the connection: the client sees that bytes are missing.
-	}
-	return n, err
+	x.noteEnd(err)
+	return n, err // on an error fasthttp closes the connection: the client sees that bytes are missing
 }
 
 // errPanicked is the end of a body that a bug of the gateway cut short.
@@ -205,10 +226,10 @@ func (x *Exchange) streamBody() (n int64, err error) {
 	}()
 	switch {
 	case x.flight != nil:
-		return pool.Send(x.conn, x.s.Origins.Pace, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
+		return x.sending.Send(x.conn, func(sent int64) ([]byte, error) { return x.flight.Read(int(sent)) })
 	case len(x.segments) > 0:
 		next := 0
-		return pool.Send(x.conn, x.s.Origins.Pace, func(int64) ([]byte, error) {
+		return x.sending.Send(x.conn, func(int64) ([]byte, error) {
 			if next == len(x.segments) {
 				return nil, nil
 			}
@@ -233,5 +254,6 @@ func (x *Exchange) readConditions(ctx *fasthttp.RequestCtx) *request.Conditions 
 func (x *Exchange) beginFetch() {
 	if x.fetch == nil {
 		x.fetch = x.bucket.Origin.NewFetch(&x.Upstream, x.key, x.Query, x.ID, x.trace)
+		x.fetch.Client = limit.AddressKey(x.Client)
 	}
 }

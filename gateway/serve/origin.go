@@ -170,6 +170,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		x.Bytes = int64(len(body))
 		x.handOver(ctx, x.answeredAfter())
 	default:
+		answer.Watch(x.conn, x.s.Origins.Pace)
 		x.handOverStream(ctx, x.answeredAfter(), int(answer.Length()))
 	}
 }
