@@ -38,7 +38,8 @@ type Cache struct {
 	bytes   atomic.Int64 // never more than opts.MaxBytes
 	entries atomic.Int64
 	tick    atomic.Uint64 // the stamp of the next use
-	pinned  atomic.Int64
+
+	pinned, arriving atomic.Int64 // see Pinned and Arriving
 }
 
 // hitsPerTick is how many hits of a shard share a stamp: a counter that each hit

@@ -61,13 +61,41 @@ func TestPinned(t *testing.T) {
 		t.Error("the first may be of any size, the next not")
 	}
 	a.Body = make([]byte, 500)
-	expect("reserved", 500)
-	c.Unpin(a)
-	if !c.Reserve(b, 1, 400) {
-		t.Error("not reserved")
+	arriving := func(when string, want int64) {
+		t.Helper()
+		if got := c.Arriving(); got != want {
+			t.Errorf("%s: %d bytes arriving, want %d", when, got, want)
+		}
 	}
-	b.Body = make([]byte, 1)
-	c.Unpin(b)
+	c.Pin(a)
+	expect("reserved, and read", 0)
+	arriving("reserved, and read", 500)
+	c.Arrived(a)
+	expect("arrived, and read", 500)
+	arriving("arrived, and read", 0)
+	if !c.Reserve(b, 400, 400) {
+		t.Error("what is read takes the room of what arrives")
+	}
+	c.Unpin(a)
+	b.Body = make([]byte, 400)
+	c.Arrived(b)
+	expect("arrived, and not read", 0)
+	arriving("arrived, and not read", 0)
+
+	d := object("d", 1000)
+	if !c.Reserve(d, 1000, 1000) {
+		t.Fatal("not reserved")
+	}
+	c.Pin(d)
+	c.Put(d)
+	c.Arrived(d)
+	expect("arrived, read and stored", 0)
+	c.Delete(d.Key)
+	expect("no more stored", 1000)
+	if n := d.Held(); n != 1000 {
+		t.Errorf("its reader holds %d bytes", n)
+	}
+	c.Unpin(d)
 	expect("given back", 0)
 }
 

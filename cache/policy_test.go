@@ -169,3 +169,44 @@ func TestSketch(t *testing.T) {
 		t.Error("never halved")
 	}
 }
+
+// TestAdmits compares what is foreseen with what Put does.
+func TestAdmits(t *testing.T) {
+	for _, policy := range []string{PolicyTinyLFU, PolicyLRU} {
+		for name, c := range map[string]struct {
+			stored, asked int // times that the stored objects and the new one are asked for
+			full          bool
+		}{
+			"there is room":                   {3, 0, false},
+			"less popular than what is there": {3, 1, true},
+			"as popular":                      {3, 3, true},
+			"more popular":                    {3, 5, true},
+		} {
+			t.Run(policy+"/"+name, func(t *testing.T) {
+				c0 := New(Options{MaxBytes: 1 << 20, Policy: policy})
+				objects := 10
+				if c.full {
+					objects = 200
+				}
+				for i := range objects {
+					o := object(fmt.Sprint("stored", i), 10_000)
+					for range c.stored {
+						c0.Get(o.Key)
+					}
+					c0.Put(o)
+				}
+				o := object("new", 10_000)
+				for range c.asked {
+					c0.Get(o.Key)
+				}
+				admits := c0.Admits(o.Key, o.Size())
+				if stored := c0.Put(o); admits != stored {
+					t.Errorf("%t is foreseen, %t happens", admits, stored)
+				}
+				if !c0.Admits([]byte("new"), 10_000) && c0.Peek([]byte("new")) != nil {
+					t.Error("what is stored would not be stored again")
+				}
+			})
+		}
+	}
+}

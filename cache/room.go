@@ -65,6 +65,30 @@ func (c *Cache) evict(n, asked int, r *room) bool {
 	return true
 }
 
+// Admits tells whether the policy would let an object of key into the cache now, as far as
+// can be told by the one object that would have to go first. size is that of its body.
+func (c *Cache) Admits(key []byte, size int64) bool {
+	if c.Bytes()+size <= c.opts.MaxBytes {
+		return true
+	}
+	hash, n := c.hash(key), c.shardOf(c.nameHash(key))
+	s := &c.shards[n]
+	s.mu.Lock()
+	asked, known := s.sketch.frequency(hash), s.findLocked(hash, key) != 0
+	s.mu.Unlock()
+	if known {
+		return true
+	}
+	if n = c.oldestShard(n); n < 0 {
+		return true
+	}
+	s = &c.shards[n]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := s.at(root).prev
+	return slot == root || s.sketch.frequency(s.at(slot).hash) <= asked
+}
+
 // oldestShard returns the number of the shard whose oldest entry is older than
 // that of any other, the first from n on; -1: there are no entries.
 func (c *Cache) oldestShard(n int) int {

@@ -196,7 +196,8 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	g.operators.Ready.Load().Start(&g.Log)
 	running, end := context.WithCancel(context.Background())
 	ended := running.Done()
-	go g.limitMemory(ended) // ends with ended
+	go g.limitMemory(ended)   // ends with ended
+	go g.relieveMemory(ended) // the same
 	go g.runReloader(running)
 	go g.operators.SampleStatus(ended) // ends with ended
 	defer func() {

@@ -59,13 +59,27 @@ func (g *Gateway) limitMemory(stop <-chan struct{}) {
 	}
 }
 
+// relieveMemory has slow readers give way where they hold too much memory, until stop is
+// closed.
+func (g *Gateway) relieveMemory(stop <-chan struct{}) {
+	for tick := time.NewTicker(250 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+			g.Generation.Load().Budgets.Relieve(g.Origins.Pace)
+		case <-stop:
+			tick.Stop()
+			return
+		}
+	}
+}
+
 // memoryNeeded returns the present soft limit; 0: no bucket has a cache.
 func (g *Gateway) memoryNeeded() int64 {
-	cached, pinned := g.Generation.Load().Budgets.Memory()
+	cached, beside := g.Generation.Load().Budgets.Memory()
 	if cached == 0 {
 		return 0
 	}
-	rest := int64(g.conns.Len())*memoryPerConn + int64(g.Origins.Buffers.InUse()*g.Origins.Buffers.Size()) + pinned
+	rest := int64(g.conns.Len())*memoryPerConn + int64(g.Origins.Buffers.InUse()*g.Origins.Buffers.Size()) + beside
 	// A seventh may be garbage before it is collected, and more comes meanwhile.
 	return (cached+rest)*23/20 + memoryBase
 }

@@ -42,11 +42,11 @@ func TestFillsAreBounded(t *testing.T) {
 	}
 	gw.expect(t, "/pub/x", 200, body, "MISS")
 	gw.expect(t, "/pub/x", 200, body, "MISS")
-	b.Cache.Unpin(o)
+	b.Cache.Arrived(o)
 	gw.expect(t, "/pub/x", 200, body, "MISS")
 	gw.settleFills(t)
 	gw.expect(t, "/pub/x", 200, body, "HIT")
-	if n := b.Cache.Pinned(); n != 0 {
+	if n := b.Cache.Pinned() + b.Cache.Arriving(); n != 0 {
 		t.Errorf("%d bytes are still reserved", n)
 	}
 }

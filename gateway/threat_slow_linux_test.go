@@ -164,7 +164,7 @@ func TestThreatSlowReaders(t *testing.T) {
 
 // TestAnswersAreWatchedFromTheirHead has the handler return: from then on it is known who
 // holds what, though the client may not even take the head.
-func TestAnswersAreWatchedFromTheirHead(t *testing.T) { // T89
+func TestAnswersAreWatchedFromTheirHead(t *testing.T) { // T88, T89
 	body := sixteens(300_000)
 	client := limit.AddressKey(netip.MustParseAddr("127.0.0.1"))
 	begin := func(t *testing.T, gw *testGateway) *fasthttp.RequestCtx {
@@ -187,5 +187,121 @@ func TestAnswersAreWatchedFromTheirHead(t *testing.T) { // T89
 		if n := gw.Origins.Pace.Held(up, client); n != 0 {
 			t.Errorf("%d connections are held at the end", n)
 		}
+	})
+	for name, size := range map[string]int{"memory": 300_000, "memory of a body that goes out with its head": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			origin := startOrigin(t, serveText(body[:size]))
+			gw := startGateway(t, cachedYAML(origin.URL))
+			gw.do("GET", "/pub/x")
+			gw.settleFills(t)
+			b := gw.Generation.Load().Budgets[""]
+			ctx := begin(t, gw)
+			if n := gw.Origins.Pace.Held(b, client); n != 0 {
+				t.Errorf("%d bytes are held that the cache has, too", n)
+			}
+			b.Cache.PurgeGroup("main", false)
+			if n := gw.Origins.Pace.Held(b, client); n != int64(size) {
+				t.Errorf("%d bytes are held, want %d", n, size)
+			}
+			if ctx.Response.CloseBodyStream(); !ctx.Response.IsBodyStream() {
+				ctx.ResetUserValues()
+			}
+			if n := gw.Origins.Pace.Held(b, client) + b.Cache.Pinned(); n != 0 {
+				t.Errorf("%d bytes are held at the end", n)
+			}
+		})
+	}
+}
+
+// TestThreatSlowReadersOfMemory has clients that slowly read bodies which are in memory for
+// them alone.
+func TestThreatSlowReadersOfMemory(t *testing.T) {
+	const object = 8_000_000
+	large, body := sixteens(object), sixteens(1<<20)
+	objects := func(gate <-chan struct{}) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.Contains(r.URL.Path, "/halted"):
+				<-gate
+				version(body)(w, r)
+			case strings.Contains(r.URL.Path, "/large"):
+				version(large)(w, r)
+			default:
+				version(body)(w, r)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		slow int
+		from func(i int) string
+	}{
+		{"two", 2, func(i int) string { return loopback(1, i) }},
+		{"eight", 8, func(i int) string { return loopback(1, i) }},
+		{"eight_from_one_address", 8, func(int) string { return loopback(1, 0) }},
+	} {
+		t.Run("T88_"+c.name+"_of_what_is_not_stored", func(t *testing.T) {
+			gate := make(chan struct{})
+			origin := startOrigin(t, objects(gate))
+			gw := startGateway(t, cachedYAML(origin.URL, "max_size: 64MB"), func(o *Options) { o.LogLevel = "error" })
+			b := gw.Generation.Load().Budgets["main"]
+			for range 3 { // what the policy prefers to anything new
+				for i := range 8 {
+					gw.do("GET", fmt.Sprintf("/pub/large-popular-%d", i))
+					gw.settleFills(t)
+				}
+			}
+			gw.slowReaders(t, c.slow, c.from, func(i int) string { return fmt.Sprintf("/pub/large-%d", i) })
+			eventually(t, "what the slow ones read has come", func() bool { return gw.InFlight.Load() == int64(c.slow) && b.Cache.Pinned() >= 2*object })
+			gw.settleFills(t)
+
+			hit := false
+			for range 12 {
+				r, got, _, err := gw.honest(loopback(2, 0), "/pub/wanted")
+				if err != nil || got != body {
+					t.Fatalf("%d bytes, %v", len(got), err)
+				}
+				hit = hit || cacheHeader(r) == "HIT"
+				gw.settleFills(t)
+			}
+			if !hit {
+				t.Error("an object that is often asked for is not stored")
+			}
+			before := len(origin.seen())
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					if _, got, _, err := gw.honest(loopback(2, 1), "/pub/halted"); err != nil || got != body {
+						t.Errorf("%d bytes, %v", len(got), err)
+					}
+				})
+			}
+			gw.awaitInFlight(int64(c.slow + 10))
+			close(gate)
+			wg.Wait()
+			if n := len(origin.seen()) - before; n != 1 {
+				t.Errorf("%d fetches of one object, want 1", n)
+			}
+			if beside := b.Cache.Pinned() + b.Cache.Arriving(); beside > 64e6*3/4 {
+				t.Errorf("%d bytes are in memory beside the cache", beside)
+			}
+		})
+	}
+	t.Run("T88_of_what_is_stored_no_more", func(t *testing.T) {
+		origin := startOrigin(t, objects(nil))
+		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 40MB", "policy: lru"), func(o *Options) { o.LogLevel = "info" })
+		b := gw.Generation.Load().Budgets["main"]
+		for i := range 4 {
+			gw.do("GET", fmt.Sprintf("/pub/large-%d", i))
+			gw.settleFills(t)
+		}
+		gw.slowReaders(t, 4, func(i int) string { return loopback(1, i) }, func(i int) string { return fmt.Sprintf("/pub/large-%d", i) })
+		gw.awaitInFlight(4)
+		b.Cache.PurgeGroup("main", false)
+		eventually(t, "slow readers give way", func() bool { return b.Yielded.Load() > 0 && b.Cache.Pinned() <= 20e6 })
+		if n := gw.metricValue(`yatagarasu_cache_yielded_total{budget="main"}`); n == 0 {
+			t.Error("no slow reader is counted")
+		}
+		gw.log.waitFor(t, `"reason":"yielded"`)
 	})
 }

@@ -12,20 +12,22 @@ import (
 
 // BudgetStats are the figures of one budget of memory.
 type BudgetStats struct {
-	Bucket       string `json:"bucket"` // the owner; empty: all buckets without a budget of their own
-	Policy       string `json:"policy"`
-	MaxBytes     int64  `json:"max_bytes"`
-	Bytes        int64  `json:"bytes"`
-	PinnedBytes  int64  `json:"pinned_bytes"` // of bodies that arrive, or are read, and are not stored
-	Entries      int64  `json:"entries"`
-	Lookups      uint64 `json:"lookups"`
-	Found        uint64 `json:"found"`
-	Stored       uint64 `json:"stored"`
-	Rejected     uint64 `json:"rejected"`
-	Evicted      uint64 `json:"evicted"`
-	EvictedBytes uint64 `json:"evicted_bytes"`
-	Purged       uint64 `json:"purged"`
-	Fetches      int    `json:"fetches"` // under way
+	Bucket        string `json:"bucket"` // the owner; empty: all buckets without a budget of their own
+	Policy        string `json:"policy"`
+	MaxBytes      int64  `json:"max_bytes"`
+	Bytes         int64  `json:"bytes"`
+	ArrivingBytes int64  `json:"arriving_bytes"` // of bodies that arrive
+	PinnedBytes   int64  `json:"pinned_bytes"`   // of bodies that are read, and are not stored
+	Entries       int64  `json:"entries"`
+	Lookups       uint64 `json:"lookups"`
+	Found         uint64 `json:"found"`
+	Stored        uint64 `json:"stored"`
+	Rejected      uint64 `json:"rejected"`
+	Evicted       uint64 `json:"evicted"`
+	EvictedBytes  uint64 `json:"evicted_bytes"`
+	Purged        uint64 `json:"purged"`
+	Yielded       uint64 `json:"yielded"` // answers that were cut because of their memory
+	Fetches       int    `json:"fetches"` // under way
 }
 
 // budgetStats returns the figures of all budgets of gen, the shared one first.
@@ -36,10 +38,10 @@ func budgetStats(gen *serve.Generation) []BudgetStats {
 		b.Cache.UpdateStats(&s)
 		list = append(list, BudgetStats{
 			Bucket: owner, Policy: b.Options.Policy, MaxBytes: b.Options.MaxBytes,
-			Bytes: s.Bytes, PinnedBytes: b.Cache.Pinned(), Entries: s.Entries,
+			Bytes: s.Bytes, ArrivingBytes: b.Cache.Arriving(), PinnedBytes: b.Cache.Pinned(), Entries: s.Entries,
 			Lookups: s.Gets, Found: s.Hits, Stored: s.Puts, Rejected: s.Rejected,
 			Evicted: s.Evictions, EvictedBytes: s.EvictedBytes, Purged: s.Purged,
-			Fetches: b.Flights.Len(),
+			Yielded: b.Yielded.Load(), Fetches: b.Flights.Len(),
 		})
 	}
 	return list

@@ -14,6 +14,7 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
+	"yatagarasu/pool"
 )
 
 // Budget is one cache, its flights and the options it was made by. A generation takes over the
@@ -23,6 +24,7 @@ type Budget struct {
 	Cache   *cache.Cache
 	Flights *cache.Flights
 	Options cache.Options
+	Yielded atomic.Uint64 // answers that were cut because others needed their memory
 }
 
 // Budgets are the budgets of one generation by owner: the name of a bucket with a max_size of
@@ -59,14 +61,56 @@ func (all Budgets) Sorted() iter.Seq2[string, *Budget] {
 	}
 }
 
-// Memory returns the most bytes that the caches take, and the bytes of pinned bodies that are
-// not stored.
-func (all Budgets) Memory() (most, pinned int64) {
+// Memory returns the most bytes that the caches take, and the bytes of bodies that arrive, or
+// are read and are not stored.
+func (all Budgets) Memory() (most, beside int64) {
 	for _, b := range all {
 		most += b.Options.MaxBytes
-		pinned += b.Cache.Pinned()
+		beside += b.Cache.Pinned() + b.Cache.Arriving()
 	}
-	return most, pinned
+	return most, beside
+}
+
+// quarter is what bodies that arrive may take, and what those may take that are read though
+// they are not stored.
+func (b *Budget) quarter() int64 { return b.Options.MaxBytes / 4 }
+
+// Claim is what an answer of length bytes to a client holds of o's memory.
+func (b *Budget) Claim(o *cache.Object, client uint64, length int) pool.Claim {
+	return pool.Claim{On: b, Client: client, Total: int64(length), Part: o}
+}
+
+// reserve counts the body of o, of size bytes, as arriving, for t; false: there is no memory
+// for it now.
+//
+// Bodies that are read though they are not stored have no part in the room for those that
+// arrive. But while they take more than theirs, nothing comes in that would only join them:
+// what the policy would not store, and what a client asks for that holds much of it already.
+// Beyond twice their room nothing does, until slow readers have given way; see Relieve.
+func (b *Budget) reserve(t *Task, o *cache.Object, size int64) bool {
+	if over := b.Cache.Pinned() - b.quarter(); over > 0 {
+		switch client := t.Fetch.Client; {
+		case over > b.quarter(),
+			!t.wanted && !b.Cache.Admits(o.Key, size),
+			client != 0 && t.Fetch.Bucket.Shared.Pace.Held(b, client) > b.quarter()/4:
+			return false
+		}
+	}
+	return b.Cache.Reserve(o, size, b.quarter())
+}
+
+// slowReader is how long an answer would still take whose reader gives way when bodies that
+// are not stored take too much memory.
+const slowReader = 10 * time.Second
+
+// Relieve has the slowest readers give way where bodies that are not stored take twice their
+// room. Call it a few times a second.
+func (all Budgets) Relieve(pace *pool.Pace) {
+	for _, b := range all {
+		if over := b.Cache.Pinned() - 2*b.quarter(); over > 0 {
+			pace.Relieve(b, over, slowReader, &b.Yielded)
+		}
+	}
 }
 
 // Cache is a bucket's use of a budget. Get one by NewCache; it does not change, and is safe for

@@ -148,9 +148,7 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		if err := t.Fetch.Answer.Await(); err != nil { // until the first byte, nobody has seen a failure
 			return t.again(f, stale, err)
 		}
-		// Bodies that arrive, or are read though they are not stored, may take a quarter
-		// of what the cache may.
-		if !c.Cache.Reserve(o, t.Fetch.Answer.Length(), c.Options.MaxBytes/4) {
+		if !c.reserve(t, o, t.Fetch.Answer.Length()) {
 			f.Pass() // not for now
 			return Result{crowded: true}
 		}
@@ -195,7 +193,7 @@ func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
 // fetch.
 func (t *Task) fill(f *cache.Flight, o *cache.Object) {
 	defer t.Fetch.Release()
-	defer t.Cache.Cache.Unpin(o)
+	defer t.Cache.Cache.Arrived(o)
 	defer f.Fail(&origin.Error{Problem: problem.Panic, Reason: "panic"}) // unless it has ended
 	if err := t.Fetch.Fill(o.Body, f.Filled); err != nil {
 		f.Fail(origin.NewError(err))

@@ -9,11 +9,11 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
-	"yatagarasu/pool"
 )
 
 // answerCached answers with a stored object, or with that of the flight f, whose body still
@@ -144,7 +144,7 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 	ctx.Response.SetBodyRaw(body) // fasthttp sends head and body with one writev
 	x.Bytes = int64(len(body))
 	if len(body) > x.s.StreamBuffer {
-		x.pin(o)
+		x.pin(o, len(body))
 		x.handOver(ctx, time.Since(x.Start))
 	}
 }
@@ -167,15 +167,17 @@ func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []
 
 // stream has fasthttp call WriteTo after the head. o is pinned until the end.
 func (x *Exchange) stream(ctx *fasthttp.RequestCtx, o *cache.Object, length int) {
-	x.pin(o)
+	x.pin(o, length)
 	x.handOverStream(ctx, time.Since(x.Start), length)
 }
 
-// pin counts o as in memory until the exchange ends, whether it is stored or not.
-func (x *Exchange) pin(o *cache.Object) {
-	x.bucket.Cached.Cache.Pin(o)
+// pin counts o as in memory until the exchange ends, whether it is stored or not. The body of
+// the answer has length bytes.
+func (x *Exchange) pin(o *cache.Object, length int) {
+	c := x.bucket.Cached
+	c.Cache.Pin(o)
 	x.pinned = o
-	x.sending.Begin(x.conn, x.s.Origins.Pace, pool.Claim{})
+	x.sending.Begin(x.conn, x.s.Origins.Pace, c.Claim(o, limit.AddressKey(x.Client), length))
 }
 
 // answerConditions answers 304 or 412 if the preconditions say so. They are evaluated on o,
