@@ -167,7 +167,7 @@ func (u *Upstream) press() {
 		p.relieve(d, now)
 	}
 	u.mu.Lock()
-	u.presser.Reset(pressEvery)
+	u.presser.Reset(max(pressEvery, 20*time.Since(now))) // at most a twentieth of a core
 	u.mu.Unlock()
 }
 
