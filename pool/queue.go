@@ -17,6 +17,7 @@ type queue struct {
 	next    lineHeap         // of the lines in which somebody waits: whom to serve first
 	longest lineHeap         // the same lines: from whom to take when too many wait
 	waiting int
+	used    int // connections that clients use, or that are being opened for them
 	turns   uint64
 }
 
@@ -102,6 +103,14 @@ func (q *queue) of(client uint64) *line {
 	return l
 }
 
+// heldBy returns how many connections a client uses.
+func (q *queue) heldBy(client uint64) int {
+	if l := q.lines[client]; l != nil {
+		return l.held
+	}
+	return 0
+}
+
 // hold counts a connection as used by a client.
 func (q *queue) hold(client uint64) { q.held(q.of(client), 1) }
 
@@ -109,6 +118,7 @@ func (q *queue) hold(client uint64) { q.held(q.of(client), 1) }
 func (q *queue) letGo(client uint64) { q.held(q.lines[client], -1) }
 
 func (q *queue) held(l *line, n int) {
+	q.used += n
 	if l.held += n; l.held < 0 {
 		panic("BUG: a client gives back more connections than it has")
 	}
@@ -167,6 +177,7 @@ func (q *queue) serve() *waiter {
 	w := l.first()
 	q.turns++
 	l.turn = q.turns
+	q.used++
 	l.held++ // before the line is looked at
 	q.remove(w)
 	if l.waiters.Len() > 0 {

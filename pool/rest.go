@@ -23,9 +23,8 @@ func (c *conn) restAfter(begin time.Time) bool {
 }
 
 // rest keeps c aside until it may be used; u.mu is held.
-func (u *Upstream) rest(c *conn, now time.Time) {
+func (u *Upstream) rest(c *conn) {
 	u.resting = slices.Insert(u.resting, u.restOver(c.restsUntil), c)
-	u.callWaiters(now)
 }
 
 // restOver returns how many of the resting connections may be used at a time; u.mu is held.
@@ -52,30 +51,30 @@ func (u *Upstream) takeRested(now time.Time) *conn {
 	return c
 }
 
-// callWaiters has those who wait for a connection get one when its rest is over; u.mu is held.
-func (u *Upstream) callWaiters(now time.Time) {
-	if u.queue.waiting == 0 || len(u.resting) == 0 {
-		return
+// replaceResting closes a connection that rests so that somebody who waits may open one, where
+// no rest is over soon. Else serve is called when the first one is; u.mu is held.
+func (u *Upstream) replaceResting(now time.Time) bool {
+	if len(u.resting) == 0 {
+		return false
 	}
 	after := u.resting[0].restsUntil.Sub(now)
+	if after > leastRest {
+		last := len(u.resting) - 1
+		u.resting[last].Close()
+		u.resting = slices.Delete(u.resting, last, last+1)
+		return true
+	}
 	if u.caller == nil {
 		u.caller = time.AfterFunc(after, u.grantRested)
 	} else {
 		u.caller.Reset(after)
 	}
+	return false
 }
 
 // grantRested gives connections whose rest is over to those who wait; the caller timer runs it.
 func (u *Upstream) grantRested() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := time.Now()
-	for u.queue.waiting > 0 {
-		c := u.takeRested(now)
-		if c == nil {
-			break
-		}
-		u.queue.serve().granted <- grant{conn: c}
-	}
-	u.callWaiters(now)
+	u.serve(time.Now())
 }

@@ -246,12 +246,20 @@ func TestT91RestOfClosed(t *testing.T) {
 				t.Fatalf("%d rest", resting(u))
 			}
 			holdRests(u)
-			got := make(chan error, 1)
-			go func() { _, _, err := fetch(u); got <- err }()
-			waiting(t, u, 1)
+			u.mu.Lock()
+			w := u.queue.push(1, time.Now()) // acquire would have the resting one replaced
+			u.mu.Unlock()
 			c.end(u)
-			if err := <-got; ReasonOf(err) != c.reason {
-				t.Errorf("who waits gets %v", err)
+			g := <-w.granted
+			if ReasonOf(g.err) != c.reason || g.conn != nil {
+				t.Fatalf("who waits gets %+v", g)
+			}
+			if g.err == nil {
+				conn, err := u.dialSlot(1, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				u.release(conn)
 			}
 			idle(t, u, c.kept)
 		})

@@ -149,11 +149,12 @@ func (u *Upstream) closeIdle(which func(*conn) bool) {
 			return false
 		}
 		c.Close()
-		u.passOn()
+		u.open--
 		return true
 	}
 	u.idle = slices.DeleteFunc(u.idle, closes)
 	u.resting = slices.DeleteFunc(u.resting, closes)
+	u.serve(time.Now())
 	if u.reaper != nil && len(u.idle)+len(u.resting) == 0 {
 		u.reaper.Stop()
 		u.reaper = nil
@@ -169,8 +170,18 @@ func (u *Upstream) acquire(client uint64, done <-chan struct{}, now time.Time) (
 		u.mu.Unlock()
 		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 	}
-	for c = u.takeIdle(now); c != nil; c = u.takeIdle(now) {
+	for (!u.scarce() || u.queue.heldBy(client) < u.leastShare()) && !u.owes() {
+		c = u.takeFree(now)
+		if c == nil && u.open == u.opts.MaxConns {
+			break
+		}
 		u.queue.hold(client)
+		if c == nil {
+			u.open++
+			u.mu.Unlock()
+			c, err = u.dialSlot(client, done)
+			return c, false, err
+		}
 		u.mu.Unlock()
 		c.client = client
 		if now.Sub(c.idleAt) < u.opts.KeepIdle && now.Sub(c.opened) < u.opts.MaxAge && c.clean() {
@@ -180,13 +191,6 @@ func (u *Upstream) acquire(client uint64, done <-chan struct{}, now time.Time) (
 		u.discard(c)
 		u.mu.Lock()
 	}
-	if u.open < u.opts.MaxConns {
-		u.open++
-		u.queue.hold(client)
-		u.mu.Unlock()
-		c, err = u.dialSlot(client, done)
-		return c, false, err
-	}
 	w := u.queue.push(client, now)
 	if u.queue.waiting > u.opts.MaxWaiting {
 		u.queueFull.Add(1)
@@ -195,23 +199,54 @@ func (u *Upstream) acquire(client uint64, done <-chan struct{}, now time.Time) (
 	if u.presser == nil {
 		u.presser = time.AfterFunc(pressEvery, u.press)
 	}
-	u.callWaiters(now)
+	u.serve(now)
 	u.mu.Unlock()
 	return u.wait(client, w, done)
 }
 
-// takeIdle takes a connection that may be used at once; nil: there is none. u.mu is held.
-func (u *Upstream) takeIdle(now time.Time) *conn {
+// scarce tells whether what is free is kept for clients with less than their share: who takes all
+// that is free would have the next one wait. u.mu is held.
+func (u *Upstream) scarce() bool {
+	return u.opts.MaxConns-u.queue.used <= min(u.opts.MaxConns/8, mostKept)
+}
+
+// mostKept bounds the connections that are kept for clients with less than their share.
+const mostKept = 32
+
+// leastShare returns the share of each client once one more has come; u.mu is held.
+func (u *Upstream) leastShare() int { return max(1, u.opts.MaxConns/(len(u.queue.lines)+1)) }
+
+// owes tells whether a waiting exchange is to have the next connection that is free; u.mu is held.
+func (u *Upstream) owes() bool {
+	return u.queue.waiting > 0 && (!u.scarce() || u.queue.next.lines[0].held < u.leastShare())
+}
+
+// takeFree takes a connection that may be used at once; nil: there is none. u.mu is held.
+func (u *Upstream) takeFree(now time.Time) *conn {
 	if n := len(u.idle); n > 0 {
 		c := u.idle[n-1]
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
 		return c
 	}
-	if u.queue.waiting > 0 { // who are called in a moment
-		return nil
-	}
 	return u.takeRested(now)
+}
+
+// serve grants what is free to those who wait and may have it. It is called whenever more has
+// become free, or fewer want it; u.mu is held.
+func (u *Upstream) serve(now time.Time) {
+	for u.owes() {
+		c := u.takeFree(now)
+		if c == nil {
+			switch {
+			case u.open < u.opts.MaxConns:
+				u.open++
+			case !u.replaceResting(now):
+				return
+			}
+		}
+		u.queue.serve().granted <- grant{conn: c}
+	}
 }
 
 // wait blocks until w, of client, is granted a connection or the right to open one.
@@ -257,7 +292,9 @@ func (u *Upstream) wait(client uint64, w *waiter, done <-chan struct{}) (c *conn
 func (u *Upstream) leaves(w *waiter) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.queue.remove(w)
+	there := u.queue.remove(w)
+	u.serve(time.Now())
+	return there
 }
 
 // drop closes the idle connections to addresses that are gone. Those in use are closed
@@ -279,28 +316,20 @@ func (u *Upstream) release(c *conn) {
 	u.mu.Lock()
 	u.queue.letGo(c.client)
 	rests := c.restsUntil.After(now)
-	if !rests {
+	switch {
+	case u.retired && (!u.owes() || rests):
+		u.open--
+		defer c.Close()
+	case rests:
+		u.rest(c)
+	default:
 		c.restsUntil = time.Time{}
-		if w := u.queue.serve(); w != nil {
-			u.mu.Unlock()
-			w.granted <- grant{conn: c}
-			return
-		}
-	}
-	if u.retired {
-		u.passOn()
-		u.mu.Unlock()
-		c.Close()
-		return
-	}
-	if rests {
-		u.rest(c, now)
-	} else {
 		u.idle = append(u.idle, c)
 	}
-	if u.reaper == nil {
+	if u.reaper == nil && !u.retired {
 		u.reaper = time.AfterFunc(u.opts.KeepIdle, u.reap)
 	}
+	u.serve(now)
 	u.mu.Unlock()
 }
 
@@ -310,22 +339,13 @@ func (u *Upstream) discard(c *conn) {
 	u.freeSlot(c.client)
 }
 
-// freeSlot hands the place of a connection that client had to the next waiter, or gives it up.
+// freeSlot gives up the place of a connection that client had.
 func (u *Upstream) freeSlot(client uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.queue.letGo(client)
-	u.passOn()
-}
-
-// passOn hands the place of a connection that nobody uses to the next waiter, or gives it up;
-// u.mu is held.
-func (u *Upstream) passOn() {
-	if w := u.queue.serve(); w != nil {
-		w.granted <- grant{}
-	} else {
-		u.open--
-	}
+	u.open--
+	u.serve(time.Now())
 }
 
 // reap closes connections that were idle for too long; the reaper timer runs
