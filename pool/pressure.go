@@ -52,6 +52,7 @@ type demand struct {
 	want  int64
 	over  map[uint64]int64 // how much more than its share a client holds
 	own   map[uint64]int64 // how much a client needs of what it holds itself
+	churn int64            // most that gives way for the sake of its own client
 	count *atomic.Uint64   // of the transfers that gave way
 }
 
@@ -102,8 +103,12 @@ func (p *Pace) relieve(d *demand, now time.Time) {
 		if !c.judged || c.left <= brief {
 			continue
 		}
-		if d.want > 0 && (d.over[client] > 0 || fair && slow) || d.own[client] > 0 && slow {
+		forOthers := d.want > 0 && (d.over[client] > 0 || fair && slow)
+		if forOthers || d.churn > 0 && d.own[client] > 0 && slow {
 			held := c.claim.held()
+			if !forOthers {
+				d.churn -= held
+			}
 			d.given(client, held)
 			d.count.Add(1) // before its end is logged
 			c.end(ReasonYielded)
@@ -184,6 +189,8 @@ func (u *Upstream) demand(now time.Time) *demand {
 		return nil
 	}
 	d := &demand{on: u, most: u.opts.QueueTimeout / 2, over: make(map[uint64]int64), own: make(map[uint64]int64), count: &u.yielded}
+	// Those who come in their place begin with all that the client's socket takes at once.
+	d.churn = int64(max(1, u.opts.MaxConns/32))
 	share := max(1, u.opts.MaxConns/len(q.lines))
 	// The more clients wait for each connection, the sooner others give way, and the shorter
 	// they are watched: all who wait are to have their turn before half of the timeout is over.

@@ -65,10 +65,13 @@ func TestRelieve(t *testing.T) {
 			[]stream{{"a", 1, 0, 0}}, demand{want: 1, over: shares{1: 1}}, "a",
 		},
 		"one that waits for itself": {
-			[]stream{{"a", 1, 1100, 0}, {"b", 2, 1100, 0}, {"c", 1, 2 * MB, 0}}, demand{own: shares{1: 2}}, "a",
+			[]stream{{"a", 1, 1100, 0}, {"b", 2, 1100, 0}, {"c", 1, 2 * MB, 0}}, demand{own: shares{1: 2}, churn: 2}, "a",
 		},
 		"others, and then itself": {
-			[]stream{{"a", 1, 1100, 0}, {"b", 1, 1200, 0}, {"c", 1, 1300, 0}}, demand{want: 1, over: shares{1: 1}, own: shares{1: 1}}, "a b",
+			[]stream{{"a", 1, 1100, 0}, {"b", 1, 1200, 0}, {"c", 1, 1300, 0}}, demand{want: 1, over: shares{1: 1}, own: shares{1: 1}, churn: 1}, "a b",
+		},
+		"few at a time that wait for themselves": {
+			[]stream{{"a", 1, 1100, 0}, {"b", 1, 1200, 0}, {"c", 1, 1300, 0}, {"d", 2, 1000, 0}}, demand{own: shares{1: 3, 2: 1}, churn: 2}, "a d",
 		},
 		"a fresh one is looked at first": {
 			[]stream{{"fresh", 1, 1100, 0}}, demand{want: 1, over: shares{1: 1}}, "",
