@@ -159,7 +159,7 @@ func badObjects(ctx context.Context, s *siege) {
 func slowReaders(prefix string, clients int) func(ctx context.Context, s *siege) {
 	return func(ctx context.Context, s *siege) {
 		together(clients, func(i int) {
-			for pause(ctx, time.Duration(i%40)*10*time.Millisecond) {
+			for pause(ctx, time.Duration(i%40)*50*time.Millisecond) {
 				s.readSlowly(ctx, i, prefix)
 			}
 		})

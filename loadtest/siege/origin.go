@@ -42,6 +42,9 @@ func startOrigin() (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range 8 {
+		bodyOf(fmt.Sprint("big/", i)) // which takes a while
+	}
 	o := &origin{address: ln.Addr().String(), ln: ln, conns: make(map[net.Conn]struct{})}
 	o.wg.Go(func() { // ends with the listener
 		for {
