@@ -80,12 +80,13 @@ func (p *Pace) relieve(d *demand, now time.Time) {
 	defer p.mu.Unlock()
 	var all []candidate
 	for t := range p.streams {
-		held := int64(0)
-		if t.claim.On == d.on && t.client != nil {
-			held = t.claim.held()
+		if t.claim.On != d.on || t.client == nil {
+			continue
 		}
+		held := t.claim.held()
 		switch reason := Reason(t.cut.Load()); {
 		case held == 0:
+			t.judge(d.watch, now) // it may hold something in a moment
 		case reason != ReasonNone: // it is on its way
 			t.end(reason) // again: the server may have set its deadline in between
 			d.given(t.claim.Client, held)
@@ -144,7 +145,7 @@ func (t *transfer) judge(watch time.Duration, now time.Time) candidate {
 
 // Relieve ends transfers of slow clients that would take longer than most, the longest first,
 // until they hold so much less of something, and counts them. Call it again until there is
-// no need: at first it only looks.
+// no need: at first it only looks, as it does when need is 0.
 func (p *Pace) Relieve(on any, need int64, most time.Duration, count *atomic.Uint64) {
 	p.relieve(&demand{on: on, watch: longWatch, most: most, want: need, count: count}, time.Now())
 }

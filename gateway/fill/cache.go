@@ -86,13 +86,18 @@ func (b *Budget) Claim(o *cache.Object, client uint64, length int) pool.Claim {
 // Bodies that are read though they are not stored have no part in the room for those that
 // arrive. But while they take more than theirs, nothing comes in that would only join them:
 // what the policy would not store, and what a client asks for that holds much of it already.
-// Beyond twice their room nothing does, until slow readers have given way; see Relieve.
+// Beyond twice their room nothing comes in for who holds any of it, and beyond three times
+// nothing at all, until slow readers have given way; see Relieve.
 func (b *Budget) reserve(t *Task, o *cache.Object, size int64) bool {
 	if over := b.Cache.Pinned() - b.quarter(); over > 0 {
+		allowed := b.quarter() / 4
+		if over > b.quarter() {
+			allowed = 0
+		}
 		switch client := t.Fetch.Client; {
-		case over > b.quarter(),
+		case over > 2*b.quarter(),
 			!t.wanted && !b.Cache.Admits(o.Key, size),
-			client != 0 && t.Fetch.Bucket.Shared.Pace.Held(b, client) > b.quarter()/4:
+			client != 0 && t.Fetch.Bucket.Shared.Pace.Held(b, client) > allowed:
 			return false
 		}
 	}
@@ -104,11 +109,11 @@ func (b *Budget) reserve(t *Task, o *cache.Object, size int64) bool {
 const slowReader = 10 * time.Second
 
 // Relieve has the slowest readers give way where bodies that are not stored take twice their
-// room. Call it a few times a second.
+// room, and has them watched before. Call it a few times a second.
 func (all Budgets) Relieve(pace *pool.Pace) {
 	for _, b := range all {
-		if over := b.Cache.Pinned() - 2*b.quarter(); over > 0 {
-			pace.Relieve(b, over, slowReader, &b.Yielded)
+		if pinned := b.Cache.Pinned(); pinned > b.quarter() {
+			pace.Relieve(b, max(pinned-2*b.quarter(), 0), slowReader, &b.Yielded)
 		}
 	}
 }

@@ -30,7 +30,9 @@ func TestReserve(t *testing.T) {
 		"more, and it is prewarmed":                 {pinned: 30, readers: 1, wanted: true, want: true},
 		"more, by the client that asks":             {pinned: 30, readers: 1, client: 1, popular: true},
 		"more, and it is the gateway's own":         {pinned: 30, popular: true, want: true},
-		"much more":                                 {pinned: 55, readers: 1, client: 2, popular: true},
+		"much more":                                 {pinned: 55, readers: 1, client: 2, popular: true, want: true},
+		"much more, by the client that asks":        {pinned: 55, readers: 1, client: 1, popular: true},
+		"too much":                                  {pinned: 80, readers: 1, client: 2, popular: true},
 		"what arrives takes its room":               {arriving: 25, want: false},
 		"what arrives takes its room, nothing else": {arriving: 20, want: true},
 	} {
