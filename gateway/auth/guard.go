@@ -31,33 +31,49 @@ func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
 	return &g
 }
 
-// verify has w's candidates tried for its token, when it is the client's turn. wait is how
+// verify has w's candidates tried for its token, each when it is the client's turn. wait is how
 // long the client's tokens are refused for their failures.
 //
-// A token that fails counts against its client, one that holds costs it nothing: whoever
-// sends good ones is never slowed for how many. The failures are looked at twice, so that
-// those who may not be verified do not wait, and those who wait are not verified because they
-// came at once.
+// Each signature verified in vain counts against its client, but none of a token that holds with
+// another key: whoever sends good ones is never slowed for how many. There is a turn for each,
+// since some take milliseconds, and others wait.
 func (g *Guard) verify(w *workspace, client uint64) (k *key, r Reason, wait time.Duration) {
 	if g == nil {
 		k, r = w.try()
 		return k, r, 0
 	}
-	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
-		return nil, TooManyFailures, wait
+	suspect := g.failures.Used(client, time.Since(g.began))
+	for i, k := range w.candidates {
+		r, wait = g.verifyWith(k, w, client, suspect, i == len(w.candidates)-1)
+		if r == Allowed {
+			g.forgive(client, i)
+		}
+		if r != SignatureInvalid {
+			return k, r, wait
+		}
 	}
-	if !g.turns.take(client, g.failures.Used(client, time.Since(g.began))) {
-		return nil, VerifiersBusy, 0
+	return nil, SignatureInvalid, 0
+}
+
+// verifyWith tries one key. The failures are looked at twice, so that those who may not be
+// verified do not wait, and those who wait are not verified because they came at once.
+func (g *Guard) verifyWith(k *key, w *workspace, client uint64, suspect, last bool) (r Reason, wait time.Duration) {
+	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
+		return TooManyFailures, wait
+	}
+	if !g.turns.take(client, suspect) {
+		return VerifiersBusy, 0
 	}
 	r = SignatureInvalid // of a verification that panics
-	defer func() { g.turns.give(client, r == SignatureInvalid) }()
+	defer func() { g.turns.give(client, r == SignatureInvalid && last) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
-		return nil, TooManyFailures, wait
+		return TooManyFailures, wait
 	}
-	if k, r = w.try(); r != Allowed {
-		g.failures.Take(client, time.Since(g.began))
+	if k.verifies(&w.token) {
+		return Allowed, 0
 	}
-	return k, r, 0
+	g.failures.Take(client, time.Since(g.began))
+	return SignatureInvalid, 0
 }
 
 // forgive takes back the failures of a token that holds after all, with a key that was

@@ -103,6 +103,30 @@ func TestInvalidTokens(t *testing.T) {
 			}
 		})
 	})
+	t.Run("T90a_each_signature_counts", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var keys []string
+			for i := range 3 {
+				keys = append(keys, fmt.Sprintf("{algorithm: HS256, secret: 0123456789abcdef0123456789abcd%02d}", i))
+			}
+			keys = append(keys, "{algorithm: HS256, secret: "+secret+"}")
+			p, tries := guarded(t, "jwt: {keys: ["+strings.Join(keys, ", ")+"]}", 0)
+			for i := range 3 * burst { // three keys fail before the one that holds
+				if r := p.Authorize(sentBy(attacker, valid(fmt.Sprintf(`"n":%d`, i)))).Reason; r != Allowed {
+					t.Fatalf("good token %d: %q", i, r)
+				}
+			}
+			tries.Store(0)
+			for i := range burst {
+				if r := p.Authorize(sentBy(attacker, forged(i))).Reason; r != SignatureInvalid && r != TooManyFailures {
+					t.Fatalf("forged token %d: %q", i, r)
+				}
+			}
+			if n := tries.Load(); n != burst {
+				t.Errorf("%d signatures were verified in vain, want %d", n, burst)
+			}
+		})
+	})
 	t.Run("T90b_four_keys_are_tried_without_a_kid", func(t *testing.T) {
 		var keys []string
 		for i := range 9 {

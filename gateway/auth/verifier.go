@@ -178,14 +178,14 @@ func (v *Verifier) Close() {
 // limited rate.
 func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Reason, wait time.Duration, version uint64) {
 	var deadline time.Time
-	failed := 0 // verifications with keys that were not the token's
+	failed := 0 // signatures verified with keys that were not the token's
 	for tries := 0; ; tries++ {
 		ring := v.ring.Load()
 		known, r := ring.choose(w)
 		if r == Allowed {
 			switch _, r, wait = g.verify(w, client); r {
 			case SignatureInvalid:
-				failed++
+				failed += len(w.candidates)
 			case Allowed:
 				g.forgive(client, failed)
 			}

@@ -25,8 +25,8 @@ type Limits struct {
 	// Rates bound the requests to all buckets together.
 	Rates Rates
 
-	// TokenFailures bounds the tokens of each client address, or one /64 of IPv6, that
-	// are verified in vain. Default 5 in a second, 50 at once.
+	// TokenFailures bounds the signatures that are verified in vain for each client address,
+	// or one /64 of IPv6. Default 5 in a second, 50 at once.
 	TokenFailures Rate
 }
 
