@@ -41,7 +41,7 @@ var attacks = []*attack{
 	{name: "guesses at the admin token", run: guesses},
 	{name: "idle connections", run: idlers(700)},
 	{name: "heads that never end", run: endless},
-	{name: "all of these at once", slows: 3, descriptors: 1024, run: everything},
+	{name: "all at once, each at a quarter", slows: 3, descriptors: 1024, run: everything},
 }
 
 // answers counts what attackers are told.
@@ -54,6 +54,13 @@ func (a *answers) note(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.counts[what]++
+}
+
+// noteUnless is note unless ctx has ended, which ends attacks in their midst.
+func (a *answers) noteUnless(ctx context.Context, what string) {
+	if ctx.Err() == nil {
+		a.note(what)
+	}
 }
 
 func (a *answers) String() string {
@@ -95,16 +102,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // flood has eight workers send a request each after every pause, until ctx ends. Each keeps
-// its connection while the gateway does.
+// its connection while the gateway does. slower is how many times longer the pauses are.
 func (s *siege) flood(ctx context.Context, every time.Duration, request func(worker, i int) string) {
 	together(8, func(worker int) {
 		var c net.Conn
 		var r *bufio.Reader
-		for i := 0; pause(ctx, every); i++ {
+		for i := 0; pause(ctx, every*time.Duration(s.slower)); i++ {
 			if c == nil {
 				var err error
 				if c, err = s.dial(ctx, worker, nil); err != nil {
-					s.answers.note("no connection")
+					s.answers.noteUnless(ctx, "no connection")
 					continue
 				}
 				r = bufio.NewReader(c)
@@ -117,8 +124,8 @@ func (s *siege) flood(ctx context.Context, every time.Duration, request func(wor
 			if err == nil {
 				s.answers.note(answer.Status[:3])
 				_, err = io.Copy(io.Discard, answer.Body)
-			} else if ctx.Err() == nil {
-				s.answers.note("cut")
+			} else {
+				s.answers.noteUnless(ctx, "cut")
 			}
 			if err != nil || answer.Close {
 				c.Close()
@@ -184,7 +191,7 @@ func slowReadersOfStored(ctx context.Context, s *siege) {
 func (s *siege) readSlowly(ctx context.Context, i int, prefix string) {
 	c, err := s.dial(ctx, i, func(_, _ string, c syscall.RawConn) error { return smallWindow(c) })
 	if err != nil {
-		s.answers.note("no connection")
+		s.answers.noteUnless(ctx, "no connection")
 		return
 	}
 	defer c.Close()
@@ -193,9 +200,7 @@ func (s *siege) readSlowly(ctx context.Context, i int, prefix string) {
 	piece := make([]byte, 130)
 	n, err := c.Read(piece)
 	if err != nil {
-		if ctx.Err() == nil {
-			s.answers.note("cut")
-		}
+		s.answers.noteUnless(ctx, "cut")
 		return
 	}
 	s.answers.note(string(bytes.TrimPrefix(piece[:min(n, 12)], []byte("HTTP/1.1 "))))
@@ -237,7 +242,7 @@ func lateBytes(ctx context.Context, s *siege) {
 func idlers(n int) func(ctx context.Context, s *siege) {
 	return func(ctx context.Context, s *siege) {
 		together(n, func(i int) {
-			for pause(ctx, time.Duration(1+i%100)*5*time.Millisecond) {
+			for pause(ctx, time.Duration((1+i%100)*s.slower)*5*time.Millisecond) {
 				s.idle(ctx, i)
 			}
 		})
@@ -247,7 +252,7 @@ func idlers(n int) func(ctx context.Context, s *siege) {
 func (s *siege) idle(ctx context.Context, i int) {
 	c, err := s.dial(ctx, i, nil)
 	if err != nil {
-		s.answers.note("no connection")
+		s.answers.noteUnless(ctx, "no connection")
 		return
 	}
 	defer c.Close()
@@ -263,8 +268,8 @@ func (s *siege) idle(ctx context.Context, i int) {
 	if err == nil {
 		_, err = r.ReadByte()
 	}
-	if err != nil && ctx.Err() == nil {
-		s.answers.note("closed")
+	if err != nil {
+		s.answers.noteUnless(ctx, "closed")
 	}
 }
 
@@ -312,7 +317,7 @@ func endless(ctx context.Context, s *siege) {
 		for pause(ctx, time.Duration(i%100)*5*time.Millisecond) {
 			c, err := s.dial(ctx, i, nil)
 			if err != nil {
-				s.answers.note("no connection")
+				s.answers.noteUnless(ctx, "no connection")
 				continue
 			}
 			io.WriteString(c, "GET /hits/o/1 HTTP/1.1\r\nHost: siege.example\r\n")
@@ -330,10 +335,12 @@ func endless(ctx context.Context, s *siege) {
 	})
 }
 
-// everything is all attacks at once.
+// everything is all attacks at once, each with a quarter of its requests: all of them would take
+// the processors that honest clients and origin need as well.
 func everything(ctx context.Context, s *siege) {
+	s.slower = 4
 	all := []func(context.Context, *siege){
-		badObjects, slowReadersOfStored, slowReaders("/plain/", 80), badTokens, lateBytes, idlers(500), spellings, nothings, guesses,
+		badObjects, slowReadersOfStored, slowReaders("/plain/", 80), badTokens, lateBytes, idlers(520), spellings, nothings, guesses,
 	}
 	together(len(all), func(i int) { all[i](ctx, s) })
 }

@@ -74,6 +74,7 @@ type siege struct {
 	origin  *origin
 	secret  string // of the private bucket's tokens
 	dir     string
+	slower  int // how many times fewer requests attackers send
 
 	answers answers // what attackers are told
 }
@@ -87,7 +88,7 @@ func start(ctx context.Context, descriptors int) (s *siege, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &siege{secret: rand.Text() + rand.Text(), answers: answers{counts: make(map[string]int)}}
+	s = &siege{slower: 1, secret: rand.Text() + rand.Text(), answers: answers{counts: make(map[string]int)}}
 	if s.dir, err = os.MkdirTemp("", "yatagarasu-siege"); err != nil {
 		return nil, err
 	}
