@@ -321,6 +321,7 @@ func endless(ctx context.Context, s *siege) {
 				continue
 			}
 			io.WriteString(c, "GET /hits/o/1 HTTP/1.1\r\nHost: siege.example\r\n")
+			s.answers.note("begun")
 			for n := 0; ; n++ {
 				if !pause(ctx, 500*time.Millisecond) {
 					break
