@@ -106,7 +106,7 @@ func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
 	b := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 	for range 10 {
 		now := time.Now()
-		ticket, _, _ := b.Allow(1, now)
+		ticket, _, _ := b.Allow(pool.Key{}, now)
 		b.Done(ticket, pool.ResultUnreachable, now)
 	}
 	await := func(what string, done func() bool) {

@@ -203,7 +203,7 @@ func threatKeys(t *testing.T) {
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint))
 		b := gw.Generation.Load().Buckets[0].Origin.Replicas[0].Health.Breaker
 		for range 10 {
-			ticket, _, _ := b.Allow(1, time.Now())
+			ticket, _, _ := b.Allow(pool.Key{}, time.Now())
 			b.Done(ticket, pool.ResultUnreachable, time.Now())
 		}
 		if state, _ := b.State(); state != pool.BreakerOpen {

@@ -67,7 +67,7 @@ func ResultOf(err error) Result {
 	switch {
 	case !ok || !e.Reason.OfOrigin():
 		return ResultNone
-	case e.Reason == ReasonProtocol && (e.Err == errHeadBad || e.Err == errHeadTooLarge): // by a header of the object
+	case e.Reason == ReasonProtocol && (errors.Is(e.Err, errHeadBad) || e.Err == errHeadTooLarge): // by a header of the object
 		return ResultOfKey
 	case e.Reason == ReasonProtocol:
 		return ResultFailure
@@ -121,13 +121,14 @@ type Breaker struct {
 	epoch    uint64 // changes with the state, and with each request on trial
 	trial    uint64 // first epoch of the latest time on trial
 	opens    uint64
-	window   window // all: requests; marked: failures, one for each key
-	suspects suspects
-	run      uint64 // of requests without an answer between; never 0
-	silent   int    // requests in this run that found no connection
-	keys     int    // keys in this run without an answer
-	proofs   int    // successes in a row while half open
-	strikes  int    // keys that failed on the latest trial
+	window   window   // all: requests; marked: failures, one for each key
+	suspects suspects // by name: what has counted
+	failing  suspects // by exact hash: what is not asked for
+	run      uint64   // of requests without an answer between; never 0
+	silent   int      // requests in this run that found no connection
+	keys     int      // keys in this run without an answer
+	proofs   int      // successes in a row while half open
+	strikes  int      // keys that failed on the latest trial
 	cooldown time.Duration
 	since    time.Time // of the state
 	until    time.Time // open: not before; half open: the end of the lease
@@ -168,7 +169,7 @@ func (b *Breaker) Allow(k Key, now time.Time) (t Ticket, wait time.Duration, v V
 		}
 	}
 	t.key = k
-	if s := b.suspects.find(k); s != nil && s.failsAlone(now) {
+	if s := b.failing.find(k.exact); s != nil && s.failsAlone(now) {
 		if now.Before(s.until) {
 			return Ticket{}, s.until.Sub(now), KeyFails
 		}
@@ -198,14 +199,14 @@ func (b *Breaker) Done(t Ticket, r Result, now time.Time) {
 	}
 	switch r {
 	case ResultNone, ResultUnreachable:
-		if s := b.suspects.find(t.key); s != nil && t.trial {
+		if s := b.failing.find(t.key.exact); s != nil && t.trial {
 			s.until = now // the next one for this key may
 		}
 		if r == ResultUnreachable {
 			b.unreachable(now)
 		}
 	case ResultSuccess:
-		if s := b.suspects.find(t.key); s != nil {
+		if s := b.failing.find(t.key.exact); s != nil {
 			s.good = true
 		}
 		b.succeed(t, now)
@@ -286,11 +287,13 @@ func (b *Breaker) failKey(t Ticket, r Result, now time.Time) {
 // suspect notes that a request failed in a way that may be about its key, and returns what
 // is known of that; b.mu is held.
 func (b *Breaker) suspect(t Ticket, now time.Time, ofBody bool) *suspect {
-	s := b.suspects.add(t.key)
+	f := b.failing.add(t.key.exact)
 	if !t.again {
-		s.fail(now, ofBody)
+		f.fail(now, ofBody)
 	}
-	s.good, s.last = false, now
+	f.good, f.last = false, now
+	s := b.suspects.add(t.key.name)
+	s.last = now
 	return s
 }
 
@@ -343,6 +346,7 @@ func (b *Breaker) reopen(now time.Time) {
 func (b *Breaker) open(now time.Time) {
 	b.enter(BreakerOpen, now)
 	b.suspects.clear()
+	b.failing.clear()
 	b.opens++
 	b.proven = false
 	b.until = now.Add(b.cooldown*3/4 + rand.N(b.cooldown/2+1))

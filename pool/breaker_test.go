@@ -19,7 +19,12 @@ func newTrial(o BreakerOptions) *trial {
 }
 
 // numbered returns a key.
-func numbered(n uint64) Key { return Key(n * 0x9e3779b97f4a7c15) }
+func numbered(n uint64) Key {
+	hash := n * 0x9e3779b97f4a7c15
+	return Key{hash, hash}
+}
+
+func named(name string) Key { return KeyOf([]byte(name), []byte(name), nil) }
 
 // next returns a key that was not asked for before.
 func (b *trial) next() Key {
@@ -323,7 +328,7 @@ func TestBreakerNeverSticks(t *testing.T) {
 
 func TestNilBreaker(t *testing.T) {
 	var b *Breaker
-	ticket, _, v := b.Allow(1, time.Now())
+	ticket, _, v := b.Allow(numbered(1), time.Now())
 	b.Done(ticket, ResultSilence, time.Now())
 	b.Fail(ticket, time.Now())
 	b.Probe(false)
@@ -349,7 +354,7 @@ func TestBreakerRace(t *testing.T) {
 	wg.Wait()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		now := time.Now().Add(breakerLease)
-		if ticket, _, v := b.Allow(1, now); v == Pass {
+		if ticket, _, v := b.Allow(numbered(1), now); v == Pass {
 			b.Done(ticket, ResultSuccess, now)
 		}
 		if s, _ := b.State(); s == BreakerClosed {
@@ -383,7 +388,7 @@ func BenchmarkHealth(b *testing.B) {
 	b.ReportAllocs()
 	now, name := time.Now(), []byte("some/object.txt")
 	for b.Loop() {
-		key := KeyOf(name)
+		key := KeyOf(name, name, nil)
 		t, _, _ := breaker.Allow(key, now)
 		budget.Count(key, now)
 		breaker.Done(t, ResultSuccess, now)

@@ -55,7 +55,7 @@ func (b *RetryBudget) Beside(least int) *RetryBudget {
 func (b *RetryBudget) cell(k Key, now time.Time) (c *budgetCell, before float64) {
 	length := int64(b.window.slot * windowSlots)
 	t := now.UnixNano()
-	c = &b.cells[k>>58]
+	c = &b.cells[k.name>>58]
 	switch span := t / length; span - c.span {
 	case 0:
 	case 1:

@@ -3,6 +3,7 @@ package pool
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -47,7 +48,7 @@ type Exchange struct {
 var (
 	errHeadTooLarge = errors.New("response head over 16 KiB")
 	errHeadBad      = errors.New("malformed response head")
-	errLineEnd      = errors.New("a line of the response head does not end in CRLF")
+	errLineEnd      = fmt.Errorf("%w: a line does not end in CRLF", errHeadBad)
 	errNotHTTP      = errors.New("no HTTP response begins like this")
 	errTwoAnswers   = errors.New("two responses to one request")
 	errInterim      = errors.New("too many 1xx responses")

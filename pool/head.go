@@ -79,7 +79,7 @@ func checkLines(head []byte) error {
 		for i, name := range once {
 			if len(line) > len(name) && endsName(line[len(name)]) && bytes.EqualFold(line[:len(name)], name) {
 				if seen[i] {
-					return fmt.Errorf("two lines of %s", name)
+					return fmt.Errorf("%w: two lines of %s", errHeadBad, name)
 				}
 				seen[i] = true
 			}

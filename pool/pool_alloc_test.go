@@ -106,16 +106,16 @@ func TestStreamAllocs(t *testing.T) {
 func TestBreakerAllocs(t *testing.T) {
 	b, budget := newTrial(BreakerOptions{}), NewRetryBudget(20, 0, 10, time.Second)
 	for range 5 {
-		b.ask(KeyOf([]byte("bad")), ResultFailure)
+		b.ask(named("bad"), ResultFailure)
 	}
 	name := []byte("good")
 	if n := testing.AllocsPerRun(300, func() {
-		k := KeyOf(name)
+		k := KeyOf(name, name, nil)
 		budget.Count(k, b.now)
 		if v := b.ask(k, ResultSuccess); v != Pass {
 			t.Fatalf("it does not pass: %v", v)
 		}
-		if v := b.ask(KeyOf([]byte("bad")), ResultSuccess); v != KeyFails {
+		if v := b.ask(named("bad"), ResultSuccess); v != KeyFails {
 			t.Fatalf("what fails passes: %v", v)
 		}
 	}); n > 0 {

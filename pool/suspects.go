@@ -2,19 +2,33 @@ package pool
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"time"
 )
 
-// Key stands for an object: a hash of its name, of which nobody outside can foresee which
-// others have the same.
-type Key uint64
+// Key stands for an object by hashes, of which nobody outside can foresee which other objects
+// have the same.
+type Key struct {
+	name  uint64 // of all spellings and versions that may be one object: so much counts once
+	exact uint64 // of this one, which alone is not asked for while it fails
+}
 
 var keySeed = maphash.MakeSeed() // of this process; it never changes
 
-// KeyOf returns the key of an object by its name.
+// KeyOf returns the key of an object that is asked for by a spelling of its name and a query.
 //
 // Hot path: no allocation.
-func KeyOf(name []byte) Key { return Key(maphash.Bytes(keySeed, name)) | 1 }
+func KeyOf(name, spelling, query []byte) Key {
+	k := Key{name: maphash.Bytes(keySeed, name) | 1}
+	k.exact = k.name
+	if len(spelling) != len(name) {
+		k.exact = maphash.Bytes(keySeed, spelling) | 1
+	}
+	if len(query) > 0 {
+		k.exact = bits.RotateLeft64(k.exact, 1) ^ maphash.Bytes(keySeed, query) | 1
+	}
+	return k
+}
 
 const (
 	suspectSets     = 32
@@ -28,9 +42,9 @@ const (
 
 // suspect is a key for which requests have failed of late.
 type suspect struct {
-	key      Key
-	failures int  // requests that failed in a row
-	good     bool // an answer has come since; its body may still break off
+	hash     uint64 // of a Key
+	failures int    // requests that failed in a row
+	good     bool   // an answer has come since; its body may still break off
 	first    time.Time
 	last     time.Time
 	until    time.Time // no request for it is let through before
@@ -67,13 +81,13 @@ type suspects struct {
 }
 
 // find returns what is known of a key; nil: nothing.
-func (s *suspects) find(k Key) *suspect {
+func (s *suspects) find(hash uint64) *suspect {
 	if s.sets == nil {
 		return nil
 	}
-	set := &s.sets[k>>59]
+	set := &s.sets[hash>>59]
 	for i := range set {
-		if set[i].key == k {
+		if set[i].hash == hash {
 			return &set[i]
 		}
 	}
@@ -81,21 +95,21 @@ func (s *suspects) find(k Key) *suspect {
 }
 
 // add returns what is known of a key, which may be nothing.
-func (s *suspects) add(k Key) *suspect {
-	if known := s.find(k); known != nil {
+func (s *suspects) add(hash uint64) *suspect {
+	if known := s.find(hash); known != nil {
 		return known
 	}
 	if s.sets == nil {
 		s.sets = new([suspectSets][suspectWays]suspect)
 	}
-	set := &s.sets[k>>59]
+	set := &s.sets[hash>>59]
 	oldest := &set[0]
 	for i := range set {
 		if set[i].last.Before(oldest.last) {
 			oldest = &set[i]
 		}
 	}
-	*oldest = suspect{key: k}
+	*oldest = suspect{hash: hash}
 	return oldest
 }
 

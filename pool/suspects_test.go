@@ -201,20 +201,20 @@ func TestSuspectsAreBounded(t *testing.T) {
 	var s suspects
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range uint64(100_000) {
-		one := s.add(numbered(i + 1))
+		one := s.add(numbered(i + 1).name)
 		one.fail(now, false)
 		one.last = now.Add(time.Duration(i))
 	}
 	known := 0
 	for i := range uint64(100_000) {
-		if s.find(numbered(i+1)) != nil {
+		if s.find(numbered(i+1).name) != nil {
 			known++
 		}
 	}
 	if known != suspectSets*suspectWays {
 		t.Errorf("%d keys are known, and there is room for %d", known, suspectSets*suspectWays)
 	}
-	if s.find(numbered(100_000)) == nil {
+	if s.find(numbered(100_000).name) == nil {
 		t.Error("the last one is forgotten")
 	}
 }
@@ -245,5 +245,31 @@ func TestResultOf(t *testing.T) {
 		if got := ResultOf(c.err); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// TestFailingVersion has one version, and one spelling, fail: the object itself is asked for, and
+// what failed counts as one object.
+func TestFailingVersion(t *testing.T) {
+	b, now := NewBreaker(BreakerOptions{}), time.Unix(1e9, 0)
+	name := []byte("d/x")
+	sound := KeyOf(name, name, nil)
+	for _, bad := range []Key{KeyOf(name, name, []byte("versionId=1")), KeyOf(name, []byte("d//x"), nil), KeyOf(name, []byte("d//x"), []byte("versionId=1"))} {
+		for range suspectFailures {
+			ticket, _, v := b.Allow(bad, now)
+			if v != Pass {
+				t.Fatalf("%v: %v", bad, v)
+			}
+			b.Done(ticket, ResultFailure, now)
+		}
+		if _, _, v := b.Allow(bad, now); v != KeyFails {
+			t.Errorf("%v passes", bad)
+		}
+		if _, _, v := b.Allow(sound, now); v != Pass {
+			t.Fatalf("the object itself: %v after %v", v, bad)
+		}
+	}
+	if _, failures := b.window.sum(now); failures != 1 {
+		t.Errorf("%d failures count, want one for all spellings and versions", failures)
 	}
 }

@@ -65,8 +65,8 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 		f.Notes = &f.ownNotes
 	}
 	f.key = append(f.key, key...)
-	f.hashKey()
 	f.query = append(f.query, query...)
+	f.hashKey()
 	f.id = append(f.id, id...)
 	if b.S3.ForwardTraceparent {
 		f.trace = append(f.trace, trace...)
@@ -75,13 +75,13 @@ func (b *Bucket) NewFetch(notes *observe.Upstream, key, query, id, trace []byte)
 }
 
 // hashKey sets the hash of the object. Some servers drop empty segments: what they have under
-// one key must not count as many objects, so the spellings of a key with more slashes have
-// the same hash.
+// one key must not count as many objects, so the spellings of a key with more slashes count as
+// one, and so do the versions that a query names. But one of them may fail where others do not.
 //
 // Hot path: no allocation, once f has been used.
 func (f *Fetch) hashKey() {
 	if !bytes.HasPrefix(f.key, twoSlashes[:1]) && !bytes.Contains(f.key, twoSlashes) {
-		f.hash = pool.KeyOf(f.key)
+		f.hash = pool.KeyOf(f.key, f.key, f.query)
 		return
 	}
 	f.keyPath = f.keyPath[:0] // not needed before it is signed
@@ -90,7 +90,7 @@ func (f *Fetch) hashKey() {
 			f.keyPath = append(f.keyPath, c)
 		}
 	}
-	f.hash = pool.KeyOf(f.keyPath)
+	f.hash = pool.KeyOf(f.keyPath, f.key, f.query)
 }
 
 var twoSlashes = []byte("//")

@@ -23,8 +23,13 @@ func TestHashKey(t *testing.T) {
 		"\u00e9//\u00e9": "\u00e9/\u00e9",
 	} {
 		f := b.NewFetch(nil, []byte(key), nil, nil, nil)
-		if f.hash != pool.KeyOf([]byte(want)) {
+		if f.hash != pool.KeyOf([]byte(want), []byte(key), nil) {
 			t.Errorf("%q does not count as %q", key, want)
+		}
+		f.Release()
+		f = b.NewFetch(nil, []byte(key), []byte("versionId=1"), nil, nil)
+		if f.hash != pool.KeyOf([]byte(want), []byte(key), []byte("versionId=1")) {
+			t.Errorf("a version of %q does not count as %q", key, want)
 		}
 		f.Release()
 	}

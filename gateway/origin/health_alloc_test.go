@@ -14,7 +14,7 @@ func BenchmarkHealthy(b *testing.B) {
 	name := []byte("some/object.txt")
 	b.ReportAllocs()
 	for b.Loop() {
-		begin, key := time.Now(), pool.KeyOf(name)
+		begin, key := time.Now(), pool.KeyOf(name, name, nil)
 		r, t, _ := bk.pick(key, 0, begin)
 		r.Health.retries.Count(key, begin)
 		if r.Credentials.Signer(begin) == nil || !r.Health.clock(begin).Equal(begin) {
