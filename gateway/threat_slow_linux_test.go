@@ -287,6 +287,24 @@ func TestThreatSlowReadersOfMemory(t *testing.T) {
 			}
 		})
 	}
+	t.Run("T88_small_parts_of_large_objects", func(t *testing.T) {
+		origin := startOrigin(t, objects(nil))
+		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 40MB"), func(o *Options) { o.LogLevel = "error" })
+		b := gw.Generation.Load().Budgets["main"]
+		gw.do("GET", "/pub/large")
+		gw.settleFills(t)
+		c, err := dialFrom(t, loopback(1, 0), gw.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := "GET /pub/large HTTP/1.1\r\nHost: g\r\nRange: bytes=0-60000\r\n\r\n"
+		go io.WriteString(c, strings.Repeat(part, 1000)) // ends with the connection, which reads nothing
+		eventually(t, "the client's socket is full", func() bool { return gw.InFlight.Load() == 1 })
+		eventually(t, "what it is sent is purged, and counted", func() bool {
+			b.Cache.PurgeGroup("main", false)
+			return b.Cache.Len() == 0 && b.Cache.Pinned() == object
+		})
+	})
 	t.Run("T88_of_what_is_stored_no_more", func(t *testing.T) {
 		origin := startOrigin(t, objects(nil))
 		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 40MB", "policy: lru"), func(o *Options) { o.LogLevel = "info" })

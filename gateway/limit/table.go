@@ -161,8 +161,11 @@ func (s *shard) pushFront(i uint32) {
 
 // AddressKey returns the key of a client's address: an IPv4 address, also in its IPv6 form or
 // carried in another one, or the /64 of an IPv6 address, which is the least that one host has.
-// The hosts behind a translator share one /64, and the end of a tunnel has many.
+// The hosts behind a translator share one /64, and the end of a tunnel has many. 0: a is no address.
 func AddressKey(a netip.Addr) uint64 {
+	if !a.IsValid() {
+		return 0
+	}
 	if within, ok := carried(a); ok {
 		a = within
 	}
@@ -170,5 +173,5 @@ func AddressKey(a netip.Addr) uint64 {
 	if a.Is4() || a.Is4In6() {
 		return binary.BigEndian.Uint64(b[8:]) // ::ffff:0:0/96; as a /64 it belongs to nobody
 	}
-	return binary.BigEndian.Uint64(b[:8])
+	return max(binary.BigEndian.Uint64(b[:8]), 1) // ::1 is in ::/64, and 0 is nobody
 }

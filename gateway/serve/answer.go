@@ -143,7 +143,7 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 	}
 	ctx.Response.SetBodyRaw(body) // fasthttp sends head and body with one writev
 	x.Bytes = int64(len(body))
-	if len(body) > x.s.StreamBuffer {
+	if len(o.Body) > x.s.StreamBuffer { // of which a part keeps the whole in memory
 		x.pin(o, len(body))
 		x.handOver(ctx, time.Since(x.Start))
 	}
