@@ -14,15 +14,19 @@ type Guard struct {
 	turns    *turns
 	rate     config.Rate // the configuration of failures
 	failures *limit.Table
-	began    time.Time // the start of the times in failures
+	suspects *limit.Table // has no token for clients that failed within a minute
+	began    time.Time    // the start of the times in both
 }
+
+// suspicion is for how long a client that has failed comes after those who have not.
+var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
 
 // NewGuard returns a guard that lets tokens of each client address fail at rate, for which it
 // remembers this number of clients. It takes the place of old, which may be nil, and inherits
 // its state.
 func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
 	if old == nil {
-		old = &Guard{turns: newTurns(), began: time.Now()}
+		old = &Guard{turns: newTurns(), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
 	}
 	g := *old
 	if g.rate = rate; rate != old.rate {
@@ -31,58 +35,65 @@ func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
 	return &g
 }
 
-// verify has w's candidates tried for its token, each when it is the client's turn. wait is how
-// long the client's tokens are refused for their failures.
+// verify has w's candidates tried for its token, each when it is the client's turn, until
+// deadline. wait is how long the client's tokens are refused for their failures.
 //
-// Each signature verified in vain counts against its client, but none of a token that holds with
-// another key: whoever sends good ones is never slowed for how many. There is a turn for each,
-// since some take milliseconds, and others wait.
-func (g *Guard) verify(w *workspace, client uint64) (k *key, r Reason, wait time.Duration) {
+// There is a turn for each key, since some take milliseconds, and others wait. The client's other
+// tokens do not come in between: what a token costs is known before the next one is tried.
+func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *key, r Reason, wait time.Duration) {
 	if g == nil {
 		k, r = w.try()
 		return k, r, 0
 	}
-	suspect := g.failures.Used(client, time.Since(g.began))
+	suspect := g.suspects.Wait(client, time.Since(g.began)) > 0
 	for i, k := range w.candidates {
-		r, wait = g.verifyWith(k, w, client, suspect, i == len(w.candidates)-1)
-		if r == Allowed {
-			g.forgive(client, i)
+		if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
+			return nil, TooManyFailures, wait // before it waits for its turn
 		}
-		if r != SignatureInvalid {
+		if !g.turns.take(client, turn{suspect: suspect, first: i > 0, deadline: deadline}) {
+			return nil, VerifiersBusy, 0
+		}
+		if r, wait = g.verifyWith(k, w, client, i == len(w.candidates)-1); r != SignatureInvalid {
 			return k, r, wait
 		}
 	}
 	return nil, SignatureInvalid, 0
 }
 
-// verifyWith tries one key. The failures are looked at twice, so that those who may not be
-// verified do not wait, and those who wait are not verified because they came at once.
-func (g *Guard) verifyWith(k *key, w *workspace, client uint64, suspect, last bool) (r Reason, wait time.Duration) {
-	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
-		return TooManyFailures, wait
-	}
-	if !g.turns.take(client, suspect) {
-		return VerifiersBusy, 0
-	}
+// verifyWith tries a key when the turn has come, and ends the turn.
+func (g *Guard) verifyWith(k *key, w *workspace, client uint64, last bool) (r Reason, wait time.Duration) {
 	r = SignatureInvalid // of a verification that panics
 	defer func() { g.turns.give(client, r == SignatureInvalid && last) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
-		return TooManyFailures, wait
+		return TooManyFailures, wait // others of the client have failed meanwhile
 	}
 	if k.verifies(&w.token) {
 		return Allowed, 0
 	}
-	g.failures.Take(client, time.Since(g.began))
+	if last {
+		g.charge(client, len(w.candidates))
+	}
 	return SignatureInvalid, 0
+}
+
+// charge counts signatures that were verified in vain against a client. Those of a token that
+// holds with a later key are not: whoever sends good tokens is never slowed for how many.
+func (g *Guard) charge(client uint64, failures int) {
+	now := time.Since(g.began)
+	for range failures {
+		g.failures.Take(client, now)
+	}
+	g.suspects.Take(client, now)
 }
 
 // forgive takes back the failures of a token that holds after all, with a key that was
 // fetched for it.
 func (g *Guard) forgive(client uint64, failures int) {
-	if g == nil {
+	if g == nil || failures == 0 {
 		return
 	}
 	for range failures {
 		g.failures.Return(client)
 	}
+	g.suspects.Return(client)
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,7 +34,6 @@ type line struct {
 type waiter struct {
 	turn    chan struct{} // closed when its turn has come
 	granted bool
-	gone    bool // it has given up
 }
 
 // newTurns leaves half of the processors to others.
@@ -41,11 +41,18 @@ func newTurns() *turns {
 	return &turns{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[uint64]*line)}
 }
 
-// take waits for the client's turn, which ends with give, and reports whether it came. failed
-// reports that a token of the client has failed lately.
+// turn is what a verification asks for.
+type turn struct {
+	suspect  bool // a token of the client has failed lately
+	first    bool // before the client's others: it has begun
+	deadline time.Time
+}
+
+// take waits for the client's turn, which ends with give, and reports whether it came before
+// the deadline.
 //
 // It allocates nothing unless it waits.
-func (t *turns) take(client uint64, failed bool) bool {
+func (t *turns) take(client uint64, want turn) bool {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
@@ -55,14 +62,18 @@ func (t *turns) take(client uint64, failed bool) bool {
 	w := &waiter{turn: make(chan struct{})}
 	l := t.lines[client]
 	if l == nil {
-		l = &line{client: client, failed: failed}
+		l = &line{client: client, failed: want.suspect}
 		t.lines[client] = l
 		t.line(l)
 	}
-	l.waiting = append(l.waiting, w)
+	if want.first {
+		l.waiting = slices.Insert(l.waiting, 0, w)
+	} else {
+		l.waiting = append(l.waiting, w)
+	}
 	t.mu.Unlock()
 
-	patience := time.NewTimer(turnAtMost)
+	patience := time.NewTimer(time.Until(want.deadline))
 	defer patience.Stop()
 	select {
 	case <-w.turn:
@@ -71,7 +82,9 @@ func (t *turns) take(client uint64, failed bool) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w.gone = !w.granted // its turn may have come in between
+	if !w.granted { // else its turn has come in between
+		l.waiting = slices.DeleteFunc(l.waiting, func(other *waiter) bool { return other == w })
+	}
 	return w.granted
 }
 
@@ -100,23 +113,19 @@ func (t *turns) give(client uint64, failed bool) {
 			t.behind = append(t.behind, l) // since it came
 			continue
 		}
-		var w *waiter
-		for w == nil && len(l.waiting) > 0 {
-			if next := l.waiting[0]; !next.gone {
-				w = next
-			}
-			l.waiting = l.waiting[1:]
+		if len(l.waiting) == 0 { // they have given up
+			delete(t.lines, l.client)
+			continue
 		}
-		if len(l.waiting) > 0 {
+		w := l.waiting[0]
+		if l.waiting = l.waiting[1:]; len(l.waiting) > 0 {
 			t.line(l)
 		} else {
 			delete(t.lines, l.client)
 		}
-		if w != nil {
-			w.granted = true
-			close(w.turn)
-			return
-		}
+		w.granted = true
+		close(w.turn)
+		return
 	}
 	t.free++
 }

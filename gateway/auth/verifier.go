@@ -178,12 +178,13 @@ func (v *Verifier) Close() {
 // limited rate.
 func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Reason, wait time.Duration, version uint64) {
 	var deadline time.Time
+	turnUntil := time.Now().Add(turnAtMost)
 	failed := 0 // signatures verified with keys that were not the token's
 	for tries := 0; ; tries++ {
 		ring := v.ring.Load()
 		known, r := ring.choose(w)
 		if r == Allowed {
-			switch _, r, wait = g.verify(w, client); r {
+			switch _, r, wait = g.verify(w, client, turnUntil); r {
 			case SignatureInvalid:
 				failed += len(w.candidates)
 			case Allowed:

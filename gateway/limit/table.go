@@ -99,18 +99,6 @@ func (t *Table) Wait(key uint64, now time.Duration) (wait time.Duration) {
 	return wait
 }
 
-// Used reports whether the bucket of key is not full.
-func (t *Table) Used(key uint64, now time.Duration) bool {
-	if t == nil {
-		return false
-	}
-	s := t.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, known := s.places[key]
-	return known && s.clients[i].spent > t.full(now)
-}
-
 // Return gives back a token that was not used. The token of a key that has lost its place
 // meanwhile is lost.
 func (t *Table) Return(key uint64) {
