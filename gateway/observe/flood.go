@@ -11,7 +11,7 @@ import (
 // A refused request costs its sender next to nothing, so what is written of it is bounded. Bytes
 // are those of a line, in which a byte of a hostile path may take six.
 const (
-	LongestPath    = 2 << 10 // bytes of a path
+	longestPath    = 2 << 10 // bytes of a path
 	longestRefused = 512     // of a request that is refused
 )
 

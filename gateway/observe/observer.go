@@ -24,7 +24,7 @@ type Entry struct {
 	Method Method
 	Client netip.Addr // not valid: unknown
 	ID     []byte     // X-Request-ID
-	Path   []byte     // raw, without the query, by AppendClipped
+	Path   []byte     // raw, without the query; Record clips it
 	Query  []byte     // canonical query for the origin, which the allow-list let through
 
 	Bucket   *BucketMetrics // nil: no bucket is mounted there
@@ -157,6 +157,9 @@ type Observer struct {
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
 func (o *Observer) Record(x *Entry, took time.Duration) {
+	if len(x.Path) > longestPath/6 { // else it fits, whatever it is made of
+		x.Path = AppendClipped(x.Path[:0], x.Path, longestPath)
+	}
 	m := o.Metrics.Of(x)
 	m.Requests(x.Method, x.Status).Inc()
 	m.ResponseBytes.Add(uint64(x.Bytes))

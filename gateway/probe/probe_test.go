@@ -13,7 +13,7 @@ import (
 func openBreaker(b *pool.Breaker) {
 	for range 10 {
 		now := time.Now()
-		ticket, _, _ := b.Allow(1, now)
+		ticket, _, _ := b.Allow(pool.Key{}, now)
 		b.Done(ticket, pool.ResultUnreachable, now)
 	}
 }

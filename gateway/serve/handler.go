@@ -42,11 +42,12 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	gen := s.Generation.Load()
 	flaw := x.Begin(ctx, gen)
+	host := x.Target.Host(&ctx.Request.Header)
 	reserved := flaw == nil && IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
 	if flaw == nil && !reserved {
-		b, prefixLen = gen.Table.Lookup(x.Target.Host(&ctx.Request.Header), x.Target.Path)
+		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
 	if b != nil {
 		x.bucket = b
@@ -162,7 +163,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 		return problem.Version
 	}
 	raw := h.RequestURI()
-	x.Path = observe.AppendClipped(x.Path, request.RawPath(raw), observe.LongestPath)
+	x.Path = append(x.Path, request.RawPath(raw)...)
 	if p := x.Target.Parse(raw); p != nil {
 		if x.Method == observe.MethodOther {
 			p = problem.Method // CONNECT and OPTIONS * have targets of their own
@@ -301,7 +302,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	gen := s.Generation.Load()
 	x.Method = methodOf(ctx)
 	x.Identify(ctx, gen)
-	x.Path = observe.AppendClipped(x.Path, request.RawPath(ctx.Request.Header.RequestURI()), observe.LongestPath)
+	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
 	if by, wait := x.admit(gen.limits); by != observe.LimitNone {
 		x.Refuse(ctx, by, wait)
 	} else {
