@@ -62,10 +62,12 @@ func (g *Gateway) limitMemory(stop <-chan struct{}) {
 // relieveMemory has slow readers give way where they hold too much memory, until stop is
 // closed.
 func (g *Gateway) relieveMemory(stop <-chan struct{}) {
-	for tick := time.NewTicker(250 * time.Millisecond); ; {
+	const every = 250 * time.Millisecond
+	for tick := time.NewTicker(every); ; {
 		select {
-		case <-tick.C:
+		case began := <-tick.C:
 			g.Generation.Load().Budgets.Relieve(g.Origins.Pace)
+			tick.Reset(max(every, 20*time.Since(began))) // at most a twentieth of a core
 		case <-stop:
 			tick.Stop()
 			return

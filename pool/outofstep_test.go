@@ -28,10 +28,7 @@ func finish(x *Exchange) error {
 func endRests(u *Upstream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, c := range u.resting {
-		c.restsUntil = time.Time{}
-	}
-	u.idle, u.resting = append(u.idle, u.resting...), nil
+	u.endRests(time.Now().Add(24 * time.Hour))
 }
 
 // arrived waits until bytes are in the socket of c.

@@ -152,24 +152,24 @@ func (t *transfer) end(reason Reason) {
 type delivery struct {
 	acked   uint64 // bytes that the peer has acknowledged
 	pending bool   // bytes wait to be sent or acknowledged
-	unsent  bool   // bytes wait to be sent
+	unsent  uint32 // bytes that wait to be sent
 	over    bool   // the connection was reset
 }
 
 // progress returns a count of delivered bytes that only grows, whether the client has bytes
-// to take, and whether there are more than it takes at once.
-func (t *transfer) progress() (n int64, clientBehind, stuck bool) {
+// to take, and how many more than it takes at once; -1: that cannot be told.
+func (t *transfer) progress() (n int64, clientBehind bool, unsent int64) {
 	c := t.client
 	if c == nil {
-		return t.sent.Load(), false, false
+		return t.sent.Load(), false, 0
 	}
 	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = tls.NetConn()
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		if d, ok := delivered(tcp); ok {
-			return int64(d.acked), d.pending, d.unsent
+			return int64(d.acked), d.pending, int64(d.unsent)
 		}
 	}
-	return t.sent.Load(), true, true
+	return t.sent.Load(), true, -1
 }

@@ -131,16 +131,16 @@ func (d *demand) given(client uint64, held int64) {
 
 // judge returns what is known of t. Pace.mu is held.
 func (t *transfer) judge(watch time.Duration, now time.Time) candidate {
-	have, _, stuck := t.progress()
+	have, _, unsent := t.progress()
 	l := &t.look
 	if l.at.IsZero() {
 		l.at, l.base = now, have
 	} else if took := now.Sub(l.at); took >= watch {
 		*l = look{at: now, base: have, rate: float64(have-l.base) / took.Seconds(), judged: true}
 	}
-	bytes := min(t.claim.Total-t.sent.Load(), foreseen)
+	bytes := min(t.claim.Total-t.sent.Load()+max(unsent, 0), foreseen)
 	seconds := float64(bytes) / max(l.rate, leastRate)
-	return candidate{t, time.Duration(seconds * float64(time.Second)), stuck, l.judged}
+	return candidate{t, time.Duration(seconds * float64(time.Second)), unsent != 0, l.judged}
 }
 
 // Relieve ends transfers of slow clients that would take longer than most, the longest first,
@@ -184,6 +184,7 @@ func (u *Upstream) press() {
 func (u *Upstream) demand(now time.Time) *demand {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.endRests(now)
 	q := &u.queue
 	if q.waiting == 0 {
 		u.presser = nil
@@ -211,7 +212,7 @@ func (u *Upstream) demand(now time.Time) *demand {
 		}
 		switch {
 		case waited < patience:
-		case l.held < share:
+		case l.held < share && (u.owes() || q.used == u.opts.MaxConns): // else what is free is kept for others
 			d.want += int64(min(n, share-l.held))
 		default:
 			d.own[client] = int64(n)

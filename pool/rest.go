@@ -22,58 +22,55 @@ func (c *conn) restAfter(begin time.Time) bool {
 	return rest <= mostRest
 }
 
-// rest keeps c aside until it may be used; u.mu is held.
+// rest keeps c aside until it may be used. Until then its client uses it: who asks for many heads
+// has these connections rest on his own account. u.mu is held.
 func (u *Upstream) rest(c *conn) {
-	u.resting = slices.Insert(u.resting, u.restOver(c.restsUntil), c)
+	n, _ := slices.BinarySearchFunc(u.resting, c, func(r, c *conn) int { return r.restsUntil.Compare(c.restsUntil) })
+	u.resting = slices.Insert(u.resting, n, c)
 }
 
-// restOver returns how many of the resting connections may be used at a time; u.mu is held.
-func (u *Upstream) restOver(at time.Time) int {
-	n, _ := slices.BinarySearchFunc(u.resting, at, func(c *conn, at time.Time) int {
-		if c.restsUntil.After(at) {
-			return 1
-		}
-		return -1
-	})
-	return n
-}
-
-// takeRested takes a connection whose rest is over, the one that rested last: those that
-// are not needed grow old. nil: there is none. u.mu is held.
-func (u *Upstream) takeRested(now time.Time) *conn {
-	n := u.restOver(now)
-	if n == 0 {
-		return nil
+// endRests has connections whose rest is over be idle, the one that rested last to be used first:
+// those that are not needed grow old. u.mu is held.
+func (u *Upstream) endRests(now time.Time) {
+	n := 0
+	for ; n < len(u.resting) && !u.resting[n].restsUntil.After(now); n++ {
+		c := u.resting[n]
+		c.restsUntil = time.Time{}
+		u.queue.letGo(c.client)
+		u.idle = append(u.idle, c)
 	}
-	c := u.resting[n-1]
-	u.resting = slices.Delete(u.resting, n-1, n)
-	c.restsUntil = time.Time{}
-	return c
+	u.resting = slices.Delete(u.resting, 0, n)
 }
 
-// replaceResting closes a connection that rests so that somebody who waits may open one, where
-// no rest is over soon. Else serve is called when the first one is; u.mu is held.
+// replaceResting closes a connection that rests so that somebody who has less than his share may
+// open one, unless a rest is over soon; u.mu is held.
 func (u *Upstream) replaceResting(now time.Time) bool {
-	if len(u.resting) == 0 {
+	last := len(u.resting) - 1
+	if last < 0 || u.resting[0].restsUntil.Sub(now) <= leastRest {
 		return false
 	}
-	after := u.resting[0].restsUntil.Sub(now)
-	if after > leastRest {
-		last := len(u.resting) - 1
-		u.resting[last].Close()
-		u.resting = slices.Delete(u.resting, last, last+1)
-		return true
+	c := u.resting[last]
+	u.resting = slices.Delete(u.resting, last, last+1)
+	c.Close()
+	u.queue.letGo(c.client)
+	return true
+}
+
+// awaitRest has serve be called when the first rest is over, if somebody waits; u.mu is held.
+func (u *Upstream) awaitRest(now time.Time) {
+	if u.queue.waiting == 0 || len(u.resting) == 0 {
+		return
 	}
+	after := u.resting[0].restsUntil.Sub(now)
 	if u.caller == nil {
-		u.caller = time.AfterFunc(after, u.grantRested)
+		u.caller = time.AfterFunc(after, u.serveRested)
 	} else {
 		u.caller.Reset(after)
 	}
-	return false
 }
 
-// grantRested gives connections whose rest is over to those who wait; the caller timer runs it.
-func (u *Upstream) grantRested() {
+// serveRested serves those who wait when a rest is over; the caller timer runs it.
+func (u *Upstream) serveRested() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.serve(time.Now())

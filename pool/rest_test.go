@@ -211,11 +211,11 @@ func TestT91RestedLast(t *testing.T) {
 	}
 	u.mu.Unlock()
 	mustFetch(t, u)
-	if len(u.idle) != 1 || u.idle[0] != last {
+	if len(u.idle) != 3 || u.idle[2] != last {
 		t.Error("another one is used than that which rested last")
 	}
 	u.mu.Lock()
-	for _, c := range u.resting {
+	for _, c := range u.idle[:2] {
 		c.idleAt = time.Now().Add(-2 * time.Hour)
 	}
 	u.mu.Unlock()

@@ -1,9 +1,17 @@
 package pool
 
 import (
+	"context"
+	"io"
+	"net"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/loadtest/rawserver"
 )
 
 // TestT89SomeAreKept has clients take all that they get, one after the other. Some connections
@@ -88,5 +96,64 @@ func TestT89KeptAreServed(t *testing.T) {
 	defer u.mu.Unlock()
 	if u.open != u.queue.used || slices.Max([]int{u.queue.waiting, u.queue.used}) != 14 {
 		t.Errorf("%d open, %d used, %d waiting", u.open, u.queue.used, u.queue.waiting)
+	}
+}
+
+// TestT89HeadsRestOnTheirOwnAccount has a client ask for heads with as many workers as there are
+// connections and more: the connections that rest are its own, it opens none in their place, and
+// another client does not wait.
+func TestT89HeadsRestOnTheirOwnAccount(t *testing.T) {
+	s := rawserver.Start(t, nil, func(c net.Conn, n int, head string) bool {
+		if strings.HasPrefix(head, "HEAD") {
+			time.Sleep(15 * time.Millisecond) // so long a head takes
+			return headAnswer(c, n, head)
+		}
+		_, err := io.WriteString(c, ok("body"))
+		return err == nil
+	})
+	u := NewUpstream(Options{Address: s.Addr, Buffers: NewBuffers(1<<16, 0), MaxConns: 16})
+	defer u.Close()
+	var flood sync.WaitGroup
+	var heads atomic.Int64
+	ctx, end := context.WithCancel(t.Context())
+	for range 24 {
+		flood.Go(func() {
+			x := Exchange{Client: 1}
+			for ctx.Err() == nil {
+				if err := u.Do(&x, []byte(headHead), true); err != nil {
+					t.Error(err)
+					return
+				}
+				x.Close()
+				heads.Add(1)
+			}
+		})
+	}
+	if !eventually(func() bool { return heads.Load() > 30 }) {
+		t.Fatal("there are no heads")
+	}
+	x := Exchange{Client: 2}
+	for i := range 50 {
+		if err := u.Do(&x, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Body(); err != nil || x.Queued > 0 {
+			t.Fatalf("request %d of another client waits %s, %v", i, x.Queued, err)
+		}
+		x.Close()
+	}
+	if !eventually(func() bool { return heads.Load() > 300 }) {
+		t.Fatal("the heads have stopped")
+	}
+	end()
+	flood.Wait()
+	if n := dials(u); n > 32 {
+		t.Errorf("%d connections for %d heads", n, heads.Load())
+	}
+	endRests(u)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.queue.used != 0 || u.queue.waiting != 0 || len(u.queue.lines) != 0 || u.open != len(u.idle) {
+		t.Errorf("left: %d used, %d waiting, %d lines, %d open, %d idle", u.queue.used, u.queue.waiting, len(u.queue.lines), u.open, len(u.idle))
 	}
 }

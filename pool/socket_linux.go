@@ -43,7 +43,7 @@ func delivered(c *net.TCPConn) (d delivery, ok bool) {
 		if err != nil {
 			return
 		}
-		d = delivery{acked: info.Bytes_acked, pending: info.Unacked > 0 || info.Notsent_bytes > 0, unsent: info.Notsent_bytes > 0, over: info.State == stateClose}
+		d = delivery{acked: info.Bytes_acked, pending: info.Unacked > 0 || info.Notsent_bytes > 0, unsent: info.Notsent_bytes, over: info.State == stateClose}
 		ok = true
 	})
 	return d, ok && err == nil

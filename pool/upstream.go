@@ -153,7 +153,13 @@ func (u *Upstream) closeIdle(which func(*conn) bool) {
 		return true
 	}
 	u.idle = slices.DeleteFunc(u.idle, closes)
-	u.resting = slices.DeleteFunc(u.resting, closes)
+	u.resting = slices.DeleteFunc(u.resting, func(c *conn) bool {
+		closed := closes(c)
+		if closed {
+			u.queue.letGo(c.client)
+		}
+		return closed
+	})
 	u.serve(time.Now())
 	if u.reaper != nil && len(u.idle)+len(u.resting) == 0 {
 		u.reaper.Stop()
@@ -170,8 +176,9 @@ func (u *Upstream) acquire(client uint64, done <-chan struct{}, now time.Time) (
 		u.mu.Unlock()
 		return nil, false, &Error{Reason: ReasonClosed, Phase: PhaseQueue}
 	}
+	u.endRests(now)
 	for (!u.scarce() || u.queue.heldBy(client) < u.leastShare()) && !u.owes() {
-		c = u.takeFree(now)
+		c = u.takeIdle()
 		if c == nil && u.open == u.opts.MaxConns {
 			break
 		}
@@ -221,32 +228,32 @@ func (u *Upstream) owes() bool {
 	return u.queue.waiting > 0 && (!u.scarce() || u.queue.next.lines[0].held < u.leastShare())
 }
 
-// takeFree takes a connection that may be used at once; nil: there is none. u.mu is held.
-func (u *Upstream) takeFree(now time.Time) *conn {
-	if n := len(u.idle); n > 0 {
-		c := u.idle[n-1]
-		u.idle[n-1] = nil
-		u.idle = u.idle[:n-1]
-		return c
+// takeIdle takes a connection that may be used at once; nil: there is none. u.mu is held.
+func (u *Upstream) takeIdle() *conn {
+	n := len(u.idle)
+	if n == 0 {
+		return nil
 	}
-	return u.takeRested(now)
+	c := u.idle[n-1]
+	u.idle[n-1] = nil
+	u.idle = u.idle[:n-1]
+	return c
 }
 
 // serve grants what is free to those who wait and may have it. It is called whenever more has
 // become free, or fewer want it; u.mu is held.
 func (u *Upstream) serve(now time.Time) {
+	u.endRests(now)
 	for u.owes() {
-		c := u.takeFree(now)
-		if c == nil {
-			switch {
-			case u.open < u.opts.MaxConns:
-				u.open++
-			case !u.replaceResting(now):
-				return
-			}
+		c := u.takeIdle()
+		if c == nil && u.open < u.opts.MaxConns {
+			u.open++
+		} else if c == nil && !u.replaceResting(now) {
+			break
 		}
 		u.queue.serve().granted <- grant{conn: c}
 	}
+	u.awaitRest(now)
 }
 
 // wait blocks until w, of client, is granted a connection or the right to open one.
@@ -314,8 +321,10 @@ func (u *Upstream) release(c *conn) {
 		return
 	}
 	u.mu.Lock()
-	u.queue.letGo(c.client)
 	rests := c.restsUntil.After(now)
+	if !rests || u.retired {
+		u.queue.letGo(c.client)
+	}
 	switch {
 	case u.retired && (!u.owes() || rests):
 		u.open--
