@@ -222,6 +222,44 @@ func TestThreatConns(t *testing.T) {
 			}
 		}
 	})
+	t.Run("T98a_heads_that_end_after_the_crowd", func(t *testing.T) {
+		const most, heads = 200, 64
+		gate := make(chan struct{})
+		gw := startGateway(t, limitedConns(most, bucketYAML("main", "/pub", gatedOrigin(t, 4<<20, gate).URL)), func(o *Options) { o.ShutdownTimeout = 0 })
+		conns := make([]net.Conn, most)
+		for i := range conns {
+			conns[i] = dial(t, gw.addr)
+		}
+		eventually(t, "the table is full", func() bool { return gw.conns.Len() == most })
+		for _, c := range conns[:heads] {
+			io.WriteString(c, "GET /pub/x HTTP/1.1\r\nHost: g\r\n")
+		}
+		eventually(t, "the heads have begun", func() bool { return gw.conns.Active() == heads })
+		for _, c := range conns[heads:] {
+			c.Close()
+		}
+		eventually(t, "the crowd is gone", func() bool { return gw.conns.Len() == heads })
+		for _, c := range conns[:heads] {
+			io.WriteString(c, "\r\n")
+			if status := answerOn(t, c); status != 200 {
+				t.Fatalf("a head that ends: status %d", status)
+			}
+		}
+		for range most {
+			dial(t, gw.addr)
+		}
+		for range 20 {
+			if r, body := gw.do("GET", "/health"); r.StatusCode != 200 {
+				t.Fatalf("a new client: %d %s, with %d open", r.StatusCode, body, gw.conns.Len())
+			}
+		}
+		if n := gw.conns.Active(); n < heads {
+			t.Errorf("%d requests are under way, want %d", n, heads)
+		}
+		if err := gw.stop(); !errors.Is(err, ErrCut) {
+			t.Errorf("Run returns %v, want ErrCut", err)
+		}
+	})
 	t.Run("T98_a_download_does_not", func(t *testing.T) {
 		const size = 4 << 20
 		gate := make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type Conns struct {
 	draining atomic.Bool
 	idle     atomic.Int64 // nanoseconds that Drain leaves idle connections
 	crowded  atomic.Bool  // the table fills up: Track and Serving tell apart who has sent a whole head
+	heads    atomic.Int64 // connections that are in a head since they were told apart
 
 	mu              sync.Mutex // guards the following fields
 	max, maxPerAddr int        // 0: no limit
@@ -48,7 +50,8 @@ type clientConn struct {
 	unnamed bool         // the PROXY header names no client: addr is the proxy's
 	state   atomic.Int32 // fasthttp.StateNew, StateActive or StateIdle; or stateHead
 	since   atomic.Int64 // nanoseconds from opened to the last change of state that made it unused
-	leaving bool         // it was told to make room; guarded by Conns.mu
+	inHead  bool         // it counts in Conns.heads; for the goroutine that serves it
+	told    time.Time    // when it was told to make room; zero: it was not. Guarded by Conns.mu
 }
 
 // stateHead is the state of a connection on which a request has begun and its head has not
@@ -80,10 +83,10 @@ func (t *Conns) Most() int {
 // is not valid is not known yet: setClient follows.
 func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
 	conn := &clientConn{conn: c, opened: time.Now()}
-	leaves, ok := t.register(conn, addr)
-	if leaves != nil {
-		t.Displaced.Add(1)
-		leaves.dismiss()
+	leave, ok := t.register(conn, addr)
+	t.Displaced.Add(uint64(len(leave)))
+	for _, c := range leave {
+		c.dismiss()
 	}
 	if ok && t.draining.Load() {
 		t.closeUnused(conn)
@@ -91,23 +94,23 @@ func (t *Conns) add(c net.Conn, addr netip.Addr) bool {
 	return ok
 }
 
-// register is add, but for what it returns: the connection that makes room, if one does.
-func (t *Conns) register(conn *clientConn, addr netip.Addr) (leaves *clientConn, ok bool) {
+// register is add, but for what it returns: the connections that make room.
+func (t *Conns) register(conn *clientConn, addr netip.Addr) (leave []*clientConn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if addr.IsValid() && !t.countLocked(conn, addr) {
 		return nil, false
 	}
-	if t.max > 0 && t.open-t.room.leaving >= t.max {
-		if leaves = t.makeRoomLocked(); leaves == nil {
+	if t.max > 0 && t.open-len(t.room.leaving) >= t.max {
+		if leave, ok = t.makeRoomLocked(); !ok {
 			t.uncountLocked(conn)
-			return nil, false
+			return leave, false
 		}
 	}
 	t.open++
 	t.conns.Store(conn.conn, conn)
 	t.noteCrowdLocked()
-	return leaves, true
+	return leave, true
 }
 
 // setClient sets the address of c's client before c is served: the proxy's if unnamed. It
@@ -175,11 +178,12 @@ func (t *Conns) remove(c net.Conn) {
 		return
 	}
 	conn := v.(*clientConn)
+	t.noteHead(conn, false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.uncountLocked(conn)
-	if conn.leaving {
-		t.room.leaving--
+	if !conn.told.IsZero() {
+		t.room.leaving = slices.DeleteFunc(t.room.leaving, func(c *clientConn) bool { return c == conn })
 	}
 	t.open--
 	t.noteCrowdLocked()
@@ -216,6 +220,7 @@ func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 	if s == fasthttp.StateActive && t.crowded.Load() {
 		s = stateHead // until Serving
 	}
+	t.noteHead(conn, s == stateHead)
 	if s != fasthttp.StateActive {
 		conn.since.Store(int64(time.Since(conn.opened)))
 	}
@@ -225,16 +230,30 @@ func (t *Conns) Track(c net.Conn, s fasthttp.ConnState) {
 	}
 }
 
+// noteHead notes whether c is in a head. The goroutine that serves c calls it.
+func (t *Conns) noteHead(c *clientConn, in bool) {
+	if in == c.inHead {
+		return
+	}
+	if c.inHead = in; in {
+		t.heads.Add(1)
+	} else {
+		t.heads.Add(-1)
+	}
+}
+
 // Serving notes that the head of a request on c has come to its end: until the next state, c
-// makes no room for others. It takes a look-up while the table is crowded, else next to nothing.
+// makes no room for others. It takes a look-up while the table is crowded, or a head has not
+// ended since it was; else next to nothing.
 //
 // Hot path: zero allocations, guarded by TestConnStateAllocs.
 func (t *Conns) Serving(c net.Conn) {
-	if !t.crowded.Load() {
+	if t.heads.Load() == 0 {
 		return
 	}
-	if conn := t.find(bare(c)); conn != nil {
-		conn.state.CompareAndSwap(int32(stateHead), int32(fasthttp.StateActive))
+	if conn := t.find(bare(c)); conn != nil && conn.inHead {
+		t.noteHead(conn, false)
+		conn.state.Store(int32(fasthttp.StateActive)) // also if it was told to make room in this moment
 	}
 }
 

@@ -11,10 +11,14 @@ import (
 )
 
 const (
-	// maxLeaving bounds the connections that were told to make room and are still open. They
-	// are closed at once, but for one on which a request arrived in that very moment, which is
-	// answered: so many connections may be open beyond the limit.
+	// maxLeaving bounds the connections that were told to make room and are still open: so many
+	// may be open beyond the limit.
 	maxLeaving = 64
+
+	// leaveTime is how long one that was told counts as about to be closed. Most are at once, but
+	// one on which a request arrived in that very moment is answered, and one whose client does
+	// not read an earlier answer waits for that: they have places like any other.
+	leaveTime = time.Second
 
 	// maxChosen is how many connections are chosen by one look at all of them, at most.
 	maxChosen = 4096
@@ -32,8 +36,8 @@ const (
 // for a shorter time than all that were chosen, so the order stays right; one that is used
 // meanwhile is left out.
 type room struct {
-	leaving int      // connections that were told to go and are open
-	chosen  []chosen // the next one to go at the end
+	leaving []*clientConn // those that were told to go and have not yet, see leaveTime
+	chosen  []chosen      // the next one to go at the end
 	looked  time.Time
 	pause   time.Duration // from looked to the next look, at least
 }
@@ -48,15 +52,31 @@ type chosen struct {
 	rank   int           // how many of its address are unused for no longer, itself among them
 }
 
-// makeRoomLocked chooses the connection that is to go, which its caller dismisses; nil: there is
-// none. Of those without a request under way, that is one of the address that has
-// most of them, and of these the one unused longest. A request is under way from the end of its
-// head: one that never ends its head keeps nobody out.
-func (t *Conns) makeRoomLocked() *clientConn {
-	r := &t.room
-	if r.leaving >= maxLeaving {
-		return nil
+// makeRoomLocked chooses connections to go, which its caller dismisses, and tells whether there is
+// room for one more: that takes more than one of them where some stayed that had been told to go.
+func (t *Conns) makeRoomLocked() (leave []*clientConn, ok bool) {
+	r, now := &t.room, time.Now()
+	r.leaving = slices.DeleteFunc(r.leaving, func(c *clientConn) bool {
+		return c.is(fasthttp.StateActive) || now.Sub(c.told) > leaveTime
+	})
+	for t.open-len(r.leaving) >= t.max && len(r.leaving) < maxLeaving {
+		c := t.nextToGoLocked()
+		if c == nil {
+			break
+		}
+		c.told = now
+		r.leaving = append(r.leaving, c)
+		leave = append(leave, c)
 	}
+	return leave, t.open-len(r.leaving) < t.max && t.open < t.max+maxLeaving
+}
+
+// nextToGoLocked returns the connection that goes next; nil: there is none. Of those without a
+// request under way, that is one of the address that has most of them, and of these the one unused
+// longest. A request is under way from the end of its head: one that never ends its head keeps
+// nobody out.
+func (t *Conns) nextToGoLocked() *clientConn {
+	r := &t.room
 	age := time.Since(r.looked)
 	if age > time.Second {
 		r.chosen = nil
@@ -76,12 +96,10 @@ func (t *Conns) makeRoomLocked() *clientConn {
 		c := r.chosen[n-1]
 		r.chosen = r.chosen[:n-1]
 		// A connection is closed only after it was removed from the table, or would be told again.
-		if c.conn.leaving || c.conn.since.Load() != c.since || t.find(c.conn.conn) != c.conn ||
+		if c.conn.since.Load() != c.since || t.find(c.conn.conn) != c.conn ||
 			!c.conn.state.CompareAndSwap(c.state, int32(fasthttp.StateClosed)) {
 			continue
 		}
-		c.conn.leaving = true
-		r.leaving++
 		return c.conn
 	}
 }
@@ -91,6 +109,9 @@ func (t *Conns) lookLocked() {
 	began := time.Now()
 	var all []chosen
 	for c := range t.all {
+		if !c.told.IsZero() {
+			continue // it is closed, once it does nothing
+		}
 		state := c.state.Load()
 		switch fasthttp.ConnState(state) {
 		case fasthttp.StateNew, fasthttp.StateIdle, stateHead:

@@ -145,32 +145,134 @@ func TestRoomInALargeTable(t *testing.T) {
 	}
 }
 
-// TestRoomIsBounded has connections that were told to go stay, as if requests had arrived on
-// them in that moment.
+// TestRoomIsBounded has connections that were told to go stay open.
 func TestRoomIsBounded(t *testing.T) {
 	const most = 200
-	var table Conns
-	table.Limit(most, 0)
-	var conns []*fakeConn
-	refused := 0
-	for range 2 * most {
-		conn := new(fakeConn)
-		if !table.add(conn, netip.MustParseAddr("192.0.2.1")) {
-			refused++
-			continue
-		}
-		conns = append(conns, conn)
+	for _, c := range []struct {
+		name string
+		then func(*Conns, *fakeConn) // what comes on one that was told
+		wait time.Duration           // until the next ones come
+		gone bool                    // it counts as gone for now
+	}{
+		{"nothing", func(*Conns, *fakeConn) {}, 0, true},
+		{"nothing for long", func(*Conns, *fakeConn) {}, 2 * leaveTime, false},
+		{"a head", func(table *Conns, conn *fakeConn) { table.Track(conn, fasthttp.StateActive) }, 0, true},
+		{"a request", func(table *Conns, conn *fakeConn) {
+			table.Track(conn, fasthttp.StateActive)
+			table.Serving(conn)
+		}, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var table Conns
+				table.Limit(most, 0)
+				told := map[*fakeConn]bool{}
+				var conns []*fakeConn
+				open := func(n int) (refused int) {
+					for range n {
+						conn := new(fakeConn)
+						if !table.add(conn, netip.MustParseAddr("192.0.2.1")) {
+							refused++
+						} else {
+							conns = append(conns, conn)
+						}
+						if n := table.Len(); n > most+maxLeaving {
+							t.Fatalf("%d are open", n)
+						}
+					}
+					return refused
+				}
+				if open(most+maxLeaving) != 0 {
+					t.Fatal("refused, though others make room")
+				}
+				for _, conn := range conns {
+					if conn.shut.Load() {
+						told[conn] = true
+						c.then(&table, conn)
+					}
+				}
+				if len(told) != maxLeaving {
+					t.Fatalf("%d were told to go, want %d", len(told), maxLeaving)
+				}
+				time.Sleep(c.wait) // of the test's own clock
+				if refused := open(20); refused != 20 {
+					t.Errorf("%d of 20 are refused with as many beyond the limit as may be", refused)
+				}
+				close := func() (n int) { // the server notices
+					for _, conn := range conns {
+						if conn.shut.Load() && !told[conn] && table.find(conn) != nil {
+							table.Track(conn, fasthttp.StateClosed)
+							n++
+						}
+					}
+					return n
+				}
+				if closed := close(); (closed == 0) != c.gone {
+					t.Errorf("%d others are closed for those that stay", closed)
+				}
+				if c.gone {
+					return
+				}
+				for range 20 { // those that stay count like any
+					if open(1) != 0 || close() != 1 {
+						t.Fatal("none makes room for a new one")
+					}
+				}
+				if n := table.Len(); n != most {
+					t.Errorf("%d are open, want %d", n, most)
+				}
+			})
+		})
 	}
-	if n := table.Len(); n != most+maxLeaving || refused != most-maxLeaving {
-		t.Errorf("%d are open and %d refused, want at most %d beyond the limit", n, refused, maxLeaving)
-	}
-	for _, conn := range conns {
-		if conn.shut.Load() {
-			table.Track(conn, fasthttp.StateClosed)
-		}
-	}
-	if n := table.Len(); n != most || !table.add(new(fakeConn), netip.MustParseAddr("192.0.2.1")) {
-		t.Errorf("%d are open after they went; or there is no room for one more", n)
+}
+
+// TestRoomAfterACrowd has a head begin while the table is crowded, and end when it is not: as
+// others come again, its request is under way.
+func TestRoomAfterACrowd(t *testing.T) {
+	for name, displaced := range map[string]bool{"a_head": false, "a_head_that_is_told_to_go": true} {
+		t.Run(name, func(t *testing.T) {
+			var table Conns
+			table.Limit(4, 0)
+			add := func() *fakeConn {
+				conn := new(fakeConn)
+				if !table.add(conn, netip.MustParseAddr("192.0.2.1")) {
+					t.Fatal("refused")
+				}
+				return conn
+			}
+			head := add()
+			others := []*fakeConn{add(), add(), add()}
+			table.Track(head, fasthttp.StateActive)
+			if displaced {
+				for _, conn := range others {
+					table.Track(conn, fasthttp.StateActive)
+					table.Serving(conn)
+				}
+				others = append(others, add())
+			}
+			for _, conn := range others {
+				table.Track(conn, fasthttp.StateClosed)
+			}
+			table.Serving(head)
+			if n := table.Active(); n != 1 {
+				t.Errorf("%d are active, want the one whose head has ended", n)
+			}
+			for range 10 {
+				add()
+			}
+			if head.shut.Load() != displaced {
+				t.Errorf("told to go: %t", !displaced)
+			}
+			if n := table.CloseAll(); n != 1 {
+				t.Errorf("%d requests are cut, want 1", n)
+			}
+			for c := range table.all {
+				table.remove(c.conn)
+			}
+			if n := table.heads.Load(); n != 0 {
+				t.Errorf("%d heads are left", n)
+			}
+		})
 	}
 }
 
@@ -218,7 +320,7 @@ func BenchmarkRoom(b *testing.B) {
 					}
 					break
 				}
-				if table.room.leaving > maxLeaving/2 {
+				if len(table.room.leaving) > maxLeaving/2 {
 					b.StopTimer()
 					for c := range table.all {
 						if c.conn.(*fakeConn).shut.Load() {
