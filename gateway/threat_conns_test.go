@@ -248,6 +248,7 @@ func TestThreatConns(t *testing.T) {
 		for range most {
 			dial(t, gw.addr)
 		}
+		eventually(t, "those that were told to go have gone", func() bool { return gw.conns.Displaced.Load() >= heads && gw.conns.Len() <= most })
 		for range 20 {
 			if r, body := gw.do("GET", "/health"); r.StatusCode != 200 {
 				t.Fatalf("a new client: %d %s, with %d open", r.StatusCode, body, gw.conns.Len())
@@ -260,6 +261,62 @@ func TestThreatConns(t *testing.T) {
 			t.Errorf("Run returns %v, want ErrCut", err)
 		}
 	})
+	t.Run("T98b_heads_from_before_the_crowd", func(t *testing.T) {
+		gw := startGateway(t, limitedConns(most, bucket), func(o *Options) { o.HeaderTimeout = 4 * time.Second })
+		heads := make([]net.Conn, most*3/4-1)
+		for i := range heads {
+			heads[i] = dial(t, gw.addr)
+			io.WriteString(heads[i], "GET /pub/x HTTP/1.1\r\n")
+		}
+		eventually(t, "the heads have begun", func() bool { return gw.conns.Active() == len(heads) })
+		for range 3 * most {
+			dial(t, gw.addr)
+		}
+		if r, body := gw.do("GET", "/pub/x"); r.StatusCode != 200 {
+			t.Errorf("a new client: %d %s", r.StatusCode, body)
+		}
+		for _, c := range heads {
+			if status := answerOn(t, c); status != 408 {
+				t.Errorf("a head that began before the crowd: status %d", status)
+			}
+		}
+		if n := gw.metricValue("yatagarasu_refused_connections_total"); n != 0 {
+			t.Errorf("%v refused", n)
+		}
+	})
+	for _, listener := range []string{"main", "metrics"} {
+		for name, expect := range map[string]string{"a_body": "", "an_expectation": "Expect: 100-continue\r\n"} {
+			t.Run("T98c_a_call_whose_body_arrives_does_not/"+listener+"/"+name, func(t *testing.T) {
+				gw := startGateway(t, strings.Replace(adminYAML(origin.URL, `admin: {token: "`+adminToken+`"}`), "ready: config", "ready: config, limits: {max_connections: 20}", 1))
+				address, table := gw.addr, &gw.conns
+				if listener == "metrics" {
+					address, table = gw.MetricsAddr().String(), &gw.operators.Conns
+				}
+				for n := range table.Most() {
+					dial(t, address)
+					eventually(t, "it is accepted", func() bool { return table.Len() == n+1 })
+				}
+				call, body := dial(t, address), `{"all": true}`
+				fmt.Fprintf(call, "POST /admin/cache/purge HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%sContent-Length: %d\r\n\r\n", adminToken, expect, len(body))
+				if expect != "" {
+					if status := answerOn(t, call); status != 100 {
+						t.Fatalf("status %d", status)
+					}
+				}
+				io.WriteString(call, body[:5])
+				eventually(t, "the call has begun", func() bool { return table.Active() == 1 })
+				for range 2 * table.Most() {
+					before := table.Displaced.Load()
+					dial(t, address)
+					eventually(t, "it is accepted", func() bool { return table.Displaced.Load() > before })
+				}
+				io.WriteString(call, body[5:])
+				if status := answerOn(t, call); status != 200 {
+					t.Errorf("status %d", status)
+				}
+			})
+		}
+	}
 	t.Run("T98_a_download_does_not", func(t *testing.T) {
 		const size = 4 << 20
 		gate := make(chan struct{})

@@ -91,6 +91,11 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 	body := n > 0 || n == -1
 	if body && a.invites(h, metrics) {
 		serve.Invite(h)
+		conns := a.Clients
+		if metrics {
+			conns = &a.Conns
+		}
+		conns.Serving(contextOf(h).Conn()) // its body belongs to the request, and makes no room for others
 		if n > maxBody {
 			h.Del(fasthttp.HeaderExpect) // no 100 Continue: fasthttp refuses the body by its length
 		}
