@@ -3,6 +3,8 @@ package serve
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -295,18 +297,27 @@ func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
 	x.complete = true // fasthttp has dated it, after Reset
 }
 
-// HandleError answers a request that fasthttp cannot parse, within the limits. The text of err
-// goes nowhere: it quotes the request, with its tokens.
+// HandleError answers a request that fasthttp cannot parse, within the limits. One whose head has
+// not arrived takes nothing of the rates: whoever says nothing must not use up what others share.
+// The text of err goes nowhere: it quotes the request, with its tokens.
 func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x := s.Acquire(time.Now())
 	gen := s.Generation.Load()
 	x.Method = methodOf(ctx)
 	x.Identify(ctx, gen)
 	x.Path = append(x.Path, request.RawPath(ctx.Request.Header.RequestURI())...)
-	if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+	p := problem.OfParseError(err)
+	_, ended := errors.AsType[*net.OpError](err) // the connection has
+	by, wait := observe.LimitNone, time.Duration(0)
+	if !ended && p.Status != fasthttp.StatusRequestTimeout || string(ctx.Request.Header.Peek(headerInvited)) == invited {
+		by, wait = x.admit(gen.limits)
+	} else if !gen.Admits(x.Client) {
+		by = observe.LimitAddress
+	}
+	if by != observe.LimitNone {
 		x.Refuse(ctx, by, wait)
 	} else {
-		x.Fail(ctx, problem.OfParseError(err))
+		x.Fail(ctx, p)
 	}
 	x.CompleteHead(ctx)
 	x.TTFB = time.Since(x.Start)
