@@ -277,6 +277,30 @@ func TestThreatLog(t *testing.T) {
 			}
 		}
 	})
+	t.Run("T97h_health_checks_are_sampled_and_counted", func(t *testing.T) {
+		const flood, most = 300, 5
+		gw := startGateway(t, limitedYAML("deny: [192.0.2.1]", bucketYAML("main", "/pub", origin.URL)), func(o *Options) { o.LogRefused = most })
+		c := dial(t, gw.addr)
+		r := bufio.NewReader(c)
+		began := time.Now()
+		for i := range flood {
+			exchangeOn(t, c, r, "GET "+[]string{"/health", "/ready"}[i%2]+" HTTP/1.1\r\n"+from("192.0.2.1"))
+			exchangeOn(t, c, r, "GET /pub/served HTTP/1.1")
+		}
+		gw.log.waitFor(t, "were left out")
+		if err := gw.stop(); err != nil {
+			t.Error(err)
+		}
+		may := most * (2 + int(time.Since(began)/time.Second))
+		log := gw.log.String()
+		if n := strings.Count(log, `"path":"/pub/served"`); n != flood {
+			t.Errorf("%d lines of served requests, want %d", n, flood)
+		}
+		n := strings.Count(log, `"path":"/health"`) + strings.Count(log, `"path":"/ready"`)
+		if left := gw.metricValue(`yatagarasu_log_left_out_total{log="main"}`); n == 0 || n > may || n+int(left) != flood {
+			t.Errorf("%d lines and %v left out of %d, at most %d", n, left, flood, may)
+		}
+	})
 	t.Run("T97f_a_flood_is_sampled_and_counted", func(t *testing.T) {
 		const flood, most = 300, 5
 		audit := filepath.Join(t.TempDir(), "audit.log")
@@ -288,7 +312,7 @@ func TestThreatLog(t *testing.T) {
 			exchangeOn(t, c, r, "GET /pub/x HTTP/1.1\r\n"+from("192.0.2.1"))
 			exchangeOn(t, c, r, "GET /pub/served HTTP/1.1")
 		}
-		gw.log.waitFor(t, "lines of refused requests were left out")
+		gw.log.waitFor(t, "were left out")
 		if err := gw.stop(); err != nil {
 			t.Error(err)
 		}

@@ -61,7 +61,7 @@ var Families = []family{
 	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},
 	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.MaxAge > 0, s.keys.MaxAge.Seconds()) }},
 	{"yatagarasu_log_dropped_total", "counter", "log", "Lines of the log that were dropped, because it was not written fast enough.", nil},
-	{"yatagarasu_log_left_out_total", "counter", "log", "Lines of refused requests that were left out of the log, because there were too many in a second.", nil},
+	{"yatagarasu_log_left_out_total", "counter", "log", "Lines of refused requests and health checks that were left out of the log, because there were too many in a second.", nil},
 	{"yatagarasu_panics_total", "counter", "", "Requests that failed by a mistake in the gateway.", nil},
 	{"yatagarasu_refused_connections_total", "counter", "", "Connections of clients that were refused by a limit.", nil},
 	{"yatagarasu_rejected_total", "counter", "bucket, limit", "Requests that a limit refused. The bucket is empty where none is mounted.", nil},

@@ -58,7 +58,7 @@ func (o *Observer) OpenLogs(c *config.Logging, buffer, refusals int, w io.Writer
 	}
 	o.Log = zerolog.New(formatted(c.Format, out)).Sample(&o.level).Hook(timestamp{})
 	o.Logs.refusals.start(refusals, func(n uint64) {
-		o.Log.Warn().Uint64("lines", n).Msg("lines of refused requests were left out: there were too many")
+		o.Log.Warn().Uint64("lines", n).Msg("lines of refused requests and health checks were left out: there were too many")
 	})
 	return nil
 }

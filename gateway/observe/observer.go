@@ -33,7 +33,7 @@ type Entry struct {
 
 	Auth         Auth
 	RejectedBy   Limit   // LimitNone: not rejected
-	LetIn        bool    // neither form nor limit nor policy refuses it: whatever the answer is, it has its line
+	LetIn        bool    // neither form nor limit nor policy refuses it, and it is no health check: it has its line
 	CacheOutcome Outcome // Bypass without a cache
 
 	Status int
@@ -185,11 +185,12 @@ func (o *Observer) RecordPanic(p any, id []byte) {
 }
 
 // logAccess writes a request's access line. Successful requests may be sampled; slow ones are
-// warnings with the time of each phase. Refused ones have short lines, and under a flood not all.
+// warnings with the time of each phase. Refused ones and health checks have short lines, and under
+// a flood not all.
 func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	c := o.logging.Load()
-	refused := x.refused()
-	if refused {
+	cheap := x.cheap()
+	if cheap {
 		x.Path = AppendClipped(x.Path[:0], x.Path, longestRefused)
 	}
 	if o.Logs.auditor != nil {
@@ -202,7 +203,7 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	if !slow && !failed && c.Sample < 1 && !sampled(x.ID, c.Sample) {
 		return
 	}
-	if refused && !o.LogsRefusal(zerolog.InfoLevel) {
+	if cheap && !o.LogsRefusal(zerolog.InfoLevel) {
 		return
 	}
 	var e *zerolog.Event
@@ -238,9 +239,9 @@ func (o *Observer) logAccess(x *Entry, took time.Duration) {
 	e.Msg("request")
 }
 
-// refused tells whether the gateway refused x by itself: neither the cache nor an origin was
-// asked.
-func (x *Entry) refused() bool { return !x.LetIn && x.Status >= 400 }
+// cheap tells whether x took next to nothing: the gateway refused it by itself, or it was a health
+// check. Neither the cache nor an origin was asked.
+func (x *Entry) cheap() bool { return !x.LetIn }
 
 // logClient adds the client and its request line to e.
 func (x *Entry) logClient(e *zerolog.Event) *zerolog.Event {
@@ -316,7 +317,7 @@ func (x *Entry) decision() string {
 // logAudit writes a request's audit line, if it has one.
 func (o *Observer) logAudit(x *Entry) {
 	decision := x.decision()
-	if decision == "" || x.refused() && !o.Logs.auditRefusals.pass() {
+	if decision == "" || x.cheap() && !o.Logs.auditRefusals.pass() {
 		return
 	}
 	e := x.logClient(o.Logs.auditor.Log().Str("decision", decision))

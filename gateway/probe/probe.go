@@ -124,6 +124,7 @@ func (r *Readiness) probe(log *zerolog.Logger, group []*origin.Replica, p *origi
 			}
 			s.Reachable, s.Reason, s.Checked = reason == "", reason, now
 			o.Health.Breaker.Probe(s.Reachable)
+			r.brief.Store(nil)
 		}
 	}
 	return reason, shared

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
 )
@@ -51,5 +52,35 @@ func TestAwait(t *testing.T) {
 		if _, ok := r.await(group, 0, time.Now().Add(time.Minute)); ok {
 			t.Error("it goes on after the end")
 		}
+	})
+}
+
+// TestReadyIsKept has those who ask without end for what everybody may know look at no bucket,
+// and see what has changed soon.
+func TestReadyIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &origin.Replica{S3: config.S3{Origin: config.Origin{Credentials: config.Credentials{Source: config.SourceStatic}}}, Health: &origin.Health{Breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
+		r := New([]*origin.Bucket{{Replicas: []*origin.Replica{p}}}, "any", nil)
+		expect := func(what string, draining, whole bool, want int) {
+			t.Helper()
+			if got, doc := r.Report(draining, whole); got != want {
+				t.Errorf("%s: %d %v, want %d", what, got, doc, want)
+			}
+		}
+		expect("at first", false, false, 200)
+		openBreaker(p.Health.Breaker)
+		expect("within the time", false, false, 200)
+		expect("stopping", true, false, 503)
+		kept := r.brief.Load()
+		time.Sleep(briefTime) // of the test's own clock
+		if expect("at its end", false, false, 200); r.brief.Load() != kept {
+			t.Error("the buckets were looked at again")
+		}
+		time.Sleep(1) // of the test's own clock
+		expect("after the time", false, false, 503)
+		p.Health.Breaker = pool.NewBreaker(pool.BreakerOptions{Probed: true})
+		expect("within the next", false, false, 503)
+		expect("the whole one", false, true, 200)
+		expect("after the whole one", false, false, 200)
 	})
 }

@@ -5,6 +5,7 @@ package probe
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,9 +26,19 @@ type Readiness struct {
 	done    chan struct{}
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex // guards states
+	mu     sync.Mutex // guards states, and the making of brief
 	states map[*origin.Replica]*replicaState
+	brief  atomic.Pointer[brief] // nil: a probe has found something since
 }
+
+// brief is what everybody may know. It is kept for briefTime, for whoever asks without end.
+type brief struct {
+	made        time.Time
+	ready       bool
+	unreachable int
+}
+
+const briefTime = 100 * time.Millisecond
 
 // replicaState is what the last probe of a replica found.
 type replicaState struct {
@@ -150,30 +161,50 @@ func (r *Readiness) of(b *origin.Bucket) (s BucketState) {
 // clients' listener, where it counts the buckets that cannot be reached. The whole one, for
 // operators, has the state of each.
 func (r *Readiness) Report(draining, whole bool) (int, any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	short, buckets := r.brief.Load(), []BucketState(nil)
+	if whole || short == nil || time.Since(short.made) > briefTime {
+		short, buckets = r.look(whole)
+	}
 	code, status := fasthttp.StatusOK, "ready"
 	switch {
 	case draining:
 		code, status = fasthttp.StatusServiceUnavailable, "stopping"
-	case !r.isReady():
+	case !short.ready:
 		code, status = fasthttp.StatusServiceUnavailable, "not ready"
 	}
 	doc := map[string]any{"status": status}
 	if r.mode == "config" {
 		return code, doc
 	}
-	buckets, unreachable := make([]BucketState, len(r.buckets)), 0
-	for i, b := range r.buckets {
-		if buckets[i] = r.of(b); !buckets[i].Reachable {
-			unreachable++
-		}
-	}
-	doc["unreachable"] = unreachable
+	doc["unreachable"] = short.unreachable
 	if whole {
 		doc["buckets"] = buckets
 	}
 	return code, doc
+}
+
+// look returns the state of all buckets, which no other caller need look at for a while; the whole
+// one beside the brief if it is wanted.
+func (r *Readiness) look(whole bool) (*brief, []BucketState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if short := r.brief.Load(); !whole && short != nil && now.Sub(short.made) <= briefTime {
+		return short, nil // another caller has just looked
+	}
+	short := &brief{made: now, ready: r.isReady()}
+	var buckets []BucketState
+	for _, b := range r.buckets {
+		state := r.of(b)
+		if !state.Reachable {
+			short.unreachable++
+		}
+		if whole {
+			buckets = append(buckets, state)
+		}
+	}
+	r.brief.Store(short)
+	return short, buckets
 }
 
 // isReady tells whether as many buckets are reachable as the mode wants. r.mu is held.
