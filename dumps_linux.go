@@ -14,7 +14,6 @@ func keepMemory() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_DUMPABLE: %w", err)
 	}
-	// The hard limit stays, so that -core-dumps works in a program that takes over.
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &l); err != nil {
 		return fmt.Errorf("RLIMIT_CORE: %w", err)

@@ -78,6 +78,21 @@ func TestThreatMemory(t *testing.T) {
 			t.Errorf("process %d: the limit of core dumps is %q, want %s", pid, m, want)
 		}
 	}
+	t.Run("T106_the_token_command", func(t *testing.T) {
+		pipe := filepath.Join(filepath.Dir(config), "pipe") // at which it waits for its secrets
+		if err := unix.Mkfifo(pipe, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, "token", "-config", pipe)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+		startProcess(t, cmd)
+		writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // once it reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer writer.Close()
+		expect(cmd.Process.Pid, true)
+	})
 	for _, c := range []struct {
 		name string
 		args []string

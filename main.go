@@ -28,6 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	inherited, inheritErr := handover.Inherit()
 	stderr = inherited.Stderr(stderr)
 	if len(args) > 0 && args[0] == "token" {
+		guardSecrets(stderr)
 		return inspect.Token(args[1:], stdout, stderr)
 	}
 	o := gateway.NewOptions()
@@ -63,10 +64,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "yatagarasu: -key goes with -doctor")
 		return 2
 	}
-	if !o.CoreDumps { // before any secret is read
-		if err := keepMemory(); err != nil {
-			fmt.Fprintln(stderr, "yatagarasu: the process's memory is not kept out of core dumps:", err)
-		}
+	if !o.CoreDumps {
+		guardSecrets(stderr)
 	}
 	switch {
 	case *explain != "", *doctor, *check:
@@ -106,6 +105,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// guardSecrets keeps the memory of the process to itself. It comes before any secret is read.
+func guardSecrets(stderr io.Writer) {
+	if err := keepMemory(); err != nil {
+		fmt.Fprintln(stderr, "yatagarasu: the process's memory is not kept out of core dumps:", err)
+	}
 }
 
 const usage = `Yatagarasu serves the objects of S3 buckets over HTTP, read-only.
