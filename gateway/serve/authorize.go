@@ -38,6 +38,9 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	p := ProblemOfVerdict(v.Reason)
+	if p == problem.Verifying {
+		x.returnShared(x.admittedTo)
+	}
 	if p != nil {
 		x.Fail(ctx, p)
 		x.Reason = x.Auth.Reason
