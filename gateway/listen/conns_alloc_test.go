@@ -13,13 +13,20 @@ import (
 
 // TestConnStateAllocs guards what the state of connections costs each request.
 func TestConnStateAllocs(t *testing.T) {
-	var table Conns
+	t.Run("alone", func(t *testing.T) { guardConnState(t, new(Conns)) })
+	crowded := new(Conns)
+	crowded.Limit(1, 0)
+	t.Run("crowded", func(t *testing.T) { guardConnState(t, crowded) })
+}
+
+func guardConnState(t *testing.T, table *Conns) {
 	_, c := tcpPair(t)
 	if !table.add(c, netip.MustParseAddr("192.0.2.1")) {
 		t.Fatal("refused")
 	}
 	turn := func() {
 		table.Track(c, fasthttp.StateActive)
+		table.Serving(c)
 		table.Track(c, fasthttp.StateIdle)
 	}
 	turn()
