@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxLeaving bounds the connections that were told to make room and are still open: so many
-	// may be open beyond the limit.
+	// maxLeaving bounds the connections that count as about to be closed. As all others are within
+	// the limit when one is added, no more than so many are ever open beyond it.
 	maxLeaving = 64
 
 	// leaveTime is how long one that was told counts as about to be closed. Most are at once, but
@@ -68,7 +68,7 @@ func (t *Conns) makeRoomLocked() (leave []*clientConn, ok bool) {
 		r.leaving = append(r.leaving, c)
 		leave = append(leave, c)
 	}
-	return leave, t.open-len(r.leaving) < t.max && t.open < t.max+maxLeaving
+	return leave, t.open-len(r.leaving) < t.max
 }
 
 // nextToGoLocked returns the connection that goes next; nil: there is none. Of those without a
