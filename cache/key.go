@@ -40,14 +40,10 @@ func cutFirstPart(key []byte) (first, rest []byte, ok bool) {
 //
 // Hot path: zero allocations, guarded by TestGetAllocs.
 func HasEmptySegment(name []byte) bool {
-	for {
-		end := bytes.IndexByte(name, '/')
-		if end <= 0 {
-			return end == 0
-		}
-		name = name[end+1:]
-	}
+	return len(name) > 0 && name[0] == '/' || bytes.Contains(name, twoSlashes)
 }
+
+var twoSlashes = []byte("//")
 
 // IsAlias reports whether the first part of key has an empty segment.
 func IsAlias(key []byte) bool {

@@ -227,16 +227,13 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
-	for len(path) > 0 {
-		path = path[1:]
-		end := bytes.IndexByte(path, '/')
-		if end < 0 {
-			end = len(path)
-		}
-		if s := string(path[:end]); s == "." || s == ".." {
+	if !bytes.Contains(path, []byte("/.")) {
+		return false // as nearly all have none
+	}
+	for segment := range bytes.SplitSeq(path, slash) {
+		if s := string(segment); s == "." || s == ".." {
 			return true
 		}
-		path = path[end:]
 	}
 	return false
 }
@@ -277,31 +274,31 @@ func (t *Target) Key(prefixLen int, emptySegments bool) (key []byte, err *proble
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
 func CheckKey(key []byte, emptySegments bool) *problem.Problem {
-	if len(key) > MaxKeyLen {
+	n := len(key)
+	if n > MaxKeyLen {
 		return targetKeyTooLong
 	}
-	leads := true // no segment came before that is not empty
-	for more := true; more; {
-		segment := key
-		end := bytes.IndexByte(key, '/')
-		if more = end >= 0; more {
-			segment, key = key[:end], key[end+1:]
-		}
-		n := len(segment)
-		switch {
-		case n == 0 && more && !emptySegments:
-			return problem.EmptySegment
-		case n == 0:
-			continue
-		case leads && segment[0] == '.' && n == len(uploads) && bytes.EqualFold(segment, uploads):
-			return targetUpload
-		case segment[n-1] == '_' && n >= len(dirObject) && bytes.EqualFold(segment[n-len(dirObject):], dirObject):
+	if n == 0 {
+		return nil
+	}
+	if !emptySegments && (key[0] == '/' || bytes.Contains(key, []byte("//"))) {
+		return problem.EmptySegment
+	}
+	if first, _, _ := bytes.Cut(bytes.TrimLeft(key, "/"), slash); len(first) == len(uploads) && bytes.EqualFold(first, uploads) {
+		return targetUpload
+	}
+	if key[n-1] != '_' && !bytes.Contains(key, []byte("_/")) {
+		return nil // as nearly all
+	}
+	for segment := range bytes.SplitSeq(key, slash) {
+		if at := len(segment) - len(dirObject); at >= 0 && bytes.EqualFold(segment[at:], dirObject) {
 			return targetDirObject
 		}
-		leads = false
 	}
 	return nil
 }
+
+var slash = []byte("/")
 
 // Both names in any case: MinIO on Windows, and file systems of other systems than Linux, do
 // not tell the cases apart.
