@@ -284,8 +284,10 @@ func CheckKey(key []byte, emptySegments bool) *problem.Problem {
 	if !emptySegments && (key[0] == '/' || bytes.Contains(key, []byte("//"))) {
 		return problem.EmptySegment
 	}
-	if first, _, _ := bytes.Cut(bytes.TrimLeft(key, "/"), slash); len(first) == len(uploads) && bytes.EqualFold(first, uploads) {
-		return targetUpload
+	if c := key[0]; c == '.' || c == '/' {
+		if first, _, _ := bytes.Cut(bytes.TrimLeft(key, "/"), slash); bytes.EqualFold(first, uploads) {
+			return targetUpload
+		}
 	}
 	if key[n-1] != '_' && !bytes.Contains(key, []byte("_/")) {
 		return nil // as nearly all
