@@ -45,6 +45,15 @@ func guarded(t *testing.T, block string, takes time.Duration) (*Policy, *atomic.
 	return p, tries
 }
 
+// fourKeys returns a block with four keys without kid, of which the last is that of valid tokens.
+func fourKeys() string {
+	var keys []string
+	for i := range 3 {
+		keys = append(keys, fmt.Sprintf("{algorithm: HS256, secret: 0123456789abcdef0123456789abcd%02d}", i))
+	}
+	return "jwt: {keys: [" + strings.Join(append(keys, "{algorithm: HS256, secret: "+secret+"}"), ", ") + "]}"
+}
+
 // sentBy returns a request with a token by a client.
 func sentBy(client, token string) *Request {
 	q := request(token, "x")
@@ -106,12 +115,7 @@ func TestInvalidTokens(t *testing.T) {
 	})
 	t.Run("T90a_each_signature_counts", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var keys []string
-			for i := range 3 {
-				keys = append(keys, fmt.Sprintf("{algorithm: HS256, secret: 0123456789abcdef0123456789abcd%02d}", i))
-			}
-			keys = append(keys, "{algorithm: HS256, secret: "+secret+"}")
-			p, tries := guarded(t, "jwt: {keys: ["+strings.Join(keys, ", ")+"]}", 0)
+			p, tries := guarded(t, fourKeys(), 0)
 			for i := range 3 * burst { // three keys fail before the one that holds
 				if r := p.Authorize(sentBy(attacker, valid(fmt.Sprintf(`"n":%d`, i)))).Reason; r != Allowed {
 					t.Fatalf("good token %d: %q", i, r)
@@ -130,12 +134,7 @@ func TestInvalidTokens(t *testing.T) {
 	})
 	t.Run("T90a_good_tokens_at_once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var keys []string
-			for i := range 3 {
-				keys = append(keys, fmt.Sprintf("{algorithm: HS256, secret: 0123456789abcdef0123456789abcd%02d}", i))
-			}
-			keys = append(keys, "{algorithm: HS256, secret: "+secret+"}")
-			p, tries := guarded(t, "jwt: {keys: ["+strings.Join(keys, ", ")+"]}", 120*time.Microsecond)
+			p, tries := guarded(t, fourKeys(), 120*time.Microsecond)
 			const tokens = 500
 			var all sync.WaitGroup
 			for i := range tokens {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -9,11 +11,9 @@ import (
 // `make siege` measures the ratio.
 const slowOnABusyMachine = time.Second
 
-// TestSiege is the short form of `make siege`: no honest request may fail or hang.
+// TestSiege is the short form of `make siege`: no honest request may fail or hang. It attacks the
+// program that make has built, so the race detector would see the attackers alone.
 func TestSiege(t *testing.T) {
-	if testing.Short() {
-		t.Skip("attacks the built program, which has no race detector")
-	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			r, err := a.measure(t.Context(), 2*time.Second, 100)
