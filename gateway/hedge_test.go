@@ -41,8 +41,9 @@ func isTimeoutError(err error) bool {
 	return ok && e.Timeout()
 }
 
-// TestHedge has 5 % of the requests take 2 s, and compares how long clients wait with
-// and without a second request.
+// TestHedge has 3 % of the requests take 2 s, and compares how long clients wait with
+// and without a second request. The budget is 5 %: what is left is for those that a busy
+// machine slows down.
 func TestHedge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it takes seconds")
@@ -50,7 +51,7 @@ func TestHedge(t *testing.T) {
 	const requests, clients = 2000, 40
 	run := func(hedge string) (p50, p99 time.Duration, extra float64) {
 		var given, none atomic.Int64
-		first := startFaulty(t, slowReplica(20*time.Millisecond, 2*time.Second, 0.05, &given))
+		first := startFaulty(t, slowReplica(20*time.Millisecond, 2*time.Second, 0.03, &given))
 		second := startFaulty(t, slowReplica(2*time.Millisecond, 0, 0, &none))
 		gw := startGateway(t, replicasYAML([]string{first.endpoint, second.endpoint}, hedge))
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -90,7 +91,7 @@ func TestHedge(t *testing.T) {
 	}
 	p50, p99, _ := run("")
 	t.Logf("without: median %v, 99th percentile %v", p50, p99)
-	for _, hedge := range []string{"hedge: {after: p95}", "hedge: {after: 30ms}"} {
+	for _, hedge := range []string{"hedge: {after: p95}", "hedge: {after: 200ms}"} {
 		p50, p99, extra := run(hedge)
 		t.Logf("%s: median %v, 99th percentile %v, %.1f %% more requests", hedge, p50, p99, extra*100)
 		if p99 > time.Second {
