@@ -38,7 +38,10 @@ func TestThousandMisses(t *testing.T) { // T57
 		}
 		w.Write(body[beginning:])
 	})
-	gw := startGateway(t, cachedYAML(origin.URL), func(o *Options) { o.LogLevel = "warn" })
+	gw := startGateway(t, cachedYAML(origin.URL), func(o *Options) {
+		o.LogLevel = "warn"
+		o.MinRate = 0 // on a busy machine a thousand clients can be that slow
+	})
 	want := sha256.Sum256(body)
 	var wg, begun sync.WaitGroup
 	var wrong, leader atomic.Int64
