@@ -291,18 +291,31 @@ func TestThreatSlowReadersOfMemory(t *testing.T) {
 		origin := startOrigin(t, objects(nil))
 		gw := startGateway(t, cachedYAML(origin.URL, "max_size: 40MB"), func(o *Options) { o.LogLevel = "error" })
 		b := gw.Generation.Load().Budgets["main"]
-		gw.do("GET", "/pub/large")
-		gw.settleFills(t)
-		c, err := dialFrom(t, loopback(1, 0), gw.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
 		part := "GET /pub/large HTTP/1.1\r\nHost: g\r\nRange: bytes=0-60000\r\n\r\n"
-		go io.WriteString(c, strings.Repeat(part, 1000)) // ends with the connection, which reads nothing
-		eventually(t, "the client's socket is full", func() bool { return gw.InFlight.Load() == 1 })
-		eventually(t, "what it is sent is purged, and counted", func() bool {
-			b.Cache.PurgeGroup("main", false)
-			return b.Cache.Len() == 0 && b.Cache.Pinned() == object
+		answered := func() float64 { return gw.metricValue(`yatagarasu_cache_requests_total{bucket="main",outcome="hit"}`) }
+		eventually(t, "what a client is sent is purged, and counted", func() bool {
+			gw.do("GET", "/pub/large")
+			gw.settleFills(t)
+			c, err := dialFrom(t, loopback(1, 0), gw.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go io.WriteString(c, strings.Repeat(part, 1000)) // ends with the connection, which reads nothing
+			// Its socket is full when a hit is under way, and none has ended for a while: if
+			// that was too early, another client tries.
+			last, since := -1.0, time.Now()
+			eventually(t, "the client's socket is full", func() bool {
+				if n := answered(); n != last || gw.InFlight.Load() != 1 {
+					last, since = n, time.Now()
+				}
+				return time.Since(since) > 100*time.Millisecond
+			})
+			if b.Cache.PurgeGroup("main", false); b.Cache.Pinned() == object {
+				return true
+			}
+			c.Close()
+			eventually(t, "the client is gone", func() bool { return gw.InFlight.Load() == 0 })
+			return false
 		})
 	})
 	t.Run("T88_of_what_is_stored_no_more", func(t *testing.T) {
