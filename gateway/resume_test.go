@@ -192,8 +192,10 @@ func TestResumeBudget(t *testing.T) {
 	o := &copyOf{body: object(200_000), etag: `"e"`, after: func(n int64) int { return 150_000 }}
 	origin := startFaulty(t, o.script)
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint, "breaker: {enabled: false}"))
+	begin := time.Now()
 	got := gw.load(100, 3*time.Second, "/pub/x")
-	if n := o.asked.Load(); n > 300*5/4 || got[200] == 0 || got[0] == 0 || got[200]+got[0] != 300 {
+	most := 300 + 20*int64(time.Since(begin).Seconds()+2) // 20 a second, however long they take
+	if n := o.asked.Load(); n > most || got[200] == 0 || got[0] == 0 || got[200]+got[0] != 300 {
 		t.Errorf("%v, %d requests", got, n)
 	}
 	t.Logf("%v, %d requests", got, o.asked.Load())
@@ -212,8 +214,21 @@ func TestResumeBudgetIsOfRequests(t *testing.T) {
 		return o.script(c, head)
 	})
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint))
-	if got := gw.load(200, 2*time.Second, "/pub/x"); got[200] != 400 {
-		t.Errorf("%v", got)
+	// Each client waits for its answer, so that on a busy machine no more bodies break off
+	// in a second than requests are made.
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if r, got := gw.do("GET", "/pub/x"); r.StatusCode != 200 || !bytes.Equal(got, body) {
+					t.Errorf("status %d, %d bytes", r.StatusCode, len(got))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := asked.Load(); n != 400 {
+		t.Errorf("%d requests, want 400", n)
 	}
 }
 

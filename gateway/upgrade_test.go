@@ -31,19 +31,23 @@ func writeScript(t *testing.T, text string) string {
 // TestUpgradeThatFails has programs that do not take over: the gateway goes on, on
 // sockets that are as they were.
 func TestUpgradeThatFails(t *testing.T) {
-	for _, c := range []struct{ name, script, says string }{
-		{"ends", "exit 3", "it ended, exit status 3"},
-		{"says why", "echo >&3 a reason; echo >&3 more; exit 3", "it ended, exit status 3: a reason"},
-		{"is slow", "exec sleep 600", "it is not ready within 200ms"},
-		{"closes the connection and stays", "exec 3>&-; exec sleep 600", "it ended, signal: killed"},
-		{"says too much", "while echo >&3 0123456789012345678901234567890123456789; do :; done; exit 5", "it ended"},
-		{"is ready, but does not serve", "echo READY=1 >&3; read line <&3; echo $line >&3; exit 6", "it does not serve: unexpected EOF, exit status 6"},
-		{"gets the sockets and the variables", `[ $LISTEN_FDS = 3 ] && [ $LISTEN_FDNAMES = upgrade:http:metrics ] && [ $YATAGARASU_PARENT = $PPID ] && [ -z "$WATCHDOG_PID" ] && [ -e /dev/fd/5 ] && ! [ -e /dev/fd/6 ] && exit 42`, "exit status 42"},
+	const soon = 200 * time.Millisecond
+	for _, c := range []struct {
+		name, script, says string
+		within             time.Duration
+	}{
+		{"ends", "exit 3", "it ended, exit status 3", time.Minute},
+		{"says why", "echo >&3 a reason; echo >&3 more; exit 3", "it ended, exit status 3: a reason", time.Minute},
+		{"is slow", "exec sleep 600", "it is not ready within 200ms", soon},
+		{"closes the connection and stays", "exec 3>&-; exec sleep 600", "it ended, signal: killed", time.Minute},
+		{"says too much", "while echo >&3 0123456789012345678901234567890123456789; do :; done; exit 5", "it ended", time.Minute},
+		{"is ready, but does not serve", "echo READY=1 >&3; read line <&3; echo $line >&3; exit 6", "it does not serve: unexpected EOF, exit status 6", time.Minute},
+		{"gets the sockets and the variables", `[ $LISTEN_FDS = 3 ] && [ $LISTEN_FDNAMES = upgrade:http:metrics ] && [ $YATAGARASU_PARENT = $PPID ] && [ -z "$WATCHDOG_PID" ] && [ -e /dev/fd/5 ] && ! [ -e /dev/fd/6 ] && exit 42`, "exit status 42", time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("WATCHDOG_PID", "1")
 			gw := startGateway(t, oneBucket("/pub", "http://127.0.0.1:1")+metricsYAML, func(o *Options) {
-				o.Program, o.UpgradeTimeout = writeScript(t, c.script), 200*time.Millisecond
+				o.Program, o.UpgradeTimeout = writeScript(t, c.script), c.within
 			})
 			for range 2 {
 				gw.signals <- syscall.SIGUSR2
