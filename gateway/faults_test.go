@@ -328,7 +328,10 @@ func TestPrimaryKilled(t *testing.T) {
 		}
 	}
 	yaml := strings.NewReplacer("AKmain", s3AccessKey, "secret-of-main", s3SecretKey, `"things"`, s3Bucket, "ready: config", "ready: any").Replace(replicasYAML(endpoints))
-	gw := startGateway(t, yaml, func(o *Options) { o.LogLevel = "error" })
+	gw := startGateway(t, yaml, func(o *Options) {
+		o.LogLevel = "error"
+		o.HeaderTimeout = time.Minute // of these clients, which a busy machine may keep from writing
+	})
 	d := &downloader{gw: gw, sums: map[string][32]byte{"/pub/o": sha256.Sum256(body)}, targets: []string{"/pub/o"}}
 	begun, enough := make(chan int, 1), make(chan struct{})
 	stop := sync.OnceFunc(func() { close(enough) })
