@@ -89,7 +89,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	// Handle signals from here on: by default they end the process.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, gateway.Signals...)
 	signal.Ignore(syscall.SIGPIPE) // of a log whose reader has ended
 	g, err := gateway.New(o)
 	if err != nil {
