@@ -3,6 +3,8 @@
 GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+COMMITTED := $(shell git log -1 --format=%cs 2>/dev/null)
 
 # Pinned tools. A stamp names the version, so that a new one is installed.
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
@@ -43,7 +45,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/yatagarasu
 	@mkdir -p $(BIN)
-	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/yatagarasu .
+	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)" -o $(BIN)/yatagarasu .
 
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
