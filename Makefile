@@ -47,6 +47,13 @@ build: ## build bin/yatagarasu
 	@mkdir -p $(BIN)
 	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)" -o $(BIN)/yatagarasu .
 
+# The systems that the gateway is for. All compile; Linux on amd64 is the one that all tests run on.
+PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64
+
+.PHONY: cross
+cross: ## compile the gateway for every system that it is for
+	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
+
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
