@@ -15,6 +15,16 @@ K6          := go.k6.io/k6@v1.8.1
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
+# Pinned tools of `make ship` and its kin: `make tool-helm` installs bin/helm.
+SHIP_TOOLS := \
+	actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 \
+	crane=github.com/google/go-containerregistry/cmd/crane@v0.20.6 \
+	cyclonedx-gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
+	goreleaser=github.com/goreleaser/goreleaser/v2@v2.15.1 \
+	helm=helm.sh/helm/v3/cmd/helm@v3.22.0 \
+	kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.8.1 \
+	nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+
 stamp = $(BIN)/.$(1)-$(notdir $(subst @,-,$(2)))
 MINIO_STAMP       := $(call stamp,minio,$(MINIO))
 VERSITYGW_STAMP   := $(call stamp,versitygw,$(VERSITYGW))
@@ -150,6 +160,11 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 	@$(GO) build -buildvcs=false -o $(BIN)/siege ./loadtest/siege
 	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
 
+.PHONY: ship
+ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
+	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
+	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
+
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev
 	$(BIN)/govulncheck ./...
@@ -191,6 +206,14 @@ $(GOVULNCHECK_STAMP): $(if $(wildcard $(BIN)/govulncheck),,FORCE)
 
 $(BENCHSTAT_STAMP): $(if $(wildcard $(BIN)/benchstat),,FORCE)
 	$(call install,benchstat,$(BENCHSTAT))
+
+tool-%: FORCE
+	@module='$(patsubst $*=%,%,$(filter $*=%,$(SHIP_TOOLS)))'; stamp="$(BIN)/.$*-$$(basename "$$module" | tr @ -)"; \
+	if [ -z "$$module" ]; then echo "SHIP_TOOLS has no $*"; exit 1; fi; \
+	if [ ! -e "$(BIN)/$*" ] || [ ! -e "$$stamp" ]; then \
+		echo "installing $$module (once; compiles for a while)"; mkdir -p $(BIN); \
+		GOBIN=$(BIN) $(GO) install "$$module" && rm -f "$(BIN)/.$*-"* && touch "$$stamp"; \
+	fi
 
 .PHONY: FORCE
 FORCE:
