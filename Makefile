@@ -25,6 +25,12 @@ SHIP_TOOLS := \
 	kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.8.1 \
 	nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
+# What is published, and where: names there are in lower case. The version is the tag's without its v.
+OWNER     ?= $(or $(GITHUB_REPOSITORY_OWNER),yatagarasu)
+IMAGE     ?= ghcr.io/$(shell echo '$(OWNER)' | tr A-Z a-z)/yatagarasu
+CHARTS    ?= oci://ghcr.io/$(shell echo '$(OWNER)' | tr A-Z a-z)/charts
+PUBLISHED := $(patsubst v%,%,$(VERSION))
+
 stamp = $(BIN)/.$(1)-$(notdir $(subst @,-,$(2)))
 MINIO_STAMP       := $(call stamp,minio,$(MINIO))
 VERSITYGW_STAMP   := $(call stamp,versitygw,$(VERSITYGW))
@@ -50,7 +56,7 @@ COVERAGE_OF_PACKAGES = NR > 1 { pkg = $$1; sub(/\/[^\/]*$$/, "", pkg); if (!($$1
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## build bin/yatagarasu
@@ -164,6 +170,37 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
+
+# The three targets that publish are those of .github/workflows/release.yml. A step that follows
+# reads the name and digest of what they pushed.
+OUTPUT = $${GITHUB_OUTPUT:-/dev/stdout}
+
+.PHONY: release
+release: tool-goreleaser tool-cyclonedx-gomod notes ## publish the tag's archives, packages, checksums and SBOM as a release of the forge; needs GITHUB_TOKEN
+	PATH="$(BIN):$$PATH" $(BIN)/goreleaser release --clean --release-notes $(BIN)/notes.md
+
+.PHONY: notes
+notes: ## write what CHANGELOG.md says of VERSION into bin/notes.md
+	@mkdir -p $(BIN)
+	@awk -v want='## [$(PUBLISHED)]' 'index($$0, "## ") == 1 { on = index($$0, want) == 1; next } /^\[[^]]+\]: / { next } on' CHANGELOG.md >$(BIN)/notes.md
+	@grep -q . $(BIN)/notes.md || { echo "CHANGELOG.md has no section \"## [$(PUBLISHED)]\": write one before the tag"; exit 1; }
+
+.PHONY: image-push
+image-push: ## push the image for amd64 and arm64 with its provenance, as IMAGE (ghcr.io/OWNER/yatagarasu); needs docker buildx and a login
+	@mkdir -p $(BIN)
+	docker buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --metadata-file $(BIN)/image.json --push \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
+		--tag $(IMAGE):$(PUBLISHED) $(if $(findstring -,$(PUBLISHED)),,--tag $(IMAGE):latest) .
+	@echo "name=$(IMAGE)" >>$(OUTPUT)
+	@sed -n 's/.*"containerimage.digest": *"\([^"]*\)".*/digest=\1/p' $(BIN)/image.json >>$(OUTPUT)
+
+.PHONY: chart-push
+chart-push: tool-helm ## push the chart to CHARTS (oci://ghcr.io/OWNER/charts); needs a login; HELM_PUSH=--plain-http
+	@mkdir -p $(BIN)/chart
+	$(BIN)/helm package deploy/helm/yatagarasu --version $(PUBLISHED) --app-version $(PUBLISHED) --destination $(BIN)/chart
+	$(BIN)/helm push $(HELM_PUSH) $(BIN)/chart/yatagarasu-$(PUBLISHED).tgz $(CHARTS) >$(BIN)/chart/pushed 2>&1 || { cat $(BIN)/chart/pushed; exit 1; }
+	@echo "name=$(patsubst oci://%,%,$(CHARTS))/yatagarasu" >>$(OUTPUT)
+	@sed -n 's/^Digest: */digest=/p' $(BIN)/chart/pushed >>$(OUTPUT)
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev

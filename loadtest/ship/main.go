@@ -30,7 +30,10 @@ type step struct {
 }
 
 // steps are tried in this order.
-var steps = []step{}
+var steps = []step{
+	{"cross", "the gateway compiles for every system that it is for", true, func(t *trial) error { return t.run("make", "-s", "cross") }},
+	{"workflows", "workflows, shell scripts and YAML are linted", true, workflows},
+}
 
 func main() {
 	flag.Usage = func() {
