@@ -32,6 +32,7 @@ type step struct {
 // steps are tried in this order.
 var steps = []step{
 	{"cross", "the gateway compiles for every system that it is for", true, func(t *trial) error { return t.run("make", "-s", "cross") }},
+	{"migration", "nginx and the gateway, as docs/MIGRATION.md has them, give the same answers", true, migration},
 	{"windows", "the binary for Windows serves, reloads and stops under Wine", true, windows},
 	{"workflows", "workflows, shell scripts and YAML are linted", true, workflows},
 }
