@@ -179,10 +179,15 @@ OUTPUT = $${GITHUB_OUTPUT:-/dev/stdout}
 release: tool-goreleaser tool-cyclonedx-gomod notes ## publish the tag's archives, packages, checksums and SBOM as a release of the forge; needs GITHUB_TOKEN
 	PATH="$(BIN):$$PATH" $(BIN)/goreleaser release --clean --release-notes $(BIN)/notes.md
 
+# The section of a version, with each paragraph on one line: a forge shows line breaks of releases.
+NOTES_OF_VERSION = /^\[[^]]+\]: / { next } /^\#\# / { on = index($$0, want) == 1; next } !on { next } \
+	/^(- |\#|$$)/ || last !~ /[^ ]/ { printf "%s%s", end, $$0; end = "\n"; last = $$0; next } { sub(/^ +/, ""); printf " %s", $$0 } END { printf end }
+
 .PHONY: notes
 notes: ## write what CHANGELOG.md says of VERSION into bin/notes.md
 	@mkdir -p $(BIN)
-	@awk -v want='## [$(PUBLISHED)]' 'index($$0, "## ") == 1 { on = index($$0, want) == 1; next } /^\[[^]]+\]: / { next } on' CHANGELOG.md >$(BIN)/notes.md
+	@awk -v want='## [$(PUBLISHED)]' '$(NOTES_OF_VERSION)' CHANGELOG.md | \
+		sed 's,](docs/,](https://github.com/$(or $(GITHUB_REPOSITORY),$(OWNER)/yatagarasu)/blob/$(VERSION)/docs/,g' >$(BIN)/notes.md
 	@grep -q . $(BIN)/notes.md || { echo "CHANGELOG.md has no section \"## [$(PUBLISHED)]\": write one before the tag"; exit 1; }
 
 .PHONY: image-push

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -96,5 +97,35 @@ func TestWorkflows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestReleaseNotes has a release tell what the changelog says of its version, with links that
+// lead somewhere from there and no breaks within a paragraph, and no release come without.
+func TestReleaseNotes(t *testing.T) {
+	dir := t.TempDir()
+	notes := func(version string) (string, error) {
+		cmd := exec.Command("make", "-s", "notes", "BIN="+dir, "VERSION="+version, "GITHUB_REPOSITORY=us/it")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return string(out), err
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "notes.md"))
+		return string(text), err
+	}
+	changelog, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^## \[(\d.*?)\]`).FindAllStringSubmatch(string(changelog), -1) {
+		text, err := notes("v" + m[1])
+		if err != nil || !strings.Contains(text, "\n### Added\n\n- ") || strings.Contains(text, "\n  ") || strings.Contains(text, "](docs/") || strings.Contains(text, "\n## ") {
+			t.Errorf("notes of %s: %v\n%s", m[1], err, text)
+		}
+		if want := "https://github.com/us/it/blob/v" + m[1] + "/docs/"; m[1] == "0.1.0" && !strings.Contains(text, want) {
+			t.Errorf("notes of %s lack %s", m[1], want)
+		}
+	}
+	if out, err := notes("v0.0.1"); err == nil || !strings.Contains(out, "write one before the tag") {
+		t.Errorf("a version that the changelog lacks: %v %s", err, out)
 	}
 }
