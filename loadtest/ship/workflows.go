@@ -14,7 +14,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// workflows lints the workflows, every shell script and every YAML file of the repository.
+// workflows lints the workflows and other files of the forge, every shell script and every YAML
+// file of the repository.
 func workflows(t *trial) error {
 	shellcheck, err := t.pypi("shellcheck")
 	if err != nil {
@@ -25,6 +26,10 @@ func workflows(t *trial) error {
 		return err
 	}
 	actionlint, err := t.tool("actionlint")
+	if err != nil {
+		return err
+	}
+	schema, err := t.pypi("check-jsonschema")
 	if err != nil {
 		return err
 	}
@@ -39,6 +44,9 @@ func workflows(t *trial) error {
 		t.run(actionlint, "-shellcheck", shellcheck),
 		t.run(zizmor, "--offline", "--no-progress", ".github"),
 		t.run(shellcheck, scripts...),
+		t.run(schema, "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"),
+		t.run(schema, "--builtin-schema", "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+		t.run(schema, "--builtin-schema", "vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml"),
 	}
 	for _, path := range documents {
 		if err := readYAML(filepath.Join(t.root, path)); err != nil {
@@ -52,8 +60,8 @@ func workflows(t *trial) error {
 // shebang matches the first line of what a POSIX shell or bash runs.
 var shebang = regexp.MustCompile(`^#!.*\b(ba|da)?sh\b`)
 
-// template matches a line by which a file becomes YAML only when it is rendered.
-var template = regexp.MustCompile(`(?m)^\{\{`)
+// templated matches a line by which a file becomes YAML only when it is rendered.
+var templated = regexp.MustCompile(`(?m)^\{\{`)
 
 // texts returns the repository's shell scripts and its YAML files. Templates of a chart are no
 // YAML yet, and the YAML of test data is wrong on purpose.
@@ -102,7 +110,7 @@ func (t *trial) texts() (scripts, documents []string, err error) {
 // readYAML decodes every document of a file, which finds keys that come twice as well.
 func readYAML(path string) error {
 	data, err := os.ReadFile(path)
-	if err != nil || template.Match(data) {
+	if err != nil || templated.Match(data) {
 		return err
 	}
 	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
