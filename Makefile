@@ -202,8 +202,9 @@ image-push: ## push the image for amd64 and arm64 with its provenance, as IMAGE 
 
 .PHONY: chart-push
 chart-push: tool-helm ## push the chart to CHARTS (oci://ghcr.io/OWNER/charts); needs a login; HELM_PUSH=--plain-http
-	@mkdir -p $(BIN)/chart
-	$(BIN)/helm package deploy/helm/yatagarasu --version $(PUBLISHED) --app-version $(PUBLISHED) --destination $(BIN)/chart
+	@rm -rf $(BIN)/chart; mkdir -p $(BIN)/chart; cp -rL deploy/helm/yatagarasu $(BIN)/chart/
+	@sed -i 's,ghcr.io/yatagarasu/yatagarasu,$(IMAGE),; s,github.com/yatagarasu/,github.com/$(OWNER)/,' $(BIN)/chart/yatagarasu/Chart.yaml $(BIN)/chart/yatagarasu/values.yaml
+	$(BIN)/helm package $(BIN)/chart/yatagarasu --version $(PUBLISHED) --app-version $(PUBLISHED) --destination $(BIN)/chart
 	$(BIN)/helm push $(HELM_PUSH) $(BIN)/chart/yatagarasu-$(PUBLISHED).tgz $(CHARTS) >$(BIN)/chart/pushed 2>&1 || { cat $(BIN)/chart/pushed; exit 1; }
 	@echo "name=$(patsubst oci://%,%,$(CHARTS))/yatagarasu" >>$(OUTPUT)
 	@sed -n 's/^Digest: */digest=/p' $(BIN)/chart/pushed >>$(OUTPUT)
