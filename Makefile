@@ -64,6 +64,16 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwi
 cross: ## compile the gateway for every system that it is for
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
 
+# Whose registry and repository the image is for.
+OWNER ?= yatagarasu
+IMAGE ?= ghcr.io/$(OWNER)/yatagarasu
+
+.PHONY: image
+image: ## build the container image $(IMAGE) with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
+	DOCKER_BUILDKIT=1 $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
+		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo

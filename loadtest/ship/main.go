@@ -30,7 +30,9 @@ type step struct {
 }
 
 // steps are tried in this order.
-var steps = []step{}
+var steps = []step{
+	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
+}
 
 func main() {
 	flag.Usage = func() {
