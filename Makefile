@@ -22,6 +22,7 @@ SHIP_TOOLS := \
 	cyclonedx-gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
 	goreleaser=github.com/goreleaser/goreleaser/v2@v2.15.1 \
 	helm=helm.sh/helm/v3/cmd/helm@v3.22.0 \
+	mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9 \
 	kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.8.1 \
 	nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
@@ -171,7 +172,7 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
 
 .PHONY: ship
-ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
+ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
 

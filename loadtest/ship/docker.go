@@ -21,8 +21,8 @@ import (
 // what was built stay in bin/ship/docker for the next step.
 type engine struct {
 	*trial
-	pid  string // of its first process, which has its namespaces
-	path string // its programs, and then the others
+	pid string   // of its first process, which has its namespaces
+	env []string // of commands
 }
 
 // engineScript makes the namespaces a machine of their own, with a /run of its own and an /etc
@@ -64,11 +64,11 @@ func (t *trial) engine() (*engine, error) {
 			return nil, err
 		}
 	}
-	e := &engine{trial: t, path: fmt.Sprintf("%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH"))}
+	e := &engine{trial: t, env: append(os.Environ(), fmt.Sprintf("PATH=%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH")))}
 	group := "/ship-" + filepath.Base(t.dir)
 	// With its first process, all others of a namespace of processes end.
 	cmd := t.command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", programs+"/usr/bin/tini-static", "--", "sh", "-ec", engineScript)
-	cmd.Env = append(os.Environ(), "PATH="+e.path, "DATA="+filepath.Join(home, "data"), "GROUP="+group)
+	cmd.Env = append(e.env, "DATA="+filepath.Join(home, "data"), "GROUP="+group)
 	log, err := os.Create(filepath.Join(t.dir, "dockerd.log"))
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func removeGroups(name string) error {
 // command returns a command that runs where the daemon does.
 func (e *engine) command(name string, args ...string) *exec.Cmd {
 	cmd := e.trial.command("nsenter", append([]string{"-t", e.pid, "-m", "-n", "--", "env", "-C", e.root, name}, args...)...)
-	cmd.Env = append(os.Environ(), "PATH="+e.path)
+	cmd.Env = e.env
 	return cmd
 }
 

@@ -32,6 +32,7 @@ type step struct {
 // steps are tried in this order.
 var steps = []step{
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
+	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, (*trial).compose},
 }
 
 func main() {
