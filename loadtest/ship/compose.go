@@ -162,7 +162,7 @@ func (e *engine) composeMetrics() error {
 			}
 		}
 		if have != want {
-			return fmt.Errorf("Prometheus has evaluated %d alerts of %d", have, want)
+			return fmt.Errorf("%d alerts of %d are evaluated by Prometheus", have, want)
 		}
 		return nil
 	})
@@ -197,15 +197,15 @@ func (e *engine) composeGrafana() error {
 		}
 	}
 	if len(sources.Datasources) != 1 || len(dashboards.Providers) != 1 {
-		return errors.New("Grafana gets another number of sources and providers than one")
+		return errors.New("one source and one provider are for Grafana, and no more")
 	}
 	source, folder := sources.Datasources[0], dashboards.Providers[0].Options.Path
 	if err := e.run("docker", "exec", "yatagarasu-grafana-1", "wget", "-q", "-O", "/dev/null", source.URL+"/api/v1/labels"); err != nil {
-		return fmt.Errorf("Grafana's source of data does not answer: %w", err)
+		return fmt.Errorf("the source of data does not answer Grafana: %w", err)
 	}
 	text, err := e.output(e.command("docker", "exec", "yatagarasu-grafana-1", "cat", folder+"/yatagarasu.json"))
 	if err == nil && !json.Valid([]byte(text)) {
-		err = errors.New("Grafana's dashboard is no JSON")
+		err = errors.New("the dashboard for Grafana is no JSON")
 	}
 	return err
 }
