@@ -22,6 +22,7 @@ SHIP_TOOLS := \
 	cyclonedx-gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
 	goreleaser=github.com/goreleaser/goreleaser/v2@v2.15.1 \
 	helm=helm.sh/helm/v3/cmd/helm@v3.22.0 \
+	mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9 \
 	kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.8.1 \
 	nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
@@ -69,6 +70,16 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwi
 .PHONY: cross
 cross: ## compile the gateway for every system that it is for
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
+
+# Whose registry and repository the image is for.
+OWNER ?= yatagarasu
+IMAGE ?= ghcr.io/$(OWNER)/yatagarasu
+
+.PHONY: image
+image: ## build the container image with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
+	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
+		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
@@ -167,7 +178,7 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
 
 .PHONY: ship
-ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
+ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
 

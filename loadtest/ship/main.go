@@ -35,6 +35,8 @@ var steps = []step{
 	{"migration", "nginx and the gateway, as docs/MIGRATION.md has them, give the same answers", true, migration},
 	{"windows", "the binary for Windows serves, reloads and stops under Wine", true, windows},
 	{"workflows", "workflows, shell scripts and YAML are linted", true, workflows},
+	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
+	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, (*trial).compose},
 }
 
 func main() {
