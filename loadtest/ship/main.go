@@ -30,7 +30,9 @@ type step struct {
 }
 
 // steps are tried in this order.
-var steps = []step{}
+var steps = []step{
+	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, tryChart},
+}
 
 func main() {
 	flag.Usage = func() {
