@@ -219,6 +219,15 @@ chart-push: tool-helm ## push the chart to CHARTS (oci://ghcr.io/OWNER/charts); 
 	$(BIN)/helm push $(HELM_PUSH) $(BIN)/chart/yatagarasu-$(PUBLISHED).tgz $(CHARTS) >$(BIN)/chart/pushed 2>&1 || { cat $(BIN)/chart/pushed; exit 1; }
 	@echo "name=$(patsubst oci://%,%,$(CHARTS))/yatagarasu" >>$(OUTPUT)
 	@sed -n 's/^Digest: */digest=/p' $(BIN)/chart/pushed >>$(OUTPUT)
+# What the chart makes for kustomize: the same manifests, without Helm's labels.
+MANIFESTS = $(BIN)/helm template yatagarasu deploy/helm/yatagarasu --kube-version 1.27.0 --skip-tests
+
+.PHONY: manifests
+manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INTO=folder
+	@into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production"; \
+	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
+	$(MANIFESTS) -f deploy/kustomize/base/values.yaml | sed "$$without" > "$$into/base/gateway.yaml" && \
+	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev

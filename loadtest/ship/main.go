@@ -37,6 +37,7 @@ var steps = []step{
 	{"workflows", "workflows, shell scripts and YAML are linted", true, workflows},
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
 	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, (*trial).compose},
+	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, tryChart},
 }
 
 func main() {
