@@ -71,10 +71,6 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwi
 cross: ## compile the gateway for every system that it is for
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
 
-# Whose registry and repository the image is for.
-OWNER ?= yatagarasu
-IMAGE ?= ghcr.io/$(OWNER)/yatagarasu
-
 .PHONY: image
 image: ## build the container image with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
 	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
