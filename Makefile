@@ -181,7 +181,6 @@ ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gat
 # The three targets that publish are those of .github/workflows/release.yml. A step that follows
 # reads the name and digest of what they pushed.
 OUTPUT = $${GITHUB_OUTPUT:-/dev/stdout}
-BUILDX ?= docker buildx
 
 .PHONY: release
 release: tool-goreleaser tool-cyclonedx-gomod notes ## publish the tag's archives, packages, checksums and SBOM as a release of the forge; needs GITHUB_TOKEN
@@ -201,7 +200,7 @@ notes: ## write what CHANGELOG.md says of VERSION into bin/notes.md
 .PHONY: image-push
 image-push: ## push the image for amd64 and arm64 with its provenance, as IMAGE (ghcr.io/OWNER/yatagarasu); needs docker buildx and a login
 	@mkdir -p $(BIN)
-	$(BUILDX) build --platform linux/amd64,linux/arm64 --provenance=mode=max --metadata-file $(BIN)/image.json --push \
+	docker buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --metadata-file $(BIN)/image.json --push \
 		--build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
 		--tag $(IMAGE):$(PUBLISHED) $(if $(shell echo '$(PUBLISHED)' | grep -xE '[0-9]+(\.[0-9]+){2}'),--tag $(IMAGE):latest) .
 	@echo "name=$(IMAGE)" >>$(OUTPUT)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -118,7 +119,11 @@ func (t *trial) migrate(blocks map[string]string, server *s3server.Server) (ngin
 		}
 	}
 	s3 := strings.TrimPrefix(server.Endpoint(), "http://")
-	const aws = "s3.eu-central-1.amazonaws.com"
+	host := regexp.MustCompile(`host = '(.*?)'`).FindStringSubmatch(blocks["js"])
+	if host == nil {
+		return "", "", errors.New("docs/MIGRATION.md has no script with a host of S3")
+	}
+	aws := host[1]
 	files := map[string]string{
 		"sign.js":    strings.ReplaceAll(blocks["js"], aws, s3),
 		"nginx.conf": strings.NewReplacer("https://"+aws, server.Endpoint(), aws, s3, "listen 8080", "listen "+port.Address(ports[0]), "/var/cache/nginx/s3", filepath.Join(t.dir, "cache")).Replace(blocks["nginx"]),
