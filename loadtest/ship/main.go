@@ -30,7 +30,9 @@ type step struct {
 }
 
 // steps are tried in this order.
-var steps = []step{}
+var steps = []step{
+	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, tryPackage},
+}
 
 func main() {
 	flag.Usage = func() {
