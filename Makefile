@@ -79,6 +79,7 @@ packages: tool-nfpm ## build deb, rpm and apk of this machine's platform into bi
 	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" | gzip -9n > "$(PACKAGES)/build/yatagarasu.8.gz"
 	@set -e; export PACKAGE_BUILD="$(PACKAGES)/build" PACKAGE_VERSION=$(PACKAGE_VERSION) GITHUB_REPOSITORY_OWNER=$${GITHUB_REPOSITORY_OWNER:-yatagarasu}; \
 	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
+	touch -d "@$$SOURCE_DATE_EPOCH" deploy/package/*.sh; \
 	for arch in $(ARCHES); do \
 		export PACKAGE_ARCH=$$(echo $$arch | sed 's/^arm$$/arm7/'); \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=7 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o "$(PACKAGES)/build/$$PACKAGE_ARCH/yatagarasu" .; \
@@ -186,6 +187,11 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
+
+.PHONY: release-check
+release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it, twice with the same bytes, and try what is in it: ten minutes
+	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
+	@exec $(BIN)/tryship -only '^release$$'
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev

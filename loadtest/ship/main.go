@@ -32,6 +32,7 @@ type step struct {
 // steps are tried in this order.
 var steps = []step{
 	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, tryPackage},
+	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, tryRelease},
 	{"windows", "the binary for Windows serves, reloads and stops under Wine", true, windows},
 }
 

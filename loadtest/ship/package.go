@@ -23,9 +23,9 @@ func tryPackage(t *trial) error {
 		return err
 	}
 	built := make(map[string]string) // by version and format
-	for _, b := range []struct{ name, version, umask string }{{"1.0.0", "v1.0.0", "022"}, {"again", "v1.0.0", "077"}, {"1.0.1", "v1.0.1", "022"}} {
+	for _, b := range []struct{ name, version, as string }{{"1.0.0", "v1.0.0", "umask 022"}, {"again", "v1.0.0", "umask 077; export TZ=Asia/Tokyo; touch deploy/package/*"}, {"1.0.1", "v1.0.1", "umask 022"}} {
 		into := filepath.Join(t.dir, b.name)
-		if err := t.run("sh", "-c", fmt.Sprintf("umask %s; exec make -s packages PACKAGES='%s' VERSION=%s", b.umask, into, b.version)); err != nil {
+		if err := t.run("sh", "-c", b.as+`; exec make -s packages PACKAGES="$1" VERSION="$2"`, "-", into, b.version); err != nil {
 			return err
 		}
 		files, err := filepath.Glob(filepath.Join(into, "*.*"))

@@ -22,9 +22,6 @@ import (
 // windows has the binary for Windows serve a real S3 server's objects under Wine, reload and
 // stop as an operator there does.
 func windows(t *trial) error {
-	if err := t.debian("wine", "x86_64-w64-mingw32-ld=binutils-mingw-w64-x86-64"); err != nil {
-		return err
-	}
 	program := filepath.Join(t.dir, "yatagarasu.exe")
 	build := t.command("go", "build", "-buildvcs=false", "-trimpath", "-o", program, ".")
 	build.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
@@ -209,6 +206,9 @@ func (w wine) end() error {
 // library from which Go takes its random numbers; here it is an alias of the function of the same
 // meaning that Wine has.
 func (w wine) open() error {
+	if err := w.debian("wine", "x86_64-w64-mingw32-ld=binutils-mingw-w64-x86-64"); err != nil {
+		return err
+	}
 	made := filepath.Join(w.folder, "made")
 	w.atEnd(w.end)
 	if _, err := os.Stat(made); err == nil {
