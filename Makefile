@@ -4,7 +4,8 @@ GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT    := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-COMMITTED := $(shell git log -1 --format=%cs 2>/dev/null)
+COMMITTED := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%d 2>/dev/null)
+LDFLAGS    = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)
 
 # Pinned tools. A stamp names the version, so that a new one is installed.
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
@@ -62,7 +63,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/yatagarasu
 	@mkdir -p $(BIN)
-	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)" -o $(BIN)/yatagarasu .
+	$(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/yatagarasu .
 
 # The systems that the gateway is for. All compile; Linux on amd64 is the one that all tests run on.
 PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64
@@ -76,6 +77,27 @@ image: ## build the container image with docker or podman; OWNER=you, IMAGE=name
 	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
 	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
 		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+# The version of packages and archives: 1.2.3, 1.2.3+4.0123abc four commits later, 0.0.0+0123abc
+# where no release is tagged.
+PACKAGE_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v//; s/-([0-9]+)-g([0-9a-f]+)/+\1.\2/; s/-dirty$$/+dirty/; \
+	/^[0-9]+\.[0-9]+\.[0-9]+/!s/^/0.0.0+/; s/(\+.*)\+/\1./')
+ARCHES   ?= $(shell $(GO) env GOARCH)
+PACKAGES ?= $(BIN)/packages
+
+.PHONY: packages
+packages: tool-nfpm ## build deb, rpm and apk of this machine's platform into bin/packages; ARCHES="amd64 arm64 arm"
+	@rm -rf "$(PACKAGES)"; mkdir -p "$(PACKAGES)/build"
+	@CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o "$(PACKAGES)/build/help" .
+	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" | gzip -9n > "$(PACKAGES)/build/yatagarasu.8.gz"
+	@set -e; export PACKAGE_BUILD="$(PACKAGES)/build" PACKAGE_VERSION=$(PACKAGE_VERSION) GITHUB_REPOSITORY_OWNER=$${GITHUB_REPOSITORY_OWNER:-yatagarasu}; \
+	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
+	touch -d "@$$SOURCE_DATE_EPOCH" deploy/package/*.sh; \
+	for arch in $(ARCHES); do \
+		export PACKAGE_ARCH=$$(echo $$arch | sed 's/^arm$$/arm7/'); \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=7 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o "$(PACKAGES)/build/$$PACKAGE_ARCH/yatagarasu" .; \
+		for format in deb rpm apk; do $(BIN)/nfpm package -f deploy/package/nfpm.yaml -p $$format -t "$(PACKAGES)/" >/dev/null; done; \
+	done
+	@rm -rf "$(PACKAGES)/build"; ls -l "$(PACKAGES)"
 
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
@@ -223,6 +245,10 @@ manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INT
 	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
 	$(MANIFESTS) -f deploy/kustomize/base/values.yaml | sed "$$without" > "$$into/base/gateway.yaml" && \
 	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
+.PHONY: release-check
+release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it, twice with the same bytes, and try what is in it: ten minutes
+	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
+	@exec $(BIN)/tryship -only '^release$$'
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev

@@ -39,6 +39,8 @@ var steps = []step{
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
 	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, (*trial).compose},
 	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, tryChart},
+	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, tryPackage},
+	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, tryRelease},
 }
 
 func main() {
