@@ -33,7 +33,8 @@ type step struct {
 var steps = []step{
 	{"cross", "the gateway compiles for every system that it is for", true, func(t *trial) error { return t.run("make", "-s", "cross") }},
 	{"migration", "nginx and the gateway, as docs/MIGRATION.md has them, give the same answers", true, migration},
-	{"publish", "the chart is pushed to a registry as a release of a fork pushes it", true, publish},
+	{"chart-push", "the chart is pushed to a registry as a release of a fork pushes it", true, publish},
+	{"published", "a release is published by make release, to a forge that is here", false, publishRelease},
 	{"windows", "the binary for Windows serves, reloads and stops under Wine", true, windows},
 	{"workflows", "workflows, shell scripts and YAML are linted", true, workflows},
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},

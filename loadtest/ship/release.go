@@ -91,9 +91,8 @@ func tryRelease(t *trial) error {
 	return nil
 }
 
-// release clones the module's last commit, calls it a version, and returns the folder of what
-// GoReleaser makes of it.
-func (t *trial) release(name, as string) (dist string, err error) {
+// clone clones the module's last commit into a folder of the step, with the tools of a release.
+func (t *trial) clone(name string) (folder string, err error) {
 	clone := filepath.Join(t.dir, name)
 	bin := filepath.Join(clone, "bin")
 	if err := t.run("git", "clone", "-q", t.root, clone); err != nil {
@@ -115,6 +114,16 @@ func (t *trial) release(name, as string) (dist string, err error) {
 				return "", err
 			}
 		}
+	}
+	return clone, nil
+}
+
+// release clones the module's last commit, calls it a version, and returns the folder of what
+// GoReleaser makes of it.
+func (t *trial) release(name, as string) (dist string, err error) {
+	clone, err := t.clone(name)
+	if err != nil {
+		return "", err
 	}
 	begin := time.Now()
 	cmd := t.command("sh", "-ec", as+`; export TZ PATH="$PWD/bin:$PATH"; git tag "v$1"; exec goreleaser release --skip=publish`, "-", releaseVersion)
