@@ -139,7 +139,7 @@ func (t *trial) migrate(blocks map[string]string, server *s3server.Server) (ngin
 		}
 	}
 	for _, args := range [][]string{
-		{"/usr/sbin/nginx", "-p", t.dir, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; user root; pid nginx.pid;"},
+		{"/usr/sbin/nginx", "-p", t.dir, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; master_process off; pid nginx.pid;"},
 		{filepath.Join(t.root, "bin", "yatagarasu"), "-config", filepath.Join(t.dir, "gateway.yaml")},
 	} {
 		cmd := t.command(args[0], args[1:]...)
