@@ -1,5 +1,6 @@
 # Installs, upgrades and removes the packages as their users would, on a booted Debian without
 # anything else. It ends with the first command that fails.
+# shellcheck shell=bash disable=SC2154 # the trap assigns the code
 
 fact() { echo "FACT $*"; }
 fail() { echo "FAILED: $*"; exit 1; }
