@@ -106,6 +106,17 @@ func migration(t *trial) error {
 			return fmt.Errorf("%s: nginx says %q, the gateway %q", name, theirs.body, ours.body)
 		}
 	}
+	for url, want := range map[string]int{nginx: 503, gateway: 429} {
+		got := answer{status: 200}
+		for n := 0; n < 1000 && got.status == 200; n++ { // both allow a hundred, and fifty a second
+			if got, err = ask(url, "GET", "/products/a.txt", "", ""); err != nil {
+				return err
+			}
+		}
+		if got.status != want {
+			return fmt.Errorf("beyond the rate, %s answers %d, not %d", url, got.status, want)
+		}
+	}
 	return nil
 }
 
