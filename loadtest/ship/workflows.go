@@ -3,15 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 )
 
 // workflows lints the workflows and other files of the forge, every shell script and every YAML
@@ -29,6 +26,10 @@ func workflows(t *trial) error {
 	if err != nil {
 		return err
 	}
+	yamllint, err := t.pypi("yamllint")
+	if err != nil {
+		return err
+	}
 	schema, err := t.pypi("check-jsonschema")
 	if err != nil {
 		return err
@@ -40,21 +41,16 @@ func workflows(t *trial) error {
 	if len(scripts) == 0 || len(documents) == 0 {
 		return errors.New("BUG: no script or no YAML file was found")
 	}
-	errs := []error{
+	t.say("%d scripts and %d YAML files", len(scripts), len(documents))
+	return errors.Join(
 		t.run(actionlint, "-shellcheck", shellcheck),
 		t.run(zizmor, "--offline", "--no-progress", ".github"),
 		t.run(shellcheck, scripts...),
+		t.run(yamllint, append([]string{"--strict", "-d", "{rules: {key-duplicates: {forbid-duplicated-merge-keys: true}}}"}, documents...)...),
 		t.run(schema, "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"),
 		t.run(schema, "--builtin-schema", "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
 		t.run(schema, "--builtin-schema", "vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml"),
-	}
-	for _, path := range documents {
-		if err := readYAML(filepath.Join(t.root, path)); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-		}
-	}
-	t.say("%d scripts and %d YAML files", len(scripts), len(documents))
-	return errors.Join(errs...)
+	)
 }
 
 // shebang matches the first line of what a POSIX shell or bash runs.
@@ -85,8 +81,11 @@ func (t *trial) texts() (scripts, documents []string, err error) {
 			return err
 		}
 		if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" {
-			documents = append(documents, rel)
-			return nil
+			text, err := os.ReadFile(path)
+			if err == nil && !templated.Match(text) {
+				documents = append(documents, rel)
+			}
+			return err
 		}
 		file, err := os.Open(path)
 		if err != nil {
@@ -105,21 +104,4 @@ func (t *trial) texts() (scripts, documents []string, err error) {
 		return nil
 	})
 	return scripts, documents, err
-}
-
-// readYAML decodes every document of a file, which finds keys that come twice as well.
-func readYAML(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil || templated.Match(data) {
-		return err
-	}
-	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		var document any
-		if err := d.Decode(&document); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-	}
 }
