@@ -32,6 +32,7 @@ type step struct {
 // steps are tried in this order.
 var steps = []step{
 	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, tryChart},
+	{"kubernetes", "the Helm chart on a real Kubernetes: rollouts under load", false, tryKubernetes},
 }
 
 func main() {
