@@ -250,6 +250,24 @@ release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it,
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship -only '^release$$'
 
+# The programs of a cluster, from the module loadtest/ship/kubernetes.
+KUBERNETES_VERSION := $(shell sed -n 's/.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' loadtest/ship/kubernetes/go.mod)
+KUBERNETES_PROGRAMS := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet
+KUBERNETES_STAMP := $(BIN)/kubernetes/.$(KUBERNETES_VERSION)
+
+.PHONY: kubernetes kubernetes-programs
+kubernetes: ## run the Helm chart on a real Kubernetes of one node; the first time it compiles that for half an hour
+	@$(MAKE) -s ship ONLY='^kubernetes$$$$'
+
+kubernetes-programs: $(KUBERNETES_STAMP)
+
+$(KUBERNETES_STAMP):
+	@echo "compiling Kubernetes $(KUBERNETES_VERSION) (once; takes long)"
+	@mkdir -p $(BIN)/kubernetes; set -e; v=k8s.io/component-base/version; for p in $(KUBERNETES_PROGRAMS); do \
+		(cd loadtest/ship/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN)/kubernetes/$$p \
+			-ldflags "-s -w -X $$v.gitVersion=v$(KUBERNETES_VERSION) -X $$v.gitMajor=1 -X $$v.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))) -X $$v.gitTreeState=clean" k8s.io/kubernetes/cmd/$$p); done
+	@rm -f $(BIN)/kubernetes/.[0-9]*; touch $@
+
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev
 	$(BIN)/govulncheck ./...

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -204,21 +202,26 @@ func (r *resource) configuration() (string, error) {
 }
 
 // resources reads those of a file.
-func resources(path string) (list []resource, err error) {
+func resources[T any](path string) (list []T, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	for in := yaml.NewDecoder(bytes.NewReader(text)); ; {
-		var r resource
-		switch err := in.Decode(&r); {
-		case errors.Is(err, io.EOF):
-			return list, nil
-		case err != nil:
+	// One by one: the decoder takes documents without content for the end.
+	for document := range strings.SplitSeq("\n"+string(text), "\n---\n") {
+		if !strings.Contains("\n"+document, "\nkind: ") {
+			continue
+		}
+		var r T
+		if err := yaml.Unmarshal([]byte(document), &r); err != nil {
 			return nil, fmt.Errorf("cannot read %s: %w", path, err)
 		}
 		list = append(list, r)
 	}
+	if len(list) != strings.Count("\n"+string(text), "\nkind: ") {
+		return nil, fmt.Errorf("%s has more resources than the %d that were read", path, len(list))
+	}
+	return list, nil
 }
 
 // alertsOf has the rules in each file be those of deploy/prometheus.
@@ -233,7 +236,7 @@ func (t *trial) alertsOf(files ...string) error {
 	}
 	want := fmt.Sprint(alerts.Groups)
 	for _, file := range files {
-		list, err := resources(file)
+		list, err := resources[resource](file)
 		if err != nil {
 			return err
 		}
@@ -260,7 +263,7 @@ func (t *trial) checkConfigurations(files []string) error {
 	}
 	checked := 0
 	for _, file := range files {
-		list, err := resources(file)
+		list, err := resources[resource](file)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ var steps = []step{
 	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, tryChart},
 	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, tryPackage},
 	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, tryRelease},
+	{"kubernetes", "the Helm chart on a real Kubernetes: rollouts under load", false, tryKubernetes},
 }
 
 func main() {
