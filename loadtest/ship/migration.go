@@ -107,7 +107,7 @@ func migration(t *trial) error {
 		}
 	}
 	for url, want := range map[string]int{nginx: 503, gateway: 429} {
-		got := answer{status: 200}
+		got := clientView{status: 200}
 		for n := 0; n < 1000 && got.status == 200; n++ { // both allow a hundred, and fifty a second
 			if got, err = ask(url, "GET", "/products/a.txt", "", ""); err != nil {
 				return err
@@ -168,27 +168,27 @@ func (t *trial) migrate(blocks map[string]string, server *s3server.Server) (ngin
 	return nginx, gateway, nil
 }
 
-// answer is what a client gets that should not change with the gateway.
-type answer struct {
+// clientView is what a client gets, and should get from either.
+type clientView struct {
 	status                                     int
 	body, tag, kind, modified, length, ofRange string
 }
 
 // ask sends a request with at most one header.
-func ask(base, method, target, header, value string) (answer, error) {
+func ask(base, method, target, header, value string) (clientView, error) {
 	r, err := http.NewRequest(method, base+target, nil)
 	if err != nil {
-		return answer{}, err
+		return clientView{}, err
 	}
 	if header != "" {
 		r.Header.Set(header, value)
 	}
 	got, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return answer{}, err
+		return clientView{}, err
 	}
 	defer got.Body.Close()
 	body, err := io.ReadAll(got.Body)
 	h := got.Header
-	return answer{got.StatusCode, string(body), h.Get("ETag"), h.Get("Content-Type"), h.Get("Last-Modified"), h.Get("Content-Length"), h.Get("Content-Range")}, err
+	return clientView{got.StatusCode, string(body), h.Get("ETag"), h.Get("Content-Type"), h.Get("Last-Modified"), h.Get("Content-Length"), h.Get("Content-Range")}, err
 }
