@@ -6,8 +6,8 @@ WORKDIR /src
 COPY . .
 ARG TARGETOS TARGETARCH
 ARG VERSION=dev COMMIT= DATE=
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
+RUN --mount=type=cache,target=/cache \
+    GOMODCACHE=/cache/modules GOCACHE=/cache/build CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
     -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT -X main.date=$DATE" -o /yatagarasu .
 
 # No shell and no library: the program and the authorities that it trusts.

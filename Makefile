@@ -19,6 +19,7 @@ BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4d
 # Pinned tools of `make ship` and its kin: `make tool-helm` installs bin/helm.
 SHIP_TOOLS := \
 	actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 \
+	buildx=github.com/docker/buildx/cmd/buildx@v0.38.2 \
 	crane=github.com/google/go-containerregistry/cmd/crane@v0.20.6 \
 	cyclonedx-gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
 	goreleaser=github.com/goreleaser/goreleaser/v2@v2.15.1 \
@@ -317,6 +318,17 @@ tool-%: FORCE
 		echo "installing $$module (once; compiles for a while)"; mkdir -p $(BIN); \
 		GOBIN=$(BIN) $(GO) install "$$module" && rm -f "$(BIN)/.$*-"* && touch "$$stamp"; \
 	fi
+
+# Its module cannot be the main one: it has exclude directives.
+BUILDKITD := github.com/moby/buildkit/cmd/buildkitd@v0.34.2
+BUILDKITD_STAMP := $(call stamp,buildkitd,$(BUILDKITD))
+
+tool-buildkitd: $(BUILDKITD_STAMP) ;
+$(BUILDKITD_STAMP): $(if $(wildcard $(BIN)/buildkitd),,FORCE)
+	@mkdir -p $(BIN); module=$$(mktemp -d) && cd $$module && $(GO) mod init tools 2>/dev/null; \
+	echo "installing $(BUILDKITD) (once; compiles for a while)"; \
+	$(GO) get -tool $(BUILDKITD) && $(GO) build -o $(BIN)/buildkitd $(firstword $(subst @, ,$(BUILDKITD))) && \
+	rm -rf $$module $(BIN)/.buildkitd-* && touch $@
 
 .PHONY: FORCE
 FORCE:

@@ -135,7 +135,7 @@ func (e *engine) composeMetrics() error {
 		return err
 	}
 	want := strings.Count(string(alerts), "- alert:")
-	return e.eventually(30*time.Second, func() error {
+	return e.eventually(time.Minute, func() error {
 		var up struct {
 			Data struct{ Result []struct{ Value [2]any } }
 		}
@@ -146,7 +146,10 @@ func (e *engine) composeMetrics() error {
 		}
 		for path, to := range map[string]any{"query?query=up{job=%22yatagarasu%22}": &up, "rules": &rules} {
 			body, err := get(e.client(), "http://127.0.0.1:9091/api/v1/"+path, 200)
-			if err = errors.Join(err, json.Unmarshal([]byte(body), to)); err != nil {
+			if err == nil {
+				err = json.Unmarshal([]byte(body), to)
+			}
+			if err != nil {
 				return err
 			}
 		}

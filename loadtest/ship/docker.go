@@ -23,6 +23,8 @@ type engine struct {
 	*trial
 	pid string   // of its first process, which has its namespaces
 	env []string // of commands
+
+	programs string // the folder of the unpacked packages
 }
 
 // engineScript makes the namespaces a machine of their own, with a /run of its own and an /etc
@@ -64,7 +66,7 @@ func (t *trial) engine() (*engine, error) {
 			return nil, err
 		}
 	}
-	e := &engine{trial: t, env: append(os.Environ(), fmt.Sprintf("PATH=%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH")))}
+	e := &engine{trial: t, programs: programs, env: append(os.Environ(), fmt.Sprintf("PATH=%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH")))}
 	group := "/ship-" + filepath.Base(t.dir)
 	// With its first process, all others of a namespace of processes end.
 	cmd := t.command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", programs+"/usr/bin/tini-static", "--", "sh", "-ec", engineScript)
@@ -157,7 +159,7 @@ func (e *engine) run(name string, args ...string) error {
 // client returns a client of what listens in the daemon's network.
 func (e *engine) client() *http.Client {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	return &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
 			inNetworkOf(e.pid, func() { c, err = dialer.DialContext(ctx, network, address) }, &err)
 			return c, err
