@@ -3,6 +3,9 @@
 GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+COMMITTED := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%d 2>/dev/null)
+LDFLAGS    = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)
 
 # Pinned tools. A stamp names the version, so that a new one is installed.
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
@@ -12,6 +15,24 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 K6          := go.k6.io/k6@v1.8.1
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+# Pinned tools of `make ship` and its kin: `make tool-helm` installs bin/helm.
+SHIP_TOOLS := \
+	actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 \
+	buildx=github.com/docker/buildx/cmd/buildx@v0.38.2 \
+	crane=github.com/google/go-containerregistry/cmd/crane@v0.20.6 \
+	cyclonedx-gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
+	goreleaser=github.com/goreleaser/goreleaser/v2@v2.15.1 \
+	helm=helm.sh/helm/v3/cmd/helm@v3.22.0 \
+	mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9 \
+	kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.8.1 \
+	nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+
+# What is published, and where: names there are in lower case. The version is the tag's without its v.
+OWNER     ?= $(or $(GITHUB_REPOSITORY_OWNER),yatagarasu)
+IMAGE     ?= ghcr.io/$(shell echo '$(OWNER)' | tr A-Z a-z)/yatagarasu
+CHARTS    ?= oci://ghcr.io/$(shell echo '$(OWNER)' | tr A-Z a-z)/charts
+PUBLISHED := $(patsubst v%,%,$(VERSION))
 
 stamp = $(BIN)/.$(1)-$(notdir $(subst @,-,$(2)))
 MINIO_STAMP       := $(call stamp,minio,$(MINIO))
@@ -38,12 +59,46 @@ COVERAGE_OF_PACKAGES = NR > 1 { pkg = $$1; sub(/\/[^\/]*$$/, "", pkg); if (!($$1
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## build bin/yatagarasu
 	@mkdir -p $(BIN)
-	$(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/yatagarasu .
+	$(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/yatagarasu .
+
+# The systems that the gateway is for. All compile; Linux on amd64 is the one that all tests run on.
+PLATFORMS := linux/amd64 linux/arm64 linux/arm windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64
+
+.PHONY: cross
+cross: ## compile the gateway for every system that it is for
+	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
+
+.PHONY: image
+image: ## build the container image with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
+	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
+		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+# The version of packages and archives: 1.2.3, 1.2.3+4.0123abc four commits later, 0.0.0+0123abc
+# where no release is tagged.
+PACKAGE_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v//; s/-([0-9]+)-g([0-9a-f]+)/+\1.\2/; s/-dirty$$/+dirty/; \
+	/^[0-9]+\.[0-9]+\.[0-9]+/!s/^/0.0.0+/; s/(\+.*)\+/\1./')
+ARCHES   ?= $(shell $(GO) env GOARCH)
+PACKAGES ?= $(BIN)/packages
+
+.PHONY: packages
+packages: tool-nfpm ## build deb, rpm and apk of this machine's platform into bin/packages; ARCHES="amd64 arm64 arm"
+	@rm -rf "$(PACKAGES)"; mkdir -p "$(PACKAGES)/build"
+	@CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o "$(PACKAGES)/build/help" .
+	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" | gzip -9n > "$(PACKAGES)/build/yatagarasu.8.gz"
+	@set -e; export PACKAGE_BUILD="$(PACKAGES)/build" PACKAGE_VERSION=$(PACKAGE_VERSION) GITHUB_REPOSITORY_OWNER=$${GITHUB_REPOSITORY_OWNER:-yatagarasu}; \
+	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
+	touch -d "@$$SOURCE_DATE_EPOCH" deploy/package/*.sh; \
+	for arch in $(ARCHES); do \
+		export PACKAGE_ARCH=$$(echo $$arch | sed 's/^arm$$/arm7/'); \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=7 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o "$(PACKAGES)/build/$$PACKAGE_ARCH/yatagarasu" .; \
+		for format in deb rpm apk; do $(BIN)/nfpm package -f deploy/package/nfpm.yaml -p $$format -t "$(PACKAGES)/" >/dev/null; done; \
+	done
+	@rm -rf "$(PACKAGES)/build"; ls -l "$(PACKAGES)"
 
 .PHONY: run
 run: build $(VERSITYGW_STAMP) ## run the gateway before a real S3 server over a demo folder; DIR=/some/folder serves that one
@@ -141,6 +196,79 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 	@$(GO) build -buildvcs=false -o $(BIN)/siege ./loadtest/siege
 	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
 
+.PHONY: ship
+ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
+	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
+	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
+
+# The three targets that publish are those of .github/workflows/release.yml. A step that follows
+# reads the name and digest of what they pushed.
+OUTPUT = $${GITHUB_OUTPUT:-/dev/stdout}
+
+.PHONY: release
+release: tool-goreleaser tool-cyclonedx-gomod notes ## publish the tag's archives, packages, checksums and SBOM as a release of the forge; needs GITHUB_TOKEN
+	PATH="$(BIN):$$PATH" $(BIN)/goreleaser release --clean --release-notes $(BIN)/notes.md
+
+# The section of a version, with each paragraph on one line: a forge shows line breaks of releases.
+NOTES_OF_VERSION = /^\[[^]]+\]: / { next } /^\#\# / { on = index($$0, want) == 1; next } !on { next } \
+	/^(- |\#|$$)/ || last !~ /[^ ]/ { printf "%s%s", end, $$0; end = "\n"; last = $$0; next } { sub(/^ +/, ""); printf " %s", $$0 } END { printf end }
+
+.PHONY: notes
+notes: ## write what CHANGELOG.md says of VERSION into bin/notes.md
+	@mkdir -p $(BIN)
+	@awk -v want='## [$(PUBLISHED)]' '$(NOTES_OF_VERSION)' CHANGELOG.md | \
+		sed 's,](docs/,](https://github.com/$(or $(GITHUB_REPOSITORY),$(OWNER)/yatagarasu)/blob/$(VERSION)/docs/,g' >$(BIN)/notes.md
+	@grep -q . $(BIN)/notes.md || { echo "CHANGELOG.md has no section \"## [$(PUBLISHED)]\": write one before the tag"; exit 1; }
+
+.PHONY: image-push
+image-push: ## push the image for amd64 and arm64 with its provenance, as IMAGE (ghcr.io/OWNER/yatagarasu); needs docker buildx and a login
+	@mkdir -p $(BIN)
+	docker buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --metadata-file $(BIN)/image.json --push \
+		--build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
+		--tag $(IMAGE):$(PUBLISHED) $(if $(shell echo '$(PUBLISHED)' | grep -xE '[0-9]+(\.[0-9]+){2}'),--tag $(IMAGE):latest) .
+	@echo "name=$(IMAGE)" >>$(OUTPUT)
+	@sed -n 's/.*"containerimage.digest": *"\([^"]*\)".*/digest=\1/p' $(BIN)/image.json >>$(OUTPUT)
+
+.PHONY: chart-push
+chart-push: tool-helm ## push the chart to CHARTS (oci://ghcr.io/OWNER/charts); needs a login; HELM_PUSH=--plain-http
+	@rm -rf $(BIN)/chart; mkdir -p $(BIN)/chart; cp -rL deploy/helm/yatagarasu $(BIN)/chart/
+	@sed -i 's,ghcr.io/yatagarasu/yatagarasu,$(IMAGE),; s,github.com/yatagarasu/,github.com/$(OWNER)/,' $(BIN)/chart/yatagarasu/Chart.yaml $(BIN)/chart/yatagarasu/values.yaml
+	$(BIN)/helm package $(BIN)/chart/yatagarasu --version $(PUBLISHED) --app-version $(PUBLISHED) --destination $(BIN)/chart
+	$(BIN)/helm push $(HELM_PUSH) $(BIN)/chart/yatagarasu-$(PUBLISHED).tgz $(CHARTS) >$(BIN)/chart/pushed 2>&1 || { cat $(BIN)/chart/pushed; exit 1; }
+	@echo "name=$(patsubst oci://%,%,$(CHARTS))/yatagarasu" >>$(OUTPUT)
+	@sed -n 's/^Digest: */digest=/p' $(BIN)/chart/pushed >>$(OUTPUT)
+# What the chart makes for kustomize: the same manifests, without Helm's labels.
+MANIFESTS = $(BIN)/helm template yatagarasu deploy/helm/yatagarasu --kube-version 1.27.0 --skip-tests
+
+.PHONY: manifests
+manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INTO=folder
+	@into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production"; \
+	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
+	$(MANIFESTS) -f deploy/kustomize/base/values.yaml | sed "$$without" > "$$into/base/gateway.yaml" && \
+	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
+.PHONY: release-check
+release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it, twice with the same bytes, and try what is in it: ten minutes
+	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
+	@exec $(BIN)/tryship -only '^release$$'
+
+# The programs of a cluster, from the module loadtest/ship/kubernetes.
+KUBERNETES_VERSION := $(shell sed -n 's/.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' loadtest/ship/kubernetes/go.mod)
+KUBERNETES_PROGRAMS := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet
+KUBERNETES_STAMP := $(BIN)/kubernetes/.$(KUBERNETES_VERSION)
+
+.PHONY: kubernetes kubernetes-programs
+kubernetes: ## run the Helm chart on a real Kubernetes of one node; the first time it compiles that for half an hour
+	@$(MAKE) -s ship ONLY='^kubernetes$$$$'
+
+kubernetes-programs: $(KUBERNETES_STAMP)
+
+$(KUBERNETES_STAMP):
+	@echo "compiling Kubernetes $(KUBERNETES_VERSION) (once; takes long)"
+	@mkdir -p $(BIN)/kubernetes; set -e; v=k8s.io/component-base/version; for p in $(KUBERNETES_PROGRAMS); do \
+		(cd loadtest/ship/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN)/kubernetes/$$p \
+			-ldflags "-s -w -X $$v.gitVersion=v$(KUBERNETES_VERSION) -X $$v.gitMajor=1 -X $$v.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))) -X $$v.gitTreeState=clean" k8s.io/kubernetes/cmd/$$p); done
+	@rm -f $(BIN)/kubernetes/.[0-9]*; touch $@
+
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev
 	$(BIN)/govulncheck ./...
@@ -182,6 +310,25 @@ $(GOVULNCHECK_STAMP): $(if $(wildcard $(BIN)/govulncheck),,FORCE)
 
 $(BENCHSTAT_STAMP): $(if $(wildcard $(BIN)/benchstat),,FORCE)
 	$(call install,benchstat,$(BENCHSTAT))
+
+tool-%: FORCE
+	@module='$(patsubst $*=%,%,$(filter $*=%,$(SHIP_TOOLS)))'; stamp="$(BIN)/.$*-$$(basename "$$module" | tr @ -)"; \
+	if [ -z "$$module" ]; then echo "SHIP_TOOLS has no $*"; exit 1; fi; \
+	if [ ! -e "$(BIN)/$*" ] || [ ! -e "$$stamp" ]; then \
+		echo "installing $$module (once; compiles for a while)"; mkdir -p $(BIN); \
+		GOBIN=$(BIN) $(GO) install "$$module" && rm -f "$(BIN)/.$*-"* && touch "$$stamp"; \
+	fi
+
+# Its module cannot be the main one: it has exclude directives.
+BUILDKITD := github.com/moby/buildkit/cmd/buildkitd@v0.34.2
+BUILDKITD_STAMP := $(call stamp,buildkitd,$(BUILDKITD))
+
+tool-buildkitd: $(BUILDKITD_STAMP) ;
+$(BUILDKITD_STAMP): $(if $(wildcard $(BIN)/buildkitd),,FORCE)
+	@mkdir -p $(BIN); module=$$(mktemp -d) && cd $$module && $(GO) mod init tools 2>/dev/null; \
+	echo "installing $(BUILDKITD) (once; compiles for a while)"; \
+	$(GO) get -tool $(BUILDKITD) && $(GO) build -o $(BIN)/buildkitd $(firstword $(subst @, ,$(BUILDKITD))) && \
+	rm -rf $$module $(BIN)/.buildkitd-* && touch $@
 
 .PHONY: FORCE
 FORCE:

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"yatagarasu/gateway"
@@ -17,8 +18,8 @@ import (
 	"yatagarasu/gateway/inspect"
 )
 
-// version is set by the linker.
-var version = "dev"
+// Set by the linker: the version, the commit it was built from, and that commit's time.
+var version, commit, date = "dev", "", ""
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -42,8 +43,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	token := fs.String("token", "", "With -explain: the `token` that the client would present. Says which source, key, claim or rule lets it in or refuses it")
 	doctor := fs.Bool("doctor", false, "Look into everything between here and the objects of each bucket: names, connections, certificates, credentials, clocks, the bucket and one of its objects. Print a table and what to do about each failure, and exit: 0 if all is well, 1 if not")
 	key := fs.String("key", "", "With -doctor: the `key` of the object to read. Set it where the credential may not list; the default is one that the bucket lists")
-	showVersion := fs.Bool("version", false, "Print the version and exit")
-	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "version")
+	var probe inspect.ProbeFlag
+	fs.Var(&probe, "probe", "Ask the gateway that runs here, with this file and these flags, for /health, and exit: 0 if it is well, 1 if not. -probe=ready asks for /ready. For health checks of containers, and scripts")
+	showVersion := fs.Bool("version", false, "Print the version, its commit and what it was built with, and exit")
+	groups[0].Names = append(groups[0].Names, "check", "explain", "token", "doctor", "key", "probe", "version")
 	if code, ok := flags.Parse(fs, args, usage, groups); !ok {
 		return code
 	}
@@ -52,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "yatagarasu: unexpected argument %q; flags begin with a dash, see -help\n", fs.Arg(0))
 		return 2
 	case *showVersion:
-		fmt.Fprintln(stdout, "yatagarasu", version)
+		printVersion(stdout)
 		return 0
 	case o.ConfigPath == "":
 		fmt.Fprintln(stderr, "yatagarasu: -config is required: yatagarasu -config config.yaml; see config.example.yaml and -help")
@@ -66,6 +69,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if !o.CoreDumps {
 		guardSecrets(stderr)
+	}
+	if probe != "" {
+		return inspect.Probe(o.ConfigPath, o.Address, probe, stdout, stderr)
 	}
 	switch {
 	case *explain != "", *doctor, *check:
@@ -89,7 +95,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	// Handle signals from here on: by default they end the process.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, gateway.Signals...)
 	signal.Ignore(syscall.SIGPIPE) // of a log whose reader has ended
 	g, err := gateway.New(o)
 	if err != nil {
@@ -114,12 +120,23 @@ func guardSecrets(stderr io.Writer) {
 	}
 }
 
+// printVersion prints a line such as "yatagarasu v1.2.3 (commit 0123abc of 2026-01-02, go1.26.0
+// linux/amd64)".
+func printVersion(w io.Writer) {
+	from := ""
+	if commit != "" {
+		from = "commit " + commit + " of " + date + ", "
+	}
+	fmt.Fprintf(w, "yatagarasu %s (%s%s %s/%s)\n", version, from, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 const usage = `Yatagarasu serves the objects of S3 buckets over HTTP, read-only.
 
   yatagarasu -config config.yaml            serve
   yatagarasu -config config.yaml -check     validate the file and exit
   yatagarasu -config config.yaml -explain http://localhost:8080/assets/logo.png
   yatagarasu -config config.yaml -doctor    say what is wrong with the origins
+  yatagarasu -config config.yaml -probe     ask the running gateway how it is
   yatagarasu token -config config.yaml -bucket private -claim role=admin
                                             mint a token for trying a bucket
 

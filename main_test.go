@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{"version", []string{"-version"}, 0, "yatagarasu dev\n", ""},
+		{"version", []string{"-version"}, 0, "yatagarasu dev (go1.", ""},
 		{"help teaches", []string{"-help"}, 0, "", "-stream.min-rate size (default 1KiB)"},
 		{"unknown flag", []string{"-nonsense"}, 2, "", "nonsense"},
 		{"stray argument", []string{"-config", good, "serve"}, 2, "", `unexpected argument "serve"`},

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"syscall"
-
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/listen"
 )
@@ -13,15 +11,6 @@ const (
 	// descriptorsPerOrigin are a connection to an origin, and the pipe from it to a client.
 	descriptorsPerOrigin = 3
 )
-
-// openFiles returns how many descriptors the process may have.
-func openFiles() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return maxOpenFiles // accepting then waits for descriptors, as it does when other processes take them all
-	}
-	return int(min(limit.Cur, maxOpenFiles))
-}
 
 // maxOpenFiles is more than any process has.
 const maxOpenFiles = 1 << 30

@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"yatagarasu/gateway/admin"
@@ -228,12 +227,12 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 			}
 		case s := <-signals:
 			switch s {
-			case syscall.SIGHUP:
+			case signalReload:
 				g.upgrades.hungUp = true
 				go g.requestReload() // ends with the reload, which logs what came of it
-			case syscall.SIGUSR1:
+			case signalReopen:
 				go g.ReopenLogs() // ends at once; with a file that is stuck, when that goes on
-			case syscall.SIGUSR2:
+			case signalUpgrade:
 				g.upgrades.begin()
 			default:
 				g.Log.Info().Str("signal", s.String()).Msg("stopping")

@@ -23,9 +23,9 @@ func (g *Gateway) stopSignals(s *handover.Successor, signals <-chan os.Signal, d
 			select {
 			case signal := <-signals:
 				switch signal {
-				case syscall.SIGUSR1:
+				case signalReopen:
 					go g.ReopenLogs() // as in Run
-				case syscall.SIGHUP:
+				case signalReload:
 					if s != nil {
 						s.PassOn(signal, &g.Log)
 					}

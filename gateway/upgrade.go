@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -66,7 +65,7 @@ func (u *upgrader) complete(started upgrade) bool {
 	}
 	u.g.superseded.Store(true) // before reloads go on: they are refused
 	if u.hungUp {              // the file may have changed after the new process read it
-		started.successor.PassOn(syscall.SIGHUP, &u.g.Log)
+		started.successor.PassOn(signalReload, &u.g.Log)
 	}
 	return true
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -182,7 +181,7 @@ func (a *addresses) lookUp(l *lookUp) {
 	}
 	switch l.err = err; {
 	case err != nil && a.lacking.Load(): // the resolver's error has it as text
-		l.err = fmt.Errorf("cannot ask a name server for %s: %w", a.host, syscall.EMFILE)
+		l.err = fmt.Errorf("cannot ask a name server for %s: %w", a.host, errnoNoDescriptors)
 	case err != nil:
 		a.failed.Add(1)
 	}

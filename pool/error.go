@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 )
 
 // Reason is why an exchange with an origin failed: a small closed set for
@@ -101,18 +100,18 @@ func isTimeout(err error) bool {
 // the connection.
 func isClosedByPeer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, errnoReset) || errors.Is(err, errnoPeerGone)
 }
 
 // isShortage tells whether err means that this machine lacks what a connection needs, which
 // says nothing about the other side.
 func isShortage(err error) bool {
-	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+	for _, lack := range shortages {
 		if errors.Is(err, lack) {
 			return true
 		}
 	}
-	if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+	if !errors.Is(err, errnoNoAddress) {
 		return false
 	}
 	// It has no port left; or, of an IPv6 address, no IPv6.

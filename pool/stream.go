@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"syscall"
 )
 
 // maxSplice bounds the bytes of one splice, so that deadlines roll in between.
@@ -114,7 +113,7 @@ func (x *Exchange) spliceTo(client *net.TCPConn) error {
 func (x *Exchange) spliceError(client *net.TCPConn, err error) error {
 	var ofClient bool
 	switch {
-	case errors.Is(err, syscall.EPIPE): // the origin is only read
+	case errors.Is(err, errnoPeerGone): // the origin is only read
 		ofClient = true
 	case errors.Is(err, net.ErrClosed), isTimeout(err):
 		// By Abort, or by the origin's deadline: the client has none but Pace's.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -17,6 +19,26 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 		return nil, readError(path, err)
 	}
 	return Parse(path, data, env)
+}
+
+// LoadListeners reads from the file at path where the gateway listens: the blocks server and
+// metrics. Mistakes elsewhere, such as variables that only the gateway's own environment has,
+// are no error.
+func LoadListeners(path string, env func(string) (string, bool)) (Server, Metrics, error) {
+	data, err := readAtMost(path, maxFileSize)
+	if err != nil {
+		return Server{}, Metrics{}, readError(path, err)
+	}
+	c, err := parse(path, data, env)
+	mistakes, _ := errors.AsType[Errors](err)
+	mistakes = slices.DeleteFunc(mistakes, func(e *Error) bool {
+		block, _, _ := strings.Cut(e.Path, ".")
+		return c != nil && block != "server" && block != "metrics"
+	})
+	if len(mistakes) > 0 {
+		return Server{}, Metrics{}, mistakes
+	}
+	return c.Server, c.Metrics, nil
 }
 
 // readError returns the mistake of a configuration file that cannot be read.
@@ -57,6 +79,16 @@ func reason(err error) string {
 // seen from the working directory, and does nothing else outside of memory. It
 // keeps no reference to data.
 func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
+	c, err := parse(name, data, env)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse is Parse, but returns what it could make of the file beside the mistakes; nil: it is
+// no YAML.
+func parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
@@ -70,10 +102,10 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	if root := t.convert(body, ""); root != nil {
 		d.config(root, c)
 	}
-	if len(d.errs) > 0 {
-		return nil, d.errs.sorted()
-	}
 	c.Warnings = d.warnings.sorted()
+	if len(d.errs) > 0 {
+		return c, d.errs.sorted()
+	}
 	return c, nil
 }
 

@@ -10,11 +10,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 )
 
 // The names of inherited sockets.
@@ -73,7 +71,7 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 		if i < len(names) {
 			given = names[i]
 		}
-		unix.CloseOnExec(first + i)
+		closeOnExec(first + i)
 		file := os.NewFile(uintptr(first+i), given)
 		if parent != "" && given == socketUpgrade {
 			if in.from, err = net.FileConn(file); err != nil {
@@ -110,17 +108,8 @@ func (in *Inherited) add(file *os.File, given string) error {
 
 // listenerOf returns the listener on a copy of the file's descriptor.
 func listenerOf(file *os.File) (*net.TCPListener, error) {
-	fd := int(file.Fd())
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return nil, fmt.Errorf("is no socket: %w; LISTEN_FDS must be the number of sockets that are passed on", err)
-	}
-	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	switch {
-	case kind != unix.SOCK_STREAM:
-		return nil, errors.New("is no TCP socket; use ListenStream= in the socket unit, not ListenDatagram= or another")
-	case err != nil || listens == 0:
-		return nil, errors.New("does not listen; use Accept=no in the socket unit")
+	if err := checkListens(file); err != nil {
+		return nil, err
 	}
 	ln, err := net.FileListener(file)
 	if err != nil {
@@ -242,19 +231,19 @@ func ListenProblem(address string, err error, keys string) error {
 	_, ofName := errors.AsType[*net.DNSError](err)
 	fix := "choose another " + keys
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errnoInUse):
 		fix = "stop the program that listens there, or choose another " + keys
-	case errors.Is(err, syscall.EACCES) && number > 0 && number < 1024:
+	case errors.Is(err, errnoForbidden) && number > 0 && number < 1024:
 		fix = "let the gateway use ports below 1024 (CAP_NET_BIND_SERVICE), or choose another " + keys
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+	case errors.Is(err, errnoForbidden), errors.Is(err, errnoPermission):
 		fix = "something forbids it, such as SELinux or a sandbox: allow it there, or choose another " + keys
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, errnoNoAddress):
 		fix = "this machine has no such address: write one that it has, or none for all, as " + keys
-	case errors.Is(err, syscall.EAFNOSUPPORT):
+	case errors.Is(err, errnoNoFamily):
 		fix = "this machine has no addresses of this family: write one of the other as " + keys
 	case ofName:
 		fix = "no name server knows the host: write an address as " + keys
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case errors.Is(err, errnoFiles), errors.Is(err, errnoAllFiles):
 		fix = "raise the limit of open files: ulimit -n"
 	}
 	return fmt.Errorf("cannot listen on %s: %w; %s", address, err, fix)

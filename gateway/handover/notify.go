@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 )
 
 // Notifier tells the service manager how the process fares, by the protocol of
@@ -53,7 +52,8 @@ func (n *Notifier) Send(assignments ...string) {
 	}
 }
 
-func (n *Notifier) write(message, control []byte) error {
+// write sends a message, and with it a file, if one is passed.
+func (n *Notifier) write(message []byte, passed *os.File) error {
 	c, err := net.DialUnix("unixgram", nil, n.address)
 	if err != nil {
 		return err
@@ -62,16 +62,7 @@ func (n *Notifier) write(message, control []byte) error {
 	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return err
 	}
-	raw, err := c.SyscallConn() // net cannot send control messages on a connected datagram socket
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendmsg(int(fd), message, control, nil, 0)
-		return sent != unix.EAGAIN
-	})
-	return errors.Join(err, sent)
+	return sendMessage(c, message, passed)
 }
 
 // Reloading tells that a reload has begun; READY=1 ends it.
@@ -79,12 +70,12 @@ func (n *Notifier) Reloading() {
 	if n.address == nil {
 		return
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	now, err := monotonic()
+	if err != nil {
 		n.log.Warn().Err(err).Msg("cannot notify the service manager of a reload")
 		return
 	}
-	n.Send("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
+	n.Send("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Microseconds()))
 }
 
 // Barrier waits, for up to limit, until all that was sent has been dealt with: a
@@ -98,7 +89,7 @@ func (n *Notifier) Barrier(limit time.Duration) error {
 		return err
 	}
 	defer r.Close()
-	err = n.write([]byte("BARRIER=1"), unix.UnixRights(int(w.Fd())))
+	err = n.write([]byte("BARRIER=1"), w)
 	w.Close()
 	if err != nil {
 		return err

@@ -15,11 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 )
 
 // An upgrade: the running process starts the program anew with its listening sockets
@@ -153,43 +151,6 @@ func (s *Successor) End() string {
 		<-s.ended
 	}
 	return s.Cmd.ProcessState.String()
-}
-
-// duplicate returns a copy of the listener's descriptor. That of ln.File would, once
-// used, make the socket itself blocking, and with it Accept deaf to Close.
-func duplicate(ln *net.TCPListener) (*os.File, error) {
-	raw, err := ln.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd, failure := -1, error(nil)
-	err = raw.Control(func(own uintptr) { fd, failure = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, failure); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), ln.Addr().String()), nil
-}
-
-// socketPair returns both ends of a connection.
-func socketPair() (net.Conn, *os.File, error) {
-	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, nil, err
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "upgrade"), os.NewFile(uintptr(fds[1]), "upgrade")
-	conn, err := net.FileConn(ours)
-	ours.Close()
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return conn, theirs, nil
 }
 
 // TakeOver has the process serve, and tells the service manager of it by n. After an error

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -179,9 +178,6 @@ func next(ln *net.TCPListener, log *zerolog.Logger) (*net.TCPConn, error) {
 		time.Sleep(pause)
 	}
 }
-
-// shortages are the errors of an accept that pass.
-var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR}
 
 // refuse refuses a client's connection beyond the limits.
 func (l *Listener) refuse(c *net.TCPConn) {

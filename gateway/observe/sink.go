@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 )
 
 // sink buffers the lines of a log, and has one goroutine write them. If the output is stuck,
@@ -166,9 +166,9 @@ func checkLog(name string) error {
 	case err != nil:
 		return logProblem(name, err)
 	case info != nil && info.IsDir():
-		return logProblem(name, unix.EISDIR)
+		return logProblem(name, syscall.EISDIR)
 	case info != nil && info.Mode()&fs.ModeSocket != 0:
-		return logProblem(name, unix.ENXIO)
+		return logProblem(name, syscall.ENXIO)
 	}
 	return nil
 }
@@ -180,13 +180,13 @@ var logAdvice = []struct {
 }{
 	{fs.ErrNotExist, "make its folder first"},
 	{fs.ErrPermission, "let the user that the gateway runs as write it, and its folder where it is not there yet"},
-	{unix.EISDIR, "name a file in the folder"},
-	{unix.ENOTDIR, "one of its folders is a file: choose another path"},
-	{unix.EROFS, "its file system is read-only: choose another path, or stdout or stderr"},
-	{unix.ENOSPC, "make room on its disk, or choose another path"},
-	{unix.EDQUOT, "make room on its disk, or choose another path"},
-	{unix.EMFILE, "raise the limit of open files: ulimit -n"},
-	{unix.ENFILE, "raise the limit of open files: ulimit -n"},
+	{syscall.EISDIR, "name a file in the folder"},
+	{syscall.ENOTDIR, "one of its folders is a file: choose another path"},
+	{syscall.EROFS, "its file system is read-only: choose another path, or stdout or stderr"},
+	{syscall.ENOSPC, "make room on its disk, or choose another path"},
+	{syscall.EDQUOT, "make room on its disk, or choose another path"},
+	{syscall.EMFILE, "raise the limit of open files: ulimit -n"},
+	{syscall.ENFILE, "raise the limit of open files: ulimit -n"},
 }
 
 // logProblem returns the error of a log that cannot be opened, with its fix.
@@ -194,7 +194,7 @@ func logProblem(name string, err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err // without the path once more
 	}
-	if errors.Is(err, unix.ENXIO) { // no reader; the advice depends on the kind of file
+	if errors.Is(err, syscall.ENXIO) { // no reader; the advice depends on the kind of file
 		var mode fs.FileMode
 		if info, err := os.Stat(name); err == nil {
 			mode = info.Mode()
@@ -222,7 +222,7 @@ func logProblem(name string, err error) error {
 // With O_NONBLOCK, a named pipe without a reader fails, where it would wait for one in
 // silence. For other files it has no effect.
 func (f *logFile) reopen() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o640)
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return logProblem(f.path, err)
 	}
