@@ -71,8 +71,8 @@ OWNER ?= yatagarasu
 IMAGE ?= ghcr.io/$(OWNER)/yatagarasu
 
 .PHONY: image
-image: ## build the container image with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
-	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
+image: ## build the container image with docker or podman; BUILDER=podman, OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+	@builder=$${BUILDER:-$$(command -v docker || command -v podman)}; [ -n "$$builder" ] || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
 	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
 		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 

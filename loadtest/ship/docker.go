@@ -145,7 +145,7 @@ func removeGroups(name string) error {
 
 // command returns a command that runs where the daemon does.
 func (e *engine) command(name string, args ...string) *exec.Cmd {
-	cmd := e.trial.command("nsenter", append([]string{"-t", e.pid, "-m", "-n", "--", "env", "-C", e.root, name}, args...)...)
+	cmd := e.trial.command("nsenter", append([]string{"-t", e.pid, "-m", "-n", "-p", "--", "env", "-C", e.root, name}, args...)...)
 	cmd.Env = e.env
 	return cmd
 }

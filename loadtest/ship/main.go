@@ -33,6 +33,7 @@ type step struct {
 var steps = []step{
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, (*trial).image},
 	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, (*trial).compose},
+	{"platforms", "the container image for amd64 and arm64, with its provenance, pushed to a registry", false, (*trial).platforms},
 }
 
 func main() {
