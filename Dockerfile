@@ -4,8 +4,11 @@
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
-ARG TARGETOS TARGETARCH
-ARG VERSION=dev COMMIT= DATE=
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=dev
+ARG COMMIT=
+ARG DATE=
 RUN --mount=type=cache,target=/cache \
     GOMODCACHE=/cache/modules GOCACHE=/cache/build CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
     -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT -X main.date=$DATE" -o /yatagarasu .
@@ -21,7 +24,9 @@ ENTRYPOINT ["yatagarasu"]
 CMD ["-config", "/etc/yatagarasu/config.yaml"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["yatagarasu", "-config", "/etc/yatagarasu/config.yaml", "-probe"]
-ARG VERSION=dev COMMIT= OWNER=yatagarasu
+ARG VERSION=dev
+ARG COMMIT=
+ARG OWNER=yatagarasu
 LABEL org.opencontainers.image.title="yatagarasu" \
       org.opencontainers.image.description="A read-only S3 gateway: JWT rules, an in-memory cache, SigV4" \
       org.opencontainers.image.source="https://github.com/$OWNER/yatagarasu" \

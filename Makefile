@@ -74,8 +74,8 @@ cross: ## compile the gateway for every system that it is for
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
 
 .PHONY: image
-image: ## build the container image with docker or podman; OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
-	@builder=$$(command -v docker || command -v podman) || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
+image: ## build the container image with docker or podman; BUILDER=podman, OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+	@builder=$${BUILDER:-$$(command -v docker || command -v podman)}; [ -n "$$builder" ] || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
 	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
 		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 # The version of packages and archives: 1.2.3, 1.2.3+4.0123abc four commits later, 0.0.0+0123abc

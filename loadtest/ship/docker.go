@@ -145,8 +145,9 @@ func removeGroups(name string) error {
 
 // command returns a command that runs where the daemon does.
 func (e *engine) command(name string, args ...string) *exec.Cmd {
-	cmd := e.trial.command("nsenter", append([]string{"-t", e.pid, "-m", "-n", "--", "env", "-C", e.root, name}, args...)...)
+	cmd := e.trial.command("nsenter", append([]string{"-t", e.pid, "-m", "-n", "-p", "--", "env", "-C", e.root, name}, args...)...)
 	cmd.Env = e.env
+	cmd.WaitDelay = 2 * time.Second // after nsenter: its child ends with the namespaces at the latest
 	return cmd
 }
 

@@ -43,6 +43,7 @@ var steps = []step{
 	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, tryPackage},
 	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, tryRelease},
 	{"kubernetes", "the Helm chart on a real Kubernetes: rollouts under load", false, tryKubernetes},
+	{"platforms", "the container image for amd64 and arm64, with its provenance, pushed to a registry", false, (*trial).platforms},
 }
 
 func main() {
