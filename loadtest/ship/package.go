@@ -85,7 +85,7 @@ func (t *trial) debianRoot() (string, error) {
 
 // boot boots a small Debian with a network of its own, whose changes are forgotten, and runs
 // trial.sh of files there. Files are in /trial, and programs in /usr/local/bin. A line of the
-// script's output that begins with "FACT " is a fact.
+// script's output that begins with "FACT " is a fact, and with "FAILED: " the reason.
 func (t *trial) boot(files map[string][]byte, programs ...string) error {
 	if err := t.debian("debootstrap", "systemd-nspawn=systemd-container"); err != nil {
 		return err
@@ -123,14 +123,17 @@ func (t *trial) boot(files map[string][]byte, programs ...string) error {
 	}
 	output, readErr := os.ReadFile(filepath.Join(shared, "output"))
 	t.log.Write(output)
+	failed := ""
 	for line := range strings.Lines(string(output)) {
 		if fact, ok := strings.CutPrefix(line, "FACT "); ok {
 			t.say("%s", strings.TrimSpace(fact))
 		}
+		if why, ok := strings.CutPrefix(line, "FAILED: "); ok && failed == "" {
+			failed = strings.TrimSpace(why)
+		}
 	}
 	if err == nil && (readErr != nil || p.ExitCode() != 0) {
-		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-		err = fmt.Errorf("the trial in the booted system: exit code %d: %s", p.ExitCode(), strings.Join(lines[max(0, len(lines)-8):], "\n"))
+		err = fmt.Errorf("the trial in the booted system: exit code %d: %s; the console: %s", p.ExitCode(), failed, p.Output())
 	}
 	return err
 }

@@ -10,6 +10,8 @@ main() { systemctl show -p MainPID --value yatagarasu.service; }
 files() { find /etc /opt /usr /var -xdev | grep -vE '^/var/(cache|lib/(apt|dpkg|rpm|systemd|logrotate)|log/(apt|dpkg|journal|alternatives|wtmp))|/__pycache__|^/etc/(ld.so.cache|mailcap)' | sort; }
 
 # Why it failed, if it did.
+set -E
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
 trap 'code=$?; set +x; [ $code = 0 ] || { journalctl --no-pager -n 20 -u yatagarasu.service -u s3.service; tail -n 5 /var/log/yatagarasu/*.log || true; }' EXIT
 
 export DEBIAN_FRONTEND=noninteractive YATAGARASU=/etc/yatagarasu/config.yaml
