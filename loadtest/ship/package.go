@@ -104,14 +104,18 @@ func (t *trial) boot(files map[string][]byte, programs ...string) error {
 			return err
 		}
 	}
-	args := []string{"-D", root, "--volatile=overlay", "--register=no", "--keep-unit", "--private-network",
+	// In processes' names of its own, all of it dies with this process, however that ends.
+	args := []string{"--pid", "--fork", "--kill-child", "--mount-proc", "systemd-nspawn", "-D", root, "--volatile=overlay", "--register=no", "--keep-unit", "--private-network",
 		"--bind=" + shared + ":/trial", "--bind-ro=" + filepath.Join(shared, "trial.service") + ":/etc/systemd/system/trial.service"}
 	for _, program := range programs {
 		args = append(args, "--bind-ro="+program+":/usr/local/bin/"+filepath.Base(program))
 	}
+	t.atEnd(func() error { // empty groups that nspawn leaves; those in use stay
+		return t.run("sh", "-c", "find /sys/fs/cgroup -maxdepth 4 -depth \\( -path '*/payload' -o -path '*/payload/*' -o -name supervisor \\) -type d -exec rmdir {} + 2>/dev/null || true")
+	})
 	ctx, cancel := context.WithTimeout(t.ctx, 5*time.Minute)
 	defer cancel()
-	p, err := t.start(t.command("systemd-nspawn", append(args, "-b", "systemd.wants=trial.service")...))
+	p, err := t.start(t.command("unshare", append(args, "-b", "systemd.wants=trial.service")...))
 	if err != nil {
 		return err
 	}
