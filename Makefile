@@ -85,9 +85,19 @@ PACKAGE_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v//; s/-([0-9]+)-g([0-
 ARCHES   ?= $(shell $(GO) env GOARCH)
 PACKAGES ?= $(BIN)/packages
 
+# The texts of the licences of all that is linked into the program: most want to go where it goes.
+.PHONY: licences
+licences:
+	@mkdir -p $(BIN); set -e; { cat LICENSE; printf '\n== Go\n\n'; cat "$$($(GO) env GOROOT)/LICENSE"; \
+	for os in linux windows darwin freebsd; do GOOS=$$os CGO_ENABLED=0 $(GO) list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' .; done | LC_ALL=C sort -u | \
+	while read -r path version dir; do \
+		texts=$$(ls "$$dir" | grep -iE '^(licen[cs]e|copying|notice)') || { echo "$$path has no licence" >&2; exit 1; }; \
+		printf '\n== %s %s\n\n' "$$path" "$$version"; for text in $$texts; do cat "$$dir/$$text"; done; \
+	done; } > $(BIN)/licences.txt
+
 .PHONY: packages
-packages: tool-nfpm ## build deb, rpm and apk of this machine's platform into bin/packages; ARCHES="amd64 arm64 arm"
-	@rm -rf "$(PACKAGES)"; mkdir -p "$(PACKAGES)/build"
+packages: tool-nfpm licences ## build deb, rpm and apk of this machine's platform into bin/packages; ARCHES="amd64 arm64 arm"
+	@rm -rf "$(PACKAGES)"; mkdir -p "$(PACKAGES)/build"; cp $(BIN)/licences.txt "$(PACKAGES)/build"
 	@CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o "$(PACKAGES)/build/help" .
 	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" | gzip -9n > "$(PACKAGES)/build/yatagarasu.8.gz"
 	@set -e; export PACKAGE_BUILD="$(PACKAGES)/build" PACKAGE_VERSION=$(PACKAGE_VERSION) GITHUB_REPOSITORY_OWNER=$${GITHUB_REPOSITORY_OWNER:-yatagarasu}; \
@@ -334,5 +344,5 @@ $(BUILDKITD_STAMP): $(if $(wildcard $(BIN)/buildkitd),,FORCE)
 FORCE:
 
 .PHONY: clean
-clean: ## remove bin/
-	rm -rf $(BIN)
+clean: ## remove bin/ and dist/
+	rm -rf $(BIN) dist

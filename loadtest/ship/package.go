@@ -85,7 +85,7 @@ func (t *trial) debianRoot() (string, error) {
 
 // boot boots a small Debian with a network of its own, whose changes are forgotten, and runs
 // trial.sh of files there. Files are in /trial, and programs in /usr/local/bin. A line of the
-// script's output that begins with "FACT " is a fact.
+// script's output that begins with "FACT " is a fact, and with "FAILED: " the reason.
 func (t *trial) boot(files map[string][]byte, programs ...string) error {
 	if err := t.debian("debootstrap", "systemd-nspawn=systemd-container"); err != nil {
 		return err
@@ -104,14 +104,18 @@ func (t *trial) boot(files map[string][]byte, programs ...string) error {
 			return err
 		}
 	}
-	args := []string{"-D", root, "--volatile=overlay", "--register=no", "--keep-unit", "--private-network",
+	// In processes' names of its own, all of it dies with this process, however that ends.
+	args := []string{"--pid", "--fork", "--kill-child", "--mount-proc", "systemd-nspawn", "-D", root, "--volatile=overlay", "--register=no", "--keep-unit", "--private-network",
 		"--bind=" + shared + ":/trial", "--bind-ro=" + filepath.Join(shared, "trial.service") + ":/etc/systemd/system/trial.service"}
 	for _, program := range programs {
 		args = append(args, "--bind-ro="+program+":/usr/local/bin/"+filepath.Base(program))
 	}
+	t.atEnd(func() error { // empty groups that nspawn leaves; those in use stay
+		return t.run("sh", "-c", "find /sys/fs/cgroup -maxdepth 4 -depth \\( -path '*/payload' -o -path '*/payload/*' -o -name supervisor \\) -type d -exec rmdir {} + 2>/dev/null || true")
+	})
 	ctx, cancel := context.WithTimeout(t.ctx, 5*time.Minute)
 	defer cancel()
-	p, err := t.start(t.command("systemd-nspawn", append(args, "-b", "systemd.wants=trial.service")...))
+	p, err := t.start(t.command("unshare", append(args, "-b", "systemd.wants=trial.service")...))
 	if err != nil {
 		return err
 	}
@@ -123,14 +127,17 @@ func (t *trial) boot(files map[string][]byte, programs ...string) error {
 	}
 	output, readErr := os.ReadFile(filepath.Join(shared, "output"))
 	t.log.Write(output)
+	failed := ""
 	for line := range strings.Lines(string(output)) {
 		if fact, ok := strings.CutPrefix(line, "FACT "); ok {
 			t.say("%s", strings.TrimSpace(fact))
 		}
+		if why, ok := strings.CutPrefix(line, "FAILED: "); ok && failed == "" {
+			failed = strings.TrimSpace(why)
+		}
 	}
 	if err == nil && (readErr != nil || p.ExitCode() != 0) {
-		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-		err = fmt.Errorf("the trial in the booted system: exit code %d: %s", p.ExitCode(), strings.Join(lines[max(0, len(lines)-8):], "\n"))
+		err = fmt.Errorf("the trial in the booted system: exit code %d: %s; the console: %s", p.ExitCode(), failed, p.Output())
 	}
 	return err
 }

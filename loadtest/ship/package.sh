@@ -11,6 +11,8 @@ main() { systemctl show -p MainPID --value yatagarasu.service; }
 files() { find /etc /opt /usr /var -xdev | grep -vE '^/var/(cache|lib/(apt|dpkg|rpm|systemd|logrotate)|log/(apt|dpkg|journal|alternatives|wtmp))|/__pycache__|^/etc/(ld.so.cache|mailcap)' | sort; }
 
 # Why it failed, if it did.
+set -E
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
 trap 'code=$?; set +x; [ $code = 0 ] || { journalctl --no-pager -n 20 -u yatagarasu.service -u s3.service; tail -n 5 /var/log/yatagarasu/*.log || true; }' EXIT
 
 export DEBIAN_FRONTEND=noninteractive YATAGARASU=/etc/yatagarasu/config.yaml
@@ -63,6 +65,7 @@ upgraded() {
 	grep -q 'the new version serves' /run/upgrade
 	[ "$(main)" != "$before" ]
 	[ -d "/proc/$before" ] || fail "the old process ended before its download"
+	[ "$(cat "/proc/$(main)/timerslack_ns")" = 1000000 ]
 	"/proc/$(main)/exe" -version | grep -q 'yatagarasu v1.0.1 '
 	touch /run/upgraded
 	sleep 1
@@ -98,6 +101,15 @@ rotated() {
 	[ -s /var/log/yatagarasu/access.log.1 ]
 }
 
+# An account of the service's name is taken instead of one that systemd makes up.
+owned() {
+	useradd --system --no-create-home yatagarasu
+	systemctl restart yatagarasu.service
+	[ "$(stat -c %U "/proc/$(main)/environ")" = root ] # the memory is closed to its own user
+	grep -q "^Uid:[[:space:]]*$(id -u yatagarasu)[[:space:]]" "/proc/$(main)/status"
+	curl -sSf $url/small | cmp - /srv/s3/things/small
+}
+
 removed() {
 	not systemctl -q is-active yatagarasu.service yatagarasu.socket
 	not curl -sS $url/health
@@ -127,6 +139,7 @@ configured yatagarasu.socket yatagarasu.service
 upgraded rpm -U --nodeps /trial/1.0.1.rpm
 refused rpm -U --nodeps --replacepkgs /trial/1.0.1.rpm
 rotated
+owned
 rpm -e yatagarasu
 removed
 grep -q demo-secret-key /etc/yatagarasu/environment.rpmsave

@@ -67,7 +67,7 @@ func tryRelease(t *trial) error {
 			return fmt.Errorf("%s: %w", platform, err)
 		}
 	}
-	t.say("%d archives; each SBOM has the modules that its program has", len(platforms))
+	t.say("%d archives; each has the licences, and its SBOM the modules, of what is linked into its program", len(platforms))
 	if err := samePackaged(t, first, programs["linux_amd64"]); err != nil {
 		return err
 	}
@@ -179,11 +179,15 @@ func unpack(t *trial, dist string, platforms []string) (map[string]string, error
 	programs := make(map[string]string)
 	for _, platform := range platforms {
 		name := "yatagarasu_" + releaseVersion + "_" + platform
-		content, path, err := fromArchive(filepath.Join(dist, name), name+"/yatagarasu")
+		ending := ""
+		if strings.HasPrefix(platform, "windows") {
+			ending = ".exe"
+		}
+		content, err := fromArchive(filepath.Join(dist, name), name+"/yatagarasu"+ending)
 		if err != nil {
 			return nil, err
 		}
-		programs[platform] = filepath.Join(t.dir, platform+filepath.Ext(path))
+		programs[platform] = filepath.Join(t.dir, platform+ending)
 		if err := os.WriteFile(programs[platform], content, 0o755); err != nil {
 			return nil, err
 		}
@@ -191,52 +195,56 @@ func unpack(t *trial, dist string, platforms []string) (map[string]string, error
 	return programs, nil
 }
 
-// fromArchive returns a file of the archive whose path is given without its ending. A zip has it
-// with the ending exe.
-func fromArchive(archive, want string) (content []byte, name string, err error) {
+// fromArchive returns a file of the archive whose path is given without its ending.
+func fromArchive(archive, want string) ([]byte, error) {
 	if z, err := zip.OpenReader(archive + ".zip"); err == nil {
 		defer z.Close()
-		want += ".exe"
 		f, err := z.Open(want)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		content, err = io.ReadAll(f)
-		return content, want, err
+		return io.ReadAll(f)
 	}
 	f, err := os.Open(archive + ".tar.gz")
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	defer f.Close()
 	unzipped, err := gzip.NewReader(f)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for r := tar.NewReader(unzipped); ; {
 		h, err := r.Next()
 		if err != nil {
-			return nil, "", fmt.Errorf("%s has no %s: %w", archive, want, err)
+			return nil, fmt.Errorf("%s has no %s: %w", archive, want, err)
 		}
 		if h.Name == want {
-			content, err = io.ReadAll(r)
-			return content, want, err
+			return io.ReadAll(r)
 		}
 	}
 }
 
 // checkBill returns an error unless a platform's SBOM names the modules that its program was
-// linked from, at their versions, and no others.
+// linked from, at their versions, and no others, and its archive has their licences.
 func checkBill(dist, platform, program string) error {
 	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	name := "yatagarasu_" + releaseVersion + "_" + platform
+	licences, err := fromArchive(filepath.Join(dist, name), name+"/licences.txt")
 	if err != nil {
 		return err
 	}
 	var linked []string
 	for _, m := range info.Deps {
 		linked = append(linked, m.Path+"@"+m.Version)
+		if !bytes.Contains(licences, []byte("\n== "+m.Path+" "+m.Version+"\n")) {
+			return fmt.Errorf("licences.txt has nothing of %s %s", m.Path, m.Version)
+		}
 	}
-	content, err := os.ReadFile(filepath.Join(dist, "yatagarasu_"+releaseVersion+"_"+platform+".cdx.json"))
+	content, err := os.ReadFile(filepath.Join(dist, name+".cdx.json"))
 	if err != nil {
 		return err
 	}
