@@ -48,6 +48,12 @@ func tryChart(t *trial) error {
 	if err != nil || len(values) < 5 {
 		return fmt.Errorf("there are only %d sets of values, %v", len(values), err)
 	}
+	page := filepath.Join(t.root, "docs", "KUBERNETES.md")
+	examples, err := chartExamples(page, t.dir)
+	if err != nil {
+		return err
+	}
+	values = append(values, examples...)
 	// What is released is the package, so that is what is tried.
 	if err := t.run(helm, "package", folder, "--destination", t.dir, "--version", "9.8.7", "--app-version", "9.8.7"); err != nil {
 		return err
@@ -92,7 +98,7 @@ func tryChart(t *trial) error {
 	}
 	t.say("%d sets of values and %d overlays for Kubernetes %s and %s; %d sets of wrong ones refused",
 		len(values), len(kustomized), oldestKubernetes, newestKubernetes, len(refusals))
-	return chartDocs(filepath.Join(folder, "values.yaml"), filepath.Join(t.root, "docs", "KUBERNETES.md"))
+	return chartDocs(filepath.Join(folder, "values.yaml"), page)
 }
 
 // kustomizations builds the overlays, and returns the files of their resources. What the chart

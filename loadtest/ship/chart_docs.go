@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -63,4 +64,27 @@ func flatten(leaves map[string]string, prefix string, tree map[string]any) error
 		leaves[name] = strings.ReplaceAll(string(text), `,"`, `, "`)
 	}
 	return nil
+}
+
+// valuesBlock is an example of values on a page.
+var valuesBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
+
+// chartExamples writes the examples of values on the page into folder, and returns their files.
+func chartExamples(page, folder string) (files []string, err error) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return nil, err
+	}
+	for i, block := range valuesBlock.FindAllStringSubmatch(string(text), -1) {
+		values := strings.TrimPrefix(strings.ReplaceAll("\n"+block[2], "\n"+block[1], "\n"), "\n")
+		file := filepath.Join(folder, fmt.Sprintf("example-%d.yaml", i+1))
+		if err := os.WriteFile(file, []byte(values), 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	if len(files) < 2 {
+		return nil, fmt.Errorf("%s has only %d examples of values", page, len(files))
+	}
+	return files, nil
 }
