@@ -79,6 +79,12 @@ screenshot: build $(VERSITYGW_STAMP) ## start the demo with load and take pictur
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	$(GO) run ./loadtest/screenshot
 
+.PHONY: pictures
+pictures: build $(VERSITYGW_STAMP) ## draw the documentation's pictures anew: the comparison, the status page; needs chromium
+	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
+	$(GO) run ./loadtest/pictures
+	$(GO) run ./loadtest/screenshot -docs -load 65s
+
 # What of a verbose run is worth a line on the terminal.
 TEST_LINES := ^(ok|FAIL|panic:|\?)|^ *--- FAIL|_test\.go:[0-9]+: |no test files|coverage: 0\.0%|DATA RACE
 
@@ -164,6 +170,22 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 ship: build $(VERSITYGW_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
 	@exec $(BIN)/tryship $(if $(ONLY),-only '$(value ONLY)')
+
+# The site's tools in a folder of their own: site/requirements.txt, and Mermaid from npm.
+MERMAID     := mermaid@11.17.2
+SITE_PYTHON := $(BIN)/site-python
+
+.PHONY: site
+site: $(SITE_PYTHON)/$(MERMAID) ## build the documentation as a site into bin/site; every dead link fails it
+	NO_MKDOCS_2_WARNING=1 $(SITE_PYTHON)/bin/mkdocs -q build --strict --clean -f site/mkdocs.yml
+
+$(SITE_PYTHON)/$(MERMAID): site/requirements.txt
+	@echo "installing mkdocs-material and $(MERMAID) (once)"
+	@rm -rf $(SITE_PYTHON) && mkdir -p $(BIN)
+	@python3 -m venv $(SITE_PYTHON)
+	@$(SITE_PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
+	@cd $(SITE_PYTHON) && PATH="$(SITE_PYTHON)/bin:$$PATH" npm pack --silent $(MERMAID) >/dev/null && tar -xzf mermaid-*.tgz --strip-components=2 package/dist/mermaid.min.js && rm mermaid-*.tgz
+	@touch $@
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev
