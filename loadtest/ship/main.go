@@ -30,7 +30,9 @@ type step struct {
 }
 
 // steps are tried in this order.
-var steps = []step{}
+var steps = []step{
+	{"site", "the documentation as a site: built strictly, every link and anchor, phone and desktop", true, trySite},
+}
 
 func main() {
 	flag.Usage = func() {
