@@ -32,6 +32,8 @@ type step struct {
 // steps are tried in this order.
 var steps = []step{
 	{"site", "the documentation as a site: built strictly, every link and anchor, phone and desktop", true, trySite},
+	{"tasks", "each task of the documentation, as it is written", true, tryTasks},
+	{"readme", "each way to start of the README, as it is written", true, tryReadme},
 }
 
 func main() {
