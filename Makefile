@@ -177,7 +177,8 @@ SITE_PYTHON := $(BIN)/site-python
 
 .PHONY: site
 site: $(SITE_PYTHON)/$(MERMAID) ## build the documentation as a site into bin/site; every dead link fails it
-	NO_MKDOCS_2_WARNING=1 $(SITE_PYTHON)/bin/mkdocs -q build --strict --clean -f site/mkdocs.yml
+	@# Without -q: what is not printed, --strict does not count.
+	NO_MKDOCS_2_WARNING=1 $(SITE_PYTHON)/bin/mkdocs build --strict --clean -f site/mkdocs.yml
 
 $(SITE_PYTHON)/$(MERMAID): site/requirements.txt
 	@echo "installing mkdocs-material and $(MERMAID) (once)"
