@@ -60,6 +60,11 @@ def on_page_markdown(markdown, page, config, files):
         .replace("ghcr.io/yatagarasu/", f"ghcr.io/{config.repo_name.split('/')[0]}/")
 
 
+def on_page_content(html, page, config, files):
+    """Names in the first column of a table may break behind their dots, and nowhere else."""
+    return re.sub(r"<tr>\n<td><code>[^<]*", lambda name: name[0][:14] + re.sub(r"[._ ](?=.)", r"\g<0><wbr>", name[0][14:]), html)
+
+
 def on_post_page(output, page, config):
     """Mermaid is large: only pages with a diagram load it."""
     if 'class="mermaid"' not in output:
