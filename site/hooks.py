@@ -10,7 +10,7 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Pages that a forge wants at the root of the repository, and what they are on the site.
-PAGES = {"README.md": "index.md"}
+PAGES = {"README.md": "index.md"} | {page: page for page in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
 MERMAID = "assets/mermaid.min.js"
 NAME = re.compile(r"\[(?:docs/)?[A-Z]+\.md\]\(((?:docs/)?[A-Z]+\.md)")
 LINK = re.compile(r'(\]\(|src="|srcset=")(?!https?:|mailto:|#)([^)\s"#]*)')

@@ -18,7 +18,7 @@ var starts = map[string]struct {
 	"binary":  {try: startBinary},
 	"image":   {step: "image"},
 	"compose": {step: "compose"},
-	"chart":   {step: "chart"},
+	"chart":   {try: startChart},
 }
 
 // startBlock matches a block of commands of the README.
@@ -38,7 +38,16 @@ func tryReadme(t *trial) error {
 	if object == nil {
 		return errors.New("README.md does not say how to get an object")
 	}
-	found := make(map[string]bool)
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	help := t.command(program, "-help") // steps itself has this one, too: Go allows no such circle
+	out := new(strings.Builder)
+	if help.Stdout, help.Stderr = nil, out; help.Run() != nil {
+		return fmt.Errorf("cannot read the list of steps: %s", out)
+	}
+	steps, found := out.String(), make(map[string]bool)
 	for _, block := range startBlock.FindAllStringSubmatch(string(text), -1) {
 		name, commands := block[1], block[2]
 		start, ok := starts[name]
@@ -46,6 +55,9 @@ func tryReadme(t *trial) error {
 			return fmt.Errorf("nothing tries this block of README.md; give it a line in starts:\n%s", commands)
 		}
 		if found[name] = true; start.try == nil {
+			if !strings.Contains(steps, "\n  "+start.step+" ") {
+				return fmt.Errorf("there is no step %s, which should try %s", start.step, name)
+			}
 			t.say("%s is tried by the step %s", name, start.step)
 			continue
 		}
@@ -72,6 +84,13 @@ func startBinary(t *trial, config, commands, object string) error {
 	if m == nil || m[1] != m[3] {
 		return fmt.Errorf("no address of a release's archive is in:\n%s", commands)
 	}
+	changes, err := os.ReadFile(filepath.Join(t.root, "CHANGELOG.md"))
+	if err != nil {
+		return err
+	}
+	if latest := regexp.MustCompile(`(?m)^## \[([0-9][^]]*)\]`).FindSubmatch(changes); latest == nil || string(latest[1]) != m[1] {
+		return fmt.Errorf("README.md downloads v%s, and the latest release of CHANGELOG.md is %s", m[1], latest)
+	}
 	program, err := t.program()
 	if err != nil {
 		return err
@@ -88,4 +107,35 @@ func startBinary(t *trial, config, commands, object string) error {
 		strings.TrimSuffix(commands, "\n") + " >gateway.log 2>&1 &\nawait http://127.0.0.1:8080/health\n"
 	asked, _ := scriptOf("```sh\n" + object + " # → 200\n```")
 	return t.page("binary", config, script+asked)
+}
+
+// startChart runs the commands that install the chart, with the chart of this tree in the place of
+// the registry's, and with helm rendering it in the place of a cluster that takes it; the step
+// chart does the rest. Of kubectl it checks that what is named there is there.
+func startChart(t *trial, config, commands, _ string) error {
+	helm, err := t.tool("helm")
+	if err != nil {
+		return err
+	}
+	const chart, forward = "oci://ghcr.io/yatagarasu/charts/yatagarasu ", "kubectl port-forward service/yatagarasu 8080:80\n"
+	if !strings.Contains(commands, chart) || !strings.HasSuffix(commands, forward) {
+		return fmt.Errorf("there is no %q, or the last command is not %q", chart, forward)
+	}
+	script := fmt.Sprintf(`kubectl() { printf '%%s ' "$@" >>kubectl; echo >>kubectl; }
+helm() { shift 3; %s template yatagarasu %s --kube-version 1.34 "$@"; }
+exec >rendered
+`, quoted(helm), quoted(filepath.Join(t.root, "deploy", "helm", "yatagarasu"))) + commands
+	if err := t.page("chart", config, script); err != nil {
+		return err
+	}
+	rendered, err := os.ReadFile(filepath.Join(t.dir, "chart", "rendered"))
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{"name: yatagarasu\n", "port: 80, targetPort: http", "secretRef: {name: s3}", "path_prefix: /products", "access_key: ${AWS_ACCESS_KEY_ID}"} {
+		if !strings.Contains(string(rendered), want) {
+			return fmt.Errorf("the chart, rendered by the README's values, has no %q: %s", want, filepath.Join(t.dir, "chart", "rendered"))
+		}
+	}
+	return nil
 }
