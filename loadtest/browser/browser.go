@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -121,4 +122,30 @@ func (b *Browser) Open(url string, w Window) error {
 	ctx, cancel := context.WithTimeout(b.Page, 15*time.Second)
 	defer cancel()
 	return chromedp.Do(ctx, chromedp.EmulateViewport(int64(w.Width), 800, viewport...), chromedp.Navigate(url))
+}
+
+// Picture takes a picture of the upper end of the page, of at most that height, in WebP or, for
+// pages to be looked at with any program, in PNG.
+func (b *Browser) Picture(w Window, height float64, format page.CaptureScreenshotFormat) ([]byte, error) {
+	whole, err := chromedp.Run(b.Page, chromedp.Evaluate[float64]("document.documentElement.scrollHeight"))
+	if err != nil {
+		return nil, err
+	}
+	beyond, clip := true, page.Viewport{Width: float64(w.Width), Height: min(height, whole), Scale: 1}
+	params := page.CaptureScreenshotParams{Format: format, Clip: &clip, CaptureBeyondViewport: &beyond}
+	if format == page.CaptureScreenshotFormatWebp {
+		quality := int64(80)
+		params.Quality = &quality
+	}
+	result, err := chromedp.Call(b.Page, page.CaptureScreenshot, params)
+	if err != nil {
+		return nil, err
+	}
+	return result.Data, nil
+}
+
+// Overflow returns by how many pixels the page is wider than its window.
+func (b *Browser) Overflow(w Window) (int, error) {
+	wide, err := chromedp.Run(b.Page, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+	return int(wide) - w.Width, err
 }

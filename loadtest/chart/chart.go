@@ -17,8 +17,8 @@ var style string
 // Style is for a page's <style>: the colours and forms of gateway/admin/status.html.
 func Style() template.CSS { return template.CSS(style) }
 
-// Logo is the project's sign.
-const Logo template.HTML = `<svg viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="16" r="15.2" fill="var(--sun)"/><circle cx="16" cy="9.2" r="3.1" fill="var(--ink)"/><path style="fill:var(--ink)" d="M4 12.6L16 9l12 3.6Q22 19 16 19T4 12.6z"/><path d="M16 16v11M16 17l-5.5 9M16 17l5.5 9" stroke="var(--ink)" stroke-width="2.4" style="vector-effect:none"/></svg>`
+// Logo is the project's sign: docs/images/logo.svg in the status page's colours.
+const Logo template.HTML = `<svg viewBox="0 0 64 64" aria-hidden="true"><circle cx="32" cy="32" r="30" fill="var(--sun)"/><path style="fill:var(--ink)" d="M13 21.5c4-5.5 10.5-6.5 14.5-3.5 3.5-.5 7 .5 10.5 3.5L55 39.5l-9.5-2.2L50 44l-11.5-5.2C33 41.5 25.5 39 23 32.5c-1.3-3.5-1-6.5-1-6.5-2.5-2.5-5.5-3.5-9-4.5z"/><circle cx="22.5" cy="20.8" r="1.3" fill="var(--sun)"/><path style="fill:none;vector-effect:none" d="M28 37l-2 13m-4 2.5l4-2.5 3.5 2.5M32.5 38.5v12.5m-3 3l3-3 3 3M37 38l3.5 11m-2.5 3.5l2.5-3.5 4 2" stroke="var(--ink)" stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round"/></svg>`
 
 // Figure formats a number with at least three significant digits, and commas.
 func Figure(v float64) string {

@@ -171,6 +171,27 @@ func TestColours(t *testing.T) {
 	}
 }
 
+// The sign is the same everywhere.
+func TestLogo(t *testing.T) {
+	sign, err := os.ReadFile("../../docs/images/logo.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../gateway/admin/status.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes := regexp.MustCompile(` d="[^"]+"`).FindAllString(string(sign), -1)
+	if len(shapes) != 2 {
+		t.Fatal(shapes)
+	}
+	for _, shape := range shapes {
+		if !strings.Contains(string(Logo), shape) || !strings.Contains(string(page), shape) {
+			t.Errorf("the reports or the status page lack%s", shape)
+		}
+	}
+}
+
 // A page fetches nothing.
 func TestSelfContained(t *testing.T) {
 	for _, forbidden := range []string{"http:", "https:", "url(", "@import", "@font-face", "<script"} {

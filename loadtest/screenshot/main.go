@@ -1,6 +1,6 @@
 // Screenshot starts the demo with some load on it and takes pictures of the status
-// page, as a desktop and as a phone shows it, light and dark. It fails if the page
-// complains of anything.
+// page, as a desktop and as a phone shows it, light and dark. With -docs they are those of the
+// documentation. It fails if the page complains of anything.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"yatagarasu/loadtest/browser"
@@ -26,12 +27,13 @@ import (
 func main() {
 	duration := flag.Duration("load", 30*time.Second, "how `long` the load lasts before the pictures are taken")
 	page := flag.String("page", "", "`address` of a metrics listener, such as http://127.0.0.1:9090: take pictures of that gateway instead")
+	docs := flag.Bool("docs", false, "write the documentation's pictures into docs/images instead of those for looking at into bin")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *duration+2*time.Minute)
 	defer cancel()
-	if err := run(ctx, *duration, strings.TrimSuffix(*page, "/")); err != nil {
+	if err := run(ctx, *duration, strings.TrimSuffix(*page, "/"), shots(*docs)); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshot:", err)
 		os.Exit(1)
 	}
@@ -40,7 +42,29 @@ func main() {
 // ready is true once the page shows buckets, or says why it does not.
 const ready = `document.querySelectorAll('#buckets tbody tr').length > 1 || document.querySelector('#gate:not([hidden])') !== null`
 
-func run(ctx context.Context, duration time.Duration, page string) error {
+// shot is a picture that is taken.
+type shot struct {
+	path   string
+	window browser.Window
+	height float64 // of the picture, in WebP; 0: of the whole page, in PNG
+}
+
+func shots(docs bool) []shot {
+	if docs {
+		return []shot{
+			{"docs/images/status-light.webp", browser.Window{Width: 1280, Scale: 1.25, Scheme: "light"}, 536},
+			{"docs/images/status-dark.webp", browser.Window{Width: 1280, Scale: 1.25, Scheme: "dark"}, 536},
+		}
+	}
+	return []shot{
+		{"bin/screenshot-1280.png", browser.Window{Width: 1280, Scale: 1, Scheme: "light"}, 0},
+		{"bin/screenshot-1280-dark.png", browser.Window{Width: 1280, Scale: 1, Scheme: "dark"}, 0},
+		{"bin/screenshot-390.png", browser.Window{Width: 390, Scale: 2, Scheme: "light"}, 0},
+		{"bin/screenshot-390-dark.png", browser.Window{Width: 390, Scale: 2, Scheme: "dark"}, 0},
+	}
+}
+
+func run(ctx context.Context, duration time.Duration, page string, shots []shot) error {
 	b, err := browser.Start(ctx) // first: it may be missing
 	if err != nil {
 		return err
@@ -48,7 +72,7 @@ func run(ctx context.Context, duration time.Duration, page string) error {
 	defer b.Close()
 
 	if page != "" {
-		return pictures(b, page)
+		return pictures(b, page, shots)
 	}
 	binary, err := process.Find("demo")
 	if err != nil {
@@ -89,33 +113,24 @@ func run(ctx context.Context, duration time.Duration, page string) error {
 	}
 	answer.Body.Close()
 
-	return pictures(b, page)
+	return pictures(b, page, shots)
 }
 
-// pictures takes all pictures of a page into bin.
-func pictures(b *browser.Browser, page string) error {
+// pictures takes pictures of a page.
+func pictures(b *browser.Browser, page string, shots []shot) error {
 	root, err := process.ModuleRoot()
 	if err != nil {
 		return err
 	}
-	for _, p := range []struct {
-		name   string
-		window browser.Window
-	}{
-		{"screenshot-1280", browser.Window{Width: 1280, Scale: 1, Scheme: "light"}},
-		{"screenshot-1280-dark", browser.Window{Width: 1280, Scale: 1, Scheme: "dark"}},
-		{"screenshot-390", browser.Window{Width: 390, Scale: 2, Scheme: "light"}},
-		{"screenshot-390-dark", browser.Window{Width: 390, Scale: 2, Scheme: "dark"}},
-	} {
-		png, err := picture(b, page, p.window)
+	for _, s := range shots {
+		image, err := picture(b, page, s)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return fmt.Errorf("%s: %w", s.path, err)
 		}
-		path := filepath.Join(root, "bin", p.name+".png")
-		if err := os.WriteFile(path, png, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, s.path), image, 0o644); err != nil {
 			return fmt.Errorf("cannot write the picture: %w", err)
 		}
-		fmt.Printf("bin/%s.png, %d bytes\n", p.name, len(png))
+		fmt.Printf("%s, %d bytes\n", s.path, len(image))
 	}
 	if all := b.Complaints(); len(all) > 0 {
 		return fmt.Errorf("the page complains:\n%s", strings.Join(all, "\n"))
@@ -124,21 +139,20 @@ func pictures(b *browser.Browser, page string) error {
 }
 
 // picture takes one picture. The page must not be wider than the window.
-func picture(b *browser.Browser, page string, w browser.Window) ([]byte, error) {
-	if err := b.Open(page+"/", w); err != nil {
+func picture(b *browser.Browser, address string, s shot) ([]byte, error) {
+	if err := b.Open(address+"/", s.window); err != nil {
 		return nil, err
 	}
 	if err := b.Await(ready, 15*time.Second); err != nil {
 		return nil, err
 	}
-	wide, err := chromedp.Run(b.Page, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
-	if err != nil {
-		return nil, err
+	if over, err := b.Overflow(s.window); err != nil || over > 0 {
+		return nil, fmt.Errorf("the page is %d pixels wider than its window of %d (%v)", over, s.window.Width, err)
 	}
-	if int(wide) > w.Width {
-		return nil, fmt.Errorf("in a window of %d pixels, the page is %v wide", w.Width, wide)
+	if s.height == 0 {
+		return chromedp.Run(b.Page, chromedp.FullScreenshot(100))
 	}
-	return chromedp.Run(b.Page, chromedp.FullScreenshot(100))
+	return b.Picture(s.window, s.height, page.CaptureScreenshotFormatWebp)
 }
 
 var (

@@ -44,6 +44,9 @@ var steps = []step{
 	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, tryRelease},
 	{"kubernetes", "the Helm chart on a real Kubernetes: rollouts under load", false, tryKubernetes},
 	{"platforms", "the container image for amd64 and arm64, with its provenance, pushed to a registry", false, (*trial).platforms},
+	{"site", "the documentation as a site: built strictly, every link and anchor, phone and desktop", true, trySite},
+	{"tasks", "each task of the documentation, as it is written", true, tryTasks},
+	{"readme", "each way to start of the README, as it is written", true, tryReadme},
 }
 
 func main() {

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/COMMANDS.md")
+
+// between returns text before and after the part between two marks of a page, and that part.
+func between(t *testing.T, page, begin, end string) (before, part, after string) {
+	t.Helper()
+	before, rest, ok := strings.Cut(page, begin)
+	part, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("the page has no %q and %q", begin, end)
+	}
+	return before + begin, part, end + after
+}
+
+// TestFlagsPage holds docs/COMMANDS.md against -help and token -help. With -update it writes it.
+func TestFlagsPage(t *testing.T) {
+	const path = "docs/COMMANDS.md"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, command := range []struct {
+		title string
+		args  []string
+	}{{"", []string{"-help"}}, {"Of `yatagarasu token`", []string{"token", "-help"}}} {
+		var help strings.Builder
+		if code := run(command.args, &help, &help); code != 0 {
+			t.Fatalf("%s: exit code %d", command.args, code)
+		}
+		rows := strings.Count(want.String(), "\n| `-")
+		appendFlags(&want, help.String(), command.title)
+		if got, all := strings.Count(want.String(), "\n| `-")-rows, strings.Count(help.String(), "\n  -"); got != all {
+			t.Errorf("%s: %d flags, and a table of %d", command.args, all, got)
+		}
+	}
+	before, have, after := between(t, string(text), "-update -->\n", "<!-- /flags -->")
+	if have == want.String() {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is not what -help says; write it by: go test . -run TestFlagsPage -update", path)
+	}
+	if err := os.WriteFile(path, []byte(before+want.String()+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flagHelp matches a flag's help, or a group's title.
+var flagHelp = regexp.MustCompile(`(?m)^(\w[\w ]*):$|^  -(\S+)( \S+)??(?: \(default (.*)\))?\n((?:        .*\n)+)`)
+
+// appendFlags adds a table for each group of flags of a help text. title is that of the only
+// group; empty, the groups' own.
+func appendFlags(b *strings.Builder, help, title string) {
+	for _, m := range flagHelp.FindAllStringSubmatch(help, -1) {
+		if m[1] != "" {
+			fmt.Fprintf(b, "\n## %s\n\n| flag | default | effect |\n|---|---|---|\n", cmp.Or(title, m[1]))
+			continue
+		}
+		if m[4] != "" {
+			m[4] = "`" + m[4] + "`"
+		}
+		fmt.Fprintf(b, "| `-%s%s` | %s | %s |\n", m[2], m[3], m[4], strings.Join(strings.Fields(m[5]), " "))
+	}
+}
+
+// fenced matches the YAML blocks of a page.
+var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$")
+
+// variable matches the variables of a configuration.
+var variable = regexp.MustCompile(`\$\{(\w+)\}`)
+
+// TestPagesConfigurations has -check accept every whole configuration of the pages, without a
+// warning; the first steps and each task have one.
+func TestPagesConfigurations(t *testing.T) {
+	pages, err := filepath.Glob("docs/tasks/*.md")
+	if err != nil || len(pages) < 6 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range append(pages, "README.md", "docs/START.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := fenced.FindAllSubmatch(text, -1)
+		if all := bytes.Count(text, []byte("```yaml")); len(blocks) != all || all == 0 && filepath.Base(page) != "index.md" {
+			t.Errorf(`%s: %d blocks begin with yaml title="config.yaml", of %d of YAML; there should be one, and each a whole file`, page, len(blocks), all)
+		}
+		for _, block := range blocks {
+			dir := t.TempDir()
+			for _, name := range variable.FindAllSubmatch(block[1], -1) {
+				t.Setenv(string(name[1]), strings.Repeat(string(name[1]), 8)) // long enough for a secret
+			}
+			config := filepath.Join(dir, "config.yaml")
+			text := bytes.Replace(block[1], []byte(`file: "credentials"`), []byte(`file: "`+filepath.Join(dir, "credentials")+`"`), 1)
+			for path, content := range map[string]string{config: string(text), filepath.Join(dir, "credentials"): "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"} {
+				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out strings.Builder
+			if code := run([]string{"-config", config, "-check"}, &out, &out); code != 0 || strings.Contains(out.String(), "warning") {
+				t.Errorf("%s: exit code %d: %s", page, code, out.String())
+			}
+		}
+	}
+}
