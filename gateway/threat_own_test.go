@@ -277,50 +277,39 @@ func TestThreatLog(t *testing.T) {
 			}
 		}
 	})
-	t.Run("T97h_health_checks_are_sampled_and_counted", func(t *testing.T) {
-		const flood, most = 300, 5
-		gw := startGateway(t, limitedYAML("deny: [192.0.2.1]", bucketYAML("main", "/pub", origin.URL)), func(o *Options) { o.LogRefused = most })
+	const flood = 300
+	// flooded serves a flood of requests that a denied client makes in turn, each before one
+	// that is served. It returns the log, and how many lines of the flood it may have.
+	flooded := func(t *testing.T, more string, targets ...string) (gw *testGateway, log string, may int) {
+		const most = 5
+		gw = startGateway(t, limitedYAML("deny: [192.0.2.1]", bucketYAML("main", "/pub", origin.URL))+more, func(o *Options) { o.LogRefused = most })
 		c := dial(t, gw.addr)
 		r := bufio.NewReader(c)
 		began := time.Now()
 		for i := range flood {
-			exchangeOn(t, c, r, "GET "+[]string{"/health", "/ready"}[i%2]+" HTTP/1.1\r\n"+from("192.0.2.1"))
+			exchangeOn(t, c, r, "GET "+targets[i%len(targets)]+" HTTP/1.1\r\n"+from("192.0.2.1"))
 			exchangeOn(t, c, r, "GET /pub/served HTTP/1.1")
 		}
 		gw.log.waitFor(t, "were left out")
 		if err := gw.stop(); err != nil {
 			t.Error(err)
 		}
-		may := most * (2 + int(time.Since(began)/time.Second))
-		log := gw.log.String()
+		log = gw.log.String()
 		if n := strings.Count(log, `"path":"/pub/served"`); n != flood {
 			t.Errorf("%d lines of served requests, want %d", n, flood)
 		}
+		return gw, log, most * (2 + int(time.Since(began)/time.Second))
+	}
+	t.Run("T97h_health_checks_are_sampled_and_counted", func(t *testing.T) {
+		gw, log, may := flooded(t, "", "/health", "/ready")
 		n := strings.Count(log, `"path":"/health"`) + strings.Count(log, `"path":"/ready"`)
 		if left := gw.metricValue(`yatagarasu_log_left_out_total{log="main"}`); n == 0 || n > may || n+int(left) != flood {
 			t.Errorf("%d lines and %v left out of %d, at most %d", n, left, flood, may)
 		}
 	})
 	t.Run("T97f_a_flood_is_sampled_and_counted", func(t *testing.T) {
-		const flood, most = 300, 5
 		audit := filepath.Join(t.TempDir(), "audit.log")
-		gw := startGateway(t, limitedYAML("deny: [192.0.2.1]", bucketYAML("main", "/pub", origin.URL))+"logging: {audit: {enabled: true, output: "+audit+"}}\n", func(o *Options) { o.LogRefused = most })
-		c := dial(t, gw.addr)
-		r := bufio.NewReader(c)
-		began := time.Now()
-		for range flood {
-			exchangeOn(t, c, r, "GET /pub/x HTTP/1.1\r\n"+from("192.0.2.1"))
-			exchangeOn(t, c, r, "GET /pub/served HTTP/1.1")
-		}
-		gw.log.waitFor(t, "were left out")
-		if err := gw.stop(); err != nil {
-			t.Error(err)
-		}
-		may := most * (2 + int(time.Since(began)/time.Second))
-		log := gw.log.String()
-		if n := strings.Count(log, `"path":"/pub/served"`); n != flood {
-			t.Errorf("%d lines of served requests, want %d", n, flood)
-		}
+		gw, log, may := flooded(t, "logging: {audit: {enabled: true, output: "+audit+"}}\n", "/pub/x")
 		n, left := strings.Count(log, `"reason":"address_denied"`), 0.0
 		for line := range strings.Lines(log) {
 			var lines float64
