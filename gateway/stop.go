@@ -3,15 +3,20 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"time"
 
 	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/listen"
 )
 
 // endGrace is how long requests that were cut may take to end and be logged.
 const endGrace = time.Second
+
+// closingPoll is how often stop looks for connections whose last bytes are still on their way.
+const closingPoll = 20 * time.Millisecond
 
 // stopSignals returns a channel of those signals that stop the process, until done is closed.
 // SIGUSR1 still opens the logs again. SIGHUP goes to s, the process that has taken over; nil:
@@ -43,9 +48,9 @@ func (g *Gateway) stopSignals(s *handover.Successor, signals <-chan os.Signal, d
 	return stops
 }
 
-// stop serves on for the drain delay while /ready fails, closes the listener, waits for the
-// requests under way within the timeout, and cuts the rest. A signal cuts at once. served
-// yields when the listener is no longer read.
+// stop serves on for the drain delay while /ready fails, closes the listener, waits within the
+// timeout for the requests under way and for clients to receive what is in closed connections,
+// and cuts the rest. A signal cuts at once. served yields when the listener is no longer read.
 func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 	g.notify.Send("STOPPING=1", "STATUS=finishing the requests under way")
 	g.Draining.Store(true)
@@ -65,11 +70,40 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 		defer timeout.Stop()
 		select {
 		case <-drained:
+			g.awaitClosing(timeout.C, signals)
 		case <-timeout.C:
 		case <-signals:
 		}
 	}
 	return g.cut(drained)
+}
+
+// awaitClosing waits until clients have received the last bytes of their answers, or for the
+// timeout or a signal. The kernel needs no process for that; but with the process of a
+// container goes its network, and what is then still in a socket is lost.
+func (g *Gateway) awaitClosing(timeout <-chan time.Time, signals <-chan os.Signal) {
+	address, ok := g.listener.Load().Addr().(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	left := listen.Closing(address.Port)
+	if left == 0 {
+		return
+	}
+	g.Log.Info().Int("connections", left).Msg("all answers are written; waiting for clients to receive the last bytes")
+	poll := time.NewTicker(closingPoll)
+	defer poll.Stop()
+	for left > 0 {
+		select {
+		case <-poll.C:
+			left = listen.Closing(address.Port)
+		case <-timeout:
+			g.Log.Warn().Int("connections", left).Msg("clients have not received their last bytes")
+			return
+		case <-signals:
+			return
+		}
+	}
 }
 
 // closeListener closes the main listener. Connections that it has accepted may still be added

@@ -157,24 +157,25 @@ func TestStopReopensLogs(t *testing.T) {
 	}
 }
 
+// slowClient asks for /pub/x, and reads little at a time: most of the body stays with the gateway.
+func slowClient(t *testing.T, gw *testGateway) *bufio.Reader {
+	t.Helper()
+	c := dial(t, gw.addr)
+	c.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(c, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n")
+	r := bufio.NewReader(c)
+	if _, err := r.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestStopBodies stops the gateway with bodies on their way that are not streamed
 // from the origin by their own request.
 func TestStopBodies(t *testing.T) {
 	const size = 8 << 20
 	body := strings.Repeat("0123456789abcdef", size/16)
-	// A client that reads little at a time: most of the body stays with the gateway.
-	slow := func(t *testing.T, gw *testGateway) *bufio.Reader {
-		t.Helper()
-		c := dial(t, gw.addr)
-		c.(*net.TCPConn).SetReadBuffer(64 << 10)
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		fmt.Fprintf(c, "GET /pub/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		r := bufio.NewReader(c)
-		if _, err := r.Peek(1); err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
 	for _, c := range []struct {
 		name   string
 		buffer int // above size: the handler returns before the body is written
@@ -189,7 +190,7 @@ func TestStopBodies(t *testing.T) {
 			gw := startGateway(t, cachedYAML(startOrigin(t, serveText(body)).URL), tune(time.Hour))
 			gw.do("GET", "/pub/x")
 			gw.settleFills(t)
-			r := slow(t, gw)
+			r := slowClient(t, gw)
 			stopped := gw.beginStop()
 			waitRefused(t, gw.addr)
 			answer, err := http.ReadResponse(r, nil)
@@ -207,7 +208,7 @@ func TestStopBodies(t *testing.T) {
 			gw := startGateway(t, cachedYAML(startOrigin(t, serveText(body)).URL), tune(100*time.Millisecond))
 			gw.do("GET", "/pub/x")
 			gw.settleFills(t)
-			r := slow(t, gw)
+			r := slowClient(t, gw)
 			if err := gw.stop(); !errors.Is(err, ErrCut) || !strings.Contains(err.Error(), ": 1") {
 				t.Errorf("Run returns %v, want ErrCut of 1", err)
 			}

@@ -206,8 +206,8 @@ func (c *cluster) load(url string) *load {
 	return l
 }
 
-// slowDownload takes most of the large object over a span of time, and then the rest at once: what
-// the gateway has written is still in its pod's socket, which goes with the pod soon after it.
+// slowDownload takes the large object over a span of time, evenly to its end: the last of it is in
+// the socket of a pod that has nothing more to write.
 func (c *cluster) slowDownload(url string, span time.Duration) error {
 	client := &http.Client{Transport: c.client.Transport}
 	r, err := client.Get(url)
@@ -218,7 +218,7 @@ func (c *cluster) slowDownload(url string, span time.Duration) error {
 	const parts = 100
 	var got int64
 	for range parts {
-		n, err := io.CopyN(io.Discard, r.Body, largeSize*3/4/parts)
+		n, err := io.CopyN(io.Discard, r.Body, largeSize/parts)
 		if got += n; err != nil {
 			return fmt.Errorf("after %d bytes: %w", got, err)
 		}
