@@ -57,7 +57,7 @@ func (b *RetryBudget) cell(k Key, now time.Time) (c *budgetCell, before float64)
 	t := now.UnixNano()
 	c = &b.cells[k.name>>58]
 	switch span := t / length; span - c.span {
-	case 0:
+	case 0, -1: // -1: another request was a moment faster
 	case 1:
 		*c = budgetCell{span, [2]int{0, c.requests[0]}, [2]int{0, c.taken[0]}}
 	default:

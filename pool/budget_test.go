@@ -31,6 +31,21 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestBudgetOutOfOrder counts a request that read the clock just before the next span, and came
+// after others of that.
+func TestBudgetOutOfOrder(t *testing.T) {
+	b := NewRetryBudget(20, 0, 10, time.Second)
+	span := b.window.slot * windowSlots
+	now := time.Unix(0, 0).Add(1000 * span)
+	for range 100 {
+		b.Count(numbered(7), now)
+	}
+	b.Count(numbered(7), now.Add(-time.Millisecond))
+	if c, _ := b.cell(numbered(7), now); c.requests[0] != 101 {
+		t.Errorf("the cell has %d requests, want 101", c.requests[0])
+	}
+}
+
 func TestBudgetBeside(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	b := NewRetryBudget(20, 0, 10, time.Second)
