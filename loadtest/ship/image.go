@@ -132,15 +132,21 @@ func (e *engine) brokenImage() error {
 	return nil
 }
 
-// healthy waits until the container's health check says that it is well.
+// healthy waits until the container's health check says that it is well. The error has the last
+// that the container said.
 func (e *engine) healthy(name string) error {
-	return e.eventually(time.Minute, func() error {
+	err := e.eventually(time.Minute, func() error {
 		state, err := e.inspect(name, "{{.State.Status}} {{.State.Health.Status}}")
 		if err == nil && state != "running healthy" {
 			err = fmt.Errorf("%s is %s", name, state)
 		}
 		return err
 	})
+	if err == nil {
+		return nil
+	}
+	said, logsErr := e.output(e.command("sh", "-c", "docker logs -n 5 "+name+" 2>&1"))
+	return errors.Join(err, errors.New(said), logsErr)
 }
 
 // stopContainer stops a container, which must end with 0. All that it wrote must be JSON, in
