@@ -18,7 +18,7 @@ import (
 	"yatagarasu/gateway/inspect"
 )
 
-// Set by the linker: the version, the commit it was built from, and that commit's time.
+// Set by the linker: the version, the commit it was built from, and that commit's day.
 var version, commit, date = "dev", "", ""
 
 func main() {
@@ -66,6 +66,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case *key != "" && !*doctor:
 		fmt.Fprintln(stderr, "yatagarasu: -key goes with -doctor")
 		return 2
+	case probe != "" && (*check || *doctor || *explain != ""):
+		fmt.Fprintln(stderr, "yatagarasu: -probe goes alone")
+		return 2
 	}
 	if !o.CoreDumps {
 		guardSecrets(stderr)
@@ -95,7 +98,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	// Handle signals from here on: by default they end the process.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, gateway.Signals...)
+	signal.Notify(signals, gateway.Signals()...)
 	signal.Ignore(syscall.SIGPIPE) // of a log whose reader has ended
 	g, err := gateway.New(o)
 	if err != nil {

@@ -42,7 +42,8 @@ func TestProbeSelf(t *testing.T) {
 			}
 			path := filepath.Join(t.TempDir(), "config.yaml")
 			// Nobody who asks needs the credentials.
-			if err := os.WriteFile(path, []byte(strings.Replace(text, `access_key: "AKmain"`, "access_key: ${NOT_IN_THIS_ENVIRONMENT}", 1)), 0o600); err != nil {
+			text = strings.NewReplacer(`access_key: "AKmain"`, "access_key: ${NOT_IN_THIS_ENVIRONMENT}", fmt.Sprintf("key_path: %q", key), `key_path: "${NOT_IN_THIS_ENVIRONMENT}/key"`).Replace(text)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			var stdout, stderr strings.Builder
@@ -63,9 +64,10 @@ func TestProbeSelf(t *testing.T) {
 // TestProbeSelfMistakes has files by which nobody can be asked.
 func TestProbeSelfMistakes(t *testing.T) {
 	for text, problem := range map[string]string{
-		"server: [":                                        "config.yaml:1:",
-		"server: {address: nowhere}\n":                     "server.address",
-		"server: {address: \"127.0.0.1:0\"}\n":             "port 0 is any port",
+		"server: [":                            "config.yaml:1:",
+		"- server":                             "must be a mapping",
+		"server: {address: nowhere}\n":         "server.address",
+		"server: {address: \"127.0.0.1:0\"}\n": "port 0 is any port",
 		"metrics: {enabled: true, port: many}\nbuckets: 7": "metrics.port",
 	} {
 		path := filepath.Join(t.TempDir(), "config.yaml")
@@ -73,7 +75,7 @@ func TestProbeSelfMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stdout, stderr strings.Builder
-		if code := inspect.Probe(path, "", "health", &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), problem) || strings.Contains(stderr.String(), "buckets") {
+		if code := inspect.Probe(path, "", "health", &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), problem) || strings.Contains(stderr.String(), "buckets:") {
 			t.Errorf("%q: exit %d\nstdout: %s\nstderr: %s", text, code, stdout.String(), stderr.String())
 		}
 	}

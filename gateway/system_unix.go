@@ -7,8 +7,10 @@ import (
 	"syscall"
 )
 
-// Signals are those that Run understands.
-var Signals = []os.Signal{os.Interrupt, syscall.SIGTERM, signalReload, signalReopen, signalUpgrade}
+// Signals returns those that Run understands.
+func Signals() []os.Signal {
+	return []os.Signal{os.Interrupt, syscall.SIGTERM, signalReload, signalReopen, signalUpgrade}
+}
 
 // What signals ask for, beside the end.
 const (

@@ -5,8 +5,10 @@ import (
 	"syscall"
 )
 
-// Signals are those that Run understands: Ctrl+C, and the end of the session or the system.
-var Signals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+// Signals returns those that Run understands: Ctrl+C, and the end of the session or the system.
+func Signals() []os.Signal {
+	return []os.Signal{os.Interrupt, syscall.SIGTERM}
+}
 
 // notSent is a signal that nobody can send here.
 type notSent string

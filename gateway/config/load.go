@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -21,9 +21,8 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	return Parse(path, data, env)
 }
 
-// LoadListeners reads from the file at path where the gateway listens: the blocks server and
-// metrics. Mistakes elsewhere, such as variables that only the gateway's own environment has,
-// are no error.
+// LoadListeners reads from the file at path where the gateway listens, and how it is spoken to
+// there. Mistakes elsewhere are no error: variables and key files may be the gateway's own.
 func LoadListeners(path string, env func(string) (string, bool)) (Server, Metrics, error) {
 	data, err := readAtMost(path, maxFileSize)
 	if err != nil {
@@ -31,15 +30,15 @@ func LoadListeners(path string, env func(string) (string, bool)) (Server, Metric
 	}
 	c, err := parse(path, data, env)
 	mistakes, _ := errors.AsType[Errors](err)
-	mistakes = slices.DeleteFunc(mistakes, func(e *Error) bool {
-		block, _, _ := strings.Cut(e.Path, ".")
-		return c != nil && block != "server" && block != "metrics"
-	})
+	mistakes = slices.DeleteFunc(mistakes, func(e *Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
 	if len(mistakes) > 0 {
 		return Server{}, Metrics{}, mistakes
 	}
 	return c.Server, c.Metrics, nil
 }
+
+// ofListeners matches the paths of what LoadListeners reads, and that of the whole file.
+var ofListeners = regexp.MustCompile(`^(|metrics(\..*)?|server(\.(address|proxy_protocol|trusted_proxies.*|https(\.enabled)?))?)$`)
 
 // readError returns the mistake of a configuration file that cannot be read.
 func readError(path string, err error) Errors {

@@ -42,8 +42,9 @@ func (p *ProbeFlag) Set(s string) error {
 	return nil
 }
 
-// probeTimeout is how long the running gateway may take to answer.
-const probeTimeout = 5 * time.Second
+// probeTimeout is how long the running gateway may take to answer: less than a health check
+// of a container, which is killed without a word.
+const probeTimeout = 4 * time.Second
 
 // Probe asks the gateway that runs on this machine with the configuration file at path for its
 // health, or whether it is ready, and prints the answer. address is used instead of the file's
@@ -90,7 +91,10 @@ func askSelf(c *config.Server, m *config.Metrics, what ProbeFlag) (url string, s
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			conn, err := d.DialContext(ctx, network, address)
 			if err == nil && proxied && request.TrustedProxies(c.TrustedProxies).Trusts(request.PeerAddr(conn.LocalAddr())) {
-				_, err = io.WriteString(conn, "PROXY UNKNOWN\r\n") // what such a connection begins with
+				if _, err := io.WriteString(conn, "PROXY UNKNOWN\r\n"); err != nil { // what such a connection begins with
+					conn.Close()
+					return nil, err
+				}
 			}
 			return conn, err
 		},
