@@ -26,12 +26,21 @@ while [ "$waited" -lt 80 ] && [ "$gone" -lt 4 ]; do
 	waited=$((waited + 1))
 	new=$(main)
 	if [ "$new" != "$old" ] && [ "$new" -gt 0 ]; then
+		program=$(readlink "/proc/$new/exe" || echo /usr/bin/yatagarasu)
+		if [ "$program" != /usr/bin/yatagarasu ]; then
+			echo "yatagarasu: the service runs $program, not this package's program: remove that, and restart it" >&2
+			exit 0
+		fi
 		echo "yatagarasu: the new version serves; the old one ends its requests"
 		exit 0
 	fi
-	if [ -n "$(cat "/proc/$old/task/"*/children 2>/dev/null)" ]; then gone=0; else gone=$((gone + 1)); fi
+	if [ ! -r "/proc/$old/task/$old/children" ] || [ -n "$(cat "/proc/$old/task/"*/children 2>/dev/null)" ]; then
+		gone=0 # or the kernel does not say
+	else
+		gone=$((gone + 1))
+	fi
 done
-echo "yatagarasu: the new version could not take over, and the old one serves on. The reason:" >&2
+echo "yatagarasu: the new version has not taken over, and the old one serves on. The reason:" >&2
 echo "  journalctl -u yatagarasu" >&2
 echo "When it is mended: systemctl kill -s USR2 --kill-who=main yatagarasu" >&2
 exit 0

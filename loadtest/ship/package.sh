@@ -2,6 +2,8 @@
 # anything else. It ends with the first command that fails.
 # shellcheck shell=bash disable=SC2154 # the trap assigns the code
 
+set -o pipefail
+
 fact() { echo "FACT $*"; }
 fail() { echo "FAILED: $*"; exit 1; }
 not() { if "$@"; then fail "it holds: $*"; fi; }
@@ -37,7 +39,8 @@ fresh() {
 	[ "$(stat -c %a:%U /etc/yatagarasu/environment)" = 600:root ]
 	bash -c '. /usr/share/bash-completion/completions/yatagarasu; complete -p yatagarasu' | grep -q -e -upgrade.drain
 	systemd-analyze verify /usr/lib/systemd/system/yatagarasu.service /usr/lib/systemd/system/yatagarasu.socket
-	fact "systemd-analyze security: $(systemd-analyze security --no-pager --threshold=20 yatagarasu.service | tail -n 1 | cut -c 5-)"
+	systemd-analyze security --no-pager --threshold=20 yatagarasu.service > /run/security
+	fact "systemd-analyze security: $(tail -n 1 /run/security | cut -c 5-)"
 }
 
 # configured: an object is served, by the port that $1 opens.
@@ -85,7 +88,7 @@ refused() {
 	cp $YATAGARASU /run/config
 	echo 'nonsense: true' >> $YATAGARASU
 	"$@" 2>&1 | tee /run/upgrade
-	grep -q 'could not take over' /run/upgrade
+	grep -q 'has not taken over' /run/upgrade
 	[ "$(main)" = "$before" ]
 	curl -sSf $url/small | cmp - /srv/s3/things/small
 	cp /run/config $YATAGARASU
