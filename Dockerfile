@@ -17,6 +17,8 @@ RUN --mount=type=cache,target=/cache \
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /yatagarasu /usr/bin/yatagarasu
+# `make image` writes the texts of all that is linked into the program; without it, ours alone.
+COPY LICENSE bi[n]/licences.txt /usr/share/doc/yatagarasu/
 # A number, for Kubernetes' runAsNonRoot.
 USER 65532:65532
 EXPOSE 8080 9090

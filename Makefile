@@ -2,7 +2,8 @@
 
 GO      ?= go
 BIN     := $(CURDIR)/bin
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# In a workflow for a tag it is that tag: the commit may have others.
+VERSION := $(or $(if $(filter tag,$(GITHUB_REF_TYPE)),$(GITHUB_REF_NAME)),$(shell git describe --tags --always --dirty 2>/dev/null || echo dev))
 COMMIT    := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 COMMITTED := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%d 2>/dev/null)
 LDFLAGS    = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMITTED)
@@ -74,32 +75,35 @@ cross: ## compile the gateway for every system that it is for
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -buildvcs=false -trimpath -o /dev/null . || exit 1; done
 
 .PHONY: image
-image: ## build the container image with docker or podman; BUILDER=podman, OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
+image: licences ## build the container image with docker or podman; BUILDER=podman, OWNER=you, IMAGE=name, IMAGE_FLAGS="--platform linux/arm64"
 	@builder=$${BUILDER:-$$(command -v docker || command -v podman)}; [ -n "$$builder" ] || { echo "make image needs docker or podman: apt-get install docker.io, or podman"; exit 1; }; \
 	DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker $$builder build $(IMAGE_FLAGS) --build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
-		-t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+		-t $(IMAGE):$(PUBLISHED) -t $(IMAGE):latest .
+
 # The version of packages and archives: 1.2.3, 1.2.3+4.0123abc four commits later, 0.0.0+0123abc
 # where no release is tagged.
 PACKAGE_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v//; s/-([0-9]+)-g([0-9a-f]+)/+\1.\2/; s/-dirty$$/+dirty/; \
 	/^[0-9]+\.[0-9]+\.[0-9]+/!s/^/0.0.0+/; s/(\+.*)\+/\1./')
-ARCHES   ?= $(shell $(GO) env GOARCH)
-PACKAGES ?= $(BIN)/packages
+ARCHES   := $(shell $(GO) env GOARCH)
+PACKAGES := $(BIN)/packages
 
 # The texts of the licences of all that is linked into the program: most want to go where it goes.
 .PHONY: licences
 licences:
-	@mkdir -p $(BIN); set -e; { cat LICENSE; printf '\n== Go\n\n'; cat "$$($(GO) env GOROOT)/LICENSE"; \
-	for os in linux windows darwin freebsd; do GOOS=$$os CGO_ENABLED=0 $(GO) list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' .; done | LC_ALL=C sort -u | \
-	while read -r path version dir; do \
+	@mkdir -p $(BIN); set -e; build=$$(mktemp -d $(BIN)/licences.XXXXXX); trap 'rm -r "$$build"' EXIT; \
+	for os in linux windows darwin freebsd; do GOOS=$$os CGO_ENABLED=0 $(GO) list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' . >>"$$build/modules"; done; \
+	{ cat LICENSE; printf '\n== Go\n\n'; cat "$$($(GO) env GOROOT)/LICENSE"; \
+	LC_ALL=C sort -u "$$build/modules" | while read -r path version dir; do \
 		texts=$$(ls "$$dir" | grep -iE '^(licen[cs]e|copying|notice)') || { echo "$$path has no licence" >&2; exit 1; }; \
 		printf '\n== %s %s\n\n' "$$path" "$$version"; for text in $$texts; do cat "$$dir/$$text"; done; \
-	done; } > $(BIN)/licences.txt
+	done; } >"$$build/texts"; mv "$$build/texts" $(BIN)/licences.txt
 
 .PHONY: packages
 packages: tool-nfpm licences ## build deb, rpm and apk of this machine's platform into bin/packages; ARCHES="amd64 arm64 arm"
 	@rm -rf "$(PACKAGES)"; mkdir -p "$(PACKAGES)/build"; cp $(BIN)/licences.txt "$(PACKAGES)/build"
 	@CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o "$(PACKAGES)/build/help" .
-	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" | gzip -9n > "$(PACKAGES)/build/yatagarasu.8.gz"
+	@$(GO) run ./deploy/man $(if $(COMMITTED),-date $(COMMITTED)) "$(PACKAGES)/build/help" >"$(PACKAGES)/build/yatagarasu.8"
+	@gzip -9n "$(PACKAGES)/build/yatagarasu.8"
 	@set -e; export PACKAGE_BUILD="$(PACKAGES)/build" PACKAGE_VERSION=$(PACKAGE_VERSION) GITHUB_REPOSITORY_OWNER=$${GITHUB_REPOSITORY_OWNER:-yatagarasu}; \
 	export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}; \
 	touch -d "@$$SOURCE_DATE_EPOCH" deploy/package/*.sh; \
@@ -223,7 +227,7 @@ OUTPUT = $${GITHUB_OUTPUT:-/dev/stdout}
 
 .PHONY: release
 release: tool-goreleaser tool-cyclonedx-gomod notes ## publish the tag's archives, packages, checksums and SBOM as a release of the forge; needs GITHUB_TOKEN
-	PATH="$(BIN):$$PATH" $(BIN)/goreleaser release --clean --release-notes $(BIN)/notes.md
+	PATH="$(BIN):$$PATH" GORELEASER_CURRENT_TAG=$(VERSION) $(BIN)/goreleaser release --clean --release-notes $(BIN)/notes.md
 
 # The section of a version, with each paragraph on one line: a forge shows line breaks of releases.
 NOTES_OF_VERSION = /^\[[^]]+\]: / { next } /^\#\# / { on = index($$0, want) == 1; next } !on { next } \
@@ -236,12 +240,15 @@ notes: ## write what CHANGELOG.md says of VERSION into bin/notes.md
 		sed 's,](docs/,](https://github.com/$(or $(GITHUB_REPOSITORY),$(OWNER)/yatagarasu)/blob/$(VERSION)/docs/,g' >$(BIN)/notes.md
 	@grep -q . $(BIN)/notes.md || { echo "CHANGELOG.md has no section \"## [$(PUBLISHED)]\": write one before the tag"; exit 1; }
 
+# The greatest of all versions, as far as it is a release: the image of this is the latest.
+NEWEST = $(shell { git tag; echo '$(VERSION)'; } | grep -xE 'v[0-9]+(\.[0-9]+){2}' | sort -rV | head -n 1)
+
 .PHONY: image-push
-image-push: ## push the image for amd64 and arm64 with its provenance, as IMAGE (ghcr.io/OWNER/yatagarasu); needs docker buildx and a login
+image-push: licences notes ## push the image for amd64 and arm64 with its provenance, as IMAGE (ghcr.io/OWNER/yatagarasu); needs docker buildx and a login
 	@mkdir -p $(BIN)
 	docker buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --metadata-file $(BIN)/image.json --push \
 		--build-arg OWNER=$(OWNER) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(COMMITTED) \
-		--tag $(IMAGE):$(PUBLISHED) $(if $(shell echo '$(PUBLISHED)' | grep -xE '[0-9]+(\.[0-9]+){2}'),--tag $(IMAGE):latest) .
+		--tag $(IMAGE):$(PUBLISHED) $(if $(filter $(VERSION),$(NEWEST)),--tag $(IMAGE):latest) .
 	@echo "name=$(IMAGE)" >>$(OUTPUT)
 	@sed -n 's/.*"containerimage.digest": *"\([^"]*\)".*/digest=\1/p' $(BIN)/image.json >>$(OUTPUT)
 
@@ -265,9 +272,9 @@ manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INT
 	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
 
 .PHONY: release-check
-release-check: build $(VERSITYGW_STAMP) ## make a release without publishing it, twice with the same bytes, and try what is in it: ten minutes
+release-check: build $(VERSITYGW_STAMP) ## make a release twice with the same bytes, try what is in it, and publish it to stand-ins: ten minutes
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
-	@exec $(BIN)/tryship -only '^release$$'
+	@exec $(BIN)/tryship -only '^(release|published|platforms)$$'
 
 # The programs of a cluster, from the module loadtest/ship/kubernetes.
 KUBERNETES_VERSION := $(shell sed -n 's/.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' loadtest/ship/kubernetes/go.mod)
@@ -362,10 +369,10 @@ BUILDKITD_STAMP := $(call stamp,buildkitd,$(BUILDKITD))
 
 tool-buildkitd: $(BUILDKITD_STAMP) ;
 $(BUILDKITD_STAMP): $(if $(wildcard $(BIN)/buildkitd),,FORCE)
-	@mkdir -p $(BIN); module=$$(mktemp -d) && cd $$module && $(GO) mod init tools 2>/dev/null; \
+	@mkdir -p $(BIN); set -e; module=$$(mktemp -d); trap 'rm -rf "$$module"' EXIT; cd "$$module"; \
 	echo "installing $(BUILDKITD) (once; compiles for a while)"; \
-	$(GO) get -tool $(BUILDKITD) && $(GO) build -o $(BIN)/buildkitd $(firstword $(subst @, ,$(BUILDKITD))) && \
-	rm -rf $$module $(BIN)/.buildkitd-* && touch $@
+	$(GO) mod init tools 2>/dev/null; $(GO) get -tool $(BUILDKITD); $(GO) build -o $(BIN)/buildkitd $(firstword $(subst @, ,$(BUILDKITD))); \
+	rm -rf $(BIN)/.buildkitd-*; touch $@
 
 .PHONY: FORCE
 FORCE:

@@ -65,6 +65,9 @@ func (t *trial) image() error {
 	if err := e.runImage(); err != nil {
 		return err
 	}
+	if err := e.runReadme(); err != nil {
+		return fmt.Errorf("as README.md says: %w", err)
+	}
 	return e.brokenImage()
 }
 
@@ -79,8 +82,8 @@ func (e *engine) runImage() error {
 	config, command := codeBlock(string(page), "yaml"), codeBlock(string(page), "sh")
 	command, _, _ = strings.Cut(command, "curl ")
 	bucket := filepath.Join(e.dir, "objects", "my-assets")
-	bridge, err := e.inspect("bridge", "{{(index .IPAM.Config 0).Gateway}}")
-	if err := errors.Join(err, os.MkdirAll(bucket, 0o755), os.Mkdir(filepath.Join(e.dir, "meta"), 0o755),
+	const licences = "/usr/share/doc/yatagarasu/licences.txt"
+	if err := errors.Join(os.MkdirAll(bucket, 0o755), os.Mkdir(filepath.Join(e.dir, "meta"), 0o755),
 		os.WriteFile(filepath.Join(bucket, "crow.txt"), []byte(body), 0o644),
 		os.WriteFile(filepath.Join(e.dir, "config.yaml"), []byte(config), 0o644),
 		os.WriteFile(filepath.Join(e.dir, "s3.env"), []byte("S3_ACCESS_KEY=demo\nS3_SECRET_KEY=demo-secret-key\nS3_ENDPOINT=http://"+bridge+":7070\n"), 0o600)); err != nil {
@@ -110,10 +113,54 @@ func (e *engine) runImage() error {
 	if err := e.run("docker", "exec", "yatagarasu", "yatagarasu", "-config", "/etc/yatagarasu/config.yaml", "-probe=ready"); err != nil {
 		return err
 	}
+	if err := e.run("sh", "-ec", "docker cp yatagarasu:"+licences+" - | grep -q '^== github.com/valyala/fasthttp v'"); err != nil {
+		return fmt.Errorf("the licences of what is linked into the program are not in the image: %w", err)
+	}
 	if e.command("docker", "exec", "yatagarasu", "sh", "-c", "exit 0").Run() == nil {
 		return errors.New("the image has a shell")
 	}
 	return e.stopContainer("yatagarasu", 3) // it starts, serves and stops
+}
+
+// runReadme runs the image by the README's configuration and command, word for word, in front of
+// the server of runImage.
+func (e *engine) runReadme() error {
+	text, err := os.ReadFile(filepath.Join(e.root, "README.md"))
+	if err != nil {
+		return err
+	}
+	config, _ := configOf(string(text))
+	config = strings.ReplaceAll(config, "127.0.0.1:7070", bridge+":7070")
+	commands := ""
+	for _, block := range startBlock.FindAllStringSubmatch(string(text), -1) {
+		if block[1] == "image" {
+			commands = block[2]
+		}
+	}
+	bucket := filepath.Join(e.dir, "objects", "my-bucket")
+	if err := errors.Join(os.MkdirAll(bucket, 0o755), os.WriteFile(filepath.Join(bucket, "a.png"), []byte("a picture"), 0o644), os.WriteFile(filepath.Join(e.dir, "config.yaml"), []byte(config), 0o644)); err != nil {
+		return err
+	}
+	run := e.command("sh", "-ec", "cd "+e.dir+"\n"+commands)
+	run.Env = append(run.Env, "AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo-secret-key")
+	p, err := e.start(run)
+	if err != nil {
+		return err
+	}
+	if err := e.eventually(20*time.Second, func() error {
+		_, err := get(e.client(), "http://127.0.0.1:8080/products/a.png", 200)
+		return err
+	}); err != nil {
+		return errors.Join(err, errors.New(p.Output()))
+	}
+	if err := e.run("sh", "-ec", "docker stop $(docker ps -q --filter ancestor="+imageName+")"); err != nil {
+		return err
+	}
+	<-p.Done()
+	if code := p.ExitCode(); code != 0 {
+		return fmt.Errorf("exit code %d: %s", code, p.Output())
+	}
+	return nil
 }
 
 // codeBlock returns the first code block of a language on a page.
@@ -214,9 +261,9 @@ func (e *engine) importBuildImage() error {
 		cp "$(command -v busybox)" stage/bin/busybox && ln -s busybox stage/bin/sh
 		cp /etc/ssl/certs/ca-certificates.crt stage/etc/ssl/certs/
 		chmod 1777 stage/tmp
-		tar -cf - -C stage . -C %s --transform 's,^go/,usr/local/go/,' go/bin go/src go/pkg go/lib go/go.env go/VERSION |
+		tar -cf - --transform 's,^\([^.]\),usr/local/go/\1,S' -C "$PWD/stage" . -C %s bin src pkg lib go.env VERSION |
 			docker import -c 'LABEL is="%s"' -c 'ENV PATH=/usr/local/go/bin:/bin GOPROXY=file:///goproxy GOSUMDB=off GOTOOLCHAIN=local' - %s
-		rm -r stage`, e.dir, filepath.Dir(goRoot), is, buildImage))
+		rm -r stage`, e.dir, goRoot, is, buildImage))
 }
 
 // inspect returns what a container or image is like, in Docker's format.
