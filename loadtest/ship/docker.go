@@ -27,6 +27,9 @@ type engine struct {
 	programs string // the folder of the unpacked packages
 }
 
+// bridge is the daemon's machine, as containers see it.
+const bridge = "172.17.0.1"
+
 // engineScript makes the namespaces a machine of their own, with a /run of its own and an /etc
 // that keeps nothing, and becomes the daemon.
 const engineScript = `
@@ -35,7 +38,7 @@ mkdir /run/etc /run/work
 mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work overlay /etc
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=1
-exec dockerd --data-root "$DATA" --storage-driver overlay2 \
+exec dockerd --bip "$BRIDGE/16" --data-root "$DATA" --storage-driver overlay2 \
 	--default-ulimit nofile=20000:20000 --default-ulimit nproc=32768:32768 \
 	--default-cgroupns-mode host --cgroup-parent "$GROUP"
 `
@@ -68,9 +71,12 @@ func (t *trial) engine() (*engine, error) {
 	}
 	e := &engine{trial: t, programs: programs, env: append(os.Environ(), fmt.Sprintf("PATH=%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH")))}
 	group := "/ship-" + filepath.Base(t.dir)
+	if err := delegateGroups(); err != nil {
+		return nil, err
+	}
 	// With its first process, all others of a namespace of processes end.
 	cmd := t.command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", programs+"/usr/bin/tini-static", "--", "sh", "-ec", engineScript)
-	cmd.Env = append(e.env, "DATA="+filepath.Join(home, "data"), "GROUP="+group)
+	cmd.Env = append(e.env, "DATA="+filepath.Join(home, "data"), "GROUP="+group, "BRIDGE="+bridge)
 	log, err := os.Create(filepath.Join(t.dir, "dockerd.log"))
 	if err != nil {
 		return nil, err
@@ -123,6 +129,33 @@ func (e *engine) stop(done <-chan struct{}) func() error {
 // clear removes the containers, networks and volumes of this step, and of one that was killed.
 func (e *engine) clear() error {
 	return e.run("sh", "-c", `docker ps -aq | xargs -r docker rm -fv && docker network prune -f && docker volume prune -f`)
+}
+
+// delegateGroups lets control groups of version 2 be made below this container's: their controllers
+// cannot be passed on while processes are in the group itself. Elsewhere it does nothing. See
+// cgroups(7), "no internal processes".
+func delegateGroups() error {
+	const root = "/sys/fs/cgroup/"
+	controllers, err := os.ReadFile(root + "cgroup.controllers")
+	if err != nil {
+		return nil // version 1
+	}
+	if passed, err := os.ReadFile(root + "cgroup.subtree_control"); err != nil || strings.Contains(string(passed), "memory") {
+		return err
+	}
+	if err := os.MkdirAll(root+"ship-processes", 0o755); err != nil {
+		return err
+	}
+	processes, err := os.ReadFile(root + "cgroup.procs")
+	if err != nil {
+		return err
+	}
+	for pid := range strings.FieldsSeq(string(processes)) {
+		if err := os.WriteFile(root+"ship-processes/cgroup.procs", []byte(pid), 0); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	return os.WriteFile(root+"cgroup.subtree_control", []byte("+"+strings.Join(strings.Fields(string(controllers)), " +")), 0)
 }
 
 // removeGroups removes the control groups of this name, which a daemon leaves.

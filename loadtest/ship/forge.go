@@ -56,18 +56,26 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// newestVersion returns the newest version of the changelog, without a v.
+func newestVersion(root string) (string, error) {
+	changelog, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
+	if err != nil {
+		return "", err
+	}
+	newest := regexp.MustCompile(`(?m)^## \[(\d[^]]*)\]`).FindSubmatch(changelog)
+	if newest == nil {
+		return "", errors.New("CHANGELOG.md has no version")
+	}
+	return string(newest[1]), nil
+}
+
 // publishRelease publishes the last commit by `make release`, under the changelog's newest
 // version and a fork's name, to a forge that is here.
 func publishRelease(t *trial) error {
-	changelog, err := os.ReadFile(filepath.Join(t.root, "CHANGELOG.md"))
+	version, err := newestVersion(t.root)
 	if err != nil {
 		return err
 	}
-	newest := regexp.MustCompile(`(?m)^## \[(\d\S*)\]`).FindSubmatch(changelog)
-	if newest == nil {
-		return errors.New("CHANGELOG.md has no version")
-	}
-	version := string(newest[1])
 	f := &forge{assets: make(map[string]int)}
 	server := httptest.NewServer(f)
 	t.atEnd(func() error { server.Close(); return nil })
@@ -81,7 +89,7 @@ func publishRelease(t *trial) error {
 		git tag "v$1"
 		exec make release`, "-", version, server.URL)
 	cmd.Dir = clone
-	cmd.Env = append(os.Environ(), "GITHUB_TOKEN=token-of-the-forge", "GITHUB_REPOSITORY_OWNER=us", "GITHUB_REPOSITORY=us/yatagarasu")
+	cmd.Env = append(os.Environ(), "GITHUB_TOKEN=token-of-the-forge", "GITHUB_REPOSITORY_OWNER=us", "GITHUB_REPOSITORY=us/yatagarasu", "GITHUB_REF_TYPE=")
 	if _, err := t.output(cmd); err != nil {
 		return err
 	}
@@ -90,7 +98,7 @@ func publishRelease(t *trial) error {
 	if len(f.odd) > 0 {
 		return fmt.Errorf("the forge does not know %q", f.odd)
 	}
-	if body, _ := f.release["body"].(string); f.release["tag_name"] != "v"+version || f.release["draft"] == true || !strings.Contains(body, "### Added") || !strings.Contains(body, "](https://github.com/us/yatagarasu/blob/v"+version+"/docs/") {
+	if body, _ := f.release["body"].(string); f.release["tag_name"] != "v"+version || f.release["draft"] == true || !strings.Contains(body, "\n### ") || !strings.Contains(body, "](https://github.com/us/yatagarasu/blob/v"+version+"/docs/") {
 		return fmt.Errorf("the release is %.500v", f.release)
 	}
 	sums, err := os.ReadFile(filepath.Join(clone, "dist", "checksums.txt"))

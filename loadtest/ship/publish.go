@@ -13,7 +13,7 @@ import (
 )
 
 // publish pushes the chart to a registry of its own by the target that a release uses, as a fork
-// would, and looks at what is there. The image is pushed by the step for platforms.
+// would, and looks at what is there. The step platforms pushes the image.
 func publish(t *trial) error {
 	crane, err := t.tool("crane")
 	if err != nil {

@@ -84,12 +84,8 @@ func startBinary(t *trial, config, commands, object string) error {
 	if m == nil || m[1] != m[3] {
 		return fmt.Errorf("no address of a release's archive is in:\n%s", commands)
 	}
-	changes, err := os.ReadFile(filepath.Join(t.root, "CHANGELOG.md"))
-	if err != nil {
-		return err
-	}
-	if latest := regexp.MustCompile(`(?m)^## \[([0-9][^]]*)\]`).FindSubmatch(changes); latest == nil || string(latest[1]) != m[1] {
-		return fmt.Errorf("README.md downloads v%s, and the latest release of CHANGELOG.md is %s", m[1], latest)
+	if newest, err := newestVersion(t.root); err != nil || newest != m[1] {
+		return fmt.Errorf("README.md downloads v%s, and the newest version of CHANGELOG.md is %s, %w", m[1], newest, err)
 	}
 	program, err := t.program()
 	if err != nil {

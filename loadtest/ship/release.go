@@ -81,6 +81,7 @@ func tryRelease(t *trial) error {
 	}{
 		{"linux_amd64", func(args ...string) *exec.Cmd { return t.command(args[0], args[1:]...) }},
 		{"linux_arm64", func(args ...string) *exec.Cmd { return t.command("qemu-aarch64-static", args...) }},
+		{"linux_armv7", func(args ...string) *exec.Cmd { return t.command("qemu-arm-static", args...) }},
 		{"windows_amd64", func(args ...string) *exec.Cmd { return wine.command(t.log, args...) }},
 	} {
 		if err := serves(t, programs[machine.platform], machine.command); err != nil {

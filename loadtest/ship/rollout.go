@@ -107,9 +107,6 @@ func (c *cluster) rollouts(helm string) error {
 
 // startOrigin starts an S3 server on the node, with a few objects.
 func (c *cluster) startOrigin() error {
-	if err := c.trial.run("make", "-s", "tools"); err != nil {
-		return err
-	}
 	folder := filepath.Join(c.dir, "s3")
 	if err := os.MkdirAll(filepath.Join(folder, "demo"), 0o755); err != nil {
 		return err

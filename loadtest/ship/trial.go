@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"yatagarasu/loadtest/process"
@@ -24,6 +25,8 @@ type trial struct {
 	dir  string   // the step's own, empty at its start
 	log  *os.File // what its commands print
 	ends []func() error
+
+	installing *sync.Mutex // held while something is installed: all steps share the places
 }
 
 // open makes the step's folder and log.
@@ -53,8 +56,9 @@ func (t *trial) close() error {
 
 // say prints a figure or a fact that the step found.
 func (t *trial) say(format string, args ...any) {
-	fmt.Printf("     "+format+"\n", args...)
-	fmt.Fprintf(t.log, "== "+format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	fmt.Printf("     %-12s %s\n", filepath.Base(t.dir), text)
+	fmt.Fprintf(t.log, "== %s\n", text)
 }
 
 // command returns a command in the module's folder whose output goes to the log.
@@ -110,6 +114,16 @@ func (t *trial) debian(names ...string) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	t.installing.Lock()
+	defer t.installing.Unlock()
+	// What is installed for a trial does not start by itself: see invoke-rc.d(8).
+	const policy = "/usr/sbin/policy-rc.d"
+	if _, err := os.Stat(policy); err != nil {
+		if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+			return fmt.Errorf("cannot install %q: %w; run it as root, or install them", missing, err)
+		}
+		defer os.Remove(policy)
+	}
 	if err := t.run("apt-get", "update", "-qq"); err != nil {
 		return err
 	}
@@ -121,6 +135,8 @@ func (t *trial) debian(names ...string) error {
 
 // tool returns the path of a pinned tool, which make installs.
 func (t *trial) tool(name string) (string, error) {
+	t.installing.Lock()
+	defer t.installing.Unlock()
 	return filepath.Join(t.root, "bin", name), t.run("make", "-s", "tool-"+name)
 }
 
@@ -134,11 +150,20 @@ func (t *trial) pypi(program string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if have, err := os.ReadFile(stamp); err == nil && bytes.Equal(have, want) {
+	installed := func() bool {
+		have, err := os.ReadFile(stamp)
+		return err == nil && bytes.Equal(have, want)
+	}
+	if installed() {
 		return path, nil
 	}
 	if err := t.debian("python3", "pip3=python3-pip", "python3-venv"); err != nil {
 		return "", err
+	}
+	t.installing.Lock()
+	defer t.installing.Unlock()
+	if installed() { // by another step, meanwhile
+		return path, nil
 	}
 	for _, args := range [][]string{{"python3", "-m", "venv", "--clear", venv}, {filepath.Join(venv, "bin", "pip"), "install", "-q", "-r", wanted}} {
 		if err := t.run(args[0], args[1:]...); err != nil {
