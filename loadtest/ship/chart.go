@@ -31,6 +31,7 @@ var refusals = []struct {
 	{"a flag without a dash", "extraArgs", []string{"--set", "extraArgs[0]=log.level=warn"}},
 	{"a memory limit of unknown unit", "write a number and one of", []string{"--set", "resources.limits.memory=1GB"}},
 	{"autoscaling without a request", "autoscaling needs resources.requests.cpu", []string{"--set", "autoscaling.enabled=true,resources.requests.cpu=null"}},
+	{"autoscaling without resources", "autoscaling needs resources.requests.cpu", []string{"--set", "autoscaling.enabled=true,resources=null"}},
 	{"a budget of no pod", "maxUnavailable", []string{"--set", "podDisruptionBudget.maxUnavailable=0"}},
 	{"a budget of no share", "maxUnavailable", []string{"--set", "podDisruptionBudget.maxUnavailable=0%"}},
 	{"a configuration beside that of a Secret", "config is not used beside existingSecret", []string{"--set", "existingSecret=mine"}},
@@ -41,6 +42,31 @@ var refusals = []struct {
 	{"an Ingress without a name", "ingress.hosts is empty", []string{"--set", "ingress.enabled=true"}},
 	{"a route without a Gateway", "httpRoute.parentRefs is empty", []string{"--set", "httpRoute.enabled=true"}},
 	{"an old Kubernetes", "requires kubeVersion", []string{"--kube-version", "1.26.9"}},
+}
+
+// renderings are values, by a file of ci/ and more, and what is in the manifests.
+var renderings = []struct {
+	name, file, says string
+	set              []string
+}{
+	{"a memory limit as a number", "minimal", "-gc.memory-limit=966367641\n", []string{"--set-json", "resources.limits.memory=1073741824"}},
+	{"a memory limit with an exponent", "minimal", "-gc.memory-limit=900000000\n", []string{"--set-string", "resources.limits.memory=1e9"}},
+	{"a memory limit in thousandths", "minimal", "-gc.memory-limit=900000000\n", []string{"--set", "resources.limits.memory=1000000000000m"}},
+	{"a memory limit in pebibytes", "minimal", "-gc.memory-limit=1013309916158361\n", []string{"--set", "resources.limits.memory=1Pi"}},
+	{"a memory limit in exabytes", "minimal", "-gc.memory-limit=900000000000000000\n", []string{"--set-string", "resources.limits.memory=1E"}},
+	{"no resources", "minimal", "-shutdown.timeout=30s\n          envFrom:", []string{"--set", "resources=null"}},
+}
+
+// renderAll renders the chart by each line of renderings, with values of that folder.
+func (t *trial) renderAll(helm, chart, values string) error {
+	for _, r := range renderings {
+		args := append([]string{"template", "yatagarasu", chart, "--kube-version", "1.37.0", "-f", filepath.Join(values, r.file+".yaml")}, r.set...)
+		out, err := t.output(t.command(helm, args...))
+		if err != nil || !strings.Contains(out, r.says) {
+			return fmt.Errorf("%s: the chart makes nothing with %q of it, %v", r.name, r.says, err)
+		}
+	}
+	return nil
 }
 
 // tryChart renders the Helm chart and the kustomizations in all their shapes, holds each against
@@ -89,6 +115,9 @@ func tryChart(t *trial) error {
 			return fmt.Errorf("%s: the chart should say %q, and says %v", r.name, r.says, err)
 		}
 	}
+	if err := t.renderAll(helm, chart, filepath.Join(folder, "ci")); err != nil {
+		return err
+	}
 	kustomized, err := t.kustomizations()
 	if err != nil {
 		return err
@@ -103,8 +132,8 @@ func tryChart(t *trial) error {
 	if err := t.checkConfigurations(rendered); err != nil {
 		return err
 	}
-	t.say("%d sets of values and %d overlays for Kubernetes %s and %s; %d sets of wrong ones refused",
-		len(values), len(kustomized), oldestKubernetes, newestKubernetes, len(refusals))
+	t.say("%d sets of values and %d overlays for Kubernetes %s and %s; %d sets of wrong ones refused, and %d special ones rendered",
+		len(values), len(kustomized), oldestKubernetes, newestKubernetes, len(refusals), len(renderings))
 	return chartDocs(filepath.Join(folder, "values.yaml"), page)
 }
 
