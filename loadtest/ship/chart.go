@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,7 +45,8 @@ var refusals = []struct {
 	{"an old Kubernetes", "requires kubeVersion", []string{"--kube-version", "1.26.9"}},
 }
 
-// renderings are values, by a file of ci/ and more, and what is in the manifests.
+// renderings are values, by a file of ci/ and more, and what comes of them, notes to the user
+// included.
 var renderings = []struct {
 	name, file, says string
 	set              []string
@@ -55,12 +57,28 @@ var renderings = []struct {
 	{"a memory limit in pebibytes", "minimal", "-gc.memory-limit=1013309916158361\n", []string{"--set", "resources.limits.memory=1Pi"}},
 	{"a memory limit in exabytes", "minimal", "-gc.memory-limit=900000000000000000\n", []string{"--set-string", "resources.limits.memory=1E"}},
 	{"no resources", "minimal", "-shutdown.timeout=30s\n          envFrom:", []string{"--set", "resources=null"}},
+	{"notes for a prefix", "minimal", "curl -i http://localhost:8080/products/KEY\n", nil},
+	{"notes for TLS", "load-balancer", "curl -ik https://localhost:8080/KEY\n", nil},
+	{"notes for a host", "gateway-api", "curl -i -H 'Host: files.example.com' http://localhost:8080/KEY\n", nil},
+	{"notes for a Secret", "existing-secret", "curl -i http://localhost:8080/KEY\n", nil},
+	{"the test of plain HTTP asks the Service", "minimal", `server: {address: "yatagarasu:80"}`, nil},
+	{"the test of a Secret asks for readiness alone", "existing-secret", "metrics: {enabled: true, address: files-metrics, port: 9090}", nil},
 }
 
-// renderAll renders the chart by each line of renderings, with values of that folder.
+// renderAll renders the chart by each line of renderings, with values of that folder. Helm prints notes only for a cluster, so
+// a manifest has them here.
 func (t *trial) renderAll(helm, chart, values string) error {
+	folder := filepath.Join(t.dir, "unpacked")
+	if err := errors.Join(os.Mkdir(folder, 0o755), t.run("tar", "-xzf", chart, "-C", folder)); err != nil {
+		return err
+	}
+	folder = filepath.Join(folder, "yatagarasu")
+	const notes = "apiVersion: v1\nkind: ConfigMap\ndata:\n  notes: |\n    {{- include (print .Template.BasePath \"/NOTES.txt\") . | nindent 4 }}\n"
+	if err := os.WriteFile(filepath.Join(folder, "templates", "notes.yaml"), []byte(notes), 0o644); err != nil {
+		return err
+	}
 	for _, r := range renderings {
-		args := append([]string{"template", "yatagarasu", chart, "--kube-version", "1.37.0", "-f", filepath.Join(values, r.file+".yaml")}, r.set...)
+		args := append([]string{"template", "yatagarasu", folder, "--kube-version", "1.37.0", "-f", filepath.Join(values, r.file+".yaml")}, r.set...)
 		out, err := t.output(t.command(helm, args...))
 		if err != nil || !strings.Contains(out, r.says) {
 			return fmt.Errorf("%s: the chart makes nothing with %q of it, %v", r.name, r.says, err)
