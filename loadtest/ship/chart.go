@@ -335,6 +335,9 @@ func (t *trial) checkConfigurations(files []string) error {
 			if text == "" {
 				continue
 			}
+			if strings.Contains(text, "stale_if_error") && !strings.Contains(text, "ready: config") {
+				return fmt.Errorf("%s: its configuration has stale_if_error, and no pod is in the Service while S3 is down: set server.ready: config", filepath.Base(file))
+			}
 			text = strings.ReplaceAll(text, "/etc/tls/", t.dir+"/")
 			path := filepath.Join(t.dir, "config.yaml")
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
