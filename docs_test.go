@@ -77,6 +77,59 @@ func appendFlags(b *strings.Builder, help, title string) {
 	}
 }
 
+// TestVersions has every file that names a version name the latest of CHANGELOG.md: what is
+// installed from a clone is what the pages say.
+func TestVersions(t *testing.T) {
+	find := func(path, pattern string) (versions []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
+			versions = append(versions, string(m[1]))
+		}
+		if versions == nil {
+			t.Fatalf("%s names no version", path)
+		}
+		return versions
+	}
+	latest := find("CHANGELOG.md", `(?m)^## \[(\d[^]]*)\]`)[0]
+	for path, pattern := range map[string]string{
+		"README.md":                          `yatagarasu_([\d.]+\d)_`,
+		"SECURITY.md":                        `yatagarasu[_:]([\d.]+\d)`,
+		"deploy/helm/yatagarasu/Chart.yaml":  `(?mi)^(?:app)?version: (.*)$`,
+		"deploy/kustomize/base/gateway.yaml": `(?m)(?:image: "[^:]*:|app.kubernetes.io/version: ")(.*)"$`,
+	} {
+		for _, version := range find(path, pattern) {
+			if version != latest {
+				t.Errorf("%s has version %s, and the latest of CHANGELOG.md is %s; CONTRIBUTING.md says what a release takes", path, version, latest)
+			}
+		}
+	}
+}
+
+// TestChecksOfCI has CONTRIBUTING.md name each command that CI runs.
+func TestChecksOfCI(t *testing.T) {
+	workflow, err := os.ReadFile(".github/workflows/ci.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := between(t, string(page), "## What CI checks\n", "\n## ")
+	commands := regexp.MustCompile(`(?m)^ +- run: (.*)$`).FindAllSubmatch(workflow, -1)
+	if len(commands) < 8 {
+		t.Fatalf("BUG: only %d commands were found", len(commands))
+	}
+	for _, command := range commands {
+		if !strings.Contains(table, "\n| `"+string(command[1])+"` |") {
+			t.Errorf("CI runs `%s`, and CONTRIBUTING.md has no row for it", command[1])
+		}
+	}
+}
+
 // fenced matches the YAML blocks of a page.
 var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$")
 
