@@ -137,7 +137,7 @@ var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
 // TestPagesConfigurations has -check accept every whole configuration of the pages, without a
-// warning; the first steps and each task have one.
+// warning; the first steps and each task have one. Where readers begin, they are told who may read.
 func TestPagesConfigurations(t *testing.T) {
 	pages, err := filepath.Glob("docs/tasks/*.md")
 	if err != nil || len(pages) < 6 {
@@ -151,6 +151,9 @@ func TestPagesConfigurations(t *testing.T) {
 		blocks := fenced.FindAllSubmatch(text, -1)
 		if all := bytes.Count(text, []byte("```yaml")); len(blocks) != all || all == 0 && filepath.Base(page) != "index.md" {
 			t.Errorf(`%s: %d blocks begin with yaml title="config.yaml", of %d of YAML; there should be one, and each a whole file`, page, len(blocks), all)
+		}
+		if !strings.Contains(page, "tasks/") && !bytes.Contains(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("can read the whole bucket: [make it private](")) {
+			t.Errorf("%s begins with a bucket that everybody can read, and does not say so", page)
 		}
 		for _, block := range blocks {
 			dir := t.TempDir()
