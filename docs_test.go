@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,6 +105,30 @@ func TestVersions(t *testing.T) {
 			if version != latest {
 				t.Errorf("%s has version %s, and the latest of CHANGELOG.md is %s; CONTRIBUTING.md says what a release takes", path, version, latest)
 			}
+		}
+	}
+}
+
+// TestAnswers has docs/ANSWERS.md list each status that docs/OPERATIONS.md explains.
+func TestAnswers(t *testing.T) {
+	statuses := func(path, heading string) (all []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(string(text), heading)
+		for _, row := range regexp.MustCompile(`(?m)^\| (\d{3}[^|]*)\|`).FindAllStringSubmatch(table, -1) {
+			all = append(all, regexp.MustCompile(`\d{3}`).FindAllString(row[1], -1)...)
+		}
+		return all
+	}
+	explained, listed := statuses("docs/OPERATIONS.md", "## Why a request was answered so"), statuses("docs/ANSWERS.md", "# What clients get")
+	if len(explained) < 20 {
+		t.Fatalf("BUG: only %d statuses were found", len(explained))
+	}
+	for _, status := range explained {
+		if !slices.Contains(listed, status) {
+			t.Errorf("docs/ANSWERS.md does not list %s, which docs/OPERATIONS.md explains", status)
 		}
 	}
 }
