@@ -133,6 +133,24 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestFolders has docs/ARCHITECTURE.md name every folder of deploy.
+func TestFolders(t *testing.T) {
+	page, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := between(t, string(page), "\n| `deploy/` |", "\n")
+	folders, err := os.ReadDir("deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if !strings.Contains(row, "`"+folder.Name()+"`") {
+			t.Errorf("docs/ARCHITECTURE.md does not say what deploy/%s is", folder.Name())
+		}
+	}
+}
+
 // TestChecksOfCI has CONTRIBUTING.md name each command that CI runs.
 func TestChecksOfCI(t *testing.T) {
 	workflow, err := os.ReadFile(".github/workflows/ci.yml")
