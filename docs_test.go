@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,101 @@ func appendFlags(b *strings.Builder, help, title string) {
 	}
 }
 
+// TestVersions has every file that names a version name the latest of CHANGELOG.md: what is
+// installed from a clone is what the pages say.
+func TestVersions(t *testing.T) {
+	find := func(path, pattern string) (versions []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
+			versions = append(versions, string(m[1]))
+		}
+		if versions == nil {
+			t.Fatalf("%s names no version", path)
+		}
+		return versions
+	}
+	latest := find("CHANGELOG.md", `(?m)^## \[(\d[^]]*)\]`)[0]
+	for path, pattern := range map[string]string{
+		"README.md":                          `yatagarasu_([\d.]+\d)_`,
+		"SECURITY.md":                        `yatagarasu[_:]([\d.]+\d)`,
+		"deploy/helm/yatagarasu/Chart.yaml":  `(?mi)^(?:app)?version: (.*)$`,
+		"deploy/kustomize/base/gateway.yaml": `(?m)(?:image: "[^:]*:|app.kubernetes.io/version: ")(.*)"$`,
+	} {
+		for _, version := range find(path, pattern) {
+			if version != latest {
+				t.Errorf("%s has version %s, and the latest of CHANGELOG.md is %s; CONTRIBUTING.md says what a release takes", path, version, latest)
+			}
+		}
+	}
+}
+
+// TestAnswers has docs/ANSWERS.md list each status that docs/OPERATIONS.md explains.
+func TestAnswers(t *testing.T) {
+	statuses := func(path, heading string) (all []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(string(text), heading)
+		for _, row := range regexp.MustCompile(`(?m)^\| (\d{3}[^|]*)\|`).FindAllStringSubmatch(table, -1) {
+			all = append(all, regexp.MustCompile(`\d{3}`).FindAllString(row[1], -1)...)
+		}
+		return all
+	}
+	explained, listed := statuses("docs/OPERATIONS.md", "## Why a request was answered so"), statuses("docs/ANSWERS.md", "# What clients get")
+	if len(explained) < 20 {
+		t.Fatalf("BUG: only %d statuses were found", len(explained))
+	}
+	for _, status := range explained {
+		if !slices.Contains(listed, status) {
+			t.Errorf("docs/ANSWERS.md does not list %s, which docs/OPERATIONS.md explains", status)
+		}
+	}
+}
+
+// TestFolders has docs/ARCHITECTURE.md name every folder of deploy.
+func TestFolders(t *testing.T) {
+	page, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := between(t, string(page), "\n| `deploy/` |", "\n")
+	folders, err := os.ReadDir("deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if !strings.Contains(row, "`"+folder.Name()+"`") {
+			t.Errorf("docs/ARCHITECTURE.md does not say what deploy/%s is", folder.Name())
+		}
+	}
+}
+
+// TestChecksOfCI has CONTRIBUTING.md name each command that CI runs.
+func TestChecksOfCI(t *testing.T) {
+	workflow, err := os.ReadFile(".github/workflows/ci.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := between(t, string(page), "## What CI checks\n", "\n## ")
+	commands := regexp.MustCompile(`(?m)^ +- run: (.*)$`).FindAllSubmatch(workflow, -1)
+	if len(commands) < 8 {
+		t.Fatalf("BUG: only %d commands were found", len(commands))
+	}
+	for _, command := range commands {
+		if !strings.Contains(table, "\n| `"+string(command[1])+"` |") {
+			t.Errorf("CI runs `%s`, and CONTRIBUTING.md has no row for it", command[1])
+		}
+	}
+}
+
 // fenced matches the YAML blocks of a page.
 var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$")
 
@@ -84,7 +180,7 @@ var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
 // TestPagesConfigurations has -check accept every whole configuration of the pages, without a
-// warning; the first steps and each task have one.
+// warning; the first steps and each task have one. Where readers begin, they are told who may read.
 func TestPagesConfigurations(t *testing.T) {
 	pages, err := filepath.Glob("docs/tasks/*.md")
 	if err != nil || len(pages) < 6 {
@@ -98,6 +194,9 @@ func TestPagesConfigurations(t *testing.T) {
 		blocks := fenced.FindAllSubmatch(text, -1)
 		if all := bytes.Count(text, []byte("```yaml")); len(blocks) != all || all == 0 && filepath.Base(page) != "index.md" {
 			t.Errorf(`%s: %d blocks begin with yaml title="config.yaml", of %d of YAML; there should be one, and each a whole file`, page, len(blocks), all)
+		}
+		if !strings.Contains(page, "tasks/") && !bytes.Contains(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("can read the whole bucket: [make it private](")) {
+			t.Errorf("%s begins with a bucket that everybody can read, and does not say so", page)
 		}
 		for _, block := range blocks {
 			dir := t.TempDir()

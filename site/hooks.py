@@ -11,6 +11,8 @@ from mkdocs.structure.files import File
 ROOT = pathlib.Path(__file__).parent.parent
 # Pages that a forge wants at the root of the repository, and what they are on the site.
 PAGES = {"README.md": "index.md"} | {page: page for page in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
+# Where the site is published, with its scheme. Without it no page says what its address is.
+PUBLISHED = os.environ.get("SITE_URL")
 MERMAID = "assets/mermaid.min.js"
 NAME = re.compile(r"\[(?:docs/)?[A-Z]+\.md\]\(((?:docs/)?[A-Z]+\.md)")
 LINK = re.compile(r'(\]\(|src="|srcset=")(?!https?:|mailto:|#)([^)\s"#]*)')
@@ -20,7 +22,7 @@ def on_config(config):
     owner = os.environ.get("GITHUB_REPOSITORY_OWNER", "yatagarasu")
     config.repo_name = f"{owner}/yatagarasu"
     config.repo_url = f"https://github.com/{config.repo_name}"
-    config.site_url = f"https://{owner}.github.io/yatagarasu/"
+    config.site_url = PUBLISHED or "/yatagarasu/"  # the folder is for the links of 404.html
 
 
 def on_files(files, config):
@@ -35,6 +37,8 @@ def on_page_markdown(markdown, page, config, files):
     uri = page.file.src_uri
     source = names.get(uri)
     here = ROOT if source else (ROOT / "docs" / uri).parent
+    if not PUBLISHED:
+        page.canonical_url = None
     page.edit_url = f"{config.repo_url}/edit/main/{source or 'docs/' + uri}"
 
     def mend(match):
@@ -73,4 +77,8 @@ def on_post_page(output, page, config):
 
 
 def on_post_build(config):
-    shutil.copy(ROOT / "bin/site-python/mermaid.min.js", pathlib.Path(config.site_dir) / MERMAID)
+    site = pathlib.Path(config.site_dir)
+    shutil.copy(ROOT / "bin/site-python/mermaid.min.js", site / MERMAID)
+    if not PUBLISHED:
+        for sitemap in site.glob("sitemap.xml*"):
+            sitemap.unlink()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,9 +32,59 @@ var refusals = []struct {
 	{"a flag without a dash", "extraArgs", []string{"--set", "extraArgs[0]=log.level=warn"}},
 	{"a memory limit of unknown unit", "write a number and one of", []string{"--set", "resources.limits.memory=1GB"}},
 	{"autoscaling without a request", "autoscaling needs resources.requests.cpu", []string{"--set", "autoscaling.enabled=true,resources.requests.cpu=null"}},
+	{"autoscaling without resources", "autoscaling needs resources.requests.cpu", []string{"--set", "autoscaling.enabled=true,resources=null"}},
+	{"a budget of no pod", "maxUnavailable", []string{"--set", "podDisruptionBudget.maxUnavailable=0"}},
+	{"a budget of no share", "maxUnavailable", []string{"--set", "podDisruptionBudget.maxUnavailable=0%"}},
+	{"a configuration beside that of a Secret", "config is not used beside existingSecret", []string{"--set", "existingSecret=mine"}},
+	{"a block beside that of a Secret", "config is not used beside existingSecret", []string{"--set-json", `config={"buckets":[],"cache":{"enabled":true}}`, "--set", "existingSecret=mine"}},
+	{"the end of a pod by a flag", "set shutdown.drainSeconds and shutdown.timeoutSeconds", []string{"--set", "extraArgs[0]=-shutdown.timeout=300s"}},
+	{"the port by a flag", "set service.port", []string{"--set", "extraArgs[0]=--listen.address=:80"}},
+	{"annotations of an account that is not made", "serviceAccount.annotations are for an account that the chart makes", []string{"--set", "serviceAccount.create=false,serviceAccount.annotations.role=reader"}},
 	{"an Ingress without a name", "ingress.hosts is empty", []string{"--set", "ingress.enabled=true"}},
 	{"a route without a Gateway", "httpRoute.parentRefs is empty", []string{"--set", "httpRoute.enabled=true"}},
 	{"an old Kubernetes", "requires kubeVersion", []string{"--kube-version", "1.26.9"}},
+}
+
+// renderings are values, by a file of ci/ and more, and what comes of them, notes to the user
+// included.
+var renderings = []struct {
+	name, file, says string
+	set              []string
+}{
+	{"a memory limit as a number", "minimal", "-gc.memory-limit=966367641\n", []string{"--set-json", "resources.limits.memory=1073741824"}},
+	{"a memory limit with an exponent", "minimal", "-gc.memory-limit=900000000\n", []string{"--set-string", "resources.limits.memory=1e9"}},
+	{"a memory limit in thousandths", "minimal", "-gc.memory-limit=900000000\n", []string{"--set", "resources.limits.memory=1000000000000m"}},
+	{"a memory limit in pebibytes", "minimal", "-gc.memory-limit=1013309916158361\n", []string{"--set", "resources.limits.memory=1Pi"}},
+	{"a memory limit in exabytes", "minimal", "-gc.memory-limit=900000000000000000\n", []string{"--set-string", "resources.limits.memory=1E"}},
+	{"no resources", "minimal", "-shutdown.timeout=30s\n          envFrom:", []string{"--set", "resources=null"}},
+	{"notes for a prefix", "minimal", "curl -i http://localhost:8080/products/KEY\n", nil},
+	{"notes for TLS", "load-balancer", "curl -ik https://localhost:8080/KEY\n", nil},
+	{"notes for a host", "gateway-api", "curl -i -H 'Host: files.example.com' http://localhost:8080/KEY\n", nil},
+	{"notes for a Secret", "existing-secret", "curl -i http://localhost:8080/KEY\n", nil},
+	{"the test of plain HTTP asks the Service", "minimal", `server: {address: "yatagarasu:80"}`, nil},
+	{"the test of a Secret asks for readiness alone", "existing-secret", "metrics: {enabled: true, address: files-metrics, port: 9090}", nil},
+}
+
+// renderAll renders the chart by each line of renderings, with values of that folder. Helm prints notes only for a cluster, so
+// a manifest has them here.
+func (t *trial) renderAll(helm, chart, values string) error {
+	folder := filepath.Join(t.dir, "unpacked")
+	if err := errors.Join(os.Mkdir(folder, 0o755), t.run("tar", "-xzf", chart, "-C", folder)); err != nil {
+		return err
+	}
+	folder = filepath.Join(folder, "yatagarasu")
+	const notes = "apiVersion: v1\nkind: ConfigMap\ndata:\n  notes: |\n    {{- include (print .Template.BasePath \"/NOTES.txt\") . | nindent 4 }}\n"
+	if err := os.WriteFile(filepath.Join(folder, "templates", "notes.yaml"), []byte(notes), 0o644); err != nil {
+		return err
+	}
+	for _, r := range renderings {
+		args := append([]string{"template", "yatagarasu", folder, "--kube-version", "1.37.0", "-f", filepath.Join(values, r.file+".yaml")}, r.set...)
+		out, err := t.output(t.command(helm, args...))
+		if err != nil || !strings.Contains(out, r.says) {
+			return fmt.Errorf("%s: the chart makes nothing with %q of it, %v", r.name, r.says, err)
+		}
+	}
+	return nil
 }
 
 // tryChart renders the Helm chart and the kustomizations in all their shapes, holds each against
@@ -82,6 +133,9 @@ func tryChart(t *trial) error {
 			return fmt.Errorf("%s: the chart should say %q, and says %v", r.name, r.says, err)
 		}
 	}
+	if err := t.renderAll(helm, chart, filepath.Join(folder, "ci")); err != nil {
+		return err
+	}
 	kustomized, err := t.kustomizations()
 	if err != nil {
 		return err
@@ -96,8 +150,8 @@ func tryChart(t *trial) error {
 	if err := t.checkConfigurations(rendered); err != nil {
 		return err
 	}
-	t.say("%d sets of values and %d overlays for Kubernetes %s and %s; %d sets of wrong ones refused",
-		len(values), len(kustomized), oldestKubernetes, newestKubernetes, len(refusals))
+	t.say("%d sets of values and %d overlays for Kubernetes %s and %s; %d sets of wrong ones refused, and %d special ones rendered",
+		len(values), len(kustomized), oldestKubernetes, newestKubernetes, len(refusals), len(renderings))
 	return chartDocs(filepath.Join(folder, "values.yaml"), page)
 }
 
@@ -280,6 +334,9 @@ func (t *trial) checkConfigurations(files []string) error {
 			}
 			if text == "" {
 				continue
+			}
+			if strings.Contains(text, "stale_if_error") && !strings.Contains(text, "ready: config") {
+				return fmt.Errorf("%s: its configuration has stale_if_error, and no pod is in the Service while S3 is down: set server.ready: config", filepath.Base(file))
 			}
 			text = strings.ReplaceAll(text, "/etc/tls/", t.dir+"/")
 			path := filepath.Join(t.dir, "config.yaml")

@@ -71,8 +71,8 @@ func (t *trial) image() error {
 	return e.brokenImage()
 }
 
-// runImage runs the image by the configuration and the command of docs/DOCKER.md, word for word,
-// in front of an S3 server on the daemon's machine.
+// runImage runs the image by the configuration and the command of docs/DOCKER.md, word for word
+// but for the endpoint, in front of an S3 server on the daemon's machine.
 func (e *engine) runImage() error {
 	const body = "Three legs, and knows the way.\n"
 	page, err := os.ReadFile(filepath.Join(e.root, "docs", "DOCKER.md"))
@@ -85,8 +85,8 @@ func (e *engine) runImage() error {
 	const licences = "/usr/share/doc/yatagarasu/licences.txt"
 	if err := errors.Join(os.MkdirAll(bucket, 0o755), os.Mkdir(filepath.Join(e.dir, "meta"), 0o755),
 		os.WriteFile(filepath.Join(bucket, "crow.txt"), []byte(body), 0o644),
-		os.WriteFile(filepath.Join(e.dir, "config.yaml"), []byte(config), 0o644),
-		os.WriteFile(filepath.Join(e.dir, "s3.env"), []byte("S3_ACCESS_KEY=demo\nS3_SECRET_KEY=demo-secret-key\nS3_ENDPOINT=http://"+bridge+":7070\n"), 0o600)); err != nil {
+		os.WriteFile(filepath.Join(e.dir, "config.yaml"), []byte(strings.Replace(config, `#endpoint: "https://minio.example.com:9000"`, `endpoint: "http://`+bridge+`:7070"`, 1)), 0o644),
+		os.WriteFile(filepath.Join(e.dir, "s3.env"), []byte("S3_ACCESS_KEY=demo\nS3_SECRET_KEY=demo-secret-key\n"), 0o600)); err != nil {
 		return err
 	}
 	s3 := e.command("env", "ROOT_ACCESS_KEY_ID=demo", "ROOT_SECRET_ACCESS_KEY=demo-secret-key",

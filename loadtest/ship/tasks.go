@@ -88,10 +88,15 @@ func scriptOf(page string) (script string, expected int) {
 // quoted returns s for a shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// prelude starts the S3 server. It is the beginning of the namespace's life: when its script ends,
+// prelude puts the gateway into this namespace's own /usr/local/bin, and a new version of it into the
+// folder, and starts the S3 server. It is the beginning of the namespace's life: when its script ends,
 // so do all processes in it.
 const prelude = `set -euo pipefail
 ip link set lo up
+mkdir bin
+cp "$PROGRAM" bin/yatagarasu
+cp "$PROGRAM" yatagarasu.new && chmod -x yatagarasu.new
+mount --bind bin /usr/local/bin
 expect() {
 	printf '$ %s\n%s\n' "$1" "$out"
 	case "$2" in
@@ -124,8 +129,8 @@ func (t *trial) program() (string, error) {
 	return path, err
 }
 
-// page runs a script in a folder with a configuration, in namespaces of its own for processes and
-// network: ports are those of the page, and no other gateway is seen.
+// page runs a script in a folder with a configuration, in namespaces of its own for processes,
+// mounts and network: ports are those of the page, and no other gateway is seen.
 func (t *trial) page(name, config, script string) error {
 	if err := t.debian("ip=iproute2", "curl", "pidof=sysvinit-utils", "unshare=util-linux"); err != nil {
 		return err
@@ -154,7 +159,7 @@ func (t *trial) page(name, config, script string) error {
 	}
 	cmd := t.command("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "timeout", "60", "bash", "script")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "VERSITYGW="+versitygw,
+	cmd.Env = append(os.Environ(), "PATH=/usr/local/bin:"+os.Getenv("PATH"), "PROGRAM="+program, "VERSITYGW="+versitygw,
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret-of-the-example",
 		"JWT_SECRET="+strings.Repeat("new", 16), "JWT_SECRET_NEW="+strings.Repeat("new", 16), "JWT_SECRET_OLD="+strings.Repeat("old", 16),
 		"AWS_ACCESS_KEY_PRODUCTS=AKIAEXAMPLE", "AWS_SECRET_KEY_PRODUCTS=secret-of-the-example")

@@ -37,11 +37,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* 90 % of the memory limit, in bytes; nothing without a limit. */}}
 {{- define "yatagarasu.memory" -}}
-{{- with (.Values.resources.limits | default dict).memory }}
-{{- $number := regexFind "^[0-9.]+" (toString .) }}
-{{- $unit := trimPrefix $number (toString .) }}
-{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
-{{- if not (hasKey $units $unit) }}{{ fail (printf "resources.limits.memory is %q: write a number and one of k, M, G, T, Ki, Mi, Gi, Ti" (toString .)) }}{{ end }}
+{{- with ((.Values.resources).limits).memory }}
+{{- $limit := toString . }}
+{{- $number := regexFind "^[0-9.]+([eE][+-]?[0-9]+)?" $limit }}
+{{- $unit := trimPrefix $number $limit }}
+{{- $units := dict "" 1 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 }}
+{{- if not (and $number (hasKey $units $unit)) }}{{ fail (printf "resources.limits.memory is %q: write a number and one of k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei" $limit) }}{{ end }}
 {{- mulf (float64 $number) (get $units $unit) 0.9 | int64 }}
 {{- end }}
 {{- end }}
