@@ -266,10 +266,13 @@ MANIFESTS = $(BIN)/helm template yatagarasu deploy/helm/yatagarasu --kube-versio
 
 .PHONY: manifests
 manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INTO=folder
-	@into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production"; \
+	@set -e; into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production"; \
+	build=$$(mktemp -d); trap 'rm -r "$$build"' EXIT; \
 	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
-	$(MANIFESTS) -f deploy/kustomize/base/values.yaml | sed "$$without" > "$$into/base/gateway.yaml" && \
-	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) | sed "$$without" > "$$into/overlays/production/extras.yaml"
+	$(MANIFESTS) -f deploy/kustomize/base/values.yaml >"$$build/base"; \
+	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) >"$$build/extras"; \
+	sed "$$without" "$$build/base" >"$$into/base/gateway.yaml"; \
+	sed "$$without" "$$build/extras" >"$$into/overlays/production/extras.yaml"
 
 .PHONY: release-check
 release-check: build $(VERSITYGW_STAMP) ## make a release twice with the same bytes, try what is in it, and publish it to stand-ins: ten minutes

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// gatewayImage is the chart's image, as the step makes it.
-const gatewayImage = "ghcr.io/yatagarasu/yatagarasu:0.1.0"
+// gatewayImage is the chart's image, without its version, as the step makes it.
+const gatewayImage = "ghcr.io/yatagarasu/yatagarasu:"
 
 // nodeFiles are the settings of what runs on a node. $DIR is the step's folder, $PROGRAMS that of
 // Debian's packages.
@@ -178,7 +178,11 @@ func (c *cluster) makeGroups() error {
 // those of the registries: a program that waits, and the gateway with the numeric user.
 func (c *cluster) images() error {
 	gateway := filepath.Join(c.dir, "yatagarasu")
-	build := c.trial.command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=0.1.0", "-o", gateway, ".")
+	version, err := newestVersion(c.root) // that of the chart: TestVersions
+	if err != nil {
+		return err
+	}
+	build := c.trial.command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v"+version, "-o", gateway, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if _, err := c.output(build); err != nil {
 		return err
@@ -189,7 +193,7 @@ func (c *cluster) images() error {
 	}
 	for _, i := range []image{
 		{"registry.k8s.io/pause:3.10", "65535:65535", []string{"/busybox", "sleep", "infinity"}, map[string]string{"busybox": busybox}},
-		{gatewayImage, "65532:65532", []string{"/yatagarasu"}, map[string]string{"yatagarasu": gateway}},
+		{gatewayImage + version, "65532:65532", []string{"/yatagarasu"}, map[string]string{"yatagarasu": gateway}},
 	} {
 		path := filepath.Join(c.dir, "image.tar")
 		if err := i.write(path); err != nil {
