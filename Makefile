@@ -169,7 +169,7 @@ cover: tools ## measure coverage; bin/cover.html shows it line by line
 
 .PHONY: lint
 lint: $(STATICCHECK_STAMP) ## gofmt, go vet, staticcheck
-	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	@unformatted=$$(find . -path ./bin -prune -o -name '*.go' -print0 | xargs -0 "$$($(GO) env GOROOT)/bin/gofmt" -l) || exit 1; if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 

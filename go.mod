@@ -2,6 +2,9 @@ module yatagarasu
 
 go 1.26.0
 
+// What make ship leaves there has Go files of others.
+ignore ./bin
+
 require (
 	github.com/VictoriaMetrics/metrics v1.45.0
 	github.com/aws/aws-sdk-go-v2 v1.47.7
