@@ -63,19 +63,8 @@ func (t *trial) cluster() (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{trial: t, programs: filepath.Join(t.root, "bin", "kubernetes", "debian")}
-	if _, err := os.Stat(c.programs); err != nil { // unpacked, not installed: nothing is started by itself
-		unpack := c.programs + ".part"
-		if err := errors.Join(os.RemoveAll(unpack), os.MkdirAll(unpack, 0o755)); err != nil {
-			return nil, err
-		}
-		fetch := t.command("sh", "-ec", `apt-get update -qq; apt-get download etcd-server containerd containernetworking-plugins tini; for f in *.deb; do dpkg-deb -x "$f" . && rm "$f"; done`)
-		fetch.Dir = unpack
-		if _, err := t.output(fetch); err != nil {
-			return nil, err
-		}
-		if err := os.Rename(unpack, c.programs); err != nil {
-			return nil, err
-		}
+	if err := t.unpack(c.programs, "etcd-server", "containerd", "containernetworking-plugins", "tini"); err != nil {
+		return nil, err
 	}
 	// With its first process, all others of a namespace of processes end.
 	cmd := t.command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", namespaceScript)

@@ -48,26 +48,14 @@ func (t *trial) engine() (*engine, error) {
 	if err := t.debian("runc", "iptables", "busybox=busybox-static", "ip=iproute2", "unshare=util-linux"); err != nil {
 		return nil, err
 	}
-	// The packages of the daemon are unpacked, not installed: nothing is started by itself.
 	bin, err := filepath.EvalSymlinks(filepath.Join(t.root, "bin")) // a root file system has no link in its path
 	if err != nil {
 		return nil, err
 	}
 	home := filepath.Join(bin, "ship", "docker")
 	programs := filepath.Join(home, "programs")
-	if _, err := os.Stat(programs); err != nil {
-		unpack := filepath.Join(home, "unpack")
-		if err := errors.Join(os.RemoveAll(unpack), os.MkdirAll(unpack, 0o755)); err != nil {
-			return nil, err
-		}
-		fetch := t.command("sh", "-c", `apt-get update -qq; apt-get download docker.io containerd tini && for f in *.deb; do dpkg-deb -x "$f" . && rm "$f"; done`)
-		fetch.Dir = unpack
-		if _, err := t.output(fetch); err != nil {
-			return nil, err
-		}
-		if err := os.Rename(unpack, programs); err != nil {
-			return nil, err
-		}
+	if err := t.unpack(programs, "docker.io", "containerd", "tini"); err != nil {
+		return nil, err
 	}
 	e := &engine{trial: t, programs: programs, env: append(os.Environ(), fmt.Sprintf("PATH=%[1]s/usr/bin:%[1]s/usr/sbin:%s:/usr/sbin:/sbin", programs, os.Getenv("PATH")))}
 	group := "/ship-" + filepath.Base(t.dir)

@@ -124,13 +124,41 @@ func (t *trial) debian(names ...string) error {
 		}
 		defer os.Remove(policy)
 	}
-	if err := t.run("apt-get", "update", "-qq"); err != nil {
+	return t.apt("", "install -y -qq --no-install-recommends", missing)
+}
+
+// apt fetches the lists of Debian's packages, and has apt-get do something with some of them, in a
+// folder; empty: in any. t.installing is held.
+func (t *trial) apt(folder, do string, packages []string) error {
+	const retries = "Acquire::Retries=3"
+	if err := t.run("apt-get", "update", "-qq", "-o", retries); err != nil {
 		return err
 	}
-	install := t.command("apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)...)
-	install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	_, err := t.output(install)
+	get := t.command("apt-get", slices.Concat([]string{"-o", retries}, strings.Fields(do), packages)...)
+	get.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if folder != "" {
+		get.Dir = folder
+	}
+	_, err := t.output(get)
 	return err
+}
+
+// unpack makes a folder with the files of Debian packages, unless it is there. They are not
+// installed: nothing is started by itself.
+func (t *trial) unpack(folder string, packages ...string) error {
+	if _, err := os.Stat(folder); err == nil {
+		return nil
+	}
+	t.installing.Lock()
+	defer t.installing.Unlock()
+	part := folder + ".part"
+	if err := errors.Join(os.RemoveAll(part), os.MkdirAll(part, 0o755), t.apt(part, "download", packages)); err != nil {
+		return err
+	}
+	if err := t.run("sh", "-ec", `for f in "$1"/*.deb; do dpkg-deb -x "$f" "$1"; rm "$f"; done`, "-", part); err != nil {
+		return err
+	}
+	return os.Rename(part, folder)
 }
 
 // tool returns the path of a pinned tool, which make installs.
