@@ -10,14 +10,16 @@ import (
 )
 
 // starts are the ways to start of the README: for each what tries it here, given its commands and
-// the one that asks for an object, or the step that does.
+// the one that asks for an object, or the step that does; and the page by which that goes, if it
+// is another.
 var starts = map[string]struct {
 	try  func(t *trial, config, commands, object string) error
 	step string
+	page string
 }{
 	"binary":  {try: startBinary},
 	"image":   {step: "image"},
-	"compose": {step: "compose"},
+	"compose": {step: "compose", page: "deploy/compose/README.md"},
 	"chart":   {try: startChart},
 }
 
@@ -58,6 +60,9 @@ func tryReadme(t *trial) error {
 			if !strings.Contains(steps, "\n  "+start.step+" ") {
 				return fmt.Errorf("there is no step %s, which should try %s", start.step, name)
 			}
+			if err := t.onPage(start.page, commands); err != nil {
+				return err
+			}
 			t.say("%s is tried by the step %s", name, start.step)
 			continue
 		}
@@ -69,6 +74,24 @@ func tryReadme(t *trial) error {
 	for name := range starts {
 		if !found[name] {
 			return fmt.Errorf("README.md has no way to start by %s any more", name)
+		}
+	}
+	return nil
+}
+
+// onPage wants each of some commands to be on a page as well, but for the way to the folder; an
+// empty page: nothing.
+func (t *trial) onPage(page, commands string) error {
+	if page == "" {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(t.root, page))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(commands) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "git clone ") && !strings.Contains(string(text), "    "+line) {
+			return fmt.Errorf("README.md says %q, and %s, by which that is tried, does not", line, page)
 		}
 	}
 	return nil
