@@ -168,6 +168,7 @@ func TestAnswersAreWatchedFromTheirHead(t *testing.T) { // T88, T89
 	body := sixteens(300_000)
 	client := limit.AddressKey(netip.MustParseAddr("127.0.0.1"))
 	begin := func(t *testing.T, gw *testGateway) *fasthttp.RequestCtx {
+		eventually(t, "the request before has ended, not only its body", func() bool { return gw.conns.Active() == 0 })
 		ctx := request(t, "GET /pub/x HTTP/1.1\r\nHost: g\r\n\r\n")
 		if gw.Handle(ctx); ctx.Response.StatusCode() != 200 {
 			t.Fatalf("status %d", ctx.Response.StatusCode())
