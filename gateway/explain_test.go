@@ -52,6 +52,21 @@ func explains(t *testing.T, g *Gateway, url, token string, served bool, want []s
 	return out.String()
 }
 
+func TestExplainSite(t *testing.T) {
+	g := configuredGateway(t, "buckets:\n"+bucketYAML("site", "/site", "http://origin.test", "key_prefix: v1/")+`    cors: {origins: ["https://*.example.org", "https://a.example.com"]}
+    content_types: {guess: true, map: {.yaml: text/plain}}
+    headers:
+      - {match: {path: "/a/*", content_type: text/html}, set: {X-A: b}, remove: etags}
+      - {set: {cache-control: no-cache}, when: always}
+`+bucketYAML("all", "/all", "http://origin.test")+"    cors: {origins: \"*\"}\n", "warn")
+	explains(t, g, "/site/a/x.css", "", true, []string{"type:      text/css; charset=utf-8, if the origin has none\n", "cors:      pages of https://a.example.com, https://*.example.org may read\n",
+		"headers:   rule 0, for the type text/html: removes etags; sets X-A: b\n", "headers:   rule 1, errors too: sets Cache-Control: no-cache\n", "upstream:  GET http://origin.test/things/v1/a/x.css\n"})
+	if out := explains(t, g, "/site/b.yaml", "", true, []string{"type:      text/plain\n"}); strings.Contains(out, "rule 0") {
+		t.Errorf("a rule for another path:\n%s", out)
+	}
+	explains(t, g, "/all/x", "", true, []string{"cors:      every page may read\n"})
+}
+
 func TestExplain(t *testing.T) {
 	yaml := "buckets:\n" + bucketYAML("assets", "/assets", "https://s3.example.test:9000", "allow_query: [versionId]") +
 		strings.Replace(bucketYAML("other", "/assets/inner", "http://[::1]"), "    s3:", "    hosts: [\"other.test\"]\n    s3:", 1)

@@ -67,7 +67,7 @@ func request(t testing.TB, head string) *fasthttp.RequestCtx {
 	t.Helper()
 	ctx := new(fasthttp.RequestCtx)
 	ctx.Init(&ctx.Request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
-	if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
+	if err := ctx.Request.Header.Read(bufio.NewReaderSize(strings.NewReader(head), 16<<10)); err != nil {
 		t.Fatal(err)
 	}
 	return ctx

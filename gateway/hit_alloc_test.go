@@ -17,6 +17,13 @@ const (
 	bucketAlso = "    limits: {" + allRates + "}\n    allow: [127.0.0.0/8]\n    deny: [127.0.0.3]\n"
 )
 
+// siteLines are what a bucket that pages of other sites read has beside.
+const siteLines = `    cors: {origins: ["https://app.example.com", "https://*.example.org", "http://localhost:3000"]}
+    headers:
+      - {match: {path: "/dir/*"}, set: {Cache-Control: "public, max-age=31536000, immutable"}}
+      - {set: {X-Content-Type-Options: nosniff}, remove: [x-amz-version-id], when: always}
+`
+
 // TestHitAllocs guards the whole handler on a cache hit, with metrics: without a
 // log, with the access line, with a token and rules, with all limits, with a
 // validator that still holds, with a part, and through trusted proxies.
@@ -32,6 +39,9 @@ func TestHitAllocs(t *testing.T) {
 		{"with the access line", "info", "", false, false, 200, 0},
 		{"with a token", "warn", token, true, false, 200, 0},
 		{"with a token and all limits", "warn", token, true, true, 200, 0},
+		{"of a site", "info", "Origin: https://a.example.org\r\n", false, false, 200, 0},
+		{"of a site, by nobody's page", "warn", "Origin: https://a.example.org.evil.net\r\n", false, false, 200, 0},
+		{"of a site, 304", "warn", "Origin: https://app.example.com\r\nIf-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
 		{"304", "warn", "If-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
 		{"a part", "warn", "Range: bytes=10-19\r\n", false, false, 206, 0},
 		{"a part of a large object", "warn", "Range: bytes=20-29\r\n", false, false, 206, 0},
@@ -50,6 +60,9 @@ func TestHitAllocs(t *testing.T) {
 			}
 			endpoint := "http://" + rawserver.StartQuiet(t, object).Addr
 			yaml := bucketYAML("main", "/pub", endpoint)
+			if strings.HasPrefix(c.name, "of a site") {
+				yaml += siteLines
+			}
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint, `claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`)
 			}
@@ -120,6 +133,34 @@ func TestRefuseAllocs(t *testing.T) {
 	}
 }
 
+// TestPreflightAllocs guards the answers to preflights: who floods with them costs no memory.
+func TestPreflightAllocs(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines  string
+		status int
+	}{
+		"permitted":      {"Origin: https://a.example.org\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: range,authorization\r\n", 204},
+		"another page":   {"Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n", 403},
+		"8 KiB of names": {"Origin: https://a.example.org\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: " + strings.Repeat(",", 8<<10) + "\r\n", 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := configuredGateway(t, "server: {ready: config}\nbuckets:\n"+bucketYAML("main", "/pub", "http://127.0.0.1:1")+siteLines, "info")
+			ctx := request(t, strings.Replace(strings.TrimSuffix(proxyHead, "\r\n"), "GET", "OPTIONS", 1)+c.lines+"\r\n")
+			serve := func() {
+				g.Handle(ctx)
+				if ctx.Response.StatusCode() != c.status {
+					t.Fatalf("status %d", ctx.Response.StatusCode())
+				}
+				ctx.Response.Reset()
+			}
+			serve()
+			if n := testing.AllocsPerRun(500, serve); n > 0 {
+				t.Errorf("%v allocations, want none", n)
+			}
+		})
+	}
+}
+
 // withoutSubjects leaves out the limits that need a token.
 func withoutSubjects(yaml string) string {
 	return strings.ReplaceAll(yaml, ", requests_per_second_per_subject: 1000000", "")
@@ -137,12 +178,16 @@ func BenchmarkHit(b *testing.B) {
 		{"1KiB/with the log", "", false, false, true},
 		{"1KiB/with all limits", "", false, true, false},
 		{"1KiB/with all limits and the log", "", false, true, true},
+		{"1KiB/of a site", "Origin: https://a.example.org\r\n", false, false, false},
 		{"1KiB/with a token", token, true, false, false},
 		{"1KiB/with a token and all limits", token, true, true, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			endpoint := "http://" + rawserver.StartQuiet(b, s3Response(1<<10)).Addr
 			server, yaml := "ready: config", bucketYAML("main", "/pub", endpoint)
+			if strings.HasSuffix(c.name, "of a site") {
+				yaml += siteLines
+			}
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint)
 			}

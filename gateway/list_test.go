@@ -71,3 +71,16 @@ func TestList(t *testing.T) {
 		})
 	}
 }
+
+// TestListBelowPrefix has a list of a bucket with a key prefix have the keys of clients.
+func TestListBelowPrefix(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `<ListBucketResult><Contents><Key>site/</Key></Contents><Contents><Key>site/p/a</Key><Size>1</Size></Contents><Contents><Key>p/b</Key></Contents><Contents><Key>site/site/</Key></Contents></ListBucketResult>`)
+	})
+	if got := listAll(t, oneBucket("/pub", o.URL, "key_prefix: site/"), "p/"); got != "p/a=1 site/=0" {
+		t.Errorf("got %q", got)
+	}
+	if query := o.seen()[0].URL.Query().Get("prefix"); query != "site/p/" {
+		t.Errorf("the origin is asked for %q", query)
+	}
+}

@@ -276,16 +276,10 @@ func differences(was, b *config.Bucket) (parts []string) {
 	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
 	for i := range x.NumField() {
 		if !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
-			parts = append(parts, bucketParts[x.Type().Field(i).Name])
+			parts = append(parts, config.KeyOf(x.Type().Field(i)))
 		}
 	}
 	return parts
-}
-
-// bucketParts has the key in the file for each field of config.Bucket.
-var bucketParts = map[string]string{
-	"PathPrefix": "path_prefix", "Hosts": "hosts", "S3": "s3", "Auth": "auth", "Cache": "cache",
-	"Limits": "limits", "Allow": "allow", "Deny": "deny",
 }
 
 // outdate keeps fetches under way for buckets that r changed from being stored: they were

@@ -599,16 +599,6 @@ func TestCertificateRenewedWhileOff(t *testing.T) {
 	}
 }
 
-// TestBucketParts has every field of a bucket have a name in the report.
-func TestBucketParts(t *testing.T) {
-	b := reflect.TypeOf(*mustConfig(t, oneBucket("/pub", "http://127.0.0.1:1"))).Field(1).Type.Elem()
-	for i := range b.NumField() {
-		if name := b.Field(i).Name; name != "Name" && bucketParts[name] == "" {
-			t.Errorf("bucketParts lacks %s", name)
-		}
-	}
-}
-
 // TestReloadKeepsReady has probes that do not end after reloads that change how an origin
 // is asked: until they do, nothing is known against it.
 func TestReloadKeepsReady(t *testing.T) {

@@ -260,7 +260,7 @@ func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}
-	if c := b.Cached; c != nil && k.Size <= c.MaxObjectSize && request.CheckKey([]byte(k.Key), b.EmptySegments) == nil {
+	if c := b.Cached; c != nil && k.Size <= c.MaxObjectSize && request.CheckKey([]byte(k.Key), b.Keys) == nil {
 		return c.Warm([]byte(k.Key))
 	}
 	return 0, false, nil

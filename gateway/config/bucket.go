@@ -19,6 +19,7 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	d.checkPrefix(o, &b)
 	o.need("s3", "say where the objects are")
 	b.Auth = d.auth(o.get("auth"), global)
+	b.Headers = d.headerRules(o)
 	block := d.cacheBlock(o.get("cache"), defaults)
 	if block.set {
 		b.Cache = &block.Cache
@@ -117,6 +118,19 @@ func canonicalPath(s string) (path, problem, fix string) {
 		return "", "is longer than 1024 bytes", "shorten it"
 	}
 	return path, "", ""
+}
+
+// keyPrefix checks the prefix of keys at the origin.
+func keyPrefix(s string) (_, problem, fix string) {
+	switch {
+	case !strings.HasSuffix(s, "/"):
+		// "tenant-1" would reach the keys of tenant-10.
+		return "", "does not end in \"/\"", "add it: the prefix is of whole segments"
+	case strings.HasPrefix(s, "/"):
+		return "", "begins with \"/\"", "remove it: keys begin without one"
+	}
+	path, problem, fix := canonicalPath("/" + s)
+	return strings.TrimPrefix(path, "/") + "/", problem, fix
 }
 
 // uniqueness has the first bucket with each name, and with each route.

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Cache is the policy of the in-memory cache for one bucket, or the default of
 // all of them.
@@ -45,9 +48,44 @@ type Cache struct {
 	// hammer the origin with it.
 	ClientDirectives bool
 
+	// Ignore are the headers of origins that say nothing about freshness here, which is then TTL
+	// where none of the others settles it. Clients get them all the same. Default: none.
+	Ignore Ignored `key:"ignore" form:"-"`
+
 	// FillOnRange fetches the whole object in the background after a range request for
 	// an object that is not stored. Default false.
 	FillOnRange bool
+}
+
+// Ignored are headers of an origin that do not count for the cache.
+type Ignored struct{ CacheControl, Expires bool }
+
+// check decodes ignore. What is decoded here replaces what the global block has.
+func (c *Cache) check(d *decoder, o object) {
+	if o.has("ignore") {
+		c.Ignore = Ignored{}
+	}
+	o.stringOrList("ignore", func(n *node, text string, fromEnv bool) {
+		switch strings.ToLower(text) {
+		case "cache-control":
+			c.Ignore.CacheControl = true
+		case "expires":
+			c.Ignore.Expires = true
+		default:
+			d.fail(n, "unknown header"+quotedWord(text, fromEnv), "use one of: cache-control, expires")
+		}
+	})
+}
+
+// names returns the headers of i, as the file has them.
+func (i Ignored) names() (names []string) {
+	if i.CacheControl {
+		names = append(names, "cache-control")
+	}
+	if i.Expires {
+		names = append(names, "expires")
+	}
+	return names
 }
 
 // cacheBlock is a cache block, and how it was written.

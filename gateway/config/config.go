@@ -108,6 +108,15 @@ type Bucket struct {
 	// Auth says who may read them. The zero value: everyone.
 	Auth Auth `form:"-"`
 
+	// CORS says which pages of other sites may read by script.
+	CORS CORS
+
+	// ContentTypes are the types that objects have by their keys.
+	ContentTypes ContentTypes
+
+	// Headers are the rules for the headers that clients get, in order.
+	Headers []HeaderRule `form:"-"`
+
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache
@@ -178,6 +187,10 @@ type S3 struct {
 type Origin struct {
 	// Bucket is the bucket's name at the origin.
 	Bucket string `form:"bucket"`
+
+	// KeyPrefix is put before each key that clients ask for, which then cannot reach any
+	// other. It ends in a slash and begins with none. Empty: clients ask for whole keys.
+	KeyPrefix string `form:"key prefix"`
 
 	// Region is the region that requests are signed for.
 	Region string `form:"region"`

@@ -178,7 +178,7 @@ func TestFullFile(t *testing.T) {
 	}
 	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxTTL: 30 * 24 * time.Hour, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu"}
 	own := *cache
-	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL = 64<<10, 32<<10, true, 5*time.Second
+	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL, own.Ignore = 64<<10, 32<<10, true, 5*time.Second, Ignored{true, true}
 	off := *cache
 	off.Enabled = false
 	want := &Config{
@@ -202,7 +202,7 @@ func TestFullFile(t *testing.T) {
 				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
 				S3: S3{
 					Origin: Origin{
-						Bucket: "with.dots", Region: "us-east-1", AccessKey: "id", SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
 					},
 					MaxConnections: 12,
 					MaxWaiting:     13,
@@ -229,6 +229,15 @@ func TestFullFile(t *testing.T) {
 					ProbeInterval:  time.Minute,
 					Retry:          retry,
 					Breaker:        Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
+				},
+				CORS: CORS{
+					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "null", "http://[::1]:3000"}, Credentials: true,
+					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
+				},
+				ContentTypes: ContentTypes{Guess: true, Map: Pairs{{".yaml", "text/plain; charset=utf-8"}, {".x", "a/b"}}},
+				Headers: []HeaderRule{
+					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: Pairs{{"Cache-Control", "public, ${x"}, {"X-A", "b"}}, When: "success"},
+					{Set: Pairs{{"X-Content-Type-Options", "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
 				},
 				Cache: &own,
 			},

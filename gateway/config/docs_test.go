@@ -3,7 +3,9 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -112,6 +114,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 		t.Errorf("got %s", dump(c))
 	}
 	// The defaults in the comments are the defaults.
+	c.Cache.Ignore = Ignored{}
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
@@ -156,6 +159,15 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 		if !found && m[1] != "admin.token" {
 			t.Errorf("docs/CONFIGURATION.md documents %s, which is no key", m[1])
+		}
+	}
+}
+
+// TestBucketKeys has the name that a reload reports for each part of a bucket be its key.
+func TestBucketKeys(t *testing.T) {
+	for field := range reflect.TypeFor[Bucket]().Fields() {
+		if key := KeyOf(field); !slices.Contains(schema["buckets[]"], key) {
+			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}
 }

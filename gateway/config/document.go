@@ -50,7 +50,7 @@ func (d documenter) object(v reflect.Value) Document {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := v.Type().Name() + "." + field.Name
-		key := keyOf(field)
+		key := KeyOf(field)
 		if origin, ok := v.Field(i).Interface().(Origin); ok {
 			if name == "Replica.Origin" {
 				origin.Credentials = Credentials{} // those of the bucket
@@ -105,6 +105,13 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
+	case "Bucket.CORS":
+		return v.FieldByName("CORS").FieldByName("Origins").Len() == 0
+	case "Bucket.ContentTypes":
+		types := v.FieldByName("ContentTypes")
+		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0
+	case "HeaderRule.Match":
+		return v.FieldByName("Match").Interface() == HeaderMatch{}
 	case "S3.Hedge":
 		return !v.FieldByName("Hedge").FieldByName("Enabled").Bool()
 	case "Breaker.FailureRate", "Breaker.Consecutive", "Breaker.Cooldown":
@@ -139,6 +146,20 @@ func (d documenter) value(v reflect.Value) any {
 		return value
 	case json.Number:
 		return value
+	case Ignored:
+		if names := value.names(); names != nil {
+			return names
+		}
+		return nil
+	case Pairs:
+		if len(value) == 0 {
+			return nil
+		}
+		doc := Document{}
+		for _, p := range value {
+			doc = append(doc, member{p.Name, literal(p.Value)})
+		}
+		return doc
 	case fmt.Stringer: // a size, duration, percentage, network or template
 		return value.String()
 	}

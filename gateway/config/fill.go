@@ -22,7 +22,8 @@ var forms = map[string]func(text string) (form, problem, fix string){
 	"host:port": mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\""),
 	"name of a bucket": mustBe(func(s string) bool { return isName(s, 128) },
 		"is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"),
-	"path": canonicalPath,
+	"key prefix": keyPrefix,
+	"path":       canonicalPath,
 	"region": mustBe(func(s string) bool { return isName(s, 64) && !strings.Contains(s, ".") },
 		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"),
 	"type of a token": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, `"(),:;<=>?@[\]{}`) },
@@ -65,7 +66,7 @@ func (d *decoder) keyedFields(t reflect.Type) []keyedField {
 	if !ok {
 		for _, f := range reflect.VisibleFields(t) {
 			if f.Tag.Get("form") != "-" {
-				fields = append(fields, keyedField{f, keyOf(f)})
+				fields = append(fields, keyedField{f, KeyOf(f)})
 			}
 		}
 		d.keyed[t] = fields
@@ -119,9 +120,9 @@ func number(tag reflect.StructTag, name string, otherwise int) int {
 	return otherwise
 }
 
-// keyOf returns the key of a field: that of its tag, or its name in the style of the
+// KeyOf returns the key of a field: that of its tag, or its name in the style of the
 // file, where MaxObjectSize is max_object_size.
-func keyOf(f reflect.StructField) string {
+func KeyOf(f reflect.StructField) string {
 	if key, ok := f.Tag.Lookup("key"); ok {
 		return key
 	}

@@ -123,8 +123,9 @@ func (all Budgets) Relieve(pace *pool.Pace) {
 type Cache struct {
 	*Budget
 	bucket           *origin.Bucket
-	origin           []byte // part of every key that stands for the bucket's replicas
+	origin           []byte // part of every key that stands for the bucket's replicas and the types that it gives
 	policy           cache.Policy
+	ignored          config.Ignored
 	MaxObjectSize    int64        // most bytes of a stored body
 	ClientDirectives bool         // Cache-Control of requests counts
 	FillOnRange      bool         // a request for a part has the whole object fetched, too
@@ -136,17 +137,18 @@ func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
 	var origins [][]byte
 	for _, r := range b.Replicas {
 		o := r.Address
-		origins = append(origins, cache.AppendKey(nil, []byte(strconv.FormatBool(o.TLS)), []byte(o.HostPort), []byte(o.Host), []byte(o.BasePath), []byte(r.S3.Bucket)))
+		origins = append(origins, cache.AppendKey(nil, []byte(strconv.FormatBool(o.TLS)), []byte(o.HostPort), []byte(o.Host), []byte(o.KeysPath), []byte(r.S3.Bucket)))
 	}
 	slices.SortFunc(origins, bytes.Compare) // their priorities do not matter
 	return &Cache{
 		Budget: budget,
 		bucket: b,
-		origin: cache.AppendKey(cache.AppendKey(nil, []byte(b.Name)), origins...),
+		origin: cache.AppendKey(cache.AppendKey(nil, []byte(b.Name), []byte(b.Types.ID())), origins...),
 		policy: cache.Policy{
 			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL, MaxTTL: c.MaxTTL,
 		},
 		MaxObjectSize:    int64(c.MaxObjectSize),
+		ignored:          c.Ignore,
 		ClientDirectives: c.ClientDirectives,
 		FillOnRange:      c.FillOnRange,
 	}

@@ -36,9 +36,25 @@ func (t *Task) assess(sent time.Time) (cache.Freshness, cache.Reason) {
 	h := &t.Fetch.Answer.Header
 	r.Reset(h.StatusCode())
 	for name, value := range h.All() {
-		r.AddField(name, value)
+		t.addField(&r, name, value)
 	}
 	return t.Cache.policy.Assess(&r, sent)
+}
+
+// addField adds a header to what a response says about its freshness, unless the bucket's cache
+// ignores it. Names are as origins' heads have them.
+func (t *Task) addField(r *cache.Response, name, value []byte) {
+	switch string(name) {
+	case "Cache-Control", "Pragma":
+		if t.Cache.ignored.CacheControl {
+			return
+		}
+	case "Expires":
+		if t.Cache.ignored.Expires {
+			return
+		}
+	}
+	r.AddField(name, value)
 }
 
 // newObject returns an object of the task's key, without head and body.
@@ -80,7 +96,7 @@ func tagsOf(head []byte) (tags []string) {
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
 	for name, value := range f.Answer.Header.All() {
-		if !passes(name) || ofPart && describesWhole(name) {
+		if !InObjects(name) || ofPart && describesWhole(name) {
 			continue
 		}
 		switch string(name) {
@@ -90,10 +106,15 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 			if whole {
 				continue
 			}
+		case "Content-Type":
+			value = f.ContentType()
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
 		}
 		dst = appendObjectLine(dst, name, value)
+	}
+	if t := f.ContentType(); len(t) > 0 && !HasLine(dst, HeaderContentType) {
+		dst = AppendLine(dst, HeaderContentType, t)
 	}
 	if !HasLine(dst, headerAcceptRanges) {
 		dst = AppendLine(dst, headerAcceptRanges, headerBytes)
@@ -168,7 +189,7 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 	r.Reset(fasthttp.StatusOK)
 	for name, value := range Lines(o.Header) {
 		if string(name) != "Date" { // which may be ours
-			r.AddField(name, value)
+			t.addField(&r, name, value)
 		}
 	}
 	for name, value := range h.All() {
@@ -196,10 +217,10 @@ func updates(name []byte) bool {
 	return bytes.HasPrefix(name, prefixMeta)
 }
 
-// passes tells whether a header of the origin's answer is about the object. The others are
+// InObjects tells whether a header of the origin's answer is about the object. The others are
 // about the origin: its Vary, HSTS, rate limits and ids are not ours to repeat. Content-Length
 // is set with the body.
-func passes(name []byte) bool {
+func InObjects(name []byte) bool {
 	switch string(name) {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
 		"Cache-Control", "Expires", "Date", "Age", "Etag", "Last-Modified", "Accept-Ranges",

@@ -18,7 +18,7 @@ func TestPasses(t *testing.T) {
 		"X-Amz-Meta": false, "X-Amz-Metadata": false, "X-Amz-Checksum": false, "X-Amz-Replication-Status": false, "X-Minio-Deployment-Id": false,
 		"Content-Types": false, "Xx-Amz-Meta-Owner": false,
 	} {
-		if got := passes([]byte(name)); got != want {
+		if got := InObjects([]byte(name)); got != want {
 			t.Errorf("%q: %t", name, got)
 		}
 	}

@@ -59,7 +59,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	}
 	line("route", "%s", b.Prefix)
 	line("bucket", "%s", b.Name)
-	key, e := t.Key(prefixLen, b.EmptySegments)
+	key, e := t.Key(prefixLen, b.Keys)
 	if e != nil {
 		return refuse(e)
 	}
@@ -85,6 +85,12 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	if e != nil {
 		return refuse(e)
 	}
+	if kind, whatever := b.Origin.Types.Explain(key); whatever {
+		line("type", "%s", kind)
+	} else if kind != nil {
+		line("type", "%s, if the origin has none", kind)
+	}
+	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
 	for _, r := range b.Origin.Replicas {
 		if len(b.Origin.Replicas) > 1 {
 			line("replica", "%s, priority %d", r.Name, r.Priority)

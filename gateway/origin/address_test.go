@@ -41,6 +41,8 @@ func TestOriginAddressing(t *testing.T) {
 		{"an absolute name", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test."`, true, "minio.test.:443", "minio.test", "/b-1"},
 		{"an absolute name with port and path", `bucket: b-1, region: us-east-1, endpoint: "http://Minio.test.:9000/s3"`, false, "minio.test.:9000", "minio.test:9000", "/s3/b-1"},
 		{"an absolute name on a virtual host", `bucket: b-1, region: us-east-1, endpoint: "https://minio.test.", addressing: virtual`, true, "b-1.minio.test.:443", "b-1.minio.test", ""},
+		{"a prefix of keys", `bucket: b-1, key_prefix: "site/v 4é+/", region: us-east-1, endpoint: "http://minio:9000"`, false, "minio:9000", "minio:9000", "/b-1/site/v%204%C3%A9%2B"},
+		{"a prefix of keys on a virtual host", "bucket: my-bucket, key_prefix: v1/, region: eu-central-1", true, "my-bucket.s3.eu-central-1.amazonaws.com:443", "my-bucket.s3.eu-central-1.amazonaws.com", "/v1"},
 		{"AWS by an absolute name", `bucket: b-1, region: us-east-1, endpoint: "https://s3.us-east-1.amazonaws.com.", addressing: virtual`, true, "b-1.s3.us-east-1.amazonaws.com.:443", "b-1.s3.us-east-1.amazonaws.com", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -52,7 +54,7 @@ func TestOriginAddressing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o.TLS != c.tls || o.HostPort != c.address || o.Host != c.host || o.BasePath != c.basePath {
+			if o.TLS != c.tls || o.HostPort != c.address || o.Host != c.host || o.KeysPath != c.basePath+"/" {
 				t.Errorf("%+v", *o)
 			}
 			if name, _, err := net.SplitHostPort(o.HostPort); err != nil || o.Name != name {

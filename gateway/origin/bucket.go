@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 )
@@ -57,12 +58,13 @@ type Bucket struct {
 	Replicas   []*Replica    // at least one; the preferred ones first
 	turn       atomic.Uint32 // of replicas with equal priority
 	hideDenied bool          // AccessDenied is answered as 404
+	Types      *media.Types  // of objects by their keys; nil: as the replicas say
 }
 
 // NewBucket returns the bucket of c; probed says that origins are probed. It opens no
 // connection. What before, which may be nil, has of the same is taken over.
 func NewBucket(c *config.Bucket, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
-	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404}
+	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404, Types: media.New(&c.ContentTypes)}
 	for i, s := range c.S3.Origins() {
 		r := &Replica{S3: s}
 		if len(c.S3.Replicas) > 0 {
@@ -79,6 +81,14 @@ func NewBucket(c *config.Bucket, h *Shared, probed bool, before *Bucket) (*Bucke
 		r.number = i
 	}
 	return b, nil
+}
+
+// LongestPrefix returns the length, in bytes, of the longest key prefix of b's replicas.
+func (b *Bucket) LongestPrefix() (n int) {
+	for _, r := range b.Replicas {
+		n = max(n, len(r.S3.KeyPrefix))
+	}
+	return n
 }
 
 // StartCredentials begins to retrieve the credentials of buckets, and waits a little for

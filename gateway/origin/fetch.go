@@ -127,6 +127,12 @@ func (f *Fetch) Part() bool { return IsPart(f.query) }
 // IsPart tells whether a canonical query, in which partNumber comes first, asks for a part.
 func IsPart(query []byte) bool { return bytes.HasPrefix(query, []byte("partNumber=")) }
 
+// ContentType returns the type of the object that the answer is about, by its key and by what
+// the origin says; nil if neither settles it.
+func (f *Fetch) ContentType() []byte {
+	return f.Bucket.Types.Of(f.key, f.Answer.Header.Peek(fasthttp.HeaderContentType))
+}
+
 // Validators returns the validators of the origin's answer.
 func (f *Fetch) Validators() (etag []byte, modified int64) {
 	h := &f.Answer.Header

@@ -91,8 +91,8 @@ type Listed struct {
 	Err  error `xml:"-"`
 }
 
-// List yields the objects of the replica whose keys begin with prefix, as S3 lists
-// them.
+// List yields the objects of the replica, under the keys that clients have for them, whose keys
+// begin with prefix, as S3 lists them.
 func (r *Replica) List(ctx context.Context, prefix string) iter.Seq[Listed] {
 	return func(yield func(Listed) bool) {
 		for token := ""; ; {
@@ -105,7 +105,8 @@ func (r *Replica) List(ctx context.Context, prefix string) iter.Seq[Listed] {
 				return
 			}
 			for _, o := range page.Contents {
-				if !yield(o) {
+				key, below := strings.CutPrefix(o.Key, r.S3.KeyPrefix)
+				if o.Key = key; below && key != "" && !yield(o) {
 					return
 				}
 			}
@@ -122,7 +123,7 @@ func (r *Replica) listPage(ctx context.Context, prefix, token string) (page list
 	if token != "" {
 		query = append(sign.AppendQueryComponent([]byte("continuation-token="), token), "&"+string(query)...)
 	}
-	query = sign.AppendQueryComponent(query, prefix)
+	query = sign.AppendQueryComponent(query, r.S3.KeyPrefix+prefix)
 	for try := 1; ctx.Err() == nil; try++ {
 		a, err := r.Inquire(fasthttp.MethodGet, r.Address.bucketPath, string(query), nil, listLimit)
 		again := err != nil && err != errNoCredential

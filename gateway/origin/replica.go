@@ -24,18 +24,18 @@ import (
 // without s3.replicas has one. Use NewBucket. Safe for concurrent use; what is exported does
 // not change.
 type Replica struct {
-	Name      string // its label in metrics: the configured name, or the address of the only one
-	number    int    // among those of the bucket
-	Priority  int
-	S3        config.S3 // as if it were the only one
-	Address   *Address
-	host      []byte   // Host header, that of Address
-	keyPrefix []byte   // what precedes the key in an encoded path
-	Proxy     *url.URL // on the way there; nil: none
-	Upstream  *pool.Upstream
-	Identity  upstreamIdentity
-	Health    *Health
-	Metrics   *observe.ReplicaMetrics
+	Name     string // its label in metrics: the configured name, or the address of the only one
+	number   int    // among those of the bucket
+	Priority int
+	S3       config.S3 // as if it were the only one
+	Address  *Address
+	host     []byte   // Host header, that of Address
+	keysPath []byte   // KeysPath of Address
+	Proxy    *url.URL // on the way there; nil: none
+	Upstream *pool.Upstream
+	Identity upstreamIdentity
+	Health   *Health
+	Metrics  *observe.ReplicaMetrics
 
 	Credentials *sign.Provider
 
@@ -74,7 +74,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 	if r.Address, err = NewAddress(s); err != nil {
 		return err
 	}
-	r.host, r.keyPrefix = []byte(r.Address.Host), []byte(r.Address.BasePath+"/")
+	r.host, r.keysPath = []byte(r.Address.Host), []byte(r.Address.KeysPath)
 	if r.Name == "" {
 		r.Name = r.Address.HostPort
 	}
@@ -163,7 +163,7 @@ type Address struct {
 	HostPort   string // host:port to dial
 	Name       string // the host without port, as a name server is asked for it
 	Host       string // Host header as signed and sent
-	BasePath   string // what precedes the key's slash, encoded: path of the endpoint, and bucket unless the host has it
+	KeysPath   string // what precedes a client's key, encoded: path of the endpoint, bucket unless the host has it, prefix
 	bucketPath []byte // of the bucket itself
 }
 
@@ -177,17 +177,18 @@ func NewAddress(s *config.S3) (*Address, error) {
 			return nil, errors.New("cannot parse s3.endpoint: not a URL")
 		}
 	}
-	o := &Address{TLS: u.Scheme == "https", Name: u.Hostname(), BasePath: basePath(u)}
+	o := &Address{TLS: u.Scheme == "https", Name: u.Hostname(), KeysPath: basePath(u)}
 	if o.Name == "localhost." {
 		o.Name = "localhost" // the library finds one label in /etc/hosts only without a dot
 	}
 	if s.Addressing == "virtual" {
 		o.Name = s.Bucket + "." + o.Name
-		o.bucketPath = []byte(o.BasePath + "/")
+		o.bucketPath = []byte(o.KeysPath + "/")
 	} else {
-		o.BasePath += "/" + string(sign.AppendPath(nil, s.Bucket))
-		o.bucketPath = []byte(o.BasePath)
+		o.KeysPath += "/" + string(sign.AppendPath(nil, s.Bucket))
+		o.bucketPath = []byte(o.KeysPath)
 	}
+	o.KeysPath += "/" + string(sign.AppendPath(nil, s.KeyPrefix))
 	defaultPort := "80"
 	if o.TLS {
 		defaultPort = "443"
@@ -236,7 +237,7 @@ func (o *Address) URL(path, query []byte) string {
 	return u
 }
 
-// AppendKeyPath appends the encoded path of an object.
+// AppendKeyPath appends the encoded path of the object that clients have under a key.
 func (o *Address) AppendKeyPath(dst, key []byte) []byte {
-	return sign.AppendPath(append(append(dst, o.BasePath...), '/'), key)
+	return sign.AppendPath(append(dst, o.KeysPath...), key)
 }

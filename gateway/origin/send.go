@@ -76,7 +76,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, beg
 	if len(f.Bucket.Replicas) > 1 {
 		f.Notes.Replica = r.Name
 	}
-	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keyPrefix...), f.key)
+	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keysPath...), f.key)
 
 	headers := f.headers[:0]
 	if w.Condition != "" {

@@ -26,6 +26,9 @@ var (
 	NoKey              = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
 	EmptySegment       = &Problem{Status: fasthttp.StatusBadRequest, Code: "empty_segment", Message: "the object key begins with a slash, or has two in a row; this bucket has no such keys"}
 	Method             = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
+	PageOrigin         = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages of this origin may not read this; cors.origins of the bucket lists those that may", Reason: "cors_origin"}
+	PageMethod         = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages may only GET and HEAD", Reason: "cors_method"}
+	PageHeaders        = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages may not send one of these headers; cors.headers of the bucket lists those that they may", Reason: "cors_headers"}
 	Version            = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
 	Panic              = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}
 	PreconditionFailed = &Problem{Status: fasthttp.StatusPreconditionFailed, Code: "precondition_failed", Message: "the object does not meet the request's precondition"}

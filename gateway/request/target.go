@@ -242,7 +242,7 @@ func hasDotSegment(path []byte) bool {
 // route.Table finds it: nothing, or whole segments. The key begins after the slash that
 // follows the prefix; it is empty for the prefix itself, with or without that slash.
 //
-// emptySegments is CheckKey's.
+// keys is CheckKey's.
 //
 // An encoded slash within the prefix or right behind it is an error, so that
 // there is one way to write a prefix. Further on it is a slash of the key.
@@ -250,7 +250,7 @@ func hasDotSegment(path []byte) bool {
 // The key aliases t.Path.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func (t *Target) Key(prefixLen int, emptySegments bool) (key []byte, err *problem.Problem) {
+func (t *Target) Key(prefixLen int, keys Keys) (key []byte, err *problem.Problem) {
 	if t.encodedSlash >= 0 && t.encodedSlash <= prefixLen {
 		return nil, targetEncodedSlash
 	}
@@ -261,27 +261,33 @@ func (t *Target) Key(prefixLen int, emptySegments bool) (key []byte, err *proble
 		panic("BUG: the prefix ends within a segment of the path")
 	}
 	key = t.Path[prefixLen+1:]
-	if err := CheckKey(key, emptySegments); err != nil {
+	if err := CheckKey(key, keys); err != nil {
 		return nil, err
 	}
 	return key, nil
 }
 
+// Keys are what clients may ask a bucket for.
+type Keys struct {
+	Prefix        int  // bytes that the origin has before each key
+	EmptySegments bool // keys may have some
+}
+
 // CheckKey reports why no origin is asked for an object key: it is too long; some origin takes
 // it for a spelling of another key, or for a file that is no object, which may be what a rule
-// for a path forbids; or it has an empty segment, unless emptySegments says that it may.
+// for a path forbids; or it has an empty segment, where the bucket has none.
 // docs/RESILIENCE.md has all such spellings.
 //
 // Hot path: zero allocations, guarded by TestTargetAllocs.
-func CheckKey(key []byte, emptySegments bool) *problem.Problem {
+func CheckKey(key []byte, keys Keys) *problem.Problem {
 	n := len(key)
-	if n > MaxKeyLen {
+	if n > MaxKeyLen-keys.Prefix {
 		return targetKeyTooLong
 	}
 	if n == 0 {
 		return nil
 	}
-	if !emptySegments && (key[0] == '/' || bytes.Contains(key, []byte("//"))) {
+	if !keys.EmptySegments && (key[0] == '/' || bytes.Contains(key, []byte("//"))) {
 		return problem.EmptySegment
 	}
 	if c := key[0]; c == '.' || c == '/' {

@@ -30,7 +30,7 @@ func TestTargetAllocs(t *testing.T) {
 				if err = tg.Parse(raw); err != nil {
 					return
 				}
-				if key, err = tg.Key(len("/pub"), tc.name != "escaped"); err != nil {
+				if key, err = tg.Key(len("/pub"), Keys{EmptySegments: tc.name != "escaped"}); err != nil {
 					return
 				}
 				dst, err = tg.AllowedQuery(dst[:0], allow)

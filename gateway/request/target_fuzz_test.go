@@ -176,10 +176,10 @@ func compareWithNaive(t *testing.T, used *Target, raw string) bool {
 				continue
 			}
 			wantKey, wantErr := want.key(want.path[:i])
-			if _, err := tg.Key(i, false); (err != nil) != (wantErr != nil || emptySegment.MatchString(wantKey)) {
+			if _, err := tg.Key(i, Keys{EmptySegments: false}); (err != nil) != (wantErr != nil || emptySegment.MatchString(wantKey)) {
 				t.Fatalf("%q: key behind %q without empty segments: %v", raw, want.path[:i], err)
 			}
-			key, err := tg.Key(i, true)
+			key, err := tg.Key(i, Keys{EmptySegments: true})
 			if (err != nil) != (wantErr != nil) || string(key) != wantKey {
 				t.Fatalf("%q: key behind %q is %q (%s), want %q (%v)", raw, want.path[:i], key, err, wantKey, wantErr)
 			}

@@ -35,8 +35,8 @@ func testKeys(t *testing.T, cases []keyCase) {
 			tg, err := parsed(t, tc.raw)
 			var key []byte
 			if err == nil {
-				key, err = tg.Key(tc.prefixLen, true)
-				_, strict := tg.Key(tc.prefixLen, false)
+				key, err = tg.Key(tc.prefixLen, Keys{EmptySegments: true})
+				_, strict := tg.Key(tc.prefixLen, Keys{EmptySegments: false})
 				if empty := strings.HasPrefix(tc.want, "/") || strings.Contains(tc.want, "//"); (strict != nil) != (empty || err != nil) || empty && strict != problem.EmptySegment {
 					t.Errorf("%q: error %q where empty segments are refused", tc.raw, strict)
 				}
@@ -386,7 +386,7 @@ func TestTargetKeyWithinSegmentPanics(t *testing.T) {
 			t.Errorf("key(4) of /public: %s, want a panic with BUG:", r)
 		}
 	}()
-	tg.Key(4, true)
+	tg.Key(4, Keys{EmptySegments: true})
 }
 
 func TestTargetAllowedQuery(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
+	"yatagarasu/gateway/web"
 )
 
 // answerCached answers with a stored object, or with that of the flight f, whose body still
@@ -84,7 +85,7 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	} else {
 		b = fill.AppendPartHead(b, o.Header, kind == request.RangeMulti)
 	}
-	x.setLines(h, x.appendOwn(b))
+	x.setLines(h, x.appendOwn(b, x.rulesFor(o.Header)))
 }
 
 // appendCacheLines appends the cache's part in the answer: Age, X-Cache and Cache-Status. It
@@ -214,7 +215,8 @@ func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) 
 	} else {
 		b = fill.AppendObject(b, x.fetch, false)
 	}
-	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b)))
+	rules := x.rulesFor(b)
+	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b), rules))
 	x.Status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.Status)
 }
@@ -260,8 +262,6 @@ var (
 	headerReferrerPolicy  = []byte("Referrer-Policy")
 	headerRetryAfter      = []byte("Retry-After")
 	referrerPolicyNothing = []byte("no-referrer")
-	headerCacheControl    = []byte("Cache-Control")
-	cacheControlPrivate   = []byte("private")
 )
 
 // setLines sets the lines b and the request's id as one header, whose name is everything up
@@ -279,12 +279,17 @@ func (x *Exchange) setLines(h *fasthttp.ResponseHeader, b []byte) {
 }
 
 // CompleteHead adds to an answer of the gateway's own the lines that every answer has: Date,
-// the cache's part in it, and the request's id. An object keeps the origin's Date (RFC 9110
+// those of its bucket, the cache's part in it, and the request's id. An object keeps the origin's Date (RFC 9110
 // section 6.6.1).
 func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
-	if !x.complete {
-		x.setLines(&ctx.Response.Header, x.appendCacheLines(fill.WithDate(x.scratch[:0])))
+	if x.complete {
+		return
 	}
+	var rules web.Matched
+	if x.bucket != nil && x.bucket.Site != nil && x.bucket.Site.Headers != nil {
+		rules = x.bucket.Site.Headers.Match(x.key, nil, false)
+	}
+	x.setLines(&ctx.Response.Header, x.appendOwn(fill.WithDate(x.scratch[:0]), rules))
 }
 
 // copyHeaders copies the headers of the origin's object into the response, with the gateway's
@@ -292,11 +297,31 @@ func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 //
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
-	x.setLines(&ctx.Response.Header, x.appendOwn(fill.AppendObject(x.scratch[:0], x.fetch, false)))
+	b := fill.AppendObject(x.scratch[:0], x.fetch, false)
+	x.setLines(&ctx.Response.Header, x.appendOwn(b, x.rulesFor(b)))
 }
 
-// appendOwn appends the lines that the gateway adds to those of an object.
-func (x *Exchange) appendOwn(b []byte) []byte {
+// rulesFor returns the bucket's rules for an answer with an object that has a head.
+func (x *Exchange) rulesFor(head []byte) web.Matched {
+	if x.bucket.Site == nil || x.bucket.Site.Headers == nil {
+		return 0
+	}
+	return x.bucket.Site.Headers.Match(x.key, fill.LineValue(head, fill.HeaderContentType), true)
+}
+
+// appendOwn appends the lines that the gateway adds to a head, and changes those that rules
+// change.
+func (x *Exchange) appendOwn(b []byte, rules web.Matched) []byte {
+	var site *web.Site
+	if x.bucket != nil {
+		site = x.bucket.Site
+	}
+	if rules != 0 {
+		b = site.Headers.Append(b, rules, x.secure, len(x.Target.Query) > 0)
+	}
+	if site != nil && site.CORS != nil {
+		b = site.CORS.AppendLines(b, x.page)
+	}
 	if x.private {
 		b = fill.AppendPrivate(b)
 	}

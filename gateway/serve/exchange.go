@@ -45,17 +45,28 @@ type Exchange struct {
 	forward  forwardReason // reason to ask the origin, as Cache-Status has it
 	stored   *cache.Object // stored object that the answer is made of; nil: none
 	servedAt time.Time     // moment of the answer, for the age of stored
-	pinned   *cache.Object // stored object whose bytes are being sent; nil: none
-	sending  pool.Sending  // of the bytes of pinned
 	fetch    *origin.Fetch // request to the origin whose answer is passed on; nil: none
 
-	flight   *cache.Flight // flight whose body is streamed; nil: none
-	segments [][]byte      // the body in memory that is streamed instead
-	conn     net.Conn      // the client's connection, for streaming
-
+	delivery
+	client
 	lifecycle
 	scratch []byte              // memory of small values and of the response's head
 	trace   request.Traceparent // trace context of a trusted proxy; empty: none
+}
+
+// delivery is a body from memory on its way to the client.
+type delivery struct {
+	pinned   *cache.Object // stored object whose bytes are being sent; nil: none
+	sending  pool.Sending  // of the bytes of pinned
+	flight   *cache.Flight // flight whose body is streamed; nil: none
+	segments [][]byte      // the body in memory that is streamed instead
+	conn     net.Conn      // the client's connection, for streaming
+}
+
+// client is what the lines of a site depend on, set where the bucket is one.
+type client struct {
+	page   []byte // Origin of the page that asks, within the request; empty: none says
+	secure bool   // the answer goes out over TLS
 }
 
 // lifecycle is how far an exchange and its response are.
@@ -64,6 +75,7 @@ type lifecycle struct {
 	conditionsRead bool
 	closedByServer bool // fasthttp closes the exchange, see handOver
 	finished       bool // finish was called
+	trusted        bool // the peer is a proxy that is believed
 	complete       bool // the response has its Date and X-Request-ID
 }
 
@@ -92,7 +104,7 @@ func (x *Exchange) reset() {
 	}
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
-	x.lifecycle = lifecycle{finished: x.finished}
+	x.lifecycle, x.client = lifecycle{finished: x.finished}, client{}
 	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
 	clear(x.segments)
 	x.segments = x.segments[:0]

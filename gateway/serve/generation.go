@@ -20,6 +20,7 @@ import (
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/route"
+	"yatagarasu/gateway/web"
 )
 
 // Generation is one configuration, compiled for requests. It never changes, so it is safe for
@@ -46,13 +47,13 @@ type Bucket struct {
 	Name       string
 	Prefix     string
 	Origin     *origin.Bucket
+	Keys       request.Keys
 	AllowQuery []string
 	Policy     *auth.Policy // nil: public
 	Cached     *fill.Cache  // nil: nothing is kept
+	Site       *web.Site    // nil: it adds nothing to its answers
 	Limits     *scope
 	Metrics    *observe.BucketMetrics
-
-	EmptySegments bool // clients may ask for keys that have some
 }
 
 // GenerationOptions are the parts of a generation that its configuration does not have.
@@ -107,9 +108,10 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	}
 	b := &Bucket{
 		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
-		EmptySegments: c.S3.EmptySegments != "refuse",
-		Limits:        newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
+		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
+		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
 	}
+	b.Site = web.New(c, fill.InObjects)
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b
 	if c.Cache != nil && c.Cache.Enabled {

@@ -54,6 +54,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if b != nil {
 		x.bucket = b
 		x.Bucket, x.Route, x.HasCache = b.Metrics, b.Prefix, b.Cached != nil
+		if b.Site != nil {
+			x.readClient(ctx)
+		}
 	}
 	// The limits before any other answer: who is denied learns nothing, and no answer is free.
 	if !reserved || !isProbe(x.Target.Path) {
@@ -73,11 +76,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, problem.NoRoute)
 		return
 	case x.Method == observe.MethodOther:
-		x.Fail(ctx, problem.Method)
+		x.serveOther(ctx)
 		return
 	}
 
-	key, p := x.Target.Key(prefixLen, b.EmptySegments)
+	key, p := x.Target.Key(prefixLen, b.Keys)
 	if p != nil {
 		x.Fail(ctx, p)
 		return
@@ -194,6 +197,7 @@ func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 			x.trace = append(x.trace[:0], v[:request.TraceLength]...)
 			x.TraceID, x.ParentSpan = x.trace.ID(), x.trace.Span()
 		}
+		x.trusted = true
 		if id := h.PeekBytes(headerRequestID); request.WellFormedID(id) {
 			x.ID = append(x.ID[:0], id...)
 			return
@@ -253,9 +257,6 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	}
 	if p.Challenge != "" {
 		h.Set(fasthttp.HeaderWWWAuthenticate, p.Challenge)
-	}
-	if x.private {
-		h.SetCanonical(headerCacheControl, cacheControlPrivate)
 	}
 	if p.Close {
 		ctx.SetConnectionClose()

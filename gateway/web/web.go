@@ -1,0 +1,22 @@
+// Package web has what makes a bucket a site: which pages of other sites may read it, and the
+// headers that clients get. It asks nobody and keeps nothing of a request.
+package web
+
+import "yatagarasu/gateway/config"
+
+// Site is what a bucket adds to its answers. Get one by New; it never changes, and is safe for
+// concurrent use.
+type Site struct {
+	CORS    *CORS    // nil: pages of other sites may not read
+	Headers *Headers // nil: no rule
+}
+
+// New returns the site of a bucket; nil if it adds nothing. objectHas says which headers an
+// object can have.
+func New(c *config.Bucket, objectHas func(name []byte) bool) *Site {
+	s := &Site{CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas)}
+	if s.CORS == nil && s.Headers == nil {
+		return nil
+	}
+	return s
+}
