@@ -41,7 +41,8 @@ type Gateway struct {
 	conns     listen.Conns // of clients
 	address   string       // of the main listener
 	listener  atomic.Pointer[listen.Listener]
-	notify    *handover.Notifier // set by Run
+	redirects atomic.Pointer[listen.Listener] // sends clients to listener, by https; nil: there is none
+	notify    *handover.Notifier              // set by Run
 
 	upgrades   upgrader
 	superseded atomic.Bool // another process has taken over
@@ -189,6 +190,10 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	if err := g.openRedirects(); err != nil {
+		ln.Close()
+		return err
+	}
 	in.CloseUnused(&g.Log)
 	g.Origins.Pace = pool.NewPace(g.opts.MinRate, g.opts.MinRateWindow)
 	defer g.Origins.Pace.Stop()
@@ -213,7 +218,7 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	}
 	g.operators.Serve()
 	served := make(chan error, 1)
-	go func() { served <- g.serveClients(ln, ended) }() // ends with the listener, which stop closes
+	go func() { served <- g.serveClients(ended) }() // ends with the listeners, which stop closes
 	g.Log.Info().Str("address", ln.Addr().String()).Bool("tls", g.tls != nil).
 		Int("buckets", len(g.Generation.Load().Buckets)).Str("version", g.opts.Version).Msg("serving")
 	go g.attend(ended) // ends with ended

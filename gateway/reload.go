@@ -181,6 +181,8 @@ var settings = []struct {
 }{
 	{"server.address", true, func(c *config.Config) any { return &c.Server.Address }},
 	{"server.https.enabled", true, func(c *config.Config) any { return &c.Server.HTTPS.Enabled }},
+	{"server.https.redirect_address", true, func(c *config.Config) any { return &c.Server.HTTPS.RedirectAddress }},
+	{"server.require_https", false, func(c *config.Config) any { return &c.Server.RequireHTTPS }},
 	{"server.proxy_protocol", true, func(c *config.Config) any { return &c.Server.ProxyProtocol }},
 	{"server.forwarded_header", false, func(c *config.Config) any { return &c.Server.ForwardedHeader }},
 	{"server.trusted_proxies", false, func(c *config.Config) any { return &c.Server.TrustedProxies }},

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,17 +21,41 @@ func (g *Gateway) listen() (*listen.Listener, error) {
 	if err != nil {
 		return nil, handover.ListenProblem(g.address, err, "server.address or -listen.address")
 	}
+	l := listen.New(ln, g.listenOptions(g.tls))
+	g.listener.Store(l)
+	if g.tls != nil {
+		g.HTTPSPort = ln.Addr().(*net.TCPAddr).Port
+	}
+	return l, nil
+}
+
+// openRedirects opens the listener that sends clients to the main one, if the configuration has
+// one.
+func (g *Gateway) openRedirects() error {
+	address := g.Generation.Load().Config.Server.HTTPS.RedirectAddress
+	if g.tls == nil || address == "" {
+		return nil
+	}
+	ln, err := g.opts.Inherited.Listen(handover.SocketRedirect, address, &g.Log)
+	if err != nil {
+		return handover.ListenProblem(address, err, "server.https.redirect_address")
+	}
+	g.redirects.Store(listen.New(ln, g.listenOptions(nil)))
+	g.Log.Info().Str("address", ln.Addr().String()).Msg("sending clients to https")
+	return nil
+}
+
+// listenOptions are the options of a listener for clients.
+func (g *Gateway) listenOptions(tls *tls.Config) listen.Options {
 	o := listen.Options{
-		Conns: &g.conns, TLS: g.tls, LeanAfter: g.opts.LeanAfter,
+		Conns: &g.conns, TLS: tls, LeanAfter: g.opts.LeanAfter,
 		Log: &g.Log, Refused: g.Metrics.RefusedConns, BadHeaders: g.Metrics.BadProxyHeaders,
 	}
 	if g.Generation.Load().Config.Server.ProxyProtocol {
 		o.Trusted = func(peer netip.Addr) bool { return g.Generation.Load().Trusted.Trusts(peer) }
 		g.BehindProxies = &g.conns
 	}
-	l := listen.New(ln, o)
-	g.listener.Store(l)
-	return l, nil
+	return o
 }
 
 // openMetrics opens the metrics listener, if the configuration has one.
@@ -73,10 +98,22 @@ func (g *Gateway) newHTTPServer() *fasthttp.Server {
 	}
 }
 
-// serveClients serves the connections of ln until it is closed. Lean connections take less
-// memory while they are idle, and one read and two changes of goroutine more per request. ended
-// is closed when no connection is left.
-func (g *Gateway) serveClients(ln *listen.Listener, ended <-chan struct{}) error {
+// serveClients serves the connections of clients until their listeners are closed. ended is
+// closed when no connection is left.
+func (g *Gateway) serveClients(ended <-chan struct{}) error {
+	redirects := make(chan error, 1)
+	go func() { // ends with its listener
+		if ln := g.redirects.Load(); ln != nil {
+			redirects <- g.serveListener(ln, ended)
+		}
+		close(redirects)
+	}()
+	return errors.Join(g.serveListener(g.listener.Load(), ended), <-redirects)
+}
+
+// serveListener serves the connections of ln until it is closed. Lean connections take less
+// memory while they are idle, and one read and two changes of goroutine more per request.
+func (g *Gateway) serveListener(ln *listen.Listener, ended <-chan struct{}) error {
 	lean := make(chan error, 1)
 	go func() { // ends with ln
 		s := g.newServer()

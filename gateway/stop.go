@@ -62,7 +62,7 @@ func (g *Gateway) stop(signals <-chan os.Signal, served <-chan error) error {
 			cut = true
 		}
 	}
-	g.closeListener(served)
+	g.closeListeners(served)
 	g.Log.Info().Int("connections", g.conns.Len()).Int("requests", g.conns.Active()).Msg("no new connections; finishing the requests under way")
 	drained := g.conns.Drain(0)
 	if !cut {
@@ -106,11 +106,14 @@ func (g *Gateway) awaitClosing(timeout <-chan time.Time, signals <-chan os.Signa
 	}
 }
 
-// closeListener closes the main listener. Connections that it has accepted may still be added
-// to the table until served yields.
-func (g *Gateway) closeListener(served <-chan error) {
+// closeListeners closes the listeners for clients. Connections that they have accepted may still
+// be added to the table until served yields.
+func (g *Gateway) closeListeners(served <-chan error) {
 	g.listener.Load().Close()
-	go func() { // ends with the listener
+	if ln := g.redirects.Load(); ln != nil {
+		ln.Close()
+	}
+	go func() { // ends with the listeners
 		<-served
 		g.conns.Seal()
 	}()

@@ -88,7 +88,7 @@ var errSuperseded = errors.New("this process has handed over to a new one; reloa
 // finish ends the gateway after s has taken over its sockets.
 func (g *Gateway) finish(s *handover.Successor, signals <-chan os.Signal, served <-chan error) error {
 	g.Draining.Store(true)
-	g.closeListener(served)
+	g.closeListeners(served)
 	if ln := g.operators.Listener.Load(); ln != nil {
 		ln.Close() // probes and scrapes go to the new process
 	}
@@ -169,6 +169,9 @@ func (g *Gateway) sockets() map[string]*net.TCPListener {
 	sockets := map[string]*net.TCPListener{handover.SocketMain: g.listener.Load().TCPListener}
 	if ln := g.operators.Listener.Load(); ln != nil {
 		sockets[handover.SocketMetrics] = ln
+	}
+	if ln := g.redirects.Load(); ln != nil {
+		sockets[handover.SocketRedirect] = ln.TCPListener
 	}
 	return sockets
 }

@@ -92,7 +92,7 @@ func handOver(t *testing.T, old *testGateway) (s *handover.Successor, in *handov
 	t.Helper()
 	ours, theirs := connPair(t)
 	listeners := make(map[string]*net.TCPListener)
-	for name, ln := range map[string]*net.TCPListener{handover.SocketMain: old.listener.Load().TCPListener, handover.SocketMetrics: old.operators.Listener.Load()} {
+	for name, ln := range old.sockets() {
 		listeners[name] = copyOfListener(t, ln)
 	}
 	in = handover.NewInherited(theirs, listeners)

@@ -389,7 +389,7 @@ var badFiles = map[string][]string{
 		`:1:9: YAML tags are not supported; remove the tag`,
 	},
 	"types": {
-		`:1:9: server: must be a mapping, not a string; give it keys, of: address, https, trusted_proxies, forwarded_header, proxy_protocol, ready, limits, allow, deny`,
+		`:1:9: server: must be a mapping, not a string; give it keys, of: address, https, require_https, trusted_proxies, forwarded_header, proxy_protocol, ready, limits, allow, deny`,
 		`:2:12: buckets: must be a list, not a mapping; write one item on each line, after "- "`,
 		`:3:6: jwt: must be a mapping, not a number; give it keys, of: enabled, secret, algorithm, public_key_file, jwks_url, jwks_file, jwks_optional, jwks_max_age, ca_file, keys, token_sources, issuer, audience, typ, leeway, require_exp, claims, claims_verification`,
 		`:4:8: cache: must be a mapping, not a list; give it keys, of: enabled, ttl, max_ttl, max_size, max_object_size, stale_while_revalidate, stale_if_error, negative_ttl, policy, client_directives, ignore, fill_on_range`,

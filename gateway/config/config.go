@@ -50,6 +50,10 @@ type Server struct {
 	// HTTPS makes the listener speak TLS. Default: off.
 	HTTPS HTTPS
 
+	// RequireHTTPS sends clients to https whose TrustedProxies say that they came by http. Default
+	// false.
+	RequireHTTPS bool
+
 	// TrustedProxies are the peers whose ForwardedHeader and X-Request-ID are
 	// believed. A single address is a prefix of full length; an IPv4 address is never
 	// in its IPv6-mapped form. Default: none.
@@ -85,6 +89,10 @@ type HTTPS struct {
 	// CertPath and KeyPath are PEM files, the certificate chain with the leaf
 	// first and its private key. Where Enabled, they loaded as a pair.
 	CertPath, KeyPath string
+
+	// RedirectAddress is the host:port of a second listener, without TLS, which sends clients to
+	// the first. Empty: there is none.
+	RedirectAddress string `form:"host:port"`
 }
 
 // Bucket is one route: a URL prefix, the S3 bucket behind it and its readers.

@@ -158,14 +158,17 @@ func TestCertificateFiles(t *testing.T) {
 		return "server: { https: { enabled: true, " + https + " } }\n" + strings.Replace(bucket, "%ca", ca, 1)
 	}
 	certFile, keyFile, otherFile := writeFile(t, "c.pem", cert), writeFile(t, "k.pem", key), writeFile(t, "o.pem", otherKey)
-	c, err := parseString(file("cert_path: "+certFile+", key_path: "+keyFile, certFile))
+	c, err := parseString(file("cert_path: "+certFile+", key_path: "+keyFile+", redirect_address: \"127.0.0.1:8081\"", certFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Server.HTTPS != (HTTPS{true, certFile, keyFile}) || c.Buckets[0].S3.CAFile != certFile {
+	if c.Server.HTTPS != (HTTPS{Enabled: true, CertPath: certFile, KeyPath: keyFile, RedirectAddress: "127.0.0.1:8081"}) || c.Buckets[0].S3.CAFile != certFile {
 		t.Errorf("got %+v", c)
 	}
 	wantError(t, file("cert_path: "+certFile+", key_path: "+otherFile, certFile), "is not that of the key")
+	for address, metrics := range map[string]string{"0.0.0.0:8080": "", "127.0.0.1:9090": "metrics: {enabled: true}\n"} {
+		wantError(t, file("cert_path: "+certFile+", key_path: "+keyFile+", redirect_address: \""+address+"\"", certFile)+metrics, "has the port of server.")
+	}
 	wantError(t, file("cert_path: "+certFile, certFile), "server.https.key_path: is missing")
 	wantError(t, file("key_path: "+keyFile, keyFile), "server.https.cert_path: is missing", "holds no certificate")
 

@@ -6,8 +6,8 @@ import "strings"
 // documented. Nothing writes to it. The block of a list's items ends in "[]".
 var schema = map[string][]string{
 	"":                          {"server", "buckets", "jwt", "cache", "logging", "metrics", "admin"},
-	"server":                    {"address", "https", "trusted_proxies", "forwarded_header", "proxy_protocol", "ready", "limits", "allow", "deny"},
-	"server.https":              {"enabled", "cert_path", "key_path"},
+	"server":                    {"address", "https", "require_https", "trusted_proxies", "forwarded_header", "proxy_protocol", "ready", "limits", "allow", "deny"},
+	"server.https":              {"enabled", "cert_path", "key_path", "redirect_address"},
 	"server.limits":             {"max_connections", "max_connections_per_address", "max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject", "token_failures_per_second", "burst_token_failures"},
 	"buckets[]":                 {"name", "path_prefix", "hosts", "s3", "auth", "cors", "content_types", "headers", "cache", "limits", "allow", "deny"},
 	"buckets[].s3":              {"bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "empty_segments", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},

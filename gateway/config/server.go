@@ -16,7 +16,7 @@ const maxCount = math.MaxInt32
 func (s *Server) check(d *decoder, o object) {
 	s.TrustedProxies = o.networks("trusted_proxies", nil)
 	if len(s.TrustedProxies) == 0 && !o.misspells("trusted_proxies") {
-		for key, used := range map[string]bool{"forwarded_header": s.ForwardedHeader == "forwarded", "proxy_protocol": s.ProxyProtocol} {
+		for key, used := range map[string]bool{"forwarded_header": s.ForwardedHeader == "forwarded", "proxy_protocol": s.ProxyProtocol, "require_https": s.RequireHTTPS} {
 			if used {
 				d.fail(o.get(key), "has no effect without trusted_proxies", "name the proxies in server.trusted_proxies, or remove it")
 			}
@@ -48,6 +48,9 @@ func isHost(s string) bool {
 func (h *HTTPS) check(d *decoder, o object) {
 	d.needEnabled(o)
 	if !h.Enabled {
+		if o.has("redirect_address") {
+			d.fail(o.get("redirect_address"), "has no effect: nothing here speaks TLS", "set enabled: true with a certificate, or remove it")
+		}
 		return
 	}
 	cert := o.need("cert_path", "name the PEM file of the certificate chain")
@@ -129,16 +132,33 @@ func (a *Admin) check(d *decoder, o object) {
 
 // checkPorts reports two listeners that cannot both open.
 func (d *decoder) checkPorts(o object, c *Config) {
-	host, port, err := net.SplitHostPort(c.Server.Address)
-	if err != nil || !c.Metrics.Enabled || port == "0" || port != strconv.Itoa(c.Metrics.Port) {
-		return
+	metrics, redirect := "", ""
+	if c.Metrics.Enabled {
+		metrics = net.JoinHostPort(c.Metrics.Address, strconv.Itoa(c.Metrics.Port))
 	}
-	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	if host == c.Metrics.Address || wild(host) || wild(c.Metrics.Address) {
-		at := o.get("metrics")
-		if e := at.find("port"); e != nil {
-			at = e.value
-		}
+	if c.Server.HTTPS.Enabled {
+		redirect = c.Server.HTTPS.RedirectAddress
+	}
+	at := o.get("metrics")
+	if at != nil && at.find("port") != nil {
+		at = at.find("port").value
+	}
+	if collide(c.Server.Address, metrics) {
 		d.fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
 	}
+	if collide(redirect, metrics) {
+		d.fail(at, "the metrics listener has the port of server.https.redirect_address", "change metrics.port or metrics.address")
+	}
+	if collide(c.Server.Address, redirect) {
+		https := object{d: d, n: o.get("server")}.get("https")
+		d.fail(https.find("redirect_address").value, "has the port of server.address", "choose another port, such as 8081")
+	}
+}
+
+// collide reports whether two listeners cannot both open. An empty address is of none.
+func collide(a, b string) bool {
+	hostA, portA, err := net.SplitHostPort(a)
+	hostB, portB, err2 := net.SplitHostPort(b)
+	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
+	return err == nil && err2 == nil && portA != "0" && portA == portB && (hostA == hostB || wild(hostA) || wild(hostB))
 }

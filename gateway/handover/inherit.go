@@ -17,8 +17,9 @@ import (
 
 // The names of inherited sockets.
 const (
-	SocketMain    = "http"
-	SocketMetrics = "metrics"
+	SocketMain     = "http"
+	SocketMetrics  = "metrics"
+	SocketRedirect = "redirect" // server.https.redirect_address
 )
 
 // Inherited are the listening sockets that the process was started with: by a
@@ -89,15 +90,15 @@ func inherit(lookup func(string) string, pid, ppid, first int) (*Inherited, erro
 	return in, nil
 }
 
-// add takes over a copy of a descriptor. The first one that is not the metrics listener's
+// add takes over a copy of a descriptor. The first one that is not named as another listener's
 // is the main listener's, whatever its name.
 func (in *Inherited) add(file *os.File, given string) error {
 	name := given
-	if _, taken := in.listeners[SocketMain]; name != SocketMetrics && !taken {
+	if _, taken := in.listeners[SocketMain]; name != SocketMetrics && name != SocketRedirect && !taken {
 		name = SocketMain
 	}
-	if _, taken := in.listeners[name]; taken || name != SocketMain && name != SocketMetrics {
-		return fmt.Errorf("is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s if it is the metrics listener's", SocketMetrics)
+	if _, taken := in.listeners[name]; taken || name != SocketMain && name != SocketMetrics && name != SocketRedirect {
+		return fmt.Errorf("is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=%s or %s if it is not the main listener's", SocketMetrics, SocketRedirect)
 	}
 	ln, err := listenerOf(file)
 	if err == nil {

@@ -82,6 +82,7 @@ func TestInherit(t *testing.T) {
 		{name: "by name", sockets: sockets{first, second}, env: map[string]string{"LISTEN_FDNAMES": "metrics:http"}, want: map[string]*net.TCPListener{"metrics": first, "http": second}},
 		{name: "the first is the main listener's", sockets: sockets{first, second}, env: map[string]string{"LISTEN_FDNAMES": "yatagarasu.socket:metrics"}, want: map[string]*net.TCPListener{"http": first, "metrics": second}},
 		{name: "the first that is not the metrics listener's", sockets: sockets{first, second}, env: map[string]string{"LISTEN_FDNAMES": "metrics:yatagarasu.socket"}, want: map[string]*net.TCPListener{"metrics": first, "http": second}},
+		{name: "three", sockets: sockets{first, second, third}, env: map[string]string{"LISTEN_FDNAMES": "redirect:a:metrics"}, want: map[string]*net.TCPListener{"redirect": first, "http": second, "metrics": third}},
 		{name: "metrics alone", sockets: sockets{first}, env: map[string]string{"LISTEN_FDNAMES": "metrics"}, want: map[string]*net.TCPListener{"metrics": first}},
 		{name: "two without names", sockets: sockets{first, second}, err: `inherited socket 301, named "", is one too many: a socket unit needs one ListenStream=, and FileDescriptorName=metrics`},
 		{name: "two of one name", sockets: sockets{first, second, third}, env: map[string]string{"LISTEN_FDNAMES": "http:metrics:metrics"}, err: `socket 302, named "metrics", is one too many`},

@@ -29,6 +29,8 @@ var (
 	PageOrigin         = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages of this origin may not read this; cors.origins of the bucket lists those that may", Reason: "cors_origin"}
 	PageMethod         = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages may only GET and HEAD", Reason: "cors_method"}
 	PageHeaders        = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages may not send one of these headers; cors.headers of the bucket lists those that they may", Reason: "cors_headers"}
+	HTTPS              = &Problem{Status: fasthttp.StatusPermanentRedirect, Code: "https_required", Message: "ask by https"}
+	HTTPSHost          = &Problem{Status: fasthttp.StatusBadRequest, Code: "https_required", Message: "ask by https; without a Host header there is no address to send you to"}
 	Version            = &Problem{Status: fasthttp.StatusHTTPVersionNotSupported, Code: "http_version", Message: "only HTTP/1.1 and HTTP/1.0 are supported", Close: true}
 	Panic              = &Problem{Status: fasthttp.StatusInternalServerError, Code: "internal", Message: "the gateway failed; the request id helps to find out why", Reason: "panic", Close: true}
 	PreconditionFailed = &Problem{Status: fasthttp.StatusPreconditionFailed, Code: "precondition_failed", Message: "the object does not meet the request's precondition"}

@@ -65,3 +65,13 @@ func isPort(v []byte) bool {
 	n, ok := ParseDigits(v)
 	return len(v) == 0 || ok && n <= 65535
 }
+
+// SplitAuthority splits a host with or without a port, as isAuthority has found it to be. Both
+// are empty for an empty one.
+func SplitAuthority(v []byte) (host, port []byte) {
+	n := hostLen(v)
+	if n == len(v) {
+		return v, nil
+	}
+	return v[:n], v[n+1:]
+}

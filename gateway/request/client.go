@@ -67,7 +67,7 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 			cut := bytes.LastIndexByte(line, ',') + 1
 			element := trimOWS(line[cut:])
 			if forwarded {
-				element = forParameter(element)
+				element = parameter(element, "for")
 			}
 			a, ok := parseForwarded(element)
 			if !ok {
@@ -83,12 +83,26 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 	return client
 }
 
-// forParameter returns the value of an element's parameter "for", without quotes (RFC 7239, 4);
-// nil if there is none. A comma within quotes ends the element, but no address has one.
-func forParameter(element []byte) []byte {
+// ForwardedScheme returns the scheme by which the client has come to the first of the trusted
+// proxies, as they say; nil: they do not. lines are those of Forwarded, or else of
+// X-Forwarded-Proto. The client may have invented it: what depends on it must harm nobody else.
+func ForwardedScheme(lines [][]byte, forwarded bool) []byte {
+	if len(lines) == 0 {
+		return nil
+	}
+	first, _, _ := bytes.Cut(lines[0], comma)
+	if forwarded {
+		return parameter(first, "proto")
+	}
+	return trimOWS(first)
+}
+
+// parameter returns the value of an element's parameter, without quotes (RFC 7239, 4); nil if
+// there is none. A comma within quotes ends the element, but neither addresses nor schemes have one.
+func parameter(element []byte, want string) []byte {
 	for pair := range bytes.SplitSeq(element, []byte(";")) {
 		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
-		if bytes.EqualFold(name, []byte("for")) {
+		if nameIs(name, want) {
 			return bytes.Trim(value, `"`)
 		}
 	}

@@ -63,9 +63,10 @@ type delivery struct {
 	conn     net.Conn      // the client's connection, for streaming
 }
 
-// client is what the lines of a site depend on, set where the bucket is one.
+// client is what answers depend on beside the client's address.
 type client struct {
-	page   []byte // Origin of the page that asks, within the request; empty: none says
+	page   []byte // Origin of the page that asks, within the request, where the bucket has CORS; empty: none says
+	scheme scheme // by which the client came to the trusted proxies
 	secure bool   // the answer goes out over TLS
 }
 
@@ -75,7 +76,6 @@ type lifecycle struct {
 	conditionsRead bool
 	closedByServer bool // fasthttp closes the exchange, see handOver
 	finished       bool // finish was called
-	trusted        bool // the peer is a proxy that is believed
 	complete       bool // the response has its Date and X-Request-ID
 }
 

@@ -48,7 +48,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	reserved := flaw == nil && IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	if flaw == nil && !reserved {
+	redirected := flaw == nil && !reserved && x.lacksHTTPS(ctx, gen)
+	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
 	if b != nil {
@@ -71,6 +72,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	case reserved:
 		s.Reserved(ctx, x)
+		return
+	case redirected:
+		x.sendToHTTPS(ctx, gen, host)
 		return
 	case b == nil:
 		x.Fail(ctx, problem.NoRoute)
@@ -197,7 +201,7 @@ func (x *Exchange) Identify(ctx *fasthttp.RequestCtx, gen *Generation) {
 			x.trace = append(x.trace[:0], v[:request.TraceLength]...)
 			x.TraceID, x.ParentSpan = x.trace.ID(), x.trace.Span()
 		}
-		x.trusted = true
+		x.readScheme(h, gen)
 		if id := h.PeekBytes(headerRequestID); request.WellFormedID(id) {
 			x.ID = append(x.ID[:0], id...)
 			return

@@ -22,6 +22,7 @@ type Server struct {
 	Started time.Time
 	Now     func() time.Time // for the age of cached objects
 
+	HTTPSPort     int           // of the main listener, where that speaks TLS
 	StreamBuffer  int           // size of a stream buffer, in bytes
 	Clients       *listen.Conns // connections of clients
 	BehindProxies *listen.Conns // names the clients of connections behind proxies; nil: there are none

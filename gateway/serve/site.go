@@ -14,7 +14,7 @@ func (x *Exchange) readClient(ctx *fasthttp.RequestCtx) {
 	if x.bucket.Site.CORS != nil {
 		x.page = h.Peek(fasthttp.HeaderOrigin)
 	}
-	x.secure = ctx.IsTLS() || x.trusted && string(h.Peek(fasthttp.HeaderXForwardedProto)) == "https"
+	x.secure = ctx.IsTLS() || x.scheme == schemeHTTPS
 }
 
 // refusals are the answers to preflights that are refused.

@@ -1,0 +1,97 @@
+package serve
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+)
+
+// scheme is what trusted proxies say of a client's connection. The zero value: nothing.
+type scheme uint8
+
+const (
+	schemeUnknown scheme = iota
+	schemeHTTP
+	schemeHTTPS
+)
+
+// schemeHeader returns the header in which trusted proxies name their clients' schemes.
+func schemeHeader(gen *Generation) string {
+	if gen.Config.Server.ForwardedHeader == "forwarded" {
+		return fasthttp.HeaderForwarded
+	}
+	return fasthttp.HeaderXForwardedProto
+}
+
+// readScheme notes what the trusted proxy that has sent h says of its client's connection.
+func (x *Exchange) readScheme(h *fasthttp.RequestHeader, gen *Generation) {
+	name := schemeHeader(gen)
+	switch v := request.ForwardedScheme(h.PeekAll(name), name == fasthttp.HeaderForwarded); {
+	case bytes.EqualFold(v, []byte("http")):
+		x.scheme = schemeHTTP
+	case bytes.EqualFold(v, []byte("https")):
+		x.scheme = schemeHTTPS
+	}
+}
+
+// lacksHTTPS tells whether the client is to come again by https: it has come to the listener for
+// that, or to a trusted proxy by http where https is required.
+func (x *Exchange) lacksHTTPS(ctx *fasthttp.RequestCtx, gen *Generation) bool {
+	server := &gen.Config.Server
+	switch x.scheme {
+	case schemeHTTPS: // to send it back would be a loop
+		return false
+	case schemeHTTP:
+		if server.RequireHTTPS {
+			return true
+		}
+	}
+	return server.HTTPS.Enabled && x.s.HTTPSPort > 0 && !ctx.IsTLS()
+}
+
+// sendToHTTPS answers with the same URL by https. Nothing of the request counts but that: a
+// client that sends its token in clear must learn of its mistake at once, and only by this.
+//
+// A client that named no port came to that of http, so that https is at its own port too. One that
+// came to another is sent to the one that the gateway listens on, unless a proxy is before it.
+func (x *Exchange) sendToHTTPS(ctx *fasthttp.RequestCtx, gen *Generation, host []byte) {
+	name, port := request.SplitAuthority(host)
+	if len(name) == 0 {
+		x.Fail(ctx, problem.HTTPSHost)
+		return
+	}
+	x.Fail(ctx, problem.HTTPS)
+	b := append(append(x.scratch[:0], "https://"...), name...)
+	if len(port) > 0 && x.scheme == schemeUnknown && x.s.HTTPSPort != 443 {
+		b = strconv.AppendInt(append(b, ':'), int64(x.s.HTTPSPort), 10)
+	}
+	b = appendEncoded(b, x.Path)
+	if len(x.Target.Query) > 0 {
+		b = appendEncoded(append(b, '?'), x.Target.Query)
+	}
+	h := &ctx.Response.Header
+	h.SetBytesV(fasthttp.HeaderLocation, b)
+	if x.scheme != schemeUnknown { // a cache must not keep it for those who came by https
+		h.Set(fasthttp.HeaderVary, schemeHeader(gen))
+	}
+	x.scratch = b
+}
+
+// appendEncoded appends a part of a request's target, which is encoded but for bytes that some
+// clients send as they are.
+func appendEncoded(dst, part []byte) []byte {
+	const hex = "0123456789ABCDEF"
+	for _, c := range part {
+		if c < utf8.RuneSelf && c != '\\' {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return dst
+}
