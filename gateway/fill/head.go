@@ -94,6 +94,7 @@ func tagsOf(head []byte) (tags []string) {
 // AppendObject appends the lines of f's answer that are about the object. With whole, it leaves
 // out those about a part of it, or about this response alone.
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
+	typed := f.Bucket.Types != nil
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
 	for name, value := range f.Answer.Header.All() {
 		if !InObjects(name) || ofPart && describesWhole(name) {
@@ -107,14 +108,18 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 				continue
 			}
 		case "Content-Type":
-			value = f.ContentType()
+			if typed {
+				value = f.ContentType()
+			}
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
 		}
 		dst = appendObjectLine(dst, name, value)
 	}
-	if t := f.ContentType(); len(t) > 0 && !HasLine(dst, HeaderContentType) {
-		dst = AppendLine(dst, HeaderContentType, t)
+	if typed && !HasLine(dst, HeaderContentType) {
+		if t := f.ContentType(); len(t) > 0 {
+			dst = AppendLine(dst, HeaderContentType, t)
+		}
 	}
 	if !HasLine(dst, headerAcceptRanges) {
 		dst = AppendLine(dst, headerAcceptRanges, headerBytes)

@@ -35,6 +35,7 @@ type Generation struct {
 	byName  map[string]*Bucket
 	Budgets fill.Budgets
 	Trusted request.TrustedProxies
+	https   bool // some clients may have to come again by https
 	limits  *scope
 
 	verifiers map[*config.JWT]*auth.Verifier // one for each jwt block in use
@@ -83,6 +84,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 		byName:    make(map[string]*Bucket),
 		Budgets:   make(fill.Budgets),
 		Trusted:   server.TrustedProxies,
+		https:     server.RequireHTTPS || server.HTTPS.Enabled,
 		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),

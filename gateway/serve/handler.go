@@ -48,7 +48,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	reserved := flaw == nil && IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	redirected := flaw == nil && !reserved && x.lacksHTTPS(ctx, gen)
+	redirected := gen.https && flaw == nil && !reserved && x.lacksHTTPS(ctx, gen)
 	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
