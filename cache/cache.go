@@ -214,6 +214,9 @@ func (c *Cache) put(o *Object, t terms) bool {
 		if aliased && slot == 0 && s.aliases[alias] >= maxAliases {
 			break
 		}
+		if o.original != nil {
+			e.size = o.Size() // a form may have come since
+		}
 		if c.storeLocked(n, slot, e, &r) {
 			if t.old == nil {
 				s.puts++

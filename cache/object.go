@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -42,9 +43,23 @@ type Object struct {
 	// without counting it.
 	Marker bool
 
-	purged atomic.Pointer[time.Time] // time of the soft purge that marked it; nil: none
-	own    atomic.Int64              // uses of the body, by readers and in the cache; see uses
-	shared *atomic.Int64             // the original's own, in a clone; nil: own
+	purged   atomic.Pointer[time.Time] // time of the soft purge that marked it; nil: none
+	body     body                      // what is known of the bytes of Body
+	original *Object                   // whose body counts, in a clone; nil: the object itself
+}
+
+// body is what clones have in common, for they share their bytes.
+type body struct {
+	uses  atomic.Int64          // by readers and in the cache, see pin.go
+	forms atomic.Pointer[forms] // nil: none was begun
+}
+
+// shared returns what is known of o's body.
+func (o *Object) shared() *body {
+	if o.original != nil {
+		return &o.original.body
+	}
+	return &o.body
 }
 
 // Stale reports whether a soft purge marked o: it must be revalidated before
@@ -70,7 +85,7 @@ func (o *Object) Clone() *Object {
 		Key: o.Key, Group: o.Group, Header: o.Header, Body: o.Body, Tags: o.Tags,
 		ETag: o.ETag, LastModified: o.LastModified,
 		Freshness: o.Freshness, Status: o.Status, Modified: o.Modified, Marker: o.Marker,
-		shared: o.uses(),
+		original: cmp.Or(o.original, o),
 	}
 }
 
@@ -89,12 +104,13 @@ func (o *Object) Size() int64 {
 		allocated(int64(cap(o.Key))) + allocated(int64(cap(o.Header))) + allocated(int64(cap(o.Body))) +
 		allocated(int64(len(o.ETag))) + allocated(int64(len(o.LastModified))) +
 		allocated(int64(cap(o.Tags))*stringBytes)
-	if o.shared != nil {
+	if o.original != nil {
 		n += allocated(objectBytes) + allocated(int64(cap(o.Header))) // the original, which stays for its count
 	}
 	for _, tag := range o.Tags {
 		n += allocated(int64(len(tag)))
 	}
+	n += o.formBytes()
 	if IsAlias(o.Key) {
 		n += aliasBytes
 	}

@@ -17,18 +17,16 @@ const (
 
 // uses returns the count of the readers of o's body and of the stored objects that
 // have it. Clones share it with their original.
-func (o *Object) uses() *atomic.Int64 {
-	if o.shared != nil {
-		return o.shared
-	}
-	return &o.own
-}
+func (o *Object) uses() *atomic.Int64 { return &o.shared().uses }
+
+// weight returns the bytes of o's body and of its forms. It changes only while o is stored.
+func (o *Object) weight() int64 { return int64(len(o.Body)) + o.formBytes() }
 
 // Held returns each reader's part of o's body, in bytes, if it is in memory for its readers
 // alone; else 0. It may be called at any time.
 func (o *Object) Held() int64 {
 	if n := o.uses().Load(); 0 < n && n < stored {
-		return max(int64(len(o.Body))/n, 1)
+		return max(o.weight()/n, 1)
 	}
 	return 0
 }
@@ -36,14 +34,14 @@ func (o *Object) Held() int64 {
 // Pin notes a reader of o's body, until Unpin.
 func (c *Cache) Pin(o *Object) {
 	if o.uses().Add(1) == 1 {
-		c.pinned.Add(int64(len(o.Body)))
+		c.pinned.Add(o.weight())
 	}
 }
 
 // Unpin takes back a Pin.
 func (c *Cache) Unpin(o *Object) {
 	if o.uses().Add(-1) == 0 {
-		c.pinned.Add(-int64(len(o.Body)))
+		c.pinned.Add(-o.weight())
 	}
 }
 
@@ -64,7 +62,7 @@ func (c *Cache) Reserve(o *Object, size, limit int64) bool {
 func (c *Cache) Arrived(o *Object) {
 	size := int64(len(o.Body))
 	if n := o.uses().Add(-arriving); 0 < n && n < stored {
-		c.pinned.Add(size)
+		c.pinned.Add(o.weight())
 	}
 	c.arriving.Add(-size)
 }
@@ -79,13 +77,13 @@ func (c *Cache) Arriving() int64 { return c.arriving.Load() }
 // enter marks o as stored.
 func (c *Cache) enter(o *Object) {
 	if n := o.uses().Add(stored); n > stored && n < 2*stored {
-		c.pinned.Add(-int64(len(o.Body)))
+		c.pinned.Add(-o.weight())
 	}
 }
 
 // leave marks o as no longer stored.
 func (c *Cache) leave(o *Object) {
 	if n := o.uses().Add(-stored); n > 0 && n < stored {
-		c.pinned.Add(int64(len(o.Body)))
+		c.pinned.Add(o.weight())
 	}
 }

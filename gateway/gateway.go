@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
@@ -37,9 +39,11 @@ type Gateway struct {
 	certificate listen.Certificate // that tls shows
 	reloads     reloader
 
-	operators *admin.Server
-	conns     listen.Conns // of clients
-	address   string       // of the main listener
+	operators  *admin.Server
+	conns      listen.Conns // of clients
+	address    string       // of the main listener
+	compressor fill.Compressor
+
 	listener  atomic.Pointer[listen.Listener]
 	redirects atomic.Pointer[listen.Listener] // sends clients to listener, by https; nil: there is none
 	notify    *handover.Notifier              // set by Run
@@ -93,6 +97,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
 	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
+	g.compressor = fill.Compressor{Background: &g.Origins.Background, Most: int32(max(runtime.GOMAXPROCS(0)/4, 1))}
 	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
 		Version: o.Version, ConfigPath: o.ConfigPath, MaxConns: listen.OperatorsWithin(openFiles()), Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
@@ -154,7 +159,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 		},
 	}
 	return &serve.GenerationOptions{
-		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() },
+		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: &g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }

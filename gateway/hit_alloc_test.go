@@ -39,6 +39,10 @@ func TestHitAllocs(t *testing.T) {
 		{"with the access line", "info", "", false, false, 200, 0},
 		{"with a token", "warn", token, true, false, 200, 0},
 		{"with a token and all limits", "warn", token, true, true, 200, 0},
+		{"compressed", "info", "Accept-Encoding: gzip, deflate, br, zstd\r\n", false, false, 200, 0},
+		{"compressed, with Zstandard", "warn", "Accept-Encoding: zstd;q=1, br;q=0.5\r\n", false, false, 200, 0},
+		{"compressed, to who does not want it", "warn", "Accept-Encoding: identity;q=1, *;q=0\r\n", false, false, 200, 0},
+		{"compressed, 304", "warn", "Accept-Encoding: br\r\nIf-None-Match: W/\"0123456789abcdef\"\r\n", false, false, 304, 0},
 		{"of a site", "info", "Origin: https://a.example.org\r\n", false, false, 200, 0},
 		{"of a site, by nobody's page", "warn", "Origin: https://a.example.org.evil.net\r\n", false, false, 200, 0},
 		{"of a site, 304", "warn", "Origin: https://app.example.com\r\nIf-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
@@ -62,6 +66,9 @@ func TestHitAllocs(t *testing.T) {
 			yaml := bucketYAML("main", "/pub", endpoint)
 			if strings.HasPrefix(c.name, "of a site") {
 				yaml += siteLines
+			}
+			if strings.HasPrefix(c.name, "compressed") {
+				yaml += "    compress: {enabled: true, types: text/*}\n"
 			}
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint, `claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`)
@@ -87,6 +94,10 @@ func TestHitAllocs(t *testing.T) {
 			}
 			for range 10 {
 				serve()
+				g.Origins.Background.Wait() // for what is compressed
+			}
+			if coded := bytes.Contains(head, []byte("\r\nContent-Encoding: ")); coded != (c.name == "compressed" || strings.HasSuffix(c.name, "Zstandard")) {
+				t.Fatalf("%s", head)
 			}
 			if n := testing.AllocsPerRun(500, serve); n > c.want {
 				t.Errorf("%v allocations per hit, want at most %v", n, c.want)
@@ -178,6 +189,7 @@ func BenchmarkHit(b *testing.B) {
 		{"1KiB/with the log", "", false, false, true},
 		{"1KiB/with all limits", "", false, true, false},
 		{"1KiB/with all limits and the log", "", false, true, true},
+		{"1KiB/compressed", "Accept-Encoding: gzip, deflate, br, zstd\r\n", false, false, false},
 		{"1KiB/of a site", "Origin: https://a.example.org\r\n", false, false, false},
 		{"1KiB/with a token", token, true, false, false},
 		{"1KiB/with a token and all limits", token, true, true, false},
@@ -187,6 +199,9 @@ func BenchmarkHit(b *testing.B) {
 			server, yaml := "ready: config", bucketYAML("main", "/pub", endpoint)
 			if strings.HasSuffix(c.name, "of a site") {
 				yaml += siteLines
+			}
+			if strings.HasSuffix(c.name, "compressed") {
+				yaml += "    compress: {enabled: true, types: text/*}\n"
 			}
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint)

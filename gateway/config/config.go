@@ -125,6 +125,9 @@ type Bucket struct {
 	// Headers are the rules for the headers that clients get, in order.
 	Headers []HeaderRule `form:"-"`
 
+	// Compress says which objects in memory clients get compressed.
+	Compress Compress
+
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache

@@ -239,7 +239,8 @@ func TestFullFile(t *testing.T) {
 					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: Pairs{{"Cache-Control", "public, ${x"}, {"X-A", "b"}}, When: "success"},
 					{Set: Pairs{{"X-Content-Type-Options", "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
 				},
-				Cache: &own,
+				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
+				Cache:    &own,
 			},
 			{
 				Name: "three", PathPrefix: "/three",

@@ -107,6 +107,8 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("Duration").Int() == 0
 	case "Bucket.CORS":
 		return v.FieldByName("CORS").FieldByName("Origins").Len() == 0
+	case "Bucket.Compress":
+		return !v.FieldByName("Compress").FieldByName("Enabled").Bool()
 	case "Bucket.ContentTypes":
 		types := v.FieldByName("ContentTypes")
 		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0

@@ -288,14 +288,20 @@ func (m *HeaderMatch) check(d *decoder, o object) {
 	}
 	if at := o.get("content_type"); at != nil && m.ContentType != "" {
 		m.ContentType = strings.ToLower(m.ContentType)
-		kind, all := strings.CutSuffix(m.ContentType, "/*")
-		if all {
-			kind += "/x"
-		}
-		if !isMediaType(kind) || strings.ContainsAny(kind, "*; ") {
+		if !isTypePattern(m.ContentType) {
 			d.fail(at, "is no media type", "write such as text/html or image/*, without parameters")
 		}
 	}
+}
+
+// isTypePattern reports whether s is a media type without parameters, whose second half may be
+// "*".
+func isTypePattern(s string) bool {
+	kind, all := strings.CutSuffix(s, "/*")
+	if all {
+		kind += "/x"
+	}
+	return isMediaType(kind) && !strings.ContainsAny(kind, "*; ")
 }
 
 // patternProblem says what is wrong with a pattern of paths.

@@ -26,8 +26,10 @@ var (
 	prefixChecksum     = []byte("X-Amz-Checksum-")
 	headerDate         = []byte("Date")
 	headerCacheControl = []byte("Cache-Control")
-	private            = []byte("private")
-	privateAnd         = []byte("private, ")
+
+	headerContentEncoding = []byte("Content-Encoding")
+	private               = []byte("private")
+	privateAnd            = []byte("private, ")
 )
 
 // assess returns the freshness of the response at hand, and whether it may be stored.
@@ -133,13 +135,15 @@ func AppendLine(dst, name, value []byte) []byte {
 	return append(append(dst, value...), "\r\n"...)
 }
 
-// Lines yields the lines of a stored head.
+// Lines yields the lines of a stored head, as AppendLine has made them.
 func Lines(head []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
-		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
-			if name, value, ok := bytes.Cut(line, []byte(": ")); ok && !yield(name, value) {
+		for len(head) > 0 {
+			end, colon := bytes.IndexByte(head, '\n')+1, bytes.IndexByte(head, ':')
+			if !yield(head[:colon], head[colon+len(": "):end-len("\r\n")]) {
 				return
 			}
+			head = head[end:]
 		}
 	}
 }

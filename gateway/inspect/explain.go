@@ -90,6 +90,9 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	} else if kind != nil {
 		line("type", "%s, if the origin has none", kind)
 	}
+	if z := b.Compressed; z != nil {
+		line("encoding", "%s, once it is in memory", z)
+	}
 	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
 	for _, r := range b.Origin.Replicas {
 		if len(b.Origin.Replicas) > 1 {

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/coding"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
@@ -43,6 +44,12 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))
 	}
+	body := o.Body
+	if x.bucket.Compressed != nil {
+		if form := x.negotiate(h, o, f, kind); form != nil {
+			body, kind = form, request.RangeNone
+		}
+	}
 	if x.conditional && x.answerConditions(ctx, o) {
 		return
 	}
@@ -60,7 +67,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	switch {
 	case x.Method == observe.MethodHead:
 		ctx.Response.SkipBody = true
-		resp.SetContentLength(len(o.Body))
+		resp.SetContentLength(len(body))
 	case kind == request.RangeMulti:
 		x.sendParts(ctx, o, parts)
 	case kind == request.RangeSingle:
@@ -71,8 +78,31 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 		x.flight = f
 		x.stream(ctx, o, len(o.Body))
 	default:
-		x.sendBytes(ctx, o, o.Body)
+		x.sendBytes(ctx, o, body)
 	}
+}
+
+// negotiate returns the form of a stored body that the client wants most; nil: as it is stored. A
+// part is cut from the body as it is stored, unless the client does not take that. f is the
+// flight by which the body still arrives; nil: it is there.
+func (x *Exchange) negotiate(h *fasthttp.RequestHeader, o *cache.Object, f *cache.Flight, kind request.RangeKind) []byte {
+	z := x.bucket.Compressed
+	if x.varies = z.Covers(o.Header); !x.varies || f != nil {
+		return nil
+	}
+	accepted := coding.Accept(h.PeekAll(fasthttp.HeaderAcceptEncoding))
+	best := accepted.Best(z.Codings)
+	if best == coding.Identity || kind != request.RangeNone && accepted.Identity {
+		return nil
+	}
+	if x.CacheOutcome != observe.Hit && x.bucket.Cached.Cache.Peek(o.Key) != o {
+		return nil // it is not stored: nobody else would get the form
+	}
+	form := z.Form(o, best)
+	if form != nil {
+		x.coding = best
+	}
+	return form
 }
 
 // setStoredHead sets the head of a stored object, or of parts of it, and the gateway's own
@@ -80,10 +110,13 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 // the cache.
 func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, kind request.RangeKind) {
 	b := x.scratch[:0]
-	if kind == request.RangeNone {
-		b = append(b, o.Header...)
-	} else {
+	switch {
+	case kind != request.RangeNone:
 		b = fill.AppendPartHead(b, o.Header, kind == request.RangeMulti)
+	case x.coding != coding.Identity:
+		b = fill.AppendCodedHead(b, o.Header, x.coding)
+	default:
+		b = append(b, o.Header...)
 	}
 	x.setLines(h, x.appendOwn(b, x.rulesFor(o.Header)))
 }
@@ -190,9 +223,13 @@ func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) b
 		return false
 	}
 	var verdict request.Verdict
-	if o != nil {
+	switch {
+	case o != nil && x.coding != coding.Identity:
+		x.scratch = fill.AppendWeak(x.scratch[:0], o.ETag)
+		verdict = c.Evaluate(x.scratch, o.Modified)
+	case o != nil:
 		verdict = c.Evaluate(request.StringBytes(o.ETag), o.Modified)
-	} else {
+	default:
 		verdict = c.Evaluate(x.fetch.Validators())
 	}
 	switch verdict {
@@ -210,10 +247,14 @@ func (x *Exchange) answerConditions(ctx *fasthttp.RequestCtx, o *cache.Object) b
 // origin's answer.
 func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) {
 	b := x.scratch[:0]
-	if o != nil {
+	switch {
+	case o != nil && x.coding != coding.Identity:
+		b = fill.AppendCodedHead(b, o.Header, x.coding)
+	case o != nil:
 		b = append(b, o.Header...)
-	} else {
+	default:
 		b = fill.AppendObject(b, x.fetch, false)
+		x.varies = x.bucket.Compressed != nil && x.bucket.Compressed.Covers(b)
 	}
 	rules := x.rulesFor(b)
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b), rules))
@@ -298,6 +339,7 @@ func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 // Hot path: no allocation beyond what TestProxyAllocs states.
 func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 	b := fill.AppendObject(x.scratch[:0], x.fetch, false)
+	x.varies = x.bucket.Compressed != nil && x.bucket.Compressed.Covers(b)
 	x.setLines(&ctx.Response.Header, x.appendOwn(b, x.rulesFor(b)))
 }
 
@@ -318,6 +360,9 @@ func (x *Exchange) appendOwn(b []byte, rules web.Matched) []byte {
 	}
 	if rules != 0 {
 		b = site.Headers.Append(b, rules, x.secure, len(x.Target.Query) > 0)
+	}
+	if x.varies {
+		b = append(b, "Vary: Accept-Encoding\r\n"...)
 	}
 	if site != nil && site.CORS != nil {
 		b = site.CORS.AppendLines(b, x.page)

@@ -10,6 +10,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/coding"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
@@ -61,6 +62,8 @@ type delivery struct {
 	flight   *cache.Flight // flight whose body is streamed; nil: none
 	segments [][]byte      // the body in memory that is streamed instead
 	conn     net.Conn      // the client's connection, for streaming
+	coding   coding.Coding // of the body from memory
+	varies   bool          // the answer depends on what codings the client accepts
 }
 
 // client is what answers depend on beside the client's address.
@@ -106,6 +109,7 @@ func (x *Exchange) reset() {
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle, x.client = lifecycle{finished: x.finished}, client{}
 	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
+	x.coding, x.varies = coding.Identity, false
 	clear(x.segments)
 	x.segments = x.segments[:0]
 	x.trace = x.trace[:0]

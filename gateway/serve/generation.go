@@ -50,9 +50,10 @@ type Bucket struct {
 	Origin     *origin.Bucket
 	Keys       request.Keys
 	AllowQuery []string
-	Policy     *auth.Policy // nil: public
-	Cached     *fill.Cache  // nil: nothing is kept
-	Site       *web.Site    // nil: it adds nothing to its answers
+	Policy     *auth.Policy      // nil: public
+	Cached     *fill.Cache       // nil: nothing is kept
+	Site       *web.Site         // nil: it adds nothing to its answers
+	Compressed *fill.Compression // nil: nothing is
 	Limits     *scope
 	Metrics    *observe.BucketMetrics
 }
@@ -62,6 +63,8 @@ type GenerationOptions struct {
 	Origins *origin.Shared
 	Auth    auth.Options
 	Now     func() time.Time // for the age of cached objects
+
+	Compressor *fill.Compressor
 
 	AuthTokens   int   // tokens whose verdicts are remembered
 	AuthMemory   int64 // memory for them, in bytes
@@ -119,6 +122,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	if c.Cache != nil && c.Cache.Enabled {
 		b.Cached = fill.NewCache(gen.Budgets.For(old.Budgets, b.Name, c.Cache, o.Now), asked, c.Cache)
 	}
+	b.Compressed = fill.NewCompression(&c.Compress, b.Cached, o.Compressor)
 	if c.Auth.Enabled {
 		v, err := gen.verifierFor(c.Auth.JWT, &o.Auth, old)
 		if err != nil {

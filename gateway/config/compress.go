@@ -1,0 +1,65 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Compress says which objects in memory clients get compressed. The zero value: none.
+type Compress struct {
+	// Enabled: default false.
+	Enabled bool
+
+	// Encodings are the codings to offer, the preferred ones first: "br", "zstd", "gzip".
+	// Default: all of them, in this order.
+	Encodings []string `form:"-"`
+
+	// MinSize is the size from which objects are compressed. Default 1 KiB.
+	MinSize Size
+
+	// Types are the media types to compress, in lower case and without parameters; the second
+	// half of one may be "*". Default: what gains by it.
+	Types []string `form:"-"`
+}
+
+// encodings are those that a bucket may offer.
+var encodings = []string{"br", "zstd", "gzip"}
+
+// usualTypes are the types to compress where the file names none: what is text, and formats that
+// are not compressed themselves.
+var usualTypes = []string{
+	"text/*", "application/javascript", "application/json", "application/ld+json", "application/geo+json", "application/jsonl", "application/manifest+json",
+	"application/xml", "application/xhtml+xml", "application/rss+xml", "application/atom+xml", "application/yaml", "application/toml", "application/wasm",
+	"application/vnd.apple.mpegurl", "application/dash+xml", "application/gpx+xml", "application/vnd.google-earth.kml+xml",
+	"application/vnd.ms-fontobject", "font/ttf", "font/otf", "font/collection", "image/svg+xml", "image/x-icon", "image/bmp", "model/gltf+json", "model/obj",
+}
+
+func (c *Compress) check(d *decoder, o object) {
+	d.needEnabled(o)
+	if c.MinSize == 0 {
+		c.MinSize = 1 << 10
+	}
+	o.stringOrList("encodings", func(n *node, text string, fromEnv bool) {
+		if !slices.Contains(encodings, text) {
+			d.fail(n, "unknown encoding"+quotedWord(text, fromEnv), "use one of: "+strings.Join(encodings, ", "))
+			return
+		}
+		c.Encodings = append(c.Encodings, text)
+	})
+	if !o.has("encodings") {
+		c.Encodings = encodings
+	}
+	o.stringOrList("types", func(n *node, text string, _ bool) {
+		if text = strings.ToLower(text); !isTypePattern(text) {
+			d.fail(n, "is no media type", "write such as application/json or text/*, without parameters")
+			return
+		}
+		c.Types = append(c.Types, text)
+	})
+	if !o.has("types") {
+		c.Types = usualTypes
+	}
+	if !c.Enabled {
+		*c = Compress{}
+	}
+}
