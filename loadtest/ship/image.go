@@ -203,7 +203,7 @@ func (e *engine) stopContainer(name string, lines int) error {
 		return err
 	}
 	if code, err := e.inspect(name, "{{.State.ExitCode}}"); err != nil || code != "0" {
-		return fmt.Errorf("%s ends with %s, %w", name, code, err)
+		return fmt.Errorf("%s ends with %s, %v", name, code, err)
 	}
 	out, err := e.output(e.command("sh", "-c", "docker logs "+name+" 2>&1"))
 	if err != nil {

@@ -63,7 +63,7 @@ func (t *trial) platforms() error {
 		return err
 	}
 	if told, err := os.ReadFile(outputs); err != nil || string(told) != fmt.Sprintf("name=%s\ndigest=%s\n", image, strings.TrimSpace(digest)) {
-		return fmt.Errorf("the target tells %q, and the registry has %s, %w", told, digest, err)
+		return fmt.Errorf("the target tells %q, and the registry has %s, %v", told, digest, err)
 	}
 	var index struct {
 		Manifests []struct {
@@ -92,7 +92,7 @@ func (t *trial) platforms() error {
 		grep -q '^== github.com/valyala/fasthttp v' %[4]s/usr/share/doc/yatagarasu/licences.txt
 		qemu-aarch64-static %[4]s/usr/bin/yatagarasu -version`, crane, image, version, e.dir)))
 	if err != nil || !strings.Contains(said, "linux/arm64") || !strings.Contains(said, "(commit ") {
-		return fmt.Errorf("the program for linux/arm64 says %q, %w", said, err)
+		return fmt.Errorf("the program for linux/arm64 says %q, %v", said, err)
 	}
 	settings, err := e.output(e.command(crane, "config", "--platform", "linux/arm64", image+":"+version))
 	if err == nil && !strings.Contains(settings, `"-probe"`) {

@@ -108,7 +108,7 @@ func startBinary(t *trial, config, commands, object string) error {
 		return fmt.Errorf("no address of a release's archive is in:\n%s", commands)
 	}
 	if newest, err := newestVersion(t.root); err != nil || newest != m[1] {
-		return fmt.Errorf("README.md downloads v%s, and the newest version of CHANGELOG.md is %s, %w", m[1], newest, err)
+		return fmt.Errorf("README.md downloads v%s, and the newest version of CHANGELOG.md is %s, %v", m[1], newest, err)
 	}
 	program, err := t.program()
 	if err != nil {
