@@ -207,7 +207,7 @@ soak: SCRIPT = soak
 soak: loadtest ## the same with mixed work for DURATION (30m), to see whether memory grows; RATE=n
 
 .PHONY: compare
-compare: build ## compare with fasthttp, nginx, HAProxy and Varnish in CPU time per request; FULL=1, UPDATE=1, ROWS=regexp, ROUNDS=9
+compare: build ## compare with fasthttp, nginx, HAProxy, Varnish and Caddy in CPU time per request; FULL=1, UPDATE=1, ROWS=regexp, ROUNDS=9
 	@$(GO) build -buildvcs=false -o $(BIN)/compare ./loadtest/compare
 	@exec $(BIN)/compare $(if $(FULL),-full) $(if $(UPDATE),-update) $(if $(ROWS),-only '$(value ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS))
 

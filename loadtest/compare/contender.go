@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -20,6 +21,7 @@ type contender struct {
 	name             string
 	base             map[string]string // base URL of each way to ask: hit, miss, ...
 	header           string            // line of each request; empty: none
+	fromFiles        bool              // it has no cache and no origin
 }
 
 // url returns the URL of an object when asked for in some way.
@@ -55,8 +57,14 @@ func (c *contender) fetch(way, object string) (*http.Response, error) {
 		return nil, err
 	}
 	defer r.Body.Close()
+	var body io.Reader = r.Body
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		if body, err = gzip.NewReader(body); err != nil {
+			return nil, err
+		}
+	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, r.Body); err != nil {
+	if _, err := io.Copy(sum, body); err != nil {
 		return nil, err
 	}
 	if r.StatusCode != http.StatusOK {
@@ -75,8 +83,11 @@ func (c *contender) check(w *work) error {
 	if err != nil {
 		return err
 	}
-	hit := w.way == "hit" || w.way == "tls"
-	isHit := func(r *http.Response) bool { return strings.HasPrefix(r.Header.Get("X-Cache"), "HIT") }
+	coded := w.way == "gzip"
+	hit := w.way == "hit" || w.way == "tls" || coded
+	isHit := func(r *http.Response) bool {
+		return (strings.HasPrefix(r.Header.Get("X-Cache"), "HIT") || c.fromFiles) && (r.Header.Get("Content-Encoding") == "gzip") == coded
+	}
 	r, err := c.fetch(w.way, w.object)
 	for end := time.Now().Add(2 * time.Second); err == nil && hit && !isHit(r) && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond) // a contender that stores through a file answers first

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -54,6 +55,9 @@ var nginxTemplate string
 //go:embed haproxy.cfg
 var haproxyTemplate string
 
+//go:embed Caddyfile
+var caddyTemplate string
+
 //go:embed varnish.vcl
 var varnishTemplate string
 
@@ -80,6 +84,9 @@ func start(ctx context.Context, dir string, names map[string]bool) (_ *field, er
 		}
 	}
 	if err := writeCertificate(f.settings.Certificate, f.settings.Key); err != nil {
+		return nil, err
+	}
+	if err := f.writeFiles(); err != nil {
 		return nil, err
 	}
 	if err := port.Retry(func() error { return f.startOrigin(ctx) }); err != nil {
@@ -157,15 +164,19 @@ const (
 	oursLogged = "gateway, metrics and JSON log on"
 	oursToken  = "gateway, JWT with 2 rules"
 	oursTLS    = "gateway over TLS"
+	oursSite   = "gateway, CORS and 2 header rules"
+	oursGzip   = "gateway, compressed"
 	floor      = "fasthttp handler"
 	nginx      = "nginx"
 	nginxFiles = "nginx, sendfile and open_file_cache"
 	haproxy    = "HAProxy"
 	varnish    = "Varnish"
+	nginxGzip  = "nginx, gzip_static"
+	caddyGzip  = "Caddy, precompressed"
 	direct     = "the origin itself"
 )
 
-var contenderNames = []string{ours, oursLogged, oursToken, oursTLS, floor, nginx, nginxFiles, haproxy, varnish, direct}
+var contenderNames = []string{ours, oursLogged, oursToken, oursSite, oursGzip, oursTLS, floor, nginx, nginxFiles, nginxGzip, caddyGzip, haproxy, varnish, direct}
 
 // launch starts one contender.
 func (f *field) launch(name string) (*contender, error) {
@@ -180,10 +191,33 @@ func (f *field) launch(name string) (*contender, error) {
 		return f.launchGateway(name, s)
 	case oursToken:
 		return f.withToken()
+	case oursSite:
+		return f.variant(name, "hit", "site", "Origin: https://a.example.org"), nil
+	case oursGzip:
+		return f.variant(name, "gzip", "gzip", "Accept-Encoding: gzip"), nil
+	case caddyGzip:
+		s, err := f.settings.withPorts("caddy")
+		if err != nil {
+			return nil, err
+		}
+		file, err := f.fill("Caddyfile", caddyTemplate, s)
+		if err != nil {
+			return nil, err
+		}
+		c, err := f.run(name, map[string]string{"gzip": s.url("http", "caddy", "")}, "caddy", "run", "--config", file, "--adapter", "caddyfile")
+		if c != nil {
+			c.header, c.fromFiles = "Accept-Encoding: gzip", true
+		}
+		return c, err
+	case nginxGzip:
+		c := *f.byName[nginxFiles]
+		c.fromFiles = true
+		c.name, c.header, c.base = name, "Accept-Encoding: gzip", map[string]string{"gzip": c.base["gzip"]}
+		return &c, nil
 	case floor:
 		return f.launchFloor(f.byName[ours], "")
 	case nginx, nginxFiles:
-		s, err := f.settings.withPorts("nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS")
+		s, err := f.settings.withPorts("nginxHit", "nginxTLS", "nginxMiss", "nginxMissTLS", "nginxGzip")
 		if err != nil {
 			return nil, err
 		}
@@ -195,10 +229,14 @@ func (f *field) launch(name string) (*contender, error) {
 		if err != nil {
 			return nil, err
 		}
-		return f.run(name, map[string]string{
+		ways := map[string]string{
 			"hit": s.url("http", "nginxHit", "/hit"), "tls": s.url("https", "nginxTLS", "/hit"),
 			"miss": s.url("http", "nginxMiss", "/miss"), "missTLS": s.url("http", "nginxMissTLS", "/miss"),
-		}, "nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
+		}
+		if s.Sendfile {
+			ways["gzip"] = s.url("http", "nginxGzip", "")
+		}
+		return f.run(name, ways, "nginx", "-p", f.dir, "-e", filepath.Join(f.dir, s.Nginx+".log"), "-c", file)
 	case haproxy:
 		s, err := f.settings.withPorts("haproxyHit", "haproxyMiss")
 		if err != nil {
@@ -289,10 +327,40 @@ func (f *field) withToken() (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.variant(oursToken, "hit", "jwt", "Authorization: Bearer "+token), nil
+}
+
+// variant returns the gateway as a contender whose requests, with a header line, are for another
+// of its buckets, in one way.
+func (f *field) variant(name, way, bucket, header string) *contender {
 	c := *f.byName[ours]
-	c.name, c.header = oursToken, "Authorization: Bearer "+token
-	c.base = map[string]string{"hit": strings.TrimSuffix(c.base["hit"], "/hit") + "/jwt"}
-	return &c, nil
+	c.name, c.header = name, header
+	c.base = map[string]string{way: strings.TrimSuffix(c.base["hit"], "/hit") + "/" + bucket}
+	return &c
+}
+
+// writeFiles writes the objects that are served from files, and beside each one its compressed
+// form.
+func (f *field) writeFiles() error {
+	dir := filepath.Join(f.dir, "files")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"1k", styles} {
+		var b bytes.Buffer
+		w, err := gzip.NewWriterLevel(&b, gzip.DefaultCompression)
+		if err != nil {
+			return err
+		}
+		w.Write(objectBody(name))
+		w.Close()
+		for file, data := range map[string][]byte{name: objectBody(name), name + ".gz": b.Bytes()} {
+			if err := os.WriteFile(filepath.Join(dir, file), data, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // fill writes a configuration from a template and returns its path.

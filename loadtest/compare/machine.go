@@ -44,6 +44,7 @@ func describeMachine() machine {
 	for _, command := range [][]string{{"nginx", "-v"}, {"haproxy", "-v"}, {"varnishd", "-V"}, {"wrk", "-v"}} {
 		m.Versions = append(m.Versions, firstLine(command[0], command[1:]...))
 	}
+	m.Versions = append(m.Versions, "caddy "+firstLine("caddy", "version"))
 	return m
 }
 

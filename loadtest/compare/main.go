@@ -38,7 +38,7 @@ func main() {
 }
 
 // needed are the programs that must be on the PATH, each with its Debian package.
-var needed = map[string]string{"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "taskset": "util-linux"}
+var needed = map[string]string{"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "caddy": "caddy", "wrk": "wrk", "taskset": "util-linux"}
 
 func compare() error {
 	rounds := flag.Int("rounds", 9, "`number` of rounds of each contender in each row; medians are shown")
@@ -81,6 +81,7 @@ func compare() error {
 		}
 	}
 	names[ours] = true // the others' headers and tokens come from it
+	names[nginxFiles] = names[nginxFiles] || names[nginxGzip]
 	starting, cancelStarting := context.WithTimeout(ctx, 30*time.Second)
 	defer cancelStarting()
 	f, err := start(starting, dir, names)

@@ -16,14 +16,25 @@ import (
 )
 
 // sizes are the objects of the origin, by the last segment of their path.
-var sizes = map[string]int{"1k": 1 << 10, "10k": 10 << 10, "100k": 100 << 10, "1m": 1 << 20, "100m": 100 << 20}
+var sizes = map[string]int{"1k": 1 << 10, "10k": 10 << 10, "100k": 100 << 10, "1m": 1 << 20, "100m": 100 << 20, styles: 100 << 10}
 
-// objectBody returns the bytes of an object: the same in every process, and
+// styles is the object that compresses.
+const styles = "styles"
+
+// objectBody returns the bytes of an object: the same in every process, and, but for styles,
 // nothing that compresses.
 func objectBody(name string) []byte {
-	body := make([]byte, sizes[name])
-	rand.NewChaCha8([32]byte([]byte("the bytes of comparison objects."))).Read(body)
-	return body
+	body, source := make([]byte, sizes[name]), rand.NewChaCha8([32]byte([]byte("the bytes of comparison objects.")))
+	source.Read(body)
+	if name != styles {
+		return body
+	}
+	properties := [...]string{"margin", "padding", "border-radius", "line-height", "width", "gap", "font-size", "letter-spacing"}
+	text := body[:0]
+	for r := rand.New(source); len(text) < sizes[name]; {
+		text = fmt.Appendf(text, ".c-%x { %s: %d.%drem; color: #%06x }\n", r.IntN(4096), properties[r.IntN(len(properties))], r.IntN(12), r.IntN(10), r.IntN(1<<24))
+	}
+	return text[:sizes[name]]
 }
 
 // serveOrigin serves the objects from memory with the head that S3 gives them,
@@ -53,6 +64,9 @@ func serveOrigin(plain, secure, certificate, key string) error {
 		h.Set("Cache-Control", "public, max-age=86400") // what HAProxy and Varnish go by
 		h.Set("Accept-Ranges", "bytes")
 		h.SetContentType("application/octet-stream")
+		if string(name) == styles {
+			h.SetContentType("text/css")
+		}
 		ctx.Response.SetBodyRaw(body)
 	}
 	server := &fasthttp.Server{Handler: handler, Name: "AmazonS3"}

@@ -8,7 +8,7 @@ import (
 // work is a row of the comparison: one object asked for in one way.
 type work struct {
 	name        string
-	way         string // hit, tls: from memory; miss, missTLS: through to the origin
+	way         string // hit, tls: from memory; gzip: compressed already; miss, missTLS: through to the origin
 	object      string
 	connections int
 	perByte     bool // the figure is CPU per GB, else per request
@@ -29,11 +29,16 @@ func works(wide bool) []*work {
 			{ours, floor, 1.12, 1.05},
 			{oursLogged, nginx, 1.10, 1.00},
 			{oursToken, ours, 1.06, 1.03},
+			{oursSite, ours, 1.06, 1.03},
 		}},
 		{name: "hit 10 KB", way: "hit", object: "10k", connections: 64, pairs: []pair{{ours, floor, 1.12, 1.05}}},
 		{name: "hit 100 KB", way: "hit", object: "100k", connections: 32, pairs: []pair{
 			{ours, nginx, 0.75, 0.62},
 			{ours, haproxy, 1.05, 0.95},
+		}},
+		{name: "hit 100 KB, gzip", way: "gzip", object: styles, connections: 64, pairs: []pair{
+			{oursGzip, nginxGzip, 1.10, 1.00},
+			{oursGzip, caddyGzip, 0.35, 0.25},
 		}},
 		{name: "hit 1 MB", way: "hit", object: "1m", connections: 16, pairs: []pair{{ours, varnish, 1.12, 1.05}}},
 		{name: "miss 1 KB, signed", way: "miss", object: "1k", connections: 64, pairs: []pair{
