@@ -14,7 +14,7 @@ import (
 // the time for a head.
 const documentPace = 128 << 10
 
-// Document reads at most limit bytes of an error document, whatever its
+// Document reads at most limit bytes of an error document or a list, whatever its
 // framing, and keeps the connection only if it ended within them. Afterwards Surplus
 // tells whether more came than the document.
 func (x *Exchange) Document(limit int) ([]byte, error) {

@@ -22,6 +22,9 @@ type Exchange struct {
 	// Client is the key of the client that the exchange is for; 0: the gateway itself. Set it
 	// before Do: connections are shared fairly among clients.
 	Client uint64
+	// Listed tells that the body of a success is a list, which comes in any framing and is read
+	// by Document: S3 sends lists in chunks. Set it before each Do.
+	Listed bool
 	// Header is the response head after a successful Do.
 	Header fasthttp.ResponseHeader
 	// Queued and Dialed are how long the last Do waited for a connection, and took to

@@ -164,7 +164,7 @@ func (x *Exchange) frame(bodiless bool, begin time.Time) error {
 		// The length is that of the body to GET: it should not come.
 		x.rest = 0
 		x.reuse = x.reuse && (n == 0 || x.conn.restAfter(begin))
-	case code == fasthttp.StatusOK, code == fasthttp.StatusPartialContent:
+	case !x.Listed && (code == fasthttp.StatusOK || code == fasthttp.StatusPartialContent):
 		if n < 0 || len(h.Peek(fasthttp.HeaderTransferEncoding)) > 0 {
 			return protocolError(errFraming)
 		}
@@ -173,7 +173,7 @@ func (x *Exchange) frame(bodiless bool, begin time.Time) error {
 			x.up.fullBody.Store(full)
 		}
 	default:
-		x.rest = x.length // an error document: read by Document in any framing
+		x.rest = x.length // a list or an error document: read by Document in any framing
 	}
 	return nil
 }

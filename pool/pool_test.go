@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -485,13 +486,16 @@ func TestDocument(t *testing.T) {
 		{"chunked with a trailer", "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked.String() + "0\r\nA: b\r\n\r\n", false, 1 << 10, doc, 0},
 		{"chunked over the limit", "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked.String() + "0\r\n\r\n", false, 100, doc[:100], 0},
 		{"until close", "HTTP/1.1 403 Forbidden\r\n\r\n" + doc, true, 1 << 10, doc, 0},
+		{"a list", "HTTP/1.1 200 OK\r\nContent-Length: 800\r\n\r\n" + doc, false, 1 << 10, doc, 1},
+		{"a list in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked.String() + "0\r\n\r\n", false, 1 << 10, doc, 1},
+		{"a list until close", "HTTP/1.1 200 OK\r\n\r\n" + doc, true, 1 << 10, doc, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := startScripted(t, false, func(conn net.Conn, _ int, _ string) bool {
 				io.WriteString(conn, c.response)
 				return !c.ends
 			}).upstream()
-			var x Exchange
+			x := Exchange{Listed: strings.Contains(c.response, " 200 ")}
 			if err := u.Do(&x, []byte(getHead), false); err != nil {
 				t.Fatal(err)
 			}
@@ -502,13 +506,27 @@ func TestDocument(t *testing.T) {
 			}
 			idle(t, u, c.kept)
 			if c.kept == 1 {
-				if err := u.Do(&x, []byte(getHead), false); err != nil || x.Header.StatusCode() != 403 {
+				if err := u.Do(&x, []byte(getHead), false); err != nil || !strings.Contains(c.response, strconv.Itoa(x.Header.StatusCode())) {
 					t.Errorf("the next exchange: %v", err)
 				}
 				x.Close()
 			}
 		})
 	}
+	t.Run("a list breaks off between chunks", func(t *testing.T) {
+		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+chunked.String())
+			return false
+		}).upstream()
+		x := Exchange{Listed: true}
+		if err := u.Do(&x, []byte(getHead), false); err != nil {
+			t.Fatal(err)
+		}
+		_, err := x.Document(1 << 10)
+		want(t, err, ReasonTruncated, PhaseBody, true)
+		x.Close()
+		idle(t, u, 0)
+	})
 	t.Run("broken off", func(t *testing.T) {
 		u := startScripted(t, false, func(c net.Conn, _ int, _ string) bool {
 			io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 800\r\n\r\nhalf")
