@@ -129,6 +129,10 @@ screenshot: build $(VERSITYGW_STAMP) ## start the demo with load and take pictur
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
 	$(GO) run ./loadtest/screenshot
 
+.PHONY: listing-screenshot
+listing-screenshot: build $(VERSITYGW_STAMP) ## take pictures of a folder's listing, light and dark, into bin/; needs chromium
+	$(GO) run ./loadtest/listing
+
 .PHONY: pictures
 pictures: build $(VERSITYGW_STAMP) ## draw the documentation's pictures anew: the comparison, the status page; needs chromium
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo

@@ -35,6 +35,7 @@ func TestList(t *testing.T) {
 		want    string
 	}{
 		{"pages, with and without encoded keys", []string{first, last}, "continuation-token=t%2B%2F%3D&encoding-type=url&list-type=2&max-keys=1000&prefix=p%20%2F", "a\x01 b+c=1 d%20e=2"},
+		{"in chunks, as S3 sends it", []string{first, last}, "", "a\x01 b+c=1 d%20e=2"},
 		{"an empty bucket", []string{head + foot}, "encoding-type=url&list-type=2&max-keys=1000&prefix=p%20%2F", ""},
 		{"the origin recovers", []string{"503", "500", last}, "", "d%20e=2"},
 		{"it does not", []string{"503", "503", "503"}, "", "error: cannot list the bucket: the origin answers 503 Code503"},
@@ -58,6 +59,9 @@ func TestList(t *testing.T) {
 					fmt.Sscan(answer, &code)
 					w.WriteHeader(code)
 					answer = "<Error><Code>Code" + answer + "</Code></Error>"
+				}
+				if strings.HasPrefix(c.name, "in chunks") {
+					w.(http.Flusher).Flush()
 				}
 				io.WriteString(w, answer)
 			})

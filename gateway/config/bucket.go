@@ -20,6 +20,9 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	o.need("s3", "say where the objects are")
 	b.Auth = d.auth(o.get("auth"), global)
 	b.Headers = d.headerRules(o)
+	if b.Listing.Enabled && b.S3.AccessDenied == 404 {
+		d.warn(o.get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")
+	}
 	block := d.cacheBlock(o.get("cache"), defaults)
 	if block.set {
 		b.Cache = &block.Cache

@@ -122,6 +122,9 @@ type Bucket struct {
 	// ContentTypes are the types that objects have by their keys.
 	ContentTypes ContentTypes
 
+	// Listing offers pages of what is in a folder.
+	Listing Listing
+
 	// Headers are the rules for the headers that clients get, in order.
 	Headers []HeaderRule `form:"-"`
 

@@ -230,6 +230,7 @@ func TestFullFile(t *testing.T) {
 					Retry:          retry,
 					Breaker:        Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
+				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
 				CORS: CORS{
 					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "null", "http://[::1]:3000"}, Credentials: true,
 					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,

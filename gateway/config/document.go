@@ -112,6 +112,8 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "Bucket.ContentTypes":
 		types := v.FieldByName("ContentTypes")
 		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0
+	case "Bucket.Listing":
+		return !v.FieldByName("Listing").FieldByName("Enabled").Bool()
 	case "HeaderRule.Match":
 		return v.FieldByName("Match").Interface() == HeaderMatch{}
 	case "S3.Hedge":

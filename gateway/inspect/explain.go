@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
@@ -78,6 +79,10 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	case token != "":
 		line("auth", "not asked for: the bucket is public")
 	}
+	if (len(key) == 0 || key[len(key)-1] == '/') && b.Lists(key) {
+		explainListing(b, raw, key, line)
+		return !unchecked
+	}
 	if len(key) == 0 {
 		return refuse(problem.NoKey)
 	}
@@ -94,17 +99,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		line("encoding", "%s, once it is in memory", z)
 	}
 	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
-	for _, r := range b.Origin.Replicas {
-		if len(b.Origin.Replicas) > 1 {
-			line("replica", "%s, priority %d", r.Name, r.Priority)
-		}
-		line("upstream", "GET %s", r.Address.URL(r.Address.AppendKeyPath(nil, key), query))
-		line("s3 bucket", "%s", r.S3.Bucket)
-		line("dials", "%s", r.Address.HostPort)
-		if r.Proxy != nil {
-			line("by proxy", "%s", r.Proxy.Host)
-		}
-	}
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.Address.URL(r.Address.AppendKeyPath(nil, key), query) })
 	if len(t.Query) > 0 {
 		sent := "nothing"
 		if len(query) > 0 {
@@ -113,6 +108,31 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
 	}
 	return !unchecked
+}
+
+// explainListing writes that a request for a folder gets its listing.
+func explainListing(b *serve.Bucket, raw, folder []byte, line func(name, format string, args ...any)) {
+	if !request.EndsInSlash(raw) {
+		line("answer", "302: to the same address with a slash at its end, where there is a listing")
+		return
+	}
+	line("answer", "a listing of the folder, from S3 or a few seconds old")
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, b.Site.Listing.PageSize) })
+}
+
+// explainReplicas writes what each replica of a bucket would be asked for.
+func explainReplicas(b *serve.Bucket, line func(name, format string, args ...any), url func(r *origin.Replica) string) {
+	for _, r := range b.Origin.Replicas {
+		if len(b.Origin.Replicas) > 1 {
+			line("replica", "%s, priority %d", r.Name, r.Priority)
+		}
+		line("upstream", "GET %s", url(r))
+		line("s3 bucket", "%s", r.S3.Bucket)
+		line("dials", "%s", r.Address.HostPort)
+		if r.Proxy != nil {
+			line("by proxy", "%s", r.Proxy.Host)
+		}
+	}
 }
 
 // Check writes that the configuration of gen, from the file at path, is valid, and what it

@@ -13,10 +13,11 @@ import (
 	"yatagarasu/sign"
 )
 
-// Fetch is one request to a bucket's replicas, with its tries, and the answer to it. It has
-// copies of all that it needs of a client's request, so it may outlive that.
+// Fetch is one request to a bucket's replicas, for an object or a page of a list, with its tries,
+// and the answer to it. It has copies of all that it needs of a client's request, so it may
+// outlive that.
 //
-// Use Bucket.NewFetch, and Release at the end, which closes the connection to
+// Use Bucket.NewFetch or NewList, and Release at the end, which closes the connection to
 // the origin. A fetch has one owner at a time: the exchange of the client's request, the
 // flight that fills the cache, or a hedge. Not safe for concurrent use.
 type Fetch struct {
@@ -26,11 +27,15 @@ type Fetch struct {
 	Notes    *observe.Upstream // of the client's request, or ownNotes
 	ownNotes observe.Upstream
 
-	key   []byte   // of the object, decoded
+	key   []byte   // of the object, or of the folder that is listed; decoded
 	hash  pool.Key // see hashKey
 	query []byte   // canonical
 	id    []byte   // X-Request-ID of the client's request, for the log
 	trace []byte   // traceparent to pass on; empty: none
+
+	listed    int    // the most entries of the page that is asked for, of the folder key; 0: an object is
+	after     []byte // key that the page begins behind; empty: with the first
+	listQuery []byte // canonical
 
 	head       []byte // request head
 	keyPath    []byte // encoded path
@@ -111,8 +116,8 @@ func (f *Fetch) Release() {
 	f.Answer.SetInterruptible(false)
 	*f.attempt = attempt{Answer: f.Answer}
 	f.Client, f.Bucket, f.Notes, f.ownNotes = 0, nil, nil, observe.Upstream{ID: f.ownNotes.ID[:0]}
-	f.headers = [3]sign.Header{}
-	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
+	f.headers, f.listed = [3]sign.Header{}, 0
+	for _, b := range [...]*[]byte{&f.key, &f.query, &f.id, &f.trace, &f.after, &f.listQuery, &f.head, &f.keyPath, &f.rangeValue, &f.tag} {
 		if *b = (*b)[:0]; cap(*b) > maxKept {
 			*b = nil
 		}

@@ -110,6 +110,9 @@ func (h *hedge) begin(f *Fetch, first *Replica, w *request.Plan) (*Fetch, pool.T
 	r.Metrics.Count(observe.Hedges)
 	y := f.Bucket.NewFetch(nil, f.key, f.query, nil, f.trace)
 	y.Client = f.Client
+	if f.listed > 0 {
+		y.list(f.after, f.listed)
+	}
 	w.Value = bytes.Clone(w.Value)
 	y.replica = r
 	y.Answer.SetInterruptible(true)

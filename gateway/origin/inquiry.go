@@ -28,7 +28,7 @@ type Inquiry struct {
 // Inquire sends a request of the gateway's own, once. limit bounds what is read of the
 // answer's body, in bytes.
 func (r *Replica) Inquire(method string, path []byte, query string, headers []sign.Header, limit int) (a Inquiry, err error) {
-	var x pool.Exchange
+	x := pool.Exchange{Listed: true}
 	begin := time.Now()
 	signer := r.Credentials.Signer(begin)
 	if signer == nil {

@@ -68,7 +68,7 @@ func (f *Fetch) ask(r *Replica, t pool.Ticket, w request.Plan, head bool, begin 
 // begin is now.
 func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, begin time.Time) error {
 	f.Answer.Close()
-	f.Answer.Client, f.Answer.Queued, f.Answer.Dialed = f.Client, 0, 0
+	f.Answer.Client, f.Answer.Listed, f.Answer.Queued, f.Answer.Dialed = f.Client, f.listed > 0, 0, 0
 	if replicaSet(f.Notes.Failed).has(r) {
 		t = t.Again()
 	}
@@ -76,7 +76,14 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, beg
 	if len(f.Bucket.Replicas) > 1 {
 		f.Notes.Replica = r.Name
 	}
-	f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keysPath...), f.key)
+	query := f.query
+	if f.listed == 0 {
+		f.keyPath = sign.AppendPath(append(f.keyPath[:0], r.keysPath...), f.key)
+	} else {
+		f.keyPath = append(f.keyPath[:0], r.Address.bucketPath...)
+		f.listQuery = f.appendListQuery(f.listQuery[:0], r.S3.KeyPrefix)
+		query = f.listQuery
+	}
 
 	headers := f.headers[:0]
 	if w.Condition != "" {
@@ -97,7 +104,7 @@ func (f *Fetch) sendTo(r *Replica, t pool.Ticket, w request.Plan, head bool, beg
 		return errNoCredential
 	}
 	f.skew = r.Health.ClockCorrection()
-	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, f.query, headers, f.trace, begin.Add(f.skew))
+	f.head = r.appendHead(f.head[:0], f.signer, name, f.keyPath, query, headers, f.trace, begin.Add(f.skew))
 	err := r.Upstream.Do(f.Answer, f.head, head)
 	f.Notes.Queued += f.Answer.Queued
 	f.Notes.Dialed += f.Answer.Dialed

@@ -24,6 +24,8 @@ type Problem struct {
 var (
 	NoRoute            = &Problem{Status: fasthttp.StatusNotFound, Code: "no_route", Message: "no bucket is mounted at this path"}
 	NoKey              = &Problem{Status: fasthttp.StatusForbidden, Code: "no_object_key", Message: "the path names no object; listings are not offered"}
+	NoFolder           = &Problem{Status: fasthttp.StatusNotFound, Code: "not_found", Message: "there is nothing in this folder", Reason: "no_such_folder"}
+	ListingDenied      = &Problem{Status: fasthttp.StatusForbidden, Code: "listing_denied", Message: "the origin does not let the gateway list this folder"}
 	EmptySegment       = &Problem{Status: fasthttp.StatusBadRequest, Code: "empty_segment", Message: "the object key begins with a slash, or has two in a row; this bucket has no such keys"}
 	Method             = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "only GET and HEAD are allowed"}
 	PageOrigin         = &Problem{Status: fasthttp.StatusForbidden, Code: "cors_refused", Message: "pages of this origin may not read this; cors.origins of the bucket lists those that may", Reason: "cors_origin"}

@@ -6,32 +6,43 @@ import (
 )
 
 // PrefersPlain tells whether an Accept header gives text/plain a higher weight than
-// application/json (RFC 9110 section 12.5.1). Without the header, with equal weights or with
-// "*/*", it does not. Malformed elements do not count.
-func PrefersPlain(accept []byte) bool {
-	var plain, json mediaWeight
+// application/json.
+func PrefersPlain(accept []byte) bool { return Prefers(accept, "text/plain", "application/json") }
+
+// Prefers tells whether an Accept header gives one media type a higher weight than another (RFC
+// 9110 section 12.5.1). Without the header, with equal weights or with "*/*", it does not.
+// Malformed elements do not count. The types are in lower case.
+//
+// Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
+func Prefers(accept []byte, first, second string) bool {
+	var one, other mediaWeight
 	for element := range bytes.SplitSeq(accept, comma) {
 		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
-		mediaRange = trimOWS(mediaRange)
-		weight, ok := weightOf(parameters)
-		if !ok {
-			continue
-		}
-		switch {
-		case bytes.EqualFold(mediaRange, []byte("text/plain")):
-			plain.set(weight, 3)
-		case bytes.EqualFold(mediaRange, []byte("text/*")):
-			plain.set(weight, 2)
-		case bytes.EqualFold(mediaRange, []byte("application/json")):
-			json.set(weight, 3)
-		case bytes.EqualFold(mediaRange, []byte("application/*")):
-			json.set(weight, 2)
-		case string(mediaRange) == "*/*":
-			plain.set(weight, 1)
-			json.set(weight, 1)
+		if weight, ok := weightOf(parameters); ok {
+			mediaRange = trimOWS(mediaRange)
+			one.set(weight, precisionOf(mediaRange, first))
+			other.set(weight, precisionOf(mediaRange, second))
 		}
 	}
-	return plain.weight > json.weight
+	return one.weight > other.weight
+}
+
+// precisionOf returns how precisely a media range covers a type: 3 by its name, 1 with all
+// others; 0: it does not.
+func precisionOf(mediaRange []byte, name string) int {
+	if bytes.EqualFold(mediaRange, StringBytes(name)) {
+		return 3
+	}
+	kind, some := bytes.CutSuffix(mediaRange, []byte("/*"))
+	switch {
+	case !some:
+		return 0
+	case string(kind) == "*":
+		return 1
+	case len(kind) < len(name) && name[len(kind)] == '/' && bytes.EqualFold(kind, StringBytes(name[:len(kind)])):
+		return 2
+	}
+	return 0
 }
 
 // mediaWeight is the weight that an Accept header gives one media type: that of the most

@@ -64,6 +64,7 @@ type delivery struct {
 	conn     net.Conn      // the client's connection, for streaming
 	coding   coding.Coding // of the body from memory
 	varies   bool          // the answer depends on what codings the client accepts
+	held     int           // bytes of a page for this client alone, see fill.Pages.Hold
 }
 
 // client is what answers depend on beside the client's address.
@@ -105,7 +106,7 @@ func (x *Exchange) reset() {
 	if x.conditionsRead {
 		x.conditions.Reset()
 	}
-	x.bucket, x.key, x.conn = nil, nil, nil
+	x.bucket, x.key, x.conn, x.held = nil, nil, nil, 0
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle, x.client = lifecycle{finished: x.finished}, client{}
 	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
@@ -147,6 +148,9 @@ func (x *Exchange) Release() {
 	if x.pinned != nil {
 		x.bucket.Cached.Cache.Unpin(x.pinned)
 		x.pinned = nil
+	}
+	if x.held > 0 {
+		x.bucket.Pages.Return(x.held)
 	}
 	x.reset()
 	x.s.exchanges.Put(x)

@@ -54,6 +54,7 @@ type Bucket struct {
 	Cached     *fill.Cache       // nil: nothing is kept
 	Site       *web.Site         // nil: it adds nothing to its answers
 	Compressed *fill.Compression // nil: nothing is
+	Pages      *fill.Pages       // of folders; nil: they have no listings
 	Limits     *scope
 	Metrics    *observe.BucketMetrics
 }
@@ -117,6 +118,9 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
 	}
 	b.Site = web.New(c, fill.InObjects)
+	if c.Listing.Enabled {
+		b.Pages = fill.NewPages(o.Now)
+	}
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b
 	if c.Cache != nil && c.Cache.Enabled {

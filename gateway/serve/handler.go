@@ -97,6 +97,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Refuse(ctx, observe.LimitSubjectRate, wait)
 		return
 	}
+	if (len(key) == 0 || key[len(key)-1] == '/') && x.serveFolder(ctx) { // a folder
+		return
+	}
 	if len(key) == 0 {
 		x.Fail(ctx, problem.NoKey)
 		return

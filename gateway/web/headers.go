@@ -180,3 +180,11 @@ func (p *pattern) matches(key []byte) bool {
 	}
 	return len(key) >= len(before)+len(p.after) && string(key[:len(before)]) == before && string(key[len(key)-len(p.after):]) == p.after
 }
+
+// matchesName tells whether p stands for a name, which is no path.
+func (p *pattern) matchesName(name string) bool {
+	if !p.wild {
+		return name == p.before
+	}
+	return len(name) >= len(p.before)+len(p.after) && strings.HasPrefix(name, p.before) && strings.HasSuffix(name, p.after)
+}

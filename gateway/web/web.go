@@ -1,5 +1,5 @@
-// Package web has what makes a bucket a site: which pages of other sites may read it, and the
-// headers that clients get. It asks nobody and keeps nothing of a request.
+// Package web has what makes a bucket a site: which pages of other sites may read it, the
+// headers that clients get, and listings of folders. It asks nobody and keeps nothing of a request.
 package web
 
 import "yatagarasu/gateway/config"
@@ -9,13 +9,14 @@ import "yatagarasu/gateway/config"
 type Site struct {
 	CORS    *CORS    // nil: pages of other sites may not read
 	Headers *Headers // nil: no rule
+	Listing *Listing // nil: folders have none
 }
 
 // New returns the site of a bucket; nil if it adds nothing. objectHas says which headers an
 // object can have.
 func New(c *config.Bucket, objectHas func(name []byte) bool) *Site {
-	s := &Site{CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas)}
-	if s.CORS == nil && s.Headers == nil {
+	s := &Site{CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas), Listing: newListing(&c.Listing)}
+	if s.CORS == nil && s.Headers == nil && s.Listing == nil {
 		return nil
 	}
 	return s

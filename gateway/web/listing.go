@@ -1,0 +1,201 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"yatagarasu/gateway/config"
+	"yatagarasu/sign"
+)
+
+// Listing says which folders of a bucket have listings, and in which form. Safe for concurrent
+// use.
+type Listing struct {
+	PageSize int
+
+	folders []string // keys of those that have, with all below; empty: all
+	hidden  []pattern
+	formats []Format
+}
+
+// Format is the form of a listing.
+type Format uint8
+
+const (
+	HTML Format = iota
+	JSON
+	NumFormats
+)
+
+// ContentType returns the media type of a form.
+func (f Format) ContentType() string {
+	if f == JSON {
+		return "application/json"
+	}
+	return "text/html; charset=utf-8"
+}
+
+func newListing(c *config.Listing) *Listing {
+	if !c.Enabled {
+		return nil
+	}
+	l := &Listing{PageSize: c.PageSize}
+	for _, path := range c.Paths {
+		if path == "/" {
+			l.folders = nil
+			break
+		}
+		l.folders = append(l.folders, path[1:]+"/")
+	}
+	for _, s := range c.Hide {
+		l.hidden = append(l.hidden, newPattern(s))
+	}
+	for _, name := range c.Formats {
+		format := HTML
+		if name == config.FormatJSON {
+			format = JSON
+		}
+		l.formats = append(l.formats, format)
+	}
+	return l
+}
+
+// Offers tells whether there is a listing of a folder, by its key: it is one of those that have,
+// and no listing hides it or a folder that it is in.
+func (l *Listing) Offers(folder string) bool {
+	if len(l.folders) > 0 && !slices.ContainsFunc(l.folders, func(one string) bool { return strings.HasPrefix(folder, one) }) {
+		return false
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(folder, "/"), "/") {
+		if l.Hides(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// Hides tells whether listings leave out what has a name.
+func (l *Listing) Hides(name string) bool {
+	return slices.ContainsFunc(l.hidden, func(p pattern) bool { return p.matchesName(name) })
+}
+
+// Negotiates tells whether the form of a listing depends on the request.
+func (l *Listing) Negotiates() bool { return len(l.formats) > 1 }
+
+// Format returns the form for a request. prefers tells whether it gives one media type a higher
+// weight than another.
+func (l *Listing) Format(prefers func(first, second string) bool) Format {
+	if l.Negotiates() {
+		switch {
+		case prefers("text/html", "application/json"):
+			return HTML
+		case prefers("application/json", "text/html"):
+			return JSON
+		}
+	}
+	return l.formats[0]
+}
+
+// Page is one page of a listing.
+type Page struct {
+	Bucket    string // path prefix of the bucket
+	Folder    string // key; empty, or with a slash at its end
+	Continued bool   // pages come before it
+	Next      string // key behind which the next page begins
+	More      bool   // there is a next page
+	Entries   []Entry
+}
+
+// Entry is an object of a folder, or a folder, by the key that clients have for it.
+type Entry struct {
+	Key      string
+	Folder   bool
+	Size     int64     // of an object, in bytes
+	Modified time.Time // of an object, in UTC; zero: not known
+	Linked   bool      // clients can ask for it
+}
+
+// name returns what the key of an entry, given with its folder, has behind it.
+func (e *Entry) name(folder string) string {
+	name := e.Key[len(folder):]
+	if e.Folder {
+		name = strings.TrimSuffix(name, "/")
+	}
+	return name
+}
+
+// link returns the address of an entry, relative to the page; empty: it has none.
+func (e *Entry) link(folder string) string {
+	if !e.Linked {
+		return ""
+	}
+	return "./" + string(sign.AppendPath(nil, e.Key[len(folder):]))
+}
+
+// next returns the address of the next page, relative to the page; empty: there is none.
+func (p *Page) next() string {
+	if !p.More {
+		return ""
+	}
+	return "?start-after=" + string(sign.AppendQueryComponent(nil, p.Next))
+}
+
+// jsonPage is a page in the form that programs get.
+type jsonPage struct {
+	Folder  string      `json:"folder"`
+	Entries []jsonEntry `json:"entries"`
+	Next    string      `json:"next,omitempty"`
+}
+
+type jsonEntry struct {
+	Name     string `json:"name"`
+	Key      string `json:"key"`
+	Type     string `json:"type"`
+	Size     *int64 `json:"size,omitempty"`
+	Modified string `json:"last_modified,omitempty"`
+	Link     string `json:"link,omitempty"`
+}
+
+// Write returns a page in a form.
+func (l *Listing) Write(f Format, p *Page) []byte {
+	if f == JSON {
+		return l.json(p)
+	}
+	return l.html(p)
+}
+
+// json returns a page for programs.
+func (l *Listing) json(p *Page) []byte {
+	doc := jsonPage{Folder: p.Folder, Entries: make([]jsonEntry, len(p.Entries)), Next: p.next()}
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		row := jsonEntry{Name: e.name(p.Folder), Key: e.Key, Type: "folder", Link: e.link(p.Folder)}
+		if !e.Folder {
+			row.Type, row.Size = "file", &e.Size
+			if !e.Modified.IsZero() {
+				row.Modified = e.Modified.Format(time.RFC3339)
+			}
+		}
+		doc.Entries[i] = row
+	}
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(doc); err != nil {
+		panic("BUG: a listing cannot be encoded: " + err.Error())
+	}
+	return b.Bytes()
+}
+
+// readable returns a name as people can read it: what is no character, or cannot be seen, is
+// shown as U+FFFD.
+func readable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(name, string(unicode.ReplacementChar)))
+}
