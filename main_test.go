@@ -91,7 +91,7 @@ var rooms = map[string]string{
 	"flags":    "config",
 	"coding":   "",
 	"media":    "config",
-	"web":      "config",
+	"web":      "config media",
 	"problem":  "",
 	"request":  "problem",
 	"observe":  "config problem",

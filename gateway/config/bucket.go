@@ -30,6 +30,7 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	if b.Compress.Enabled && (b.Cache == nil || !b.Cache.Enabled) {
 		d.fail(o.get("compress"), "has no effect without a cache: objects in memory are compressed, once each", "set cache.enabled: true, or remove it")
 	}
+	d.checkWebsite(o, &b)
 	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
 		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
 		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")

@@ -131,6 +131,16 @@ type Bucket struct {
 	// Compress says which objects in memory clients get compressed.
 	Compress Compress
 
+	// Website makes the bucket a site.
+	Website Website
+
+	// DownloadQuery has the parameter download of a query make browsers save the object. Default
+	// false.
+	DownloadQuery bool
+
+	// Maintenance answers all requests with 503.
+	Maintenance Maintenance
+
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache

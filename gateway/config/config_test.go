@@ -242,6 +242,18 @@ func TestFullFile(t *testing.T) {
 				},
 				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
 				Cache:    &own,
+				Website: Website{
+					Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,
+					SPA:            SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
+					ErrorDocuments: []ErrorDocument{{403, "e/403.html"}, {404, "404.html"}},
+					Redirects:      []Redirect{{"/old/*", "/new/*.html", 301}, {"/blog", "https://blog.example.com/?from=here", 307}},
+					Files:          Pairs{{"/robots.txt", "User-agent: *\nDisallow: /\n"}, {"/.well-known/x", "${x}"}},
+				},
+				DownloadQuery: true,
+				Maintenance: Maintenance{
+					Enabled: true, Page: "testdata/maintenance.html", Text: []byte("<!doctype html><title>Back soon</title><p>Back soon.</p>\n"), RetryAfter: 90 * time.Second,
+					Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::1/128")},
+				},
 			},
 			{
 				Name: "three", PathPrefix: "/three",

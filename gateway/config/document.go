@@ -114,6 +114,12 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0
 	case "Bucket.Listing":
 		return !v.FieldByName("Listing").FieldByName("Enabled").Bool()
+	case "Bucket.Website":
+		return v.FieldByName("Website").IsZero()
+	case "Website.SPA":
+		return v.FieldByName("SPA").IsZero()
+	case "Bucket.Maintenance":
+		return v.FieldByName("Maintenance").IsZero()
 	case "HeaderRule.Match":
 		return v.FieldByName("Match").Interface() == HeaderMatch{}
 	case "S3.Hedge":

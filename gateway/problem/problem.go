@@ -47,6 +47,7 @@ var (
 	Descriptors = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "the gateway can open no further connection to the origin at the moment; try again soon", Reason: "descriptors", RetryAfter: 1}
 
 	Credential  = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "no_credential", Message: "the gateway has no valid credential for the origin at the moment; try again soon", Reason: "credentials", RetryAfter: 5}
+	Maintenance = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "maintenance", Message: "this is being worked on; try again later"}
 	Breaker     = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "origin_down", Message: "the origin is failing and is left alone for a moment; try again soon", Reason: "breaker_open"}
 	ObjectFails = &Problem{Status: fasthttp.StatusBadGateway, Code: "object_failing", Message: "the origin keeps failing for this object and is not asked for it for a moment; try again soon", Reason: "object_failing"}
 
@@ -95,6 +96,14 @@ func OfParseError(err error) *Problem {
 		return tooSlow
 	}
 	return malformed
+}
+
+// LogReason returns the reason for log and metrics.
+func (p *Problem) LogReason() string {
+	if p.Reason != "" {
+		return p.Reason
+	}
+	return p.Code
 }
 
 // Error implements error.

@@ -39,10 +39,13 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
 		x.Reason = s3error.NoSuchKey.Reason
-		x.Fail(ctx, &s3error.NoSuchKey.Problem)
+		x.failAbout(ctx, &s3error.NoSuchKey.Problem)
 		return
 	default:
 		panic("BUG: a stored object has the status " + strconv.Itoa(o.Status))
+	}
+	if x.bucket.Website != nil && x.leadsElsewhere(ctx, o) {
+		return
 	}
 	body := o.Body
 	if x.bucket.Compressed != nil {
@@ -59,11 +62,11 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	}
 	resp := &ctx.Response.Header
 	x.setStoredHead(resp, o, kind)
-	x.Status = fasthttp.StatusOK
-	if kind != request.RangeNone {
-		x.Status = fasthttp.StatusPartialContent
+	if kind == request.RangeNone {
+		x.setStatus(ctx, fasthttp.StatusOK)
+	} else {
+		x.setStatus(ctx, fasthttp.StatusPartialContent)
 	}
-	ctx.SetStatusCode(x.Status)
 	switch {
 	case x.Method == observe.MethodHead:
 		ctx.Response.SkipBody = true
@@ -105,6 +108,15 @@ func (x *Exchange) negotiate(h *fasthttp.RequestHeader, o *cache.Object, f *cach
 	return form
 }
 
+// setStatus sets the status of an answer with an object: of an error's document, the error's.
+func (x *Exchange) setStatus(ctx *fasthttp.RequestCtx, status int) {
+	if x.instead != nil {
+		status = x.instead.Status
+	}
+	x.Status = status
+	ctx.SetStatusCode(status)
+}
+
 // setStoredHead sets the head of a stored object, or of parts of it, and the gateway's own
 // lines. TestHitIsTheMiss compares the outcome with a miss, TestOddHeads with an answer past
 // the cache.
@@ -118,7 +130,7 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	default:
 		b = append(b, o.Header...)
 	}
-	x.setLines(h, x.appendOwn(b, x.rulesFor(o.Header)))
+	x.setLines(h, x.appendSite(b, o.Header))
 }
 
 // appendCacheLines appends the cache's part in the answer: Age, X-Cache and Cache-Status. It
@@ -256,7 +268,10 @@ func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) 
 		b = fill.AppendObject(b, x.fetch, false)
 		x.varies = x.bucket.Compressed != nil && x.bucket.Compressed.Covers(b)
 	}
-	rules := x.rulesFor(b)
+	if x.bucket.Site != nil {
+		b = x.adapt(b)
+	}
+	rules := x.rulesFor(b, true)
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b), rules))
 	x.Status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.Status)
@@ -327,8 +342,8 @@ func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	var rules web.Matched
-	if x.bucket != nil && x.bucket.Site != nil && x.bucket.Site.Headers != nil {
-		rules = x.bucket.Site.Headers.Match(x.key, nil, false)
+	if x.bucket != nil {
+		rules = x.rulesFor(nil, false)
 	}
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.WithDate(x.scratch[:0]), rules))
 }
@@ -340,15 +355,26 @@ func (x *Exchange) CompleteHead(ctx *fasthttp.RequestCtx) {
 func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 	b := fill.AppendObject(x.scratch[:0], x.fetch, false)
 	x.varies = x.bucket.Compressed != nil && x.bucket.Compressed.Covers(b)
-	x.setLines(&ctx.Response.Header, x.appendOwn(b, x.rulesFor(b)))
+	x.setLines(&ctx.Response.Header, x.appendSite(b, b))
 }
 
-// rulesFor returns the bucket's rules for an answer with an object that has a head.
-func (x *Exchange) rulesFor(head []byte) web.Matched {
+// appendSite makes of b the head of an answer with an object, or parts of it. head is the
+// object's, which may be b.
+func (x *Exchange) appendSite(b, head []byte) []byte {
+	rules := x.rulesFor(head, x.instead == nil)
+	if x.bucket.Site != nil {
+		b = x.adapt(b)
+	}
+	return x.appendOwn(b, rules)
+}
+
+// rulesFor returns the bucket's rules for an answer with an object that has a head, or, where
+// success is false, for an error.
+func (x *Exchange) rulesFor(head []byte, success bool) web.Matched {
 	if x.bucket.Site == nil || x.bucket.Site.Headers == nil {
 		return 0
 	}
-	return x.bucket.Site.Headers.Match(x.key, fill.LineValue(head, fill.HeaderContentType), true)
+	return x.bucket.Site.Headers.Match(x.key, fill.LineValue(head, fill.HeaderContentType), success)
 }
 
 // appendOwn appends the lines that the gateway adds to a head, and changes those that rules
@@ -367,7 +393,10 @@ func (x *Exchange) appendOwn(b []byte, rules web.Matched) []byte {
 	if site != nil && site.CORS != nil {
 		b = site.CORS.AppendLines(b, x.page)
 	}
-	if x.private {
+	switch {
+	case x.noStore:
+		b = fill.AppendLine(web.WithoutLines(b, "cache-control"), headerCacheControl, noStore)
+	case x.private:
 		b = fill.AppendPrivate(b)
 	}
 	return x.appendCacheLines(b)

@@ -14,11 +14,26 @@ import (
 //
 // Hot path: zero allocations for a token seen before, guarded by TestProxyAllocs.
 func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
-	q := &x.access
-	q.Header, q.Query, q.Key = &ctx.Request.Header, x.Target.Query, x.key
-	q.Method, q.Client, q.Now = observe.MethodNames[x.Method], x.Client, x.Start
-	x.verdict = x.bucket.Policy.Authorize(q)
+	x.verdict = x.bucket.Policy.Authorize(x.accessTo(ctx, x.key))
+	x.noteVerdict()
 	x.private = !x.verdict.Public
+	if x.verdict.Reason != auth.Allowed {
+		x.answerRefused(ctx)
+		return false
+	}
+	return true
+}
+
+// accessTo returns what the bucket's policy decides on for a key.
+func (x *Exchange) accessTo(ctx *fasthttp.RequestCtx, key []byte) *auth.Request {
+	q := &x.access
+	q.Header, q.Query, q.Key = &ctx.Request.Header, x.Target.Query, key
+	q.Method, q.Client, q.Now = observe.MethodNames[x.Method], x.Client, x.Start
+	return q
+}
+
+// noteVerdict counts the verdict, and notes who the client is, and what it may.
+func (x *Exchange) noteVerdict() {
 	v := &x.verdict
 	number := int(v.Reason)
 	x.Auth = observe.Auth{Outcome: "denied", Subject: v.Subject}
@@ -32,20 +47,21 @@ func (x *Exchange) authorize(ctx *fasthttp.RequestCtx) bool {
 		x.Auth.Reason = v.Reason.String()
 	}
 	x.bucket.Metrics.Verdicts(number, &x.Auth).Inc()
-	if v.Reason == auth.TooManyFailures {
+}
+
+// answerRefused answers a request that may not read.
+func (x *Exchange) answerRefused(ctx *fasthttp.RequestCtx) {
+	if x.verdict.Reason == auth.TooManyFailures {
 		x.returnShared(x.admittedTo)
-		x.Refuse(ctx, observe.LimitTokenFailures, v.Wait)
-		return false
+		x.Refuse(ctx, observe.LimitTokenFailures, x.verdict.Wait)
+		return
 	}
-	p := ProblemOfVerdict(v.Reason)
+	p := ProblemOfVerdict(x.verdict.Reason)
 	if p == problem.Verifying {
 		x.returnShared(x.admittedTo)
 	}
-	if p != nil {
-		x.Fail(ctx, p)
-		x.Reason = x.Auth.Reason
-	}
-	return p == nil
+	x.Reason = x.Auth.Reason
+	x.failAbout(ctx, p)
 }
 
 // verdictProblems are the answers to a request that may not read the key (RFC 6750, 3).

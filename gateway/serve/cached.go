@@ -174,7 +174,7 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 	}
 	x.Cause, x.Reason = failure.Cause, failure.Reason
 	x.CacheOutcome = observe.Miss
-	x.Fail(ctx, failure.Problem)
+	x.failAbout(ctx, failure.Problem)
 }
 
 // forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.

@@ -50,6 +50,7 @@ type Exchange struct {
 
 	delivery
 	client
+	substitution
 	lifecycle
 	scratch []byte              // memory of small values and of the response's head
 	trace   request.Traceparent // trace context of a trusted proxy; empty: none
@@ -81,6 +82,7 @@ type lifecycle struct {
 	closedByServer bool // fasthttp closes the exchange, see handOver
 	finished       bool // finish was called
 	complete       bool // the response has its Date and X-Request-ID
+	noStore        bool // the answer is for now alone: nobody may keep it
 }
 
 // Acquire returns the exchange of a request that began at start. It ends by Release, or by
@@ -108,7 +110,7 @@ func (x *Exchange) reset() {
 	}
 	x.bucket, x.key, x.conn, x.held = nil, nil, nil, 0
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
-	x.lifecycle, x.client = lifecycle{finished: x.finished}, client{}
+	x.lifecycle, x.client, x.substitution = lifecycle{finished: x.finished}, client{}, substitution{own: x.own[:0]}
 	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
 	x.coding, x.varies = coding.Identity, false
 	clear(x.segments)

@@ -45,18 +45,20 @@ type Generation struct {
 
 // Bucket is a mounted bucket. It does not change, and is safe for concurrent use.
 type Bucket struct {
-	Name       string
-	Prefix     string
-	Origin     *origin.Bucket
-	Keys       request.Keys
-	AllowQuery []string
-	Policy     *auth.Policy      // nil: public
-	Cached     *fill.Cache       // nil: nothing is kept
-	Site       *web.Site         // nil: it adds nothing to its answers
-	Compressed *fill.Compression // nil: nothing is
-	Pages      *fill.Pages       // of folders; nil: they have no listings
-	Limits     *scope
-	Metrics    *observe.BucketMetrics
+	Name        string
+	Prefix      string
+	Origin      *origin.Bucket
+	Keys        request.Keys
+	AllowQuery  []string
+	Policy      *auth.Policy      // nil: public
+	Cached      *fill.Cache       // nil: nothing is kept
+	Site        *web.Site         // nil: it adds nothing to its answers
+	Website     *web.Website      // of Site; nil: objects alone are served
+	Maintenance *web.Maintenance  // of Site; nil: it is served
+	Compressed  *fill.Compression // nil: nothing is
+	Pages       *fill.Pages       // of folders; nil: they have no listings
+	Limits      *scope
+	Metrics     *observe.BucketMetrics
 }
 
 // GenerationOptions are the parts of a generation that its configuration does not have.
@@ -117,7 +119,9 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
 		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
 	}
-	b.Site = web.New(c, fill.InObjects)
+	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
+		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
+	}
 	if c.Listing.Enabled {
 		b.Pages = fill.NewPages(o.Now)
 	}

@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/web"
 )
 
 // Handle serves one request. Safe for concurrent use.
@@ -82,6 +83,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	case x.Method == observe.MethodOther:
 		x.serveOther(ctx)
 		return
+	case b.Maintenance != nil && !b.Maintenance.Admits(x.Client):
+		x.serveMaintenance(ctx, b.Maintenance)
+		return
 	}
 
 	key, p := x.Target.Key(prefixLen, b.Keys)
@@ -89,7 +93,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, p)
 		return
 	}
-	x.key = key
+	x.key, x.asked = key, key
 	if b.Policy != nil && !x.authorize(ctx) {
 		return
 	}
@@ -97,11 +101,15 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Refuse(ctx, observe.LimitSubjectRate, wait)
 		return
 	}
-	if (len(key) == 0 || key[len(key)-1] == '/') && x.serveFolder(ctx) { // a folder
+	w := b.Website
+	if w != nil && x.answerHere(ctx, w, prefixLen == len(x.Target.Path)) {
 		return
 	}
-	if len(key) == 0 {
-		x.Fail(ctx, problem.NoKey)
+	if web.MeansFolder(key) && (w == nil || !w.HasIndex()) && x.serveFolder(ctx) {
+		return
+	}
+	if len(key) == 0 && (w == nil || !w.Begins()) {
+		x.failAbout(ctx, problem.NoKey)
 		return
 	}
 	if x.Query, p = x.Target.AllowedQuery(x.Query, b.AllowQuery); p != nil {
@@ -109,11 +117,14 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 	x.LetIn = true
-	if b.Cached != nil {
+	switch {
+	case w != nil:
+		x.serveWebsite(ctx, w)
+	case b.Cached != nil:
 		x.serveCached(ctx)
-		return
+	default:
+		x.serveOrigin(ctx)
 	}
-	x.serveOrigin(ctx)
 }
 
 // IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
@@ -165,7 +176,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 	// the next request begins.
 	var head request.Head
 	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
-	x.conditional = head.Conditional
+	x.conditional, x.demands = head.Conditional, head.Conditional
 	if flaw == request.BodyNotAllowed {
 		x.Unread = string(h.Peek(headerInvited)) != invited
 	} else if flaw != nil {
@@ -241,12 +252,12 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	if x.closedByServer {
 		x.takeBack(ctx)
 	}
+	if x.instead != nil { // its document cannot be had
+		p, x.Reason, x.key = x.instead, x.why, x.asked
+	}
 	x.Status = p.Status
 	if x.Reason == "" || p.Reason != "" {
-		x.Reason = p.Reason
-	}
-	if x.Reason == "" {
-		x.Reason = p.Code
+		x.Reason = p.LogReason()
 	}
 	h := &ctx.Response.Header
 	ctx.SetStatusCode(p.Status)
@@ -300,6 +311,7 @@ func (x *Exchange) Panicked(ctx *fasthttp.RequestCtx, p any) {
 	ctx.Response.Reset()
 	x.Reason, x.CacheOutcome, x.cacheKey = "", observe.Bypass, x.cacheKey[:0] // the cache has no part in this answer
 	x.LetIn = true                                                            // its line is always written
+	x.instead = nil
 	x.Fail(ctx, problem.Panic)
 	ctx.Response.Header.SetCanonical(headerRequestID, x.ID)
 	x.complete = true // fasthttp has dated it, after Reset

@@ -84,7 +84,7 @@ func (x *Exchange) failFolder(ctx *fasthttp.RequestCtx, err error) {
 		panic("BUG: a page fails with another error than those of origins: " + err.Error())
 	}
 	x.Cause, x.Reason = e.Cause, e.Reason
-	x.Fail(ctx, e.Problem)
+	x.failAbout(ctx, e.Problem)
 }
 
 // answerFolder answers with what of a page the client may see. continued says that the page is
@@ -116,7 +116,7 @@ func (x *Exchange) answerFolder(ctx *fasthttp.RequestCtx, page *fill.Page, conti
 		}
 	}
 	if len(shown.Entries) == 0 && !shown.More && !page.Marked && !continued {
-		x.Fail(ctx, problem.NoFolder) // as if what the client may not see were not there
+		x.failAbout(ctx, problem.NoFolder) // as if what the client may not see were not there
 		return
 	}
 	accept := ctx.Request.Header.Peek(fasthttp.HeaderAccept)

@@ -11,6 +11,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
+	"yatagarasu/gateway/web"
 )
 
 // serveOrigin answers from the origin, past the cache.
@@ -27,7 +28,7 @@ func (x *Exchange) serveOrigin(ctx *fasthttp.RequestCtx) {
 // fetchFor asks the origin by a plan, and answers.
 func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	x.beginFetch()
-	if err := x.fetch.Send(plan, x.Method == observe.MethodHead); err != nil {
+	if err := x.fetch.Send(plan, x.Method == observe.MethodHead || x.step == web.Folder && x.looksForFolder()); err != nil {
 		x.failUpstream(ctx, err)
 		return
 	}
@@ -121,13 +122,13 @@ func (x *Exchange) failUpstream(ctx *fasthttp.RequestCtx, err error) {
 func (x *Exchange) answerError(ctx *fasthttp.RequestCtx) {
 	kind := x.fetch.NoteOriginError()
 	x.Reason = kind.Reason
-	x.Fail(ctx, &kind.Problem)
+	x.failAbout(ctx, &kind.Problem)
 }
 
 // answerObject answers with the object or the part that the origin sends, unless a
 // precondition fails.
 func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
-	if x.answerConditions(ctx, nil) {
+	if x.bucket.Website != nil && x.leadsElsewhere(ctx, nil) || x.answerConditions(ctx, nil) {
 		return
 	}
 	answer := x.fetch.Answer
@@ -155,8 +156,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		return
 	}
 	x.copyHeaders(ctx)
-	ctx.SetStatusCode(code)
-	x.Status = code
+	x.setStatus(ctx, code)
 	switch {
 	case head:
 		ctx.Response.SkipBody = true

@@ -135,15 +135,15 @@ func (h *Headers) Append(head []byte, m Matched, secure, queried bool) []byte {
 			continue
 		}
 		if n.inObjects {
-			head = removeLines(head, n.lower)
+			head = WithoutLines(head, n.lower)
 		}
 		head = append(head, n.lines[bits.Len64(uint64(changing))-1]...)
 	}
 	return head
 }
 
-// removeLines removes the lines with a name, given in lower case, from a head, in place.
-func removeLines(head []byte, name string) []byte {
+// WithoutLines removes the lines with a name, given in lower case, from a head, in place.
+func WithoutLines(head []byte, name string) []byte {
 	kept := 0
 	for at := 0; at < len(head); {
 		end := at + bytes.IndexByte(head[at:], '\n') + 1

@@ -1,5 +1,6 @@
-// Package web has what makes a bucket a site: which pages of other sites may read it, the
-// headers that clients get, and listings of folders. It asks nobody and keeps nothing of a request.
+// Package web has what makes a bucket a site: which pages of other sites may read it, the headers
+// that clients get, listings of folders, and what is answered where a request names no object. It
+// asks nobody and keeps nothing of a request.
 package web
 
 import "yatagarasu/gateway/config"
@@ -7,16 +8,22 @@ import "yatagarasu/gateway/config"
 // Site is what a bucket adds to its answers. Get one by New; it never changes, and is safe for
 // concurrent use.
 type Site struct {
-	CORS    *CORS    // nil: pages of other sites may not read
-	Headers *Headers // nil: no rule
-	Listing *Listing // nil: folders have none
+	CORS        *CORS        // nil: pages of other sites may not read
+	Headers     *Headers     // nil: no rule
+	Listing     *Listing     // nil: folders have none
+	Website     *Website     // nil: objects alone are served
+	Downloads   bool         // a query may ask for an answer to be saved
+	Maintenance *Maintenance // nil: the bucket is served
 }
 
 // New returns the site of a bucket; nil if it adds nothing. objectHas says which headers an
 // object can have.
 func New(c *config.Bucket, objectHas func(name []byte) bool) *Site {
-	s := &Site{CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas), Listing: newListing(&c.Listing)}
-	if s.CORS == nil && s.Headers == nil && s.Listing == nil {
+	s := &Site{
+		CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas), Listing: newListing(&c.Listing),
+		Website: newWebsite(c), Downloads: c.DownloadQuery, Maintenance: newMaintenance(c),
+	}
+	if *s == (Site{}) {
 		return nil
 	}
 	return s
