@@ -101,7 +101,7 @@ func (x *Exchange) advance(w *web.Website) bool {
 
 // standIn answers with the object of the step that was taken, if the client may read it.
 //
-// Hot path: zero allocations, guarded by TestHitAllocs.
+// Hot path: zero allocations, guarded by TestWebHitAllocs.
 func (x *Exchange) standIn(ctx *fasthttp.RequestCtx) {
 	x.forget()
 	x.conditional = x.demands && !x.looksForFolder()
@@ -148,7 +148,7 @@ func (x *Exchange) looksForFolder() bool {
 // authorizeAgain decides whether the client may read the key of a substitute. If not, it has
 // answered. An answer that depends on what the client may read is private, whatever it is made of.
 //
-// Hot path: zero allocations for a token seen before, guarded by TestHitAllocs.
+// Hot path: zero allocations for a token seen before, guarded by TestWebHitAllocs.
 func (x *Exchange) authorizeAgain(ctx *fasthttp.RequestCtx) bool {
 	v := x.bucket.Policy.Authorize(x.accessTo(ctx, x.key))
 	x.private = x.private || !v.Public
@@ -282,7 +282,7 @@ func (x *Exchange) sendFile(ctx *fasthttp.RequestCtx, f *web.File) {
 // adapt changes the head of an object, or of a text, that is sent in a site. The head of an error's
 // document says what its bytes are, and no more: the rest is about the object at its own address.
 //
-// Hot path: zero allocations if b has room, guarded by TestHitAllocs.
+// Hot path: zero allocations if b has room, guarded by TestWebHitAllocs.
 func (x *Exchange) adapt(b []byte) []byte {
 	if x.instead != nil {
 		return web.DocumentHead(b)

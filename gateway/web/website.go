@@ -85,7 +85,7 @@ func (w *Website) RedirectsFolders() bool { return w.trailingSlash == "redirect"
 // First returns the first link of the chain for a key, and appends its key to dst: the index for a
 // folder, else the object itself, of which nothing is appended.
 //
-// Hot path: zero allocations if dst has room, guarded by TestHitAllocs.
+// Hot path: zero allocations if dst has room, guarded by TestWebHitAllocs.
 func (w *Website) First(dst, key []byte) ([]byte, Step) {
 	switch {
 	case w.index != "" && MeansFolder(key):
@@ -98,7 +98,7 @@ func (w *Website) First(dst, key []byte) ([]byte, Step) {
 
 // Next returns the link behind another, whose object is missing, and appends its key to dst.
 //
-// Hot path: zero allocations if dst has room, guarded by TestHitAllocs.
+// Hot path: zero allocations if dst has room, guarded by TestWebHitAllocs.
 func (w *Website) Next(dst, key []byte, behind Step) ([]byte, Step) {
 	for step := max(behind, Index) + 1; step < NoStep; step++ {
 		switch {
@@ -142,7 +142,7 @@ func (w *Website) AppendDocument(dst []byte, status int) []byte {
 
 // File returns the text that the configuration has for a key; nil: it has none.
 //
-// Hot path: zero allocations, guarded by TestHitAllocs.
+// Hot path: zero allocations, guarded by TestWebHitAllocs.
 func (w *Website) File(key []byte) *File { return w.files[string(key)] }
 
 // File is a text of the gateway's own. It does not change.
