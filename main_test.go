@@ -103,7 +103,7 @@ var rooms = map[string]string{
 	"fill":     "config coding problem request observe s3error origin",
 	"serve":    "config auth coding limit route web problem request observe s3error origin listen fill",
 	"admin":    "config limit problem request observe origin probe listen fill serve",
-	"inspect":  "config auth flags problem request observe s3error origin serve",
+	"inspect":  "config auth flags web problem request observe s3error origin serve",
 	"":         "config auth flags observe origin probe listen handover fill serve admin",
 }
 

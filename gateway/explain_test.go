@@ -115,3 +115,30 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+func TestExplainWebsite(t *testing.T) {
+	const website = `    website: {index: index.html, clean_urls: true, spa: {fallback: app.html, assets: [/assets]}, error_documents: [{status: 404, key: 404.html}], redirects: [{from: "/x", to: "/y"}, {from: "/old/*", to: "/new/*", status: 308}], files: {/robots.txt: "abc"}}` + "\n"
+	g := configuredGateway(t, "buckets:\n"+bucketYAML("pub", "/pub", "http://origin.test")+website+
+		privateYAML("files", "/files", "http://origin.test")+"      rules: [{path: /open, enabled: false}, {path: /open/index.html, claims: [{claim: role, operator: equals, value: admin}]}]\n"+website+
+		bucketYAML("closed", "/closed", "http://origin.test")+"    maintenance: {enabled: true}\n", "warn")
+	for _, c := range []struct {
+		url    string
+		served bool
+		want   []string
+	}{
+		{"/pub/", true, []string{`object:    "index.html", the index`, "upstream:  GET http://origin.test/things/index.html", `if absent: "app.html", the application's fallback`, `if absent: 404 with "404.html"`}},
+		{"/pub/dir/page?a=b", true, []string{"upstream:  GET http://origin.test/things/dir/page\n", `if absent: "dir/page.html", by clean_urls`, `if absent: 302 to /pub/dir/page/?a=b, if there is "dir/page/index.html"`, `if absent: "app.html"`}},
+		{"/pub/old/a%20b?q", false, []string{"answer:    308: to /pub/new/a%20b?q, by website.redirects[1]"}},
+		{"/pub/robots.txt", false, []string{"answer:    200: the 3 bytes that website.files has"}},
+		{"/pub?x", false, []string{"answer:    302: to /pub/?x"}},
+		{"/files/", false, []string{"answer:    401"}},
+		{"/files/open/", false, []string{`object:    "open/index.html"`, "answer:    401"}},
+		{"/files/open/x", true, []string{"judged:"}},
+		{"/closed/x", false, []string{"answer:    503: maintenance is enabled"}},
+	} {
+		explains(t, g, c.url, "", c.served, c.want)
+	}
+	if out := explains(t, g, "/pub/assets/x.js", "", true, nil); strings.Contains(out, "app.html") || strings.Contains(out, "x.js.html") {
+		t.Errorf("an asset has a fallback:\n%s", out)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/serve"
+	"yatagarasu/gateway/web"
 )
 
 // Explain writes what a gateway of gen would do with a GET request for rawURL: the
@@ -60,6 +61,9 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	}
 	line("route", "%s", b.Prefix)
 	line("bucket", "%s", b.Name)
+	if b.Maintenance != nil {
+		line("answer", "%d: maintenance is enabled, but for the clients in its allow", problem.Maintenance.Status)
+	}
 	key, e := t.Key(prefixLen, b.Keys)
 	if e != nil {
 		return refuse(e)
@@ -68,23 +72,45 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		line("key", "%q", key)
 	}
 	unchecked := false
-	switch {
-	case b.Policy != nil:
-		q := auth.Request{Header: new(fasthttp.RequestHeader), Query: t.Query, Key: key, Method: fasthttp.MethodGet, Now: time.Now()}
-		var r auth.Reason
-		r, unchecked = b.Policy.Explain(&q, token, func(name, text string) { line(name, "%s", text) })
-		if p := serve.ProblemOfVerdict(r); p != nil {
-			return refuse(p)
+	judge := func(key []byte) *problem.Problem {
+		switch {
+		case b.Policy != nil:
+			q := auth.Request{Header: new(fasthttp.RequestHeader), Query: t.Query, Key: key, Method: fasthttp.MethodGet, Now: time.Now()}
+			r, unsure := b.Policy.Explain(&q, token, func(name, text string) { line(name, "%s", text) })
+			unchecked = unchecked || unsure
+			return serve.ProblemOfVerdict(r)
+		case token != "":
+			line("auth", "not asked for: the bucket is public")
 		}
-	case token != "":
-		line("auth", "not asked for: the bucket is public")
+		return nil
 	}
-	if (len(key) == 0 || key[len(key)-1] == '/') && b.Lists(key) {
+	if p := judge(key); p != nil {
+		return refuse(p)
+	}
+	asked, step, path := key, web.Itself, request.RawPath(raw)
+	if b.Website != nil {
+		if answer := answeredHere(b, key, path, t.Query, prefixLen == len(t.Path)); answer != "" {
+			line("answer", "%s", answer)
+			return false
+		}
+	}
+	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Lists(key) {
 		explainListing(b, raw, key, line)
 		return !unchecked
 	}
-	if len(key) == 0 {
+	if len(key) == 0 && (b.Website == nil || !b.Website.Begins()) {
 		return refuse(problem.NoKey)
+	}
+	if b.Website != nil {
+		var own []byte
+		if own, step = b.Website.First(nil, asked); step != web.Itself {
+			line("object", "%q, %s", own, meanings[step])
+			if key = own; b.Policy != nil {
+				if p := judge(key); p != nil {
+					return refuse(p)
+				}
+			}
+		}
 	}
 	query, e := t.AllowedQuery(nil, b.AllowQuery)
 	if e != nil {
@@ -100,14 +126,22 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	}
 	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
 	explainReplicas(b, line, func(r *origin.Replica) string { return r.Address.URL(r.Address.AppendKeyPath(nil, key), query) })
-	if len(t.Query) > 0 {
-		sent := "nothing"
-		if len(query) > 0 {
-			sent = string(query)
-		}
-		line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
+	if b.Website != nil {
+		explainChain(b, asked, path, t.Query, step, line)
 	}
-	return !unchecked
+	if len(t.Query) > 0 {
+		explainQuery(query, line)
+	}
+	return !unchecked && b.Maintenance == nil
+}
+
+// explainQuery writes what of a request's query the origin gets.
+func explainQuery(query []byte, line func(name, format string, args ...any)) {
+	sent := "nothing"
+	if len(query) > 0 {
+		sent = string(query)
+	}
+	line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
 }
 
 // explainListing writes that a request for a folder gets its listing.
