@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"yatagarasu/loadtest/s3server"
+)
+
+// TestWebRealOrigins has a site on real servers.
+func TestWebRealOrigins(t *testing.T) {
+	eachS3(t, func(t *testing.T, server *s3server.Server, client *minio.Client) {
+		put := func(key, text string, o minio.PutObjectOptions) {
+			t.Helper()
+			o.ContentType, o.DisableContentSha256 = "text/html", true
+			if _, err := client.PutObject(t.Context(), s3Bucket, key, strings.NewReader(text), int64(len(text)), o); err != nil {
+				t.Fatalf("cannot store %q: %v", key, err)
+			}
+		}
+		put("index.html", "home", minio.PutObjectOptions{})
+		put("docs/index.html", "docs", minio.PutObjectOptions{})
+		put("docs/start.html", "start", minio.PutObjectOptions{})
+		put("a/b/index.html", strings.Repeat("deep", 100_000), minio.PutObjectOptions{})
+		put("errors/404.html", "not found", minio.PutObjectOptions{})
+		put("moved", "moved", minio.PutObjectOptions{WebsiteRedirectLocation: "/docs/"})
+		eachCache(t, func(t *testing.T, cache string) {
+			gw := startGateway(t, realBucket(server.Endpoint())+"    "+cache+"\n    website: {index: index.html, clean_urls: true, object_redirects: true, error_documents: [{status: 404, key: errors/404.html}]}\n")
+			for _, c := range []siteCase{
+				{"/pub", "", 302, "", []string{"Location: /pub/\r\n"}},
+				{"/pub/", "", 200, "home", []string{"Content-Type: text/html"}},
+				{"HEAD /pub/docs/", "", 200, "", []string{"Content-Length: 4"}},
+				{"/pub/docs", "", 302, "", []string{"Location: /pub/docs/\r\n"}},
+				{"HEAD /pub/docs", "", 302, "", []string{"Location: /pub/docs/\r\n"}},
+				{"/pub/docs/start", "", 200, "start", nil},
+				{"/pub/docs/start", "Range: bytes=0-1", 206, "st", nil},
+				{"HEAD /pub/docs/start", "", 200, "", []string{"Content-Length: 5"}},
+				{"/pub/a/b/", "", 200, strings.Repeat("deep", 100_000), nil},
+				{"/pub/a/b", "Range: bytes=0-1", 302, "", []string{"Location: /pub/a/b/\r\n"}},
+				{"/pub/a", "", 404, "not found", nil},
+				{"/pub/a/", "If-None-Match: *", 404, "not found", nil},
+				{"/pub/docs/none", "Range: bytes=0-1", 404, "not found", []string{"!Content-Range"}},
+				{"HEAD /pub/none", "", 404, "", []string{"Content-Length: 9"}},
+			} {
+				c.check(t, gw)
+			}
+			if strings.Contains(t.Name(), string(s3server.VersityGW)) { // MinIO does not keep where an object redirects to
+				(&siteCase{"/pub/moved", "", 301, "", []string{"Location: /pub/docs/\r\n"}}).check(t, gw)
+			}
+		})
+	})
+}
+
+// TestWebLargeObjects has an index, a fallback and a document that are streamed, whether they are
+// kept or not.
+func TestWebLargeObjects(t *testing.T) {
+	page := strings.Repeat("<p>page", 300_000)
+	objects := map[string]string{"index.html": page, "dir/index.html": page, "404.html": page}
+	for name, cache := range map[string]string{
+		"from memory": "cache: {enabled: true, negative_ttl: 60}", "too large to keep": "cache: {enabled: true, max_object_size: 1KiB}", "streamed": "cache: {enabled: false}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := siteOrigin(t, objects)
+			gw := startGateway(t, siteYAML("/", origin, cache, "website: {index: index.html, spa: {fallback: index.html}, error_documents: [{status: 404, key: 404.html}]}"))
+			length := fmt.Sprintf("Content-Length: %d\r\n", len(page))
+			for _, c := range []siteCase{
+				{"/", "", 200, page, []string{length}},
+				{"/deep/link", "", 200, page, []string{length, "Cache-Control: no-cache"}},
+				{"/deep/link", fmt.Sprintf("Range: bytes=%d-", len(page)-4), 206, "page", nil},
+				{"/gone.js", "", 404, page, []string{length, "!Etag"}},
+				{"HEAD /gone.js", "", 404, "", []string{length}},
+				{"/dir", "", 302, "", []string{"Location: /dir/\r\n", "Content-Length: 0\r\n"}},
+				{"/dir/", "", 200, page, []string{length}},
+			} {
+				c.check(t, gw)
+			}
+		})
+	}
+}
+
+// TestWebManyLinks asks for many links of an application at once: its page is fetched once.
+func TestWebManyLinks(t *testing.T) {
+	origin := siteOrigin(t, map[string]string{"index.html": strings.Repeat("app", 50_000)})
+	gw := startGateway(t, siteYAML("/", origin, "cache: {enabled: true}", "website: {index: index.html, spa: {fallback: index.html}}"))
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			if r, body := gw.do("GET", fmt.Sprint("/link/", i)); r.StatusCode != 200 || len(body) != 150_000 {
+				t.Errorf("status %d, %d bytes", r.StatusCode, len(body))
+			}
+		})
+	}
+	all.Wait()
+	n := 0
+	for _, r := range origin.seen() {
+		if r.URL.Path == "/things/index.html" {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("the page was fetched %d times", n)
+	}
+}
+
+// TestWebAudit has the audit log say what was decided in the end: a substitute may be refused
+// where the path is not, and the page of a refusal grants nothing.
+func TestWebAudit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	origin := siteOrigin(t, map[string]string{"index.html": "secret", "open/index.html": "top secret", "public/401.html": "log in", "public/x": "x"})
+	yaml := privateSiteYAML(origin, "website: {index: index.html, error_documents: [{status: 401, key: public/401.html}]}")
+	gw := startGateway(t, strings.Replace(yaml, "buckets:\n", "logging: {level: error, audit: {enabled: true, output: "+path+"}}\nbuckets:\n", 1))
+	reader := "Cookie: session=" + goodToken(`"role":"reader"`)
+	top := "Cookie: session=" + goodToken(`"role":"reader"`, `"level":"top"`)
+	gw.do("GET", "/pub/")
+	gw.do("GET", "/pub/", reader)
+	gw.do("GET", "/pub/open/")
+	gw.do("GET", "/pub/open/", reader)
+	gw.do("GET", "/pub/open/", top)
+	gw.do("GET", "/pub/public/x")
+	if err := gw.stop(); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, l := range logLines(t, path) {
+		subject := any("nobody")
+		if auth, ok := l["auth"].(map[string]any); ok && auth["sub"] != nil {
+			subject = auth["sub"]
+		}
+		got = append(got, fmt.Sprint(l["decision"], " ", subject, " ", l["path"], " ", l["status"], " ", l["reason"]))
+	}
+	slices.Sort(got)
+	want := []string{
+		"denied alice /pub/open/ 403 path_claim_refused", "denied nobody /pub/ 401 token_missing", "denied nobody /pub/open/ 401 token_missing",
+		"granted alice /pub/ 200 ", "granted alice /pub/open/ 200 ",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+// TestWebSubjectRate counts a request against its token's subject where only the substitute asks for
+// a token.
+func TestWebSubjectRate(t *testing.T) {
+	origin := siteOrigin(t, map[string]string{"open/index.html": "top secret", "open/x": "x"})
+	gw := startGateway(t, privateSiteYAML(origin, "website: {index: index.html}", "limits: {requests_per_second_per_subject: 0.001}"))
+	top := "Cookie: session=" + goodToken(`"role":"reader"`, `"level":"top"`)
+	for i, want := range []int{200, 429, 429} {
+		if r, _ := gw.do("GET", "/pub/open/", top); r.StatusCode != want {
+			t.Errorf("request %d: status %d, want %d", i, r.StatusCode, want)
+		}
+	}
+	(&siteCase{"/pub/open/x", top, 200, "x", nil}).check(t, gw)
+}
