@@ -78,9 +78,19 @@ func testWebFiles(t *testing.T) {
 	} {
 		c.check(t, gw)
 	}
+	own := startGateway(t, siteYAML("/pub", origin, `website: {index: index.html, error_documents: [{status: 404, key: e.html}], files: {/index.html: home, /dir/index.html: dir, /e.html: "not found"}}`))
+	for _, c := range []siteCase{
+		{"/pub/", "", 200, "home", []string{"Content-Type: text/html", "Etag: "}},
+		{"/pub/dir/", "", 200, "dir", nil},
+		{"/pub/e.html", "", 200, "not found", []string{"Etag: "}},
+	} {
+		c.check(t, own)
+	}
 	if n := len(origin.seen()); n != 0 || len(tag) < 10 || tag[0] != '"' {
 		t.Errorf("the origin was asked %d times; tag %s", n, tag)
 	}
+	(&siteCase{"/pub/dir", "", 302, "", []string{"Location: /pub/dir/\r\n"}}).check(t, own)
+	(&siteCase{"/pub/gone", "If-None-Match: *", 404, "not found", []string{"!Etag", "Content-Type: text/html"}}).check(t, own)
 }
 
 func testWebObjectRedirects(t *testing.T) {
@@ -194,8 +204,8 @@ func TestWebCounts(t *testing.T) {
 
 func TestWebDownload(t *testing.T) {
 	eachCache(t, func(t *testing.T, cache string) {
-		origin := siteOrigin(t, map[string]string{"a/é b.txt": "Content-Disposition: inline\n\ntext", "index.html": "app"})
-		gw := startGateway(t, siteYAML("/pub", origin, cache, "download_query: true", "website: {index: index.html, error_documents: [{status: 404, key: index.html}]}"))
+		origin := siteOrigin(t, map[string]string{"a/é b.txt": "Content-Disposition: inline\n\ntext", "index.html": "app", "ruled": "ruled"})
+		gw := startGateway(t, siteYAML("/pub", origin, cache, "download_query: true", "headers: [{match: {path: /ruled}, set: {Content-Disposition: inline}}]", "website: {index: index.html, error_documents: [{status: 404, key: index.html}]}"))
 		const at = "/pub/a/%C3%A9%20b.txt"
 		own := `Content-Disposition: attachment; filename="_ b.txt"; filename*=UTF-8''%C3%A9%20b.txt` + "\r\n"
 		for _, c := range []siteCase{
@@ -212,6 +222,8 @@ func TestWebDownload(t *testing.T) {
 			{at + "?download=%ff", "", 200, "text", []string{own}},
 			{at + "?download=%2e%2e", "", 200, "text", []string{own}},
 			{at + "?download=" + strings.Repeat("x", 256), "", 200, "text", []string{own}},
+			{"/pub/ruled?download", "", 200, "ruled", []string{`Content-Disposition: attachment; filename="ruled"`, "!Content-Disposition: inline"}},
+			{"/pub/ruled", "", 200, "ruled", []string{"Content-Disposition: inline"}},
 			{"/pub/?download", "", 200, "app", []string{`Content-Disposition: attachment; filename="index.html"`}},
 			{"/pub/gone?download", "", 404, "app", []string{"!Content-Disposition"}},
 		} {

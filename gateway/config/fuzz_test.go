@@ -31,7 +31,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("admin:\n  token: ${PLANTED}\n  " + planted + ": x\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		// Files are named by the file itself and must not be the fuzzer's choice.
-		if strings.Contains(s, "_file") || strings.Contains(s, "_path:") || strings.Contains(s, "page") {
+		if strings.Contains(s, "_file") || strings.Contains(s, "_path:") || strings.Contains(strings.ReplaceAll(s, "page: testdata/maintenance.html", ""), "page") {
 			return
 		}
 		// A path is not secret and is shown; so is a variable's name.

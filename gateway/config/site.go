@@ -213,8 +213,8 @@ type HeaderRule struct {
 
 // HeaderMatch says which answers a rule is for: those that meet all that is set.
 type HeaderMatch struct {
-	// Path is that of the request below the bucket's prefix, with "/" first, decoded. One
-	// "*" stands for anything. Empty: any path.
+	// Path is that of the request below the bucket's prefix, or of what stands in for it in a
+	// website, with "/" first, decoded. One "*" stands for anything. Empty: any path.
 	Path string
 
 	// ContentType is the media type of the object, without parameters, in lower case; its second

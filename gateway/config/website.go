@@ -208,6 +208,10 @@ func (w *Website) redirects(d *decoder, o object) {
 				d.fail(targets[i], "leads to a path "+what+": clients would be sent on and on", "write where the path leads in the end, or make from narrower")
 				break
 			}
+			if r.To[0] == '/' && w.TrailingSlash == "redirect" && patternsMeet(other.From, r.To+"/") {
+				d.warn(targets[i], "leads in circles where the path is a folder with an index: a rule takes the slash away that trailing_slash adds", "end it in \"/\", or set trailing_slash: serve")
+				break
+			}
 		}
 	}
 }

@@ -49,6 +49,24 @@ func TestFallbackAdvice(t *testing.T) {
 	}
 }
 
+// TestSlashAdvice warns of a rule that takes the slash of a folder away.
+func TestSlashAdvice(t *testing.T) {
+	for website, want := range map[string]int{
+		`index: i.html, redirects: [{ from: "/docs/", to: "/docs" }]`:                        1,
+		`index: i.html, redirects: [{ from: "/docs/*", to: "/docs" }]`:                       1,
+		`index: i.html, redirects: [{ from: "/docs/", to: "/docs" }], trailing_slash: serve`: 0,
+		`redirects: [{ from: "/docs/", to: "/docs" }]`:                                       0,
+		`index: i.html, redirects: [{ from: "/*.htm", to: "/*.html" }]`:                      0,
+		`index: i.html, redirects: [{ from: "/a", to: "/docs" }]`:                            0,
+		`index: i.html, redirects: [{ from: "/a/", to: "https://example.com/a" }]`:           0,
+	} {
+		c, err := parseString(siteHead + "    website: { " + website + " }\n")
+		if err != nil || len(c.Warnings) != want {
+			t.Errorf("%s: %v, %v", website, c, err)
+		}
+	}
+}
+
 func TestIsPublic(t *testing.T) {
 	a := &Auth{Enabled: true, Rules: []AuthRule{{Path: "/e"}, {Path: "/e/private", Enabled: true}, {Path: "/e/private/but"}}}
 	for key, want := range map[string]bool{"e": true, "e/401.html": true, "ee/401.html": false, "x": false, "e/private": false, "e/private/x": false, "e/private/but/x": true, "e/privately": true} {

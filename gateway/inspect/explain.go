@@ -110,6 +110,10 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 					return refuse(p)
 				}
 			}
+			if f := b.Website.File(key); f != nil {
+				line("answer", "%s", textAnswer(f))
+				return false
+			}
 		}
 	}
 	query, e := t.AllowedQuery(nil, b.AllowQuery)

@@ -15,7 +15,7 @@ import (
 func answeredHere(b *serve.Bucket, key, path, query []byte, bare bool) string {
 	w := b.Website
 	if f := w.File(key); f != nil {
-		return fmt.Sprintf("%d: the %d bytes that website.files has", fasthttp.StatusOK, len(f.Text))
+		return textAnswer(f)
 	}
 	if w.Redirects != nil {
 		if rule, status, ok := w.Redirects.Match(key); ok {
@@ -28,6 +28,10 @@ func answeredHere(b *serve.Bucket, key, path, query []byte, bare bool) string {
 		return fmt.Sprintf("%d: to %s, as website.trailing_slash has it", fasthttp.StatusFound, web.AppendFolder(nil, path, query))
 	}
 	return ""
+}
+
+func textAnswer(f *web.File) string {
+	return fmt.Sprintf("%d: the %d bytes that website.files has", fasthttp.StatusOK, len(f.Text))
 }
 
 // meanings says what the object of a step is.

@@ -365,7 +365,11 @@ func (x *Exchange) appendSite(b, head []byte) []byte {
 	if x.bucket.Site != nil {
 		b = x.adapt(b)
 	}
-	return x.appendOwn(b, rules)
+	b = x.appendOwn(b, rules)
+	if x.bucket.Site != nil && x.bucket.Site.Downloads {
+		b = x.appendDownload(b)
+	}
+	return b
 }
 
 // rulesFor returns the bucket's rules for an answer with an object that has a head, or, where

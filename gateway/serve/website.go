@@ -114,13 +114,19 @@ func (x *Exchange) standIn(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// lookUp answers with the object of the key: from the cache, where the bucket has one.
+// lookUp answers with the object of the key, or with the text that the configuration has in its
+// place.
 func (x *Exchange) lookUp(ctx *fasthttp.RequestCtx) {
-	if x.bucket.Cached != nil {
+	switch f := x.bucket.Website.File(x.key); {
+	case f != nil && x.looksForFolder():
+		x.redirectToFolder(ctx)
+	case f != nil:
+		x.sendFile(ctx, f)
+	case x.bucket.Cached != nil:
 		x.serveCached(ctx)
-		return
+	default:
+		x.serveOrigin(ctx)
 	}
-	x.serveOrigin(ctx)
 }
 
 // forget clears what belongs to the look-up of the object before.
@@ -254,29 +260,27 @@ func (x *Exchange) redirect(ctx *fasthttp.RequestCtx, status int, appendLocation
 
 // sendFile answers with a text of the configuration.
 func (x *Exchange) sendFile(ctx *fasthttp.RequestCtx, f *web.File) {
-	x.LetIn = true
-	b := fill.AppendLine(fill.WithDate(x.scratch[:0]), []byte("ETag"), f.ETag)
+	x.LetIn = x.LetIn || x.instead == nil
+	b := fill.AppendLine(fill.WithDate(x.scratch[:0]), headerETag, f.ETag)
 	if len(f.Type) > 0 {
 		b = fill.AppendLine(b, fill.HeaderContentType, f.Type)
 	}
-	b = x.adapt(b)
-	rules := x.rulesFor(b, true)
 	switch x.readConditions(ctx).Evaluate(f.ETag, 0) {
 	case request.PreconditionFailed:
 		x.Fail(ctx, problem.PreconditionFailed)
-		return
 	case request.NotModified:
-		x.Status = fasthttp.StatusNotModified
+		b = x.adapt(b)
+		rules := x.rulesFor(b, true)
 		x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b), rules))
+		x.setStatus(ctx, fasthttp.StatusNotModified)
 	default:
-		x.Status = fasthttp.StatusOK
-		x.setLines(&ctx.Response.Header, x.appendOwn(b, rules))
+		x.setLines(&ctx.Response.Header, x.appendSite(b, b))
+		x.setStatus(ctx, fasthttp.StatusOK)
 		ctx.Response.SetBodyRaw(f.Text)
 		if x.Method != observe.MethodHead {
 			x.Bytes = int64(len(f.Text))
 		}
 	}
-	ctx.SetStatusCode(x.Status)
 }
 
 // adapt changes the head of an object, or of a text, that is sent in a site. The head of an error's
@@ -290,15 +294,22 @@ func (x *Exchange) adapt(b []byte) []byte {
 	if x.step == web.Fallback && !fill.HasLine(b, headerCacheControl) && !fill.HasLine(b, headerExpires) {
 		b = fill.AppendLine(b, headerCacheControl, noCache) // the next release must not run in the pages of this one
 	}
-	if x.bucket.Site.Downloads {
-		if name, ok := web.DownloadName(x.Target.Query); ok {
-			b = web.AppendDisposition(web.WithoutLines(b, "content-disposition"), name, x.key)
-		}
+	return b
+}
+
+// appendDownload has browsers save what is sent, if the query asks for that. What rules say comes
+// second.
+//
+// Hot path: zero allocations if b has room, guarded by TestWebHitAllocs.
+func (x *Exchange) appendDownload(b []byte) []byte {
+	if name, ok := web.DownloadName(x.Target.Query); ok && x.instead == nil {
+		b = web.AppendDisposition(web.WithoutLines(b, "content-disposition"), name, x.key)
 	}
 	return b
 }
 
 var (
+	headerETag         = []byte("ETag")
 	headerCacheControl = []byte(fasthttp.HeaderCacheControl)
 	headerExpires      = []byte(fasthttp.HeaderExpires)
 	noCache            = []byte("no-cache")
