@@ -156,3 +156,39 @@ func TestWebSubjectRate(t *testing.T) {
 	}
 	(&siteCase{"/pub/open/x", top, 200, "x", nil}).check(t, gw)
 }
+
+// TestWebCompressedSubstitutes has what stands in come compressed, as it does at its own address.
+func TestWebCompressedSubstitutes(t *testing.T) {
+	page := strings.Repeat("<p>a page that compresses well", 500)
+	origin := siteOrigin(t, map[string]string{"index.html": page, "dir/index.html": page, "404.html": page})
+	gw := startGateway(t, siteYAML("/", origin, "cache: {enabled: true, negative_ttl: 60}", "compress: {enabled: true}",
+		"website: {index: index.html, spa: {fallback: index.html}, error_documents: [{status: 404, key: 404.html}]}"))
+	for _, c := range []struct {
+		target string
+		status int
+		has    []string
+	}{
+		{"/", 200, []string{`Etag: W/"tag-of-index.html"`, "Vary: Accept-Encoding"}},
+		{"/deep/link", 200, []string{`Etag: W/"tag-of-index.html"`, "Cache-Control: no-cache", "Vary: Accept-Encoding"}},
+		{"/gone.js", 404, []string{"!Etag", "!Cache-Control", "Vary: Accept-Encoding"}},
+	} {
+		r := gw.awaitForm(c.target, "gzip")
+		_, body := gw.do("GET", c.target, "Accept-Encoding: gzip")
+		if plainOf(t, r, body) != page {
+			t.Errorf("%s: another text", c.target)
+		}
+		(&siteCase{c.target, "Accept-Encoding: gzip", c.status, "", append(c.has, "Content-Encoding: gzip")}).check(t, gw)
+		(&siteCase{c.target, "", c.status, page, []string{"!Content-Encoding", "Vary: Accept-Encoding"}}).check(t, gw)
+	}
+	(&siteCase{"/deep/link", "Accept-Encoding: gzip\r\n" + `If-None-Match: W/"tag-of-index.html"`, 304, "", []string{`Etag: W/"tag-of-index.html"`}}).check(t, gw)
+	(&siteCase{"/dir", "Accept-Encoding: gzip", 302, "", []string{"Location: /dir/\r\n", "!Content-Encoding", "!Vary"}}).check(t, gw)
+}
+
+// TestWebRuleOfParts has a rule for a type change an answer of several parts, whose own type is
+// another.
+func TestWebRuleOfParts(t *testing.T) {
+	origin := siteOrigin(t, map[string]string{"x": strings.Repeat("0123456789", 1000)})
+	gw := startGateway(t, siteYAML("/", origin, "cache: {enabled: true}", "headers: [{match: {content_type: text/html}, set: {X-Own: y}}]"))
+	(&siteCase{"/x", "", 200, "", []string{"X-Own: y"}}).check(t, gw)
+	(&siteCase{"/x", "Range: bytes=0-0,5000-5000", 206, "", []string{"X-Own: y", "Content-Type: multipart/byteranges"}}).check(t, gw)
+}
