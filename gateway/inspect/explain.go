@@ -98,7 +98,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		explainListing(b, raw, key, line)
 		return !unchecked
 	}
-	if len(key) == 0 && (b.Website == nil || !b.Website.Begins()) {
+	if len(key) == 0 && (b.Website == nil || !b.Website.AnswersRoot()) {
 		return refuse(problem.NoKey)
 	}
 	if b.Website != nil {

@@ -108,7 +108,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if web.MeansFolder(key) && (w == nil || !w.HasIndex()) && x.serveFolder(ctx) {
 		return
 	}
-	if len(key) == 0 && (w == nil || !w.Begins()) {
+	if len(key) == 0 && (w == nil || !w.AnswersRoot()) {
 		x.failAbout(ctx, problem.NoKey)
 		return
 	}

@@ -14,7 +14,8 @@ func TestLocationAllocs(t *testing.T) {
 	path, query, key, raw := []byte("/é/dir"), []byte("a=b"), []byte("old/é"), []byte("a%20é")
 	run := func() {
 		dst = AppendFolder(dst[:0], path, query)
-		rule, _, ok := r.Match(key)
+		var ok bool
+		rule, _, _ := r.Match(key)
 		if dst, ok = r.AppendLocation(append(dst, ' '), rule, key, query); !ok {
 			t.Fatal("no rule")
 		}

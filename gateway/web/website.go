@@ -76,8 +76,8 @@ func (w *Website) HasIndex() bool { return w.index != "" }
 // MeansFolder tells whether a key is that of a folder, with its slash, or of the bucket.
 func MeansFolder(key []byte) bool { return len(key) == 0 || key[len(key)-1] == '/' }
 
-// Begins tells whether an empty key has an answer.
-func (w *Website) Begins() bool { return w.index != "" || w.fallback != "" }
+// AnswersRoot tells whether an empty key has an answer.
+func (w *Website) AnswersRoot() bool { return w.index != "" || w.fallback != "" }
 
 // RedirectsFolders tells whether the path of a folder without its slash leads to the one with it.
 func (w *Website) RedirectsFolders() bool { return w.trailingSlash == "redirect" }
