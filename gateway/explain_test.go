@@ -138,6 +138,8 @@ func TestExplainWebsite(t *testing.T) {
 	} {
 		explains(t, g, c.url, "", c.served, c.want)
 	}
+	listed := configuredGateway(t, "buckets:\n"+bucketYAML("pub", "/pub", "http://origin.test")+"    website: {index: index.html}\n    listing: {enabled: true}\n", "warn")
+	explains(t, listed, "/pub/a/", "", true, []string{`object:    "a/index.html", the index`, "if absent: a listing of the folder"})
 	if out := explains(t, g, "/pub/assets/x.js", "", true, nil); strings.Contains(out, "app.html") || strings.Contains(out, "x.js.html") {
 		t.Errorf("an asset has a fallback:\n%s", out)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -191,4 +192,60 @@ func TestWebRuleOfParts(t *testing.T) {
 	gw := startGateway(t, siteYAML("/", origin, "cache: {enabled: true}", "headers: [{match: {content_type: text/html}, set: {X-Own: y}}]"))
 	(&siteCase{"/x", "", 200, "", []string{"X-Own: y"}}).check(t, gw)
 	(&siteCase{"/x", "Range: bytes=0-0,5000-5000", 206, "", []string{"X-Own: y", "Content-Type: multipart/byteranges"}}).check(t, gw)
+}
+
+// TestWebListings has folders with an index and a listing: the index goes first, and what neither
+// has goes on to the fallback.
+func TestWebListings(t *testing.T) {
+	objects := map[string]string{"a/index.html": "index of a", "b/x": "x", "app.html": "app", "404.html": "not found"}
+	eachCache(t, func(t *testing.T, cache string) {
+		site := siteOrigin(t, objects)
+		origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("list-type") == "" {
+				site.Config.Handler.ServeHTTP(w, r)
+				return
+			}
+			fmt.Fprint(w, `<ListBucketResult><IsTruncated>false</IsTruncated>`)
+			for key := range objects {
+				if folder := r.URL.Query().Get("prefix"); strings.HasPrefix(key, folder) && !strings.Contains(key[len(folder):], "/") {
+					fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>1</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>", key)
+				}
+			}
+			fmt.Fprint(w, `</ListBucketResult>`)
+		})
+		const listing, documents = "listing: {enabled: true, formats: [json]}", "error_documents: [{status: 404, key: 404.html}]"
+		for _, c := range []struct {
+			website string
+			cases   []siteCase
+		}{
+			{"index: index.html, " + documents, []siteCase{
+				{"/a/", "", 200, "index of a", nil},
+				{"/a", "", 302, "", []string{"Location: /a/\r\n"}},
+				{"/b/", "", 200, "", []string{"Content-Type: application/json"}},
+				{"HEAD /b/", "", 200, "", []string{"Content-Type: application/json"}},
+				{"/c/", "", 404, "not found", nil},
+				{"/", "", 200, "", []string{"Content-Type: application/json"}},
+			}},
+			{"index: index.html, spa: {fallback: app.html}", []siteCase{
+				{"/a/", "", 200, "index of a", nil},
+				{"/b/", "", 200, "", []string{"Content-Type: application/json"}},
+				{"/c/", "", 200, "app", []string{"Cache-Control: no-cache"}},
+				{"/c/", `If-None-Match: "tag-of-app.html"`, 304, "", nil},
+			}},
+			{"spa: {fallback: app.html}, " + documents, []siteCase{
+				{"/a/", "", 200, "", []string{"Content-Type: application/json"}},
+				{"/c/", "", 200, "app", nil},
+				{"/c/x.js", "", 404, "not found", nil},
+			}},
+			{documents, []siteCase{
+				{"/b/", "", 200, "", []string{"Content-Type: application/json"}},
+				{"/c/", "", 404, "not found", []string{"Content-Type: text/html"}},
+			}},
+		} {
+			gw := startGateway(t, siteYAML("/", origin, cache, listing, "website: {"+c.website+"}"))
+			for _, one := range c.cases {
+				one.check(t, gw)
+			}
+		}
+	})
 }
