@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -148,5 +150,31 @@ func TestRequestsFitTheSamples(t *testing.T) {
 	printLines(&b, "http://h", []request{{method: "GET", path: "/p", note: "why"}})
 	if b.String() != "  curl -si 'http://h/p'\n      # why\n" {
 		t.Errorf("%q", b.String())
+	}
+}
+
+// TestSiteIsAsBuilt has the names of the site's assets be the hashes of what is in them, and each
+// be asked for by a page.
+func TestSiteIsAsBuilt(t *testing.T) {
+	var pages strings.Builder
+	for _, name := range []string{"index.html", "404.html"} {
+		page, err := site.ReadFile("site/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages.Write(page)
+	}
+	assets, err := site.ReadDir("site/assets")
+	if err != nil || len(assets) != 2 {
+		t.Fatal(assets, err)
+	}
+	for _, a := range assets {
+		data, err := site.ReadFile("site/assets/" + a.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hash := fmt.Sprintf("%x", sha256.Sum256(data))[:8]; !strings.Contains(a.Name(), "."+hash+".") || !strings.Contains(pages.String(), `"assets/`+a.Name()+`"`) {
+			t.Errorf("%s has the hash %s; rename it, and name it in index.html and 404.html", a.Name(), hash)
+		}
 	}
 }

@@ -76,7 +76,9 @@ func run(dir string, once bool) error {
 	if dir != "" {
 		samples, err = samplesOf(ctx, dir)
 	} else {
-		samples, err = seed(ctx, s3, filepath.Join(data, bucket))
+		if samples, err = seed(ctx, s3, filepath.Join(data, bucket)); err == nil {
+			err = seedSite(ctx, s3)
+		}
 	}
 	if err != nil {
 		return err
@@ -109,7 +111,7 @@ func run(dir string, once bool) error {
 	}
 	list = append(list, private...)
 	if dir == "" {
-		list = append(list, cacheRequests()...)
+		list = append(append(list, cacheRequests()...), siteRequests()...)
 	}
 	if once {
 		return try(ctx, os.Stdout, gw.URL, list)
@@ -120,6 +122,9 @@ func run(dir string, once bool) error {
 	}
 	fmt.Printf("\nServing %s at %s/demo/ from the S3 server at %s.\nTry:\n\n", what, gw.URL, s3.Endpoint())
 	printLines(os.Stdout, gw.URL, list)
+	if dir == "" {
+		fmt.Printf("\nIn a browser: a site out of the bucket at %s/site/, one of its views at\n%s/site/feathers/2, its files at %s/site/data/.\n", gw.URL, gw.URL, gw.URL)
+	}
 	fmt.Printf("\nThe configuration is %s. Another token for the private bucket:\n\n  bin/yatagarasu token -config %s -bucket private -claim role=reader\n", relative(root, config), relative(root, config))
 	fmt.Printf("\nThe status page is at http://127.0.0.1:%d/.\n", metricsPort)
 	fmt.Printf("\nMetrics are at http://127.0.0.1:%d/metrics. Empty the cache:\n\n  curl -X POST http://127.0.0.1:%d/admin/cache/purge\n", metricsPort, metricsPort)
