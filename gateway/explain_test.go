@@ -60,8 +60,8 @@ func TestExplainSite(t *testing.T) {
       - {set: {cache-control: no-cache}, when: always}
 `+bucketYAML("all", "/all", "http://origin.test")+"    cors: {origins: \"*\"}\n", "warn")
 	explains(t, g, "/site/a/x.css", "", true, []string{"type:      text/css; charset=utf-8, if the origin has none\n", "cors:      pages of https://a.example.com, https://*.example.org may read\n",
-		"headers:   rule 0, for the type text/html: removes etags; sets X-A: b\n", "headers:   rule 1, errors too: sets Cache-Control: no-cache\n", "upstream:  GET http://origin.test/things/v1/a/x.css\n"})
-	if out := explains(t, g, "/site/b.yaml", "", true, []string{"type:      text/plain\n"}); strings.Contains(out, "rule 0") {
+		"headers[0]: for the type text/html: removes etags; sets X-A: b\n", "headers[1]: errors too: sets Cache-Control: no-cache\n", "upstream:  GET http://origin.test/things/v1/a/x.css\n"})
+	if out := explains(t, g, "/site/b.yaml", "", true, []string{"type:      text/plain\n"}); strings.Contains(out, "headers[0]") {
 		t.Errorf("a rule for another path:\n%s", out)
 	}
 	explains(t, g, "/all/x", "", true, []string{"cors:      every page may read\n"})

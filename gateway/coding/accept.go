@@ -1,11 +1,15 @@
 package coding
 
-import "bytes"
+import (
+	"bytes"
+
+	"yatagarasu/gateway/request"
+)
 
 // Accepted are the weights that a request gives to codings, in thousandths (RFC 9110, 12.5.3).
 type Accepted struct {
 	weights  [number]int
-	identity int  // at least this much wants a coding have
+	identity int  // weight that a coding needs to be chosen over none; unsaid: any
 	Identity bool // a body without coding will do
 }
 
@@ -17,7 +21,11 @@ const unsaid = -1
 //
 // Hot path: zero allocations, guarded by TestAcceptAllocs.
 func Accept(lines [][]byte) Accepted {
-	weights, identity, others := [number]int{unsaid, unsaid, unsaid, unsaid}, unsaid, unsaid
+	var weights [number]int
+	for c := range weights {
+		weights[c] = unsaid
+	}
+	identity, others := unsaid, unsaid
 	for _, line := range lines {
 		for len(line) > 0 {
 			var element []byte
@@ -26,17 +34,17 @@ func Accept(lines [][]byte) Accepted {
 			if !ok {
 				continue
 			}
-			if nameIs(name, "x-gzip") { // RFC 9110, 8.4.1.3
+			if request.NameIs(name, "x-gzip") { // RFC 9110, 8.4.1.3
 				name = name[len("x-"):]
 			}
 			switch {
 			case string(name) == "*":
 				others = weight
-			case nameIs(name, "identity"):
+			case request.NameIs(name, "identity"):
 				identity = weight
 			}
 			for c := Brotli; c < number; c++ {
-				if nameIs(name, Names[c]) {
+				if request.NameIs(name, Names[c]) {
 					weights[c] = weight
 				}
 			}
@@ -65,44 +73,7 @@ func (a *Accepted) Best(among []Coding) Coding {
 // parseElement splits an element into a coding's name and its weight, in thousandths.
 func parseElement(element []byte) (name []byte, weight int, ok bool) {
 	name, parameters, _ := bytes.Cut(element, []byte(";"))
-	name, weight = bytes.Trim(name, " \t"), 1000
-	for len(parameters) > 0 {
-		var p []byte
-		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
-		key, value, _ := bytes.Cut(bytes.Trim(p, " \t"), []byte("="))
-		if nameIs(key, "q") {
-			if weight, ok = parseWeight(value); !ok {
-				return nil, 0, false
-			}
-		}
-	}
-	return name, weight, len(name) > 0
-}
-
-// parseWeight parses a qvalue (RFC 9110, 12.4.2): 0 to 1, with up to three decimals.
-func parseWeight(v []byte) (thousandths int, ok bool) {
-	if len(v) == 0 || len(v) > len("0.123") || v[0] != '0' && v[0] != '1' || len(v) > 1 && v[1] != '.' {
-		return 0, false
-	}
-	thousandths = int(v[0]-'0') * 1000
-	for i, unit := 2, 100; i < len(v); i, unit = i+1, unit/10 {
-		if v[i] < '0' || v[i] > '9' {
-			return 0, false
-		}
-		thousandths += int(v[i]-'0') * unit
-	}
-	return thousandths, thousandths <= 1000
-}
-
-// nameIs tells whether b is a name, given in lower case, in any case.
-func nameIs(b []byte, name string) bool {
-	if len(b) != len(name) {
-		return false
-	}
-	for i := range b {
-		if c := b[i]; c != name[i] && (c < 'A' || c > 'Z' || c|0x20 != name[i]) {
-			return false
-		}
-	}
-	return true
+	name = bytes.Trim(name, " \t")
+	weight, ok = request.WeightOf(parameters)
+	return name, weight, ok && len(name) > 0
 }

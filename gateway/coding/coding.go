@@ -4,8 +4,6 @@ package coding
 
 import (
 	"bytes"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -101,15 +99,6 @@ func NewTypes(list []string) *Types {
 		}
 	}
 	return t
-}
-
-// String returns the list, in order.
-func (t *Types) String() string {
-	list := slices.Sorted(maps.Keys(t.exact))
-	for _, family := range t.families {
-		list = append(list, family+"*")
-	}
-	return strings.Join(list, ", ")
 }
 
 // maxType is the most bytes of a media type without parameters that Has looks at.

@@ -2,7 +2,6 @@ package fill
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -46,13 +45,20 @@ func NewCompression(c *config.Compress, stored *Cache, compressor *Compressor) *
 	return z
 }
 
-// String says what is compressed, for people.
-func (z *Compression) String() string {
+// Explain says what comes of an object of a type, which is nil where the origin says it.
+func (z *Compression) Explain(kind []byte) string {
+	if kind != nil && !z.types.Has(kind) {
+		return "none: compress.types has no " + string(kind)
+	}
 	var names []string
 	for _, c := range z.Codings {
 		names = append(names, coding.Names[c])
 	}
-	return strings.Join(names, ", ") + " for " + z.types.String() + " from " + strconv.Itoa(z.minSize) + " bytes on"
+	text := strings.Join(names, ", ") + ", once it is in memory"
+	if kind == nil {
+		text += ", if its type is in compress.types"
+	}
+	return text
 }
 
 // Covers tells whether an object with a head may be sent in several codings, so that answers
@@ -114,8 +120,7 @@ func (z *Compression) Form(o *cache.Object, c coding.Coding) []byte {
 }
 
 // AppendCodedHead appends the lines of a stored head that an answer with a form of the body in a
-// coding has. Its tag is weak (RFC 9110, 8.8.1): that of the object, of which no part is cut from
-// a form.
+// coding has. Its tag is the object's, made weak (RFC 9110, 8.8.1): the bytes differ.
 func AppendCodedHead(dst, head []byte, c coding.Coding) []byte {
 	for name, value := range Lines(head) {
 		switch {

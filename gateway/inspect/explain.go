@@ -3,6 +3,7 @@
 package inspect
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -50,6 +51,9 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		line("answer", "%d: the path is reserved for the gateway", problem.NoRoute.Status)
 		return false
 	}
+	if server := &gen.Config.Server; bytes.HasPrefix(raw, []byte("http:")) && (server.HTTPS.Enabled || server.RequireHTTPS) {
+		line("by http", "308: to the same URL by https; what follows is for that")
+	}
 	b, prefixLen := gen.Table.Lookup(t.Authority, t.Path)
 	if b == nil {
 		var mounted []string
@@ -95,8 +99,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		}
 	}
 	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Lists(key) {
-		explainListing(b, raw, key, line)
-		return !unchecked
+		return explainListing(b, raw, &t, key, line, refuse) && !unchecked
 	}
 	if len(key) == 0 && (b.Website == nil || !b.Website.AnswersRoot()) {
 		return refuse(problem.NoKey)
@@ -126,7 +129,8 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		line("type", "%s, if the origin has none", kind)
 	}
 	if z := b.Compressed; z != nil {
-		line("encoding", "%s, once it is in memory", z)
+		kind, _ := b.Origin.Types.Explain(key)
+		line("encoding", "%s", z.Explain(kind))
 	}
 	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
 	explainReplicas(b, line, func(r *origin.Replica) string { return r.Address.URL(r.Address.AppendKeyPath(nil, key), query) })
@@ -148,14 +152,21 @@ func explainQuery(query []byte, line func(name, format string, args ...any)) {
 	line("query", "the origin gets %s; s3.allow_query of the bucket names what may pass", sent)
 }
 
-// explainListing writes that a request for a folder gets its listing.
-func explainListing(b *serve.Bucket, raw, folder []byte, line func(name, format string, args ...any)) {
+// explainListing writes that a request for a folder gets its listing, and reports whether it
+// reaches the origin.
+func explainListing(b *serve.Bucket, raw []byte, t *request.Target, folder []byte, line func(name, format string, args ...any), refuse func(*problem.Problem) bool) bool {
 	if !request.EndsInSlash(raw) {
 		line("answer", "302: to the same address with a slash at its end, where there is a listing")
-		return
+		return false
+	}
+	after, p := t.StartAfter(folder, b.Keys)
+	if p != nil {
+		return refuse(p)
 	}
 	line("answer", "a listing of the folder, from S3 or a few seconds old")
-	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, b.Site.Listing.PageSize) })
+	b.Site.Explain(folder, func(name, text string) { line(name, "%s", text) })
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.Site.Listing.PageSize) })
+	return true
 }
 
 // explainReplicas writes what each replica of a bucket would be asked for.

@@ -160,8 +160,8 @@ func (f *Fetch) parseFolder(doc []byte, keyPrefix string) (*Folder, error) {
 	return page, nil
 }
 
-// ListURL returns the address that the first page of a folder is asked for at, for people.
-func (r *Replica) ListURL(folder []byte, size int) string {
-	f := Fetch{key: folder, listed: size}
+// ListURL returns the address that the page of a folder behind a key is asked for at, for people.
+func (r *Replica) ListURL(folder, after []byte, size int) string {
+	f := Fetch{key: folder, after: after, listed: size}
 	return r.Address.URL(bytes.Clone(r.Address.bucketPath), f.appendListQuery(nil, r.S3.KeyPrefix))
 }

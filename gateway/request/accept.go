@@ -1,9 +1,6 @@
 package request
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // PrefersPlain tells whether an Accept header gives text/plain a higher weight than
 // application/json.
@@ -18,7 +15,7 @@ func Prefers(accept []byte, first, second string) bool {
 	var one, other mediaWeight
 	for element := range bytes.SplitSeq(accept, comma) {
 		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
-		if weight, ok := weightOf(parameters); ok {
+		if weight, ok := WeightOf(parameters); ok {
 			mediaRange = trimOWS(mediaRange)
 			one.set(weight, precisionOf(mediaRange, first))
 			other.set(weight, precisionOf(mediaRange, second))
@@ -48,33 +45,41 @@ func precisionOf(mediaRange []byte, name string) int {
 // mediaWeight is the weight that an Accept header gives one media type: that of the most
 // precise range that covers it.
 type mediaWeight struct {
-	weight    float64
+	weight    int
 	precision int
 }
 
-func (m *mediaWeight) set(weight float64, precision int) {
+func (m *mediaWeight) set(weight, precision int) {
 	if precision > m.precision {
 		m.weight, m.precision = weight, precision
 	}
 }
 
-// weightOf returns the weight q among the parameters of a media range; 1 if there is none.
-func weightOf(parameters []byte) (weight float64, ok bool) {
-	for p := range bytes.SplitSeq(parameters, []byte(";")) {
-		name, value, _ := bytes.Cut(trimOWS(p), []byte("="))
-		if bytes.EqualFold(name, []byte("q")) {
+// WeightOf returns the weight q among the parameters of an element, in thousandths; 1000 if there
+// is none.
+func WeightOf(parameters []byte) (thousandths int, ok bool) {
+	for len(parameters) > 0 {
+		var p []byte
+		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
+		if name, value, _ := bytes.Cut(trimOWS(p), []byte("=")); NameIs(name, "q") {
 			return parseWeight(value)
 		}
 	}
-	return 1, true
+	return 1000, true
 }
 
 // parseWeight parses a qvalue, RFC 9110 section 12.4.2: 0 to 1, with up to three
 // decimals.
-func parseWeight(v []byte) (weight float64, ok bool) {
-	if len(v) == 0 || len(v) > len("0.123") || len(v) > 1 && v[1] != '.' || !consistsOf(v, ".0123456789") {
+func parseWeight(v []byte) (thousandths int, ok bool) {
+	if len(v) == 0 || len(v) > len("0.123") || v[0] != '0' && v[0] != '1' || len(v) > 1 && v[1] != '.' {
 		return 0, false
 	}
-	weight, err := strconv.ParseFloat(bytesString(v), 64) // the string is kept in the error alone, which ends here
-	return weight, err == nil && weight <= 1
+	thousandths = int(v[0]-'0') * 1000
+	for i, unit := 2, 100; i < len(v); i, unit = i+1, unit/10 {
+		if v[i] < '0' || v[i] > '9' {
+			return 0, false
+		}
+		thousandths += int(v[i]-'0') * unit
+	}
+	return thousandths, thousandths <= 1000
 }

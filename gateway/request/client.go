@@ -102,7 +102,7 @@ func ForwardedScheme(lines [][]byte, forwarded bool) []byte {
 func parameter(element []byte, want string) []byte {
 	for pair := range bytes.SplitSeq(element, []byte(";")) {
 		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
-		if nameIs(name, want) {
+		if NameIs(name, want) {
 			return bytes.Trim(value, `"`)
 		}
 	}

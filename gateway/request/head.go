@@ -140,37 +140,37 @@ func controlBytes(w uint64) uint64 {
 
 // note notes the findings of one header.
 func (s *Head) note(name, value []byte) {
-	if len(name) >= len("if-") && nameIs(name[:len("if-")], "if-") {
+	if len(name) >= len("if-") && NameIs(name[:len("if-")], "if-") {
 		s.Conditional = true
 		return
 	}
 	switch len(name) {
 	case len("range"):
-		s.Conditional = s.Conditional || nameIs(name, "range")
+		s.Conditional = s.Conditional || NameIs(name, "range")
 	case len("host"):
-		if nameIs(name, "host") {
+		if NameIs(name, "host") {
 			s.host = min(s.host+1, 2)
 			if value = trimOWS(value); !isName(value) {
 				s.badHost = s.badHost || !isAuthority(value)
 			}
 		}
 	case len("expect"):
-		s.badExpect = s.badExpect || nameIs(name, "expect") && !nameIs(trimOWS(value), "100-continue")
+		s.badExpect = s.badExpect || NameIs(name, "expect") && !NameIs(trimOWS(value), "100-continue")
 	case len("authorization"):
-		if nameIs(name, "authorization") {
+		if NameIs(name, "authorization") {
 			s.authorization = min(s.authorization+1, 2)
 		}
 	case len("content-length"):
-		if nameIs(name, "content-length") {
+		if NameIs(name, "content-length") {
 			n, ok := ParseDigits(trimOWS(value))
 			s.length = min(s.length+1, 2)
 			s.badLength = s.badLength || !ok
 			s.body = s.body || n > 0
 		}
 	case len("transfer-encoding"):
-		if nameIs(name, "transfer-encoding") {
+		if NameIs(name, "transfer-encoding") {
 			s.coding = min(s.coding+1, 2)
-			s.badCoding = s.badCoding || !nameIs(trimOWS(value), "chunked")
+			s.badCoding = s.badCoding || !NameIs(trimOWS(value), "chunked")
 			s.body = true
 		}
 	}
@@ -178,13 +178,13 @@ func (s *Head) note(name, value []byte) {
 
 // nameIs compares b with name, which is in lower case, without regard to case:
 // letters differ in bit 0x20 alone. That bit also makes '-' and digits of some
-// control bytes, so b must have none; of '_' it makes 0x7f, which is in no name.
-func nameIs(b []byte, name string) bool {
+// NameIs tells whether b is a name, given in lower case, in any case.
+func NameIs(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
 	}
 	for i := range b {
-		if b[i]|0x20 != name[i] {
+		if c := b[i]; c != name[i] && (c < 'A' || c > 'Z' || c|0x20 != name[i]) {
 			return false
 		}
 	}

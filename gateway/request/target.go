@@ -128,7 +128,7 @@ func (t *Target) parseForm(raw []byte) *problem.Problem {
 	}
 	if len(raw) == 0 || raw[0] != '/' {
 		scheme, rest, ok := bytes.Cut(raw, []byte("://"))
-		if !ok || !nameIs(scheme, "http") && !nameIs(scheme, "https") {
+		if !ok || !NameIs(scheme, "http") && !NameIs(scheme, "https") {
 			return targetForm
 		}
 		end := bytes.IndexAny(rest, "/?")
@@ -265,6 +265,12 @@ func (t *Target) Key(prefixLen int, keys Keys) (key []byte, err *problem.Problem
 		return nil, err
 	}
 	return key, nil
+}
+
+// Below returns the path below a prefix, the first prefixLen bytes, without the slash behind it. It
+// need not be an object's key.
+func (t *Target) Below(prefixLen int) []byte {
+	return t.Path[min(prefixLen+1, len(t.Path)):]
 }
 
 // Keys are what clients may ask a bucket for.

@@ -93,6 +93,9 @@ func (x *Exchange) negotiate(h *fasthttp.RequestHeader, o *cache.Object, f *cach
 	if x.varies = z.Covers(o.Header); !x.varies || f != nil {
 		return nil
 	}
+	if x.conditional && len(h.Peek(fasthttp.HeaderIfMatch)) > 0 {
+		return nil // which only the tag of the body as it is can meet
+	}
 	accepted := coding.Accept(h.PeekAll(fasthttp.HeaderAcceptEncoding))
 	best := accepted.Best(z.Codings)
 	if best == coding.Identity || kind != request.RangeNone && accepted.Identity {

@@ -57,6 +57,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.bucket = b
 		x.Bucket, x.Route, x.HasCache = b.Metrics, b.Prefix, b.Cached != nil
 		if b.Site != nil {
+			x.key = x.Target.Below(prefixLen) // for rules, whatever is answered
 			x.readClient(ctx)
 		}
 	}

@@ -3,12 +3,12 @@ package serve
 import (
 	"bytes"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/web"
 )
 
 // scheme is what trusted proxies say of a client's connection. The zero value: nothing.
@@ -54,8 +54,8 @@ func (x *Exchange) lacksHTTPS(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	return server.HTTPS.Enabled && x.s.HTTPSPort > 0 && !ctx.IsTLS()
 }
 
-// sendToHTTPS answers with the same URL by https. Nothing of the request counts but that: a
-// client that sends its token in clear must learn of its mistake at once, and only by this.
+// sendToHTTPS answers with the same URL by https. The redirect comes before all else: a client
+// that sends its token in clear must learn that it does, and nothing more.
 //
 // A client that named no port came to that of http, so that https is at its own port too. One that
 // came to another is sent to the one that the gateway listens on, unless a proxy is before it.
@@ -70,28 +70,11 @@ func (x *Exchange) sendToHTTPS(ctx *fasthttp.RequestCtx, gen *Generation, host [
 	if len(port) > 0 && x.scheme == schemeUnknown && x.s.HTTPSPort != 443 {
 		b = strconv.AppendInt(append(b, ':'), int64(x.s.HTTPSPort), 10)
 	}
-	b = appendEncoded(b, x.Path)
-	if len(x.Target.Query) > 0 {
-		b = appendEncoded(append(b, '?'), x.Target.Query)
-	}
+	b = web.AppendTarget(b, x.Path, x.Target.Query)
 	h := &ctx.Response.Header
 	h.SetBytesV(fasthttp.HeaderLocation, b)
 	if x.scheme != schemeUnknown { // a cache must not keep it for those who came by https
 		h.Set(fasthttp.HeaderVary, schemeHeader(gen))
 	}
 	x.scratch = b
-}
-
-// appendEncoded appends a part of a request's target, which is encoded but for bytes that some
-// clients send as they are.
-func appendEncoded(dst, part []byte) []byte {
-	const hex = "0123456789ABCDEF"
-	for _, c := range part {
-		if c < utf8.RuneSelf && c != '\\' {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return dst
 }

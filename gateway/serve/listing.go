@@ -193,11 +193,13 @@ func (s *seer) sees(key string) bool {
 func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, body []byte) {
 	h := &ctx.Response.Header
 	h.SetContentType(format.ContentType())
-	var rules web.Matched
-	if x.bucket.Site.Headers != nil {
-		rules = x.bucket.Site.Headers.Match(x.key, nil, false) // those for any answer: it is no object
-	}
 	b := fill.WithDate(x.scratch[:0])
+	if rules := x.bucket.Site.Headers; rules != nil { // those for any answer: it is no object
+		b = rules.Append(b, rules.Match(x.key, nil, false), x.secure, len(x.Target.Query) > 0)
+		for _, name := range web.ListingHeaders { // a rule for a site's pages would break this one, or give it to others
+			b = web.WithoutLines(b, name)
+		}
+	}
 	if x.bucket.Policy != nil {
 		b = append(b, "Cache-Control: no-store\r\n"...)
 	} else {
@@ -207,7 +209,7 @@ func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, body 
 		b = append(b, "Vary: Accept\r\n"...)
 	}
 	b = append(append(append(b, "Content-Security-Policy: "...), web.ListingPolicy()...), "\r\nX-Content-Type-Options: nosniff\r\nX-Robots-Tag: noindex\r\n"...)
-	x.setLines(h, x.appendOwn(b, rules))
+	x.setLines(h, x.appendOwn(b, 0))
 	x.Status = fasthttp.StatusOK
 	ctx.SetStatusCode(x.Status)
 	if x.Method == observe.MethodHead {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/request"
 )
 
 // CORS says which pages of other sites may read a bucket (Fetch Standard, "CORS protocol"). Safe
@@ -135,7 +136,7 @@ func (c *CORS) Judge(origin, method, headers []byte) Refusal {
 	}
 	for name := range bytes.SplitSeq(headers, []byte(",")) {
 		name = bytes.Trim(name, " \t")
-		if len(name) > 0 && !slices.ContainsFunc(c.headers, func(allowed string) bool { return equalFold(name, allowed) }) {
+		if len(name) > 0 && !slices.ContainsFunc(c.headers, func(allowed string) bool { return request.NameIs(name, allowed) }) {
 			return RefusedHeaders
 		}
 	}

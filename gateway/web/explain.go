@@ -53,13 +53,13 @@ func (h *Headers) explain(key []byte, line func(name, text string)) {
 			case n.lines[i] == "":
 				does = append(does, "removes "+n.lower)
 			default:
-				does = append(does, "sets "+strings.TrimSpace(n.lines[i]))
+				does = append(does, "sets "+strings.TrimSpace(n.lines[i])+map[bool]string{true: " (over TLS)"}[n.secure])
 			}
 		}
 		text := strings.Join(does, "; ")
 		if len(when) > 0 {
 			text = strings.Join(when, ", ") + ": " + text
 		}
-		line("headers", fmt.Sprintf("rule %d, %s", i, text))
+		line(fmt.Sprintf("headers[%d]", i), text)
 	}
 }

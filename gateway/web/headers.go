@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/request"
 )
 
 // Headers are the header rules of a bucket, compiled. Safe for concurrent use.
@@ -103,23 +104,10 @@ func (h *Headers) Match(key, contentType []byte, success bool) (m Matched) {
 // isFor tells whether a rule for some type is for that of an object.
 func (r *rule) isFor(contentType []byte) bool {
 	n := len(r.contentType)
-	if len(contentType) < n || !equalFold(contentType[:n], r.contentType) {
+	if len(contentType) < n || !request.NameIs(contentType[:n], r.contentType) {
 		return false
 	}
 	return r.contentType[n-1] == '/' || len(contentType) == n || contentType[n] == ';' || contentType[n] == ' '
-}
-
-// equalFold tells whether b is s, which is in lower case.
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range b {
-		if c := b[i]; c != s[i] && (c < 'A' || c > 'Z' || c|0x20 != s[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // Append changes a head as the rules m say, of which the last one counts for each header, and
@@ -147,7 +135,7 @@ func WithoutLines(head []byte, name string) []byte {
 	kept := 0
 	for at := 0; at < len(head); {
 		end := at + bytes.IndexByte(head[at:], '\n') + 1
-		if line := head[at:end]; len(line) <= len(name) || line[len(name)] != ':' || !equalFold(line[:len(name)], name) {
+		if line := head[at:end]; len(line) <= len(name) || line[len(name)] != ':' || !request.NameIs(line[:len(name)], name) {
 			if kept < at {
 				copy(head[kept:], line)
 			}

@@ -19,6 +19,9 @@ var listingHTML string
 
 var listingTemplate = template.Must(template.New("listing").Parse(listingHTML))
 
+// ListingHeaders are the headers that a page of a listing has for itself, in lower case.
+var ListingHeaders = []string{"cache-control", "content-security-policy", "x-content-type-options", "x-robots-tag"}
+
 // ListingPolicy returns the Content-Security-Policy of the page: it has its own style, which the
 // browser knows by its hash, and gets nothing else.
 var ListingPolicy = sync.OnceValue(func() string {

@@ -1,6 +1,10 @@
 package web
 
-import "strings"
+import (
+	"strings"
+
+	"yatagarasu/gateway/request"
+)
 
 // Which bytes of an address are written as they are (RFC 3986). The others are percent-encoded.
 const (
@@ -63,6 +67,12 @@ func AppendFolder(dst, path, query []byte) []byte {
 	return appendQuery(dst, query)
 }
 
+// AppendTarget appends the path and the query of a request as they came. What clients send as it
+// is, and what cannot be in an address, is encoded; nothing is encoded again.
+func AppendTarget(dst, path, query []byte) []byte {
+	return appendQuery(appendEscaped(dst, path, bytePath), query)
+}
+
 // appendQuery appends the query of a request, if it has one.
 func appendQuery(dst, query []byte) []byte {
 	if len(query) == 0 {
@@ -92,7 +102,7 @@ func AppendObjectRedirect(dst []byte, prefix string, location []byte) (_ []byte,
 // isURL tells whether an address is an http or https URL with a host.
 func isURL(address []byte) bool {
 	for _, scheme := range [...]string{"http://", "https://"} {
-		if n := len(scheme); len(address) > n && equalFold(address[:n], scheme) {
+		if n := len(scheme); len(address) > n && request.NameIs(address[:n], scheme) {
 			return strings.IndexByte("/\\?#@:", address[n]) < 0
 		}
 	}
