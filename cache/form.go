@@ -42,6 +42,15 @@ func (o *Object) BeginForm(n int) bool {
 	return f.begun.Load()&(1<<n) == 0 && f.begun.Or(1<<n)&(1<<n) == 0
 }
 
+// FormBegun reports whether BeginForm was called for a form of o's body, by number. It may be
+// called at any time.
+//
+// Hot path: zero allocations, guarded by TestFormAllocs.
+func (o *Object) FormBegun(n int) bool {
+	f := o.shared().forms.Load()
+	return f != nil && f.begun.Load()&(1<<n) != 0
+}
+
 // formBytes returns the memory of o's forms.
 func (o *Object) formBytes() (n int64) {
 	f := o.shared().forms.Load()
@@ -61,9 +70,24 @@ func formSize(form []byte) int64 {
 	return allocated(int64(cap(form))) + allocated(int64(unsafe.Sizeof(form))) + allocated(int64(unsafe.Sizeof(forms{})))
 }
 
+// AdmitsForm tells whether the policy would let a form of o, of size bytes, into the cache now, as
+// far as can be told by the one object that would have to go first.
+func (c *Cache) AdmitsForm(o *Object, size int64) bool {
+	if c.Bytes()+size <= c.opts.MaxBytes {
+		return true
+	}
+	hash, n := c.hash(o.Key), c.shardOf(c.nameHash(o.Key))
+	s := &c.shards[n]
+	s.mu.Lock()
+	asked := s.sketch.frequency(hash)
+	s.mu.Unlock()
+	return c.oldestYields(n, asked)
+}
+
 // AddForm keeps a form of o's body with o, by number, which BeginForm has begun, and takes
 // ownership of it. It evicts what is needed to make room. It does nothing and returns false if o
-// is no longer stored, or if all would be too large for the cache.
+// is no longer stored, if all would be too large for the cache, or if the policy prefers objects
+// that are asked for more than o.
 func (c *Cache) AddForm(o *Object, n int, form []byte) bool {
 	hash, shard := c.hash(o.Key), c.shardOf(c.nameHash(o.Key))
 	s := &c.shards[shard]
@@ -85,8 +109,12 @@ func (c *Cache) AddForm(o *Object, n int, form []byte) bool {
 			c.groups.add(e.group, 0, size)
 			return true
 		}
+		asked := s.sketch.frequency(hash)
 		s.mu.Unlock()
-		c.evict(shard, maxFrequency, &r)
+		evicted := c.evict(shard, asked, &r)
 		s.mu.Lock()
+		if !evicted {
+			return false
+		}
 	}
 }

@@ -120,3 +120,31 @@ func TestFormsInParallel(t *testing.T) {
 		t.Errorf("%d bytes and %d pinned are left", c.Bytes(), c.Pinned())
 	}
 }
+
+// TestFormsAskThePolicy has the form of an object that was asked for once come while the cache is
+// full of objects that are asked for often: it takes nothing of theirs.
+func TestFormsAskThePolicy(t *testing.T) {
+	c := New(Options{MaxBytes: 128 << 10, MaxObjectBytes: 64 << 10, Policy: PolicyTinyLFU})
+	var hot []*Object
+	cold := newFormed(t, c, "cold", 1<<10)
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+		hot = append(hot, newFormed(t, c, key, 10<<10))
+	}
+	for range 8 {
+		for _, o := range hot {
+			c.Get(o.Key)
+		}
+	}
+	c.Get(cold.Key)
+	if cold.BeginForm(0); c.AdmitsForm(cold, 30<<10) || c.AddForm(cold, 0, make([]byte, 30<<10)) || cold.Form(0) != nil {
+		t.Error("the form of a cold object is kept")
+	}
+	for _, o := range hot {
+		if c.Peek(o.Key) != o {
+			t.Errorf("%s was evicted for it", o.Key)
+		}
+	}
+	if hot[3].BeginForm(0); !c.AdmitsForm(hot[3], 8<<10) || !c.AddForm(hot[3], 0, make([]byte, 8<<10)) {
+		t.Error("the form of a hot object is not kept")
+	}
+}

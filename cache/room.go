@@ -76,13 +76,16 @@ func (c *Cache) Admits(key []byte, size int64) bool {
 	s.mu.Lock()
 	asked, known := s.sketch.frequency(hash), s.findLocked(hash, key) != 0
 	s.mu.Unlock()
-	if known {
-		return true
-	}
+	return known || c.oldestYields(n, asked)
+}
+
+// oldestYields tells whether the object that was used longest ago, from shard n on, would go for
+// one that was asked for so often.
+func (c *Cache) oldestYields(n, asked int) bool {
 	if n = c.oldestShard(n); n < 0 {
 		return true
 	}
-	s = &c.shards[n]
+	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot := s.at(root).prev

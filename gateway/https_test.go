@@ -22,7 +22,7 @@ func redirectGateway(t *testing.T, server, yaml string, tune ...func(*Options)) 
 // TestRedirectToHTTPS has clients come by http to the listener that sends them on.
 func TestRedirectToHTTPS(t *testing.T) {
 	origin := startOrigin(t, serveText("hello"))
-	gw := redirectGateway(t, "deny: [192.0.2.1], trusted_proxies: [127.0.0.1], ", oneBucket("/pub", origin.URL)+"    cors: {origins: \"*\"}\n")
+	gw := redirectGateway(t, "deny: [192.0.2.1], trusted_proxies: [127.0.0.1], ", oneBucket("/pub", origin.URL)+"    cors: {origins: \"*\"}\nadmin: {token: \""+adminToken+"\"}\n")
 	at := gw.redirects.Load().Addr().String()
 	port := fmt.Sprint(gw.HTTPSPort)
 	for _, c := range []struct {
@@ -45,12 +45,15 @@ func TestRedirectToHTTPS(t *testing.T) {
 		{"a bad target", "GET /pub/../a", "Host: files.example\r\n", 400, ""},
 		{"two slashes", "GET //evil.example/x", "Host: files.example\r\n", 400, ""},
 		{"a bad head", "GET /pub/a", "Host: a\r\nHost: b\r\n", 400, ""},
+		{"a token for administrative calls is not taken in clear", "GET /admin/status", "Host: files.example\r\nAuthorization: Bearer " + adminToken + "\r\n", 308, "https://files.example/admin/status"},
+		{"nor is its body", "POST /admin/cache/purge", "Host: files.example\r\nAuthorization: Bearer " + adminToken + "\r\nContent-Length: 2\r\n", 308, "https://files.example/admin/cache/purge"},
+		{"metrics", "GET /metrics", "Host: files.example\r\n", 308, "https://files.example/metrics"},
 		{"health", "GET /health", "Host: files.example\r\n", 200, ""},
 		{"ready", "GET /ready", "Host: files.example\r\n", 200, ""},
 		{"who is denied learns nothing", "GET /pub/a", "Host: files.example\r\nX-Forwarded-For: 192.0.2.1\r\n", 403, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			raw := gw.rawAt(at, 5*time.Second, c.line+" HTTP/1.1\r\n"+c.headers+"Authorization: Bearer x\r\nConnection: close\r\n\r\n")
+			raw := gw.rawAt(at, 5*time.Second, c.line+" HTTP/1.1\r\n"+c.headers+"Connection: close\r\n\r\n")
 			_, location, _ := strings.Cut(raw, "\r\nLocation: ")
 			location, _, _ = strings.Cut(location, "\r\n")
 			if statusOf(raw) != c.status || location != c.location {
@@ -67,6 +70,22 @@ func TestRedirectToHTTPS(t *testing.T) {
 		t.Errorf("a client that follows: %v, %v", r, err)
 	} else {
 		r.Body.Close()
+	}
+}
+
+// TestRedirectsEndTogether has the main listener fail: the process ends, so that it is started
+// again, instead of sending clients to a port that nobody listens on.
+func TestRedirectsEndTogether(t *testing.T) {
+	gw := redirectGateway(t, "", oneBucket("/pub", "http://127.0.0.1:1"))
+	gw.stopped = true
+	gw.listener.Load().TCPListener.Close() // as a permanent error of accept
+	select {
+	case err := <-gw.done:
+		if err == nil || !strings.Contains(err.Error(), "cannot serve on ") {
+			t.Errorf("Run: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the gateway lives on")
 	}
 }
 

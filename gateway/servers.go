@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
@@ -98,30 +99,46 @@ func (g *Gateway) newHTTPServer() *fasthttp.Server {
 	}
 }
 
-// serveClients serves the connections of clients until their listeners are closed. ended is
-// closed when no connection is left.
+// serveClients serves the connections of clients until their listeners are closed, which the
+// first one that ends does. ended is closed when no connection is left.
 func (g *Gateway) serveClients(ended <-chan struct{}) error {
-	redirects := make(chan error, 1)
-	go func() { // ends with its listener
-		if ln := g.redirects.Load(); ln != nil {
-			redirects <- g.serveListener(ln, ended)
-		}
-		close(redirects)
-	}()
-	return errors.Join(g.serveListener(g.listener.Load(), ended), <-redirects)
+	served := make(chan error, 2)
+	listeners := []*listen.Listener{g.listener.Load()}
+	if ln := g.redirects.Load(); ln != nil {
+		listeners = append(listeners, ln)
+	}
+	for _, ln := range listeners {
+		go func() { served <- g.serveListener(ln, ended) }() // ends with the listener
+	}
+	errs := []error{<-served}
+	for _, ln := range listeners {
+		ln.Close()
+	}
+	for range listeners[1:] {
+		errs = append(errs, <-served)
+	}
+	return errors.Join(errs...)
 }
 
 // serveListener serves the connections of ln until it is closed. Lean connections take less
 // memory while they are idle, and one read and two changes of goroutine more per request.
 func (g *Gateway) serveListener(ln *listen.Listener, ended <-chan struct{}) error {
+	newServer := g.newServer
+	if ln == g.redirects.Load() {
+		newServer = func() *fasthttp.Server {
+			s := g.newServer()
+			s.HeaderReceived = admin.LeaveBody // no token is taken in clear
+			return s
+		}
+	}
 	lean := make(chan error, 1)
 	go func() { // ends with ln
-		s := g.newServer()
+		s := newServer()
 		s.ReduceMemoryUsage = true
 		s.Handler = listen.NewWorkers(g.Handle, ended).Handle
 		lean <- s.Serve(&ln.Lean)
 	}()
-	return errors.Join(g.newServer().Serve(ln), <-lean)
+	return errors.Join(newServer().Serve(ln), <-lean)
 }
 
 // attend tells the old process and the service manager that the gateway serves, and the latter

@@ -85,7 +85,7 @@ func TestWebCompress(t *testing.T) {
 	gw := startGateway(t, oneBucket("/pub", origin.URL)+"    cors: {origins: [\"https://app.example.com\"]}\n"+compressYAML)
 
 	for _, coding := range []string{"br", "zstd", "gzip"} {
-		r := gw.awaitForm("/pub/x", coding)
+		gw.awaitForm("/pub/x", coding)
 		r, body := gw.do("GET", "/pub/x", "Accept-Encoding: "+coding)
 		if plainOf(t, r, body) != text || len(body) > len(text)/2 || r.ContentLength != int64(len(body)) {
 			t.Errorf("%s: %d bytes for %d", coding, len(body), len(text))
@@ -147,6 +147,9 @@ func TestWebCompress(t *testing.T) {
 		}
 		if r := asked("GET", "/pub/x", "Accept-Encoding: br", "If-Match: W/"+etag); r.StatusCode != 412 {
 			t.Errorf("If-Match: status %d", r.StatusCode)
+		}
+		if r := asked("GET", "/pub/x", "Accept-Encoding: br", "If-Match: "+etag); r.StatusCode != 200 || r.Header.Get("ETag") != etag {
+			t.Errorf("If-Match with the tag of the first answer: status %d, %v", r.StatusCode, r.Header)
 		}
 	})
 	t.Run("25 an answer as it is varies too", func(t *testing.T) {

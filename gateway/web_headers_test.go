@@ -113,6 +113,17 @@ func TestWebHeaders(t *testing.T) {
 					}
 				})
 			}
+			t.Run("a rule by path for errors is for those before the key is known, too", func(t *testing.T) {
+				gw := startGateway(t, strings.Replace(oneBucket("/pub", objects(t, heads).URL), "ready: config", "ready: config, deny: [192.0.2.1], trusted_proxies: [127.0.0.1]", 1)+
+					"    headers: [{match: {path: \"/a/*\"}, set: {X-A: b}, when: always}]\n")
+				for target, want := range map[string]string{"/pub/a/x": "b", "/pub/b/x": "", "/pub": "", "/pub/": ""} {
+					for method, header := range map[string]string{"POST": "X-None: 1", "GET": "X-Forwarded-For: 192.0.2.1"} {
+						if r, _ := gw.do(method, target, header); r.StatusCode < 400 || lines(r, "X-A") != want {
+							t.Errorf("%s %s: status %d, %v", method, target, r.StatusCode, r.Header)
+						}
+					}
+				}
+			})
 			t.Run("a token in a query outweighs the rule", func(t *testing.T) {
 				if r, _ := gw.do("GET", "/pub/a.css?token=x"); lines(r, "Referrer-Policy") != "no-referrer" {
 					t.Errorf("%v", r.Header)

@@ -100,7 +100,13 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 		}
 		return fasthttp.RequestConfig{MaxRequestBodySize: maxBody}
 	}
-	if body {
+	return LeaveBody(h)
+}
+
+// LeaveBody has fasthttp read no body behind h, as HeadReceived does for all but administrative
+// calls.
+func LeaveBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if n := h.ContentLength(); n > 0 || n == -1 {
 		h.SetContentLength(0)
 		h.SetConnectionClose()
 	}

@@ -103,7 +103,7 @@ func (z *Compression) Form(o *cache.Object, c coding.Coding) []byte {
 	if form := o.Form(c.Form()); form != nil {
 		return form
 	}
-	if len(o.Body) < z.minSize {
+	if len(o.Body) < z.minSize || o.FormBegun(c.Form()) || !z.cache.AdmitsForm(o, int64(len(o.Body))/3) {
 		return nil
 	}
 	if z.compressor.running.Add(1) > z.compressor.Most || !o.BeginForm(c.Form()) {

@@ -49,7 +49,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	reserved := flaw == nil && IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	redirected := gen.https && flaw == nil && !reserved && x.lacksHTTPS(ctx, gen)
+	redirected := gen.https && flaw == nil && !isProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
 	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
@@ -72,11 +72,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	case flaw != nil:
 		x.Fail(ctx, flaw)
 		return
+	case redirected: // also what /admin would take a token for
+		x.sendToHTTPS(ctx, gen, host)
+		return
 	case reserved:
 		s.Reserved(ctx, x)
-		return
-	case redirected:
-		x.sendToHTTPS(ctx, gen, host)
 		return
 	case b == nil:
 		x.Fail(ctx, problem.NoRoute)
