@@ -68,3 +68,35 @@ func TestWebInBrowser(t *testing.T) {
 		t.Error("the token is logged")
 	}
 }
+
+// TestWebsiteInBrowser opens addresses of a site in a real browser, if there is one.
+func TestWebsiteInBrowser(t *testing.T) {
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/things/index.html", "/things/%2Fevil.example/index.html", "/things//evil.example/index.html", `/things/\evil.example/index.html`, "/things/docs/index.html":
+			w.Header().Set("ETag", `"0123456789abcdef"`)
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, "<!doctype html><link rel=icon href=data:,><title>app</title><body><script>document.body.textContent = location.host + ' ' + location.pathname</script>")
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+		}
+	})
+	gw := startGateway(t, oneBucket("/", origin.URL)+"    website: {index: index.html, spa: {fallback: index.html}}\n")
+	b := pagetest.Start(t)
+	for _, c := range []struct{ name, path, want string }{
+		{"10 a dot in a page is no extension", "/docs/v1.2", "/docs/v1.2"},
+		{"a folder", "/docs?a=b", "/docs/"},
+		{"14 an encoded slash", "/%2Fevil.example", "/%2Fevil.example/"},
+		{"14 a backslash", "/%5Cevil.example", "/%5Cevil.example/"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := b.Open(gw.url(c.path), browser.Window{Width: 800, Scale: 1, Scheme: "light"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Await(fmt.Sprintf(`document.title === 'app' && document.body.textContent === %q`, gw.addr+" "+c.want), 10*time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
