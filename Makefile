@@ -133,6 +133,11 @@ screenshot: build $(VERSITYGW_STAMP) ## start the demo with load and take pictur
 listing-screenshot: build $(VERSITYGW_STAMP) ## take pictures of a folder's listing, light and dark, into bin/; needs chromium
 	$(GO) run ./loadtest/listing
 
+.PHONY: frameworks
+frameworks: build $(MINIO_STAMP) $(VERSITYGW_STAMP) ## build sites by Vite and Eleventy, store them in real S3 servers, follow each link of them; needs npm, chromium
+	@mkdir -p $(BIN)/frameworks
+	@$(GO) run ./loadtest/frameworks
+
 .PHONY: pictures
 pictures: build $(VERSITYGW_STAMP) ## draw the documentation's pictures anew: the comparison, the status page; needs chromium
 	@$(GO) build -buildvcs=false -o $(BIN)/demo ./loadtest/demo
