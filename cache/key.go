@@ -33,6 +33,12 @@ func cutFirstPart(key []byte) (first, rest []byte, ok bool) {
 	return key[n:end], key[end:], true
 }
 
+// Name returns the first part of o's key: the object's name. It is part of the key.
+func (o *Object) Name() []byte {
+	name, _, _ := cutFirstPart(o.Key)
+	return name
+}
+
 // HasEmptySegment reports whether name begins with a slash, or has two in a row. Some origins
 // drop empty segments: "/a" and "a//b" are spellings of "a" and "a/b" there. Elsewhere they
 // are names of their own. So the cache keeps spellings apart, but a purge of one is a purge of

@@ -42,7 +42,7 @@ type Gateway struct {
 	operators  *admin.Server
 	conns      listen.Conns // of clients
 	address    string       // of the main listener
-	compressor fill.Compressor
+	compressor *fill.Compressor
 
 	listener  atomic.Pointer[listen.Listener]
 	redirects atomic.Pointer[listen.Listener] // sends clients to listener, by https; nil: there is none
@@ -97,7 +97,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
 	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
-	g.compressor = fill.Compressor{Background: &g.Origins.Background, Most: int32(max(runtime.GOMAXPROCS(0)/4, 1))}
+	g.compressor = fill.NewCompressor(&g.Origins.Background, max(runtime.GOMAXPROCS(0)/4, 1))
 	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns
 	g.operators = &admin.Server{Server: &g.Server, Options: admin.Options{
 		Version: o.Version, ConfigPath: o.ConfigPath, MaxConns: listen.OperatorsWithin(openFiles()), Flags: o.values, Reload: g.requestReload, Superseded: g.superseded.Load,
@@ -159,7 +159,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 		},
 	}
 	return &serve.GenerationOptions{
-		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: &g.compressor,
+		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }

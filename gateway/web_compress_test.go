@@ -186,3 +186,69 @@ func TestWebCompress(t *testing.T) {
 		}
 	})
 }
+
+// TestWebSiblings has objects beside which the bucket has compressed forms: right ones, one of an
+// earlier version, one that is none, and none at all.
+func TestWebSiblings(t *testing.T) {
+	text := func(name string) string { return strings.Repeat("the text of "+name+", ", 2000) }
+	coded := func(body string) string {
+		var b bytes.Buffer
+		w := brotli.NewWriterLevel(&b, brotli.BestCompression)
+		io.WriteString(w, body)
+		w.Close()
+		return b.String()
+	}
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	io.WriteString(w, text("a"))
+	w.Close()
+	bodies := map[string]string{
+		"a": text("a"), "a.br": coded(text("a")), "a.gz": zipped.String(), "old": text("old"), "old.br": coded(text("older")), "longer": text("longer"), "longer.br": coded(text("longer") + "."),
+		"shorter": text("shorter"), "shorter.br": coded(text("shorter")[1:]), "junk": text("junk"), "junk.br": "no brotli at all", "bomb": text("bomb"), "bomb.br": coded(strings.Repeat("\x00", 20<<20)),
+		"large": text("large"), "large.br": string(make([]byte, 30_000)), "none": text("none"), "cut": text("cut"), "cut.br": coded(text("cut"))[:20], "x.tar.gz": text("tar"),
+	}
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+		body, ok := bodies[name]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			return
+		}
+		w.Header().Set("ETag", `"0123456789abcdef"`)
+		w.Header().Set("Content-Type", map[bool]string{true: "application/gzip", false: "text/css"}[strings.HasSuffix(name, ".gz")])
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		io.WriteString(w, body)
+	})
+	gw := startGateway(t, oneBucket("/pub", origin.URL, "allow_query: [versionId]")+"    compress: {enabled: true, precompressed: [br, gzip]}\n"+both)
+	for name, own := range map[string]bool{"a": true, "old": false, "longer": false, "shorter": false, "junk": false, "bomb": false, "large": false, "none": false, "cut": false} {
+		gw.awaitForm("/pub/"+name, "br")
+		r, body := gw.do("GET", "/pub/"+name, "Accept-Encoding: br")
+		if plainOf(t, r, body) != bodies[name] {
+			t.Errorf("%s: another text", name)
+		}
+		if taken := string(body) == bodies[name+".br"]; taken != own {
+			t.Errorf("%s: the form beside it is taken: %t", name, taken)
+		}
+		if kind := r.Header.Get("Content-Type"); kind != "text/css" {
+			t.Errorf("%s: %s", name, kind)
+		}
+	}
+	gw.awaitForm("/pub/a", "gzip")
+	if r, body := gw.do("GET", "/pub/a", "Accept-Encoding: gzip"); string(body) != zipped.String() || r.Header.Get("ETag") != `W/"0123456789abcdef"` {
+		t.Errorf("gzip: %d bytes, %v", len(body), r.Header)
+	}
+	gw.awaitForm("/pub/a?versionId=1", "br")
+	asked := make(map[string]int)
+	for _, r := range origin.seen() {
+		asked[r.URL.Path+"?"+r.URL.RawQuery]++
+	}
+	for path, n := range asked {
+		if n != 1 || strings.HasSuffix(path, ".br?versionId=1") {
+			t.Errorf("the origin is asked for %s %d times", path, n)
+		}
+	}
+	if r, body := gw.do("GET", "/pub/x.tar.gz", "Accept-Encoding: gzip, br"); string(body) != bodies["x.tar.gz"] || r.Header["Content-Encoding"] != nil {
+		t.Errorf("x.tar.gz: %v", r.Header)
+	}
+}

@@ -4,6 +4,7 @@ package coding
 
 import (
 	"bytes"
+	"io"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -27,6 +28,9 @@ func (c Coding) Form() int { return int(c) - 1 }
 
 // Names are the names of codings in headers and in the configuration file.
 var Names = [number]string{Identity: "identity", Brotli: "br", Zstd: "zstd", Gzip: "gzip"}
+
+// Extensions are what the keys of objects end in that are coded beforehand.
+var Extensions = [number]string{Brotli: ".br", Zstd: ".zst", Gzip: ".gz"}
 
 // Parse returns the coding of a name in the configuration file.
 func Parse(name string) (c Coding, ok bool) {
@@ -77,6 +81,40 @@ func Encode(c Coding, body []byte) []byte {
 		return nil
 	}
 	return bytes.Clone(coded) // exactly as large as it must be
+}
+
+// Decodes tells whether coded is body in a coding. It reads no further than they agree.
+func Decodes(c Coding, coded, body []byte) bool {
+	var r io.Reader
+	switch c {
+	case Brotli:
+		r = brrr.NewReader(bytes.NewReader(coded))
+	case Zstd:
+		d, err := zstd.NewReader(bytes.NewReader(coded), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return false
+		}
+		defer d.Close()
+		r = d
+	case Gzip:
+		d, err := gzip.NewReader(bytes.NewReader(coded))
+		if err != nil {
+			return false
+		}
+		r = d
+	default:
+		return false
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > len(body) || !bytes.Equal(buf[:n], body[:n]) {
+			return false
+		}
+		if body = body[n:]; err != nil {
+			return err == io.EOF && len(body) == 0
+		}
+	}
 }
 
 // zstdWindow is the most that a decoder of the coding zstd has to take, in bytes.

@@ -56,8 +56,9 @@ var badFiles = map[string][]string{
 		`:36:17: buckets[2].compress: has no effect without a cache: objects in memory are compressed, once each; set cache.enabled: true, or remove it`,
 		`:36:44: buckets[2].compress.encodings[0]: unknown encoding "deflate"; use one of: br, zstd, gzip`,
 		`:36:57: buckets[2].compress.encodings[2]: is in the list twice; remove one of them`,
-		`:36:69: buckets[2].compress.types: is no media type; write such as application/json or text/*, without parameters`,
-		`:36:107: buckets[2].compress.min_size: must be more than nothing; write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB`,
+		`:36:77: buckets[2].compress.precompressed: is not among encodings; add it there, or remove it`,
+		`:36:90: buckets[2].compress.types: is no media type; write such as application/json or text/*, without parameters`,
+		`:36:128: buckets[2].compress.min_size: must be more than nothing; write bytes as a number, such as 65536, or units, such as 64KiB, 10MB or 1GB`,
 		`:40:17: buckets[3].compress: has no effect without the key enabled; add enabled: true, or remove the block`,
 	},
 	"alias": {

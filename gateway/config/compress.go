@@ -14,6 +14,11 @@ type Compress struct {
 	// Default: all of them, in this order.
 	Encodings []string `form:"-"`
 
+	// Precompressed are the encodings of which the bucket may have a form beside the object, as
+	// "app.js.br" beside "app.js". What is the object, decoded, is taken instead of compressing
+	// it. Default: none.
+	Precompressed []string `form:"-"`
+
 	// MinSize is the size from which objects are compressed. Default 1 KiB.
 	MinSize Size
 
@@ -45,6 +50,13 @@ func (c *Compress) check(d *decoder, o object) {
 			return
 		}
 		c.Encodings = append(c.Encodings, text)
+	})
+	o.stringOrList("precompressed", func(n *node, text string, _ bool) {
+		if !slices.Contains(c.Encodings, text) && (o.has("encodings") || !slices.Contains(encodings, text)) {
+			d.fail(n, "is not among encodings", "add it there, or remove it")
+			return
+		}
+		c.Precompressed = append(c.Precompressed, text)
 	})
 	if !o.has("encodings") {
 		c.Encodings = encodings

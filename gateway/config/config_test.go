@@ -240,7 +240,7 @@ func TestFullFile(t *testing.T) {
 					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: Pairs{{"Cache-Control", "public, ${x"}, {"X-A", "b"}}, When: "success"},
 					{Set: Pairs{{"X-Content-Type-Options", "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
 				},
-				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
+				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
 				Cache:    &own,
 				Website: Website{
 					Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,

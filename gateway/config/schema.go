@@ -24,7 +24,7 @@ var schema = map[string][]string{
 	"buckets[].content_types":             {"guess", "map"},
 	"buckets[].headers[]":                 {"match", "set", "remove", "when"},
 	"buckets[].headers[].match":           {"path", "content_type"},
-	"buckets[].compress":                  {"enabled", "encodings", "min_size", "types"},
+	"buckets[].compress":                  {"enabled", "encodings", "precompressed", "min_size", "types"},
 	"buckets[].website":                   {"index", "trailing_slash", "clean_urls", "spa", "error_documents", "object_redirects", "redirects", "files"},
 	"buckets[].website.spa":               {"fallback", "assets"},
 	"buckets[].website.error_documents[]": {"status", "key"},

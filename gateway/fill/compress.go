@@ -2,21 +2,33 @@ package fill
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/coding"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/request"
 )
 
-// Compressor compresses objects in the background, for all buckets. The fields are set before
-// the first request. Safe for concurrent use.
+// Compressor compresses objects in the background, for all buckets. Safe for concurrent use. Get
+// one by NewCompressor.
 type Compressor struct {
-	Background *origin.Background
-	Most       int32 // objects that are compressed at once
-	running    atomic.Int32
+	background *origin.Background
+	turns      chan struct{} // one for each object that is compressed
+	fetches    atomic.Int32  // of siblings under way
+}
+
+// maxSiblings is the number of siblings that are fetched at once.
+const maxSiblings = 4
+
+// NewCompressor returns a compressor of at most so many objects at once.
+func NewCompressor(background *origin.Background, most int) *Compressor {
+	return &Compressor{background: background, turns: make(chan struct{}, most)}
 }
 
 // Compression is what a bucket compresses. Get one by NewCompression; it never changes, and is
@@ -25,7 +37,8 @@ type Compression struct {
 	Codings    []coding.Coding // the preferred ones first
 	types      *coding.Types
 	minSize    int
-	cache      *cache.Cache
+	siblings   []coding.Coding // of which the bucket may have a form beside the object
+	stored     *Cache
 	compressor *Compressor
 }
 
@@ -34,15 +47,21 @@ func NewCompression(c *config.Compress, stored *Cache, compressor *Compressor) *
 	if !c.Enabled || stored == nil {
 		return nil
 	}
-	z := &Compression{types: coding.NewTypes(c.Types), minSize: int(c.MinSize), cache: stored.Cache, compressor: compressor}
-	for _, name := range c.Encodings {
+	z := &Compression{types: coding.NewTypes(c.Types), minSize: int(c.MinSize), stored: stored, compressor: compressor}
+	z.Codings, z.siblings = codings(c.Encodings), codings(c.Precompressed)
+	return z
+}
+
+// codings returns those of names in the configuration.
+func codings(names []string) (list []coding.Coding) {
+	for _, name := range names {
 		one, ok := coding.Parse(name)
 		if !ok {
 			panic("BUG: the configuration has the encoding " + name)
 		}
-		z.Codings = append(z.Codings, one)
+		list = append(list, one)
 	}
-	return z
+	return list
 }
 
 // Explain says what comes of an object of a type, which is nil where the origin says it.
@@ -103,20 +122,84 @@ func (z *Compression) Form(o *cache.Object, c coding.Coding) []byte {
 	if form := o.Form(c.Form()); form != nil {
 		return form
 	}
-	if len(o.Body) < z.minSize || o.FormBegun(c.Form()) || !z.cache.AdmitsForm(o, int64(len(o.Body))/3) {
-		return nil
+	if len(o.Body) >= z.minSize && !o.FormBegun(c.Form()) && z.stored.Cache.AdmitsForm(o, int64(len(o.Body))/3) {
+		z.make(o, c)
 	}
-	if z.compressor.running.Add(1) > z.compressor.Most || !o.BeginForm(c.Form()) {
-		z.compressor.running.Add(-1)
-		return nil
-	}
-	z.compressor.Background.Run(func() { // ends with the form
-		defer z.compressor.running.Add(-1)
-		if form := coding.Encode(c, o.Body); form != nil {
-			z.cache.AddForm(o, c.Form(), form)
-		}
-	})
 	return nil
+}
+
+// make has a form made in the background, unless too many others are.
+func (z *Compression) make(o *cache.Object, c coding.Coding) {
+	m := z.compressor
+	if slices.Contains(z.siblings, c) {
+		if m.fetches.Add(1) > maxSiblings || !o.BeginForm(c.Form()) {
+			m.fetches.Add(-1)
+			return
+		}
+		m.background.Run(func() { // ends with the form
+			form := z.sibling(o, c)
+			if form == nil {
+				m.turns <- struct{}{} // who waits has been among few
+				defer func() { <-m.turns }()
+				form = coding.Encode(c, o.Body)
+			}
+			z.keep(o, c, form)
+		})
+		return
+	}
+	select {
+	case m.turns <- struct{}{}:
+	default:
+		return
+	}
+	if !o.BeginForm(c.Form()) {
+		<-m.turns
+		return
+	}
+	m.background.Run(func() { // ends with the form
+		defer func() { <-m.turns }()
+		z.keep(o, c, coding.Encode(c, o.Body))
+	})
+}
+
+// keep keeps a form with its object; nil: there is none.
+func (z *Compression) keep(o *cache.Object, c coding.Coding, form []byte) {
+	if form != nil {
+		z.stored.Cache.AddForm(o, c.Form(), form)
+	}
+}
+
+// sibling fetches, as one of maxSiblings, the object that has o's body in a coding, under o's key with that coding's
+// extension; nil if there is none. One that is anything else, such as the form of an earlier
+// version, is none.
+func (z *Compression) sibling(o *cache.Object, c coding.Coding) []byte {
+	defer z.compressor.fetches.Add(-1)
+	name := o.Name()
+	if !bytes.Equal(o.Key, z.stored.AppendKey(nil, name, nil)) {
+		return nil // a version of its own
+	}
+	f := z.stored.bucket.NewFetch(nil, append(bytes.Clone(name), coding.Extensions[c]...), nil, nil, nil)
+	defer f.Release()
+	if f.Send(request.Plan{}, false) != nil || f.Answer.Header.StatusCode() != fasthttp.StatusOK {
+		return nil
+	}
+	size := f.Answer.Length()
+	if size <= 0 || size >= int64(len(o.Body)) {
+		return nil
+	}
+	form := make([]byte, size)
+	if f.Answer.FitsBuffer() {
+		body, err := f.Answer.Body()
+		if err != nil || copy(form, body) < len(form) {
+			return nil
+		}
+	} else if f.Answer.Await() != nil || f.Fill(form, func(int) {}) != nil {
+		return nil
+	}
+	if !coding.Decodes(c, form, o.Body) {
+		return nil
+	}
+	return form
 }
 
 // AppendCodedHead appends the lines of a stored head that an answer with a form of the body in a
