@@ -163,11 +163,13 @@ func TestWebCORS(t *testing.T) {
 }
 
 // TestWebCORSForAll has the answers of a bucket that every page may read, which are the same for
-// all, and of one that lets cookies come and private networks be read.
+// all, of one that lets cookies come and private networks be read, and of one for pages whose
+// origin anybody can have.
 func TestWebCORSForAll(t *testing.T) {
 	gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+
 		bucketYAML("all", "/all", webOrigin(t).URL)+`    cors: {origins: "*", headers: x-own, expose: "*", max_age: 60}`+"\n"+both+
-		bucketYAML("own", "/own", webOrigin(t).URL)+`    cors: {origins: ["https://app.example.com", "null"], credentials: true, private_network: true}`)
+		bucketYAML("own", "/own", webOrigin(t).URL)+`    cors: {origins: "https://app.example.com", credentials: true, private_network: true}`+"\n"+
+		bucketYAML("null", "/null", webOrigin(t).URL)+`    cors: {origins: "null"}`)
 	for _, origin := range []string{"", app, evil} {
 		r := gw.page("GET", "/all/x", origin)
 		if r.Header.Get("Access-Control-Allow-Origin") != "*" || r.Header["Vary"] != nil || r.Header.Get("Access-Control-Expose-Headers") != "*" {
@@ -178,8 +180,8 @@ func TestWebCORSForAll(t *testing.T) {
 	if r.StatusCode != 204 || r.Header.Get("Access-Control-Allow-Origin") != "*" || r.Header.Get("Access-Control-Max-Age") != "60" || r.Header["Access-Control-Allow-Private-Network"] != nil {
 		t.Errorf("status %d, %v", r.StatusCode, r.Header)
 	}
-	r = gw.page("OPTIONS", "/own/x", "null", "Access-Control-Request-Method: HEAD", "Access-Control-Request-Private-Network: true")
-	if r.StatusCode != 204 || r.Header.Get("Access-Control-Allow-Origin") != "null" || r.Header.Get("Access-Control-Allow-Private-Network") != "true" || r.Header.Get("Access-Control-Allow-Credentials") != "true" {
+	r = gw.page("OPTIONS", "/own/x", app, "Access-Control-Request-Method: HEAD", "Access-Control-Request-Private-Network: true")
+	if r.StatusCode != 204 || r.Header.Get("Access-Control-Allow-Origin") != app || r.Header.Get("Access-Control-Allow-Private-Network") != "true" || r.Header.Get("Access-Control-Allow-Credentials") != "true" {
 		t.Errorf("status %d, %v", r.StatusCode, r.Header)
 	}
 	if r = gw.page("GET", "/own/x", app); r.Header.Get("Access-Control-Allow-Credentials") != "true" {
@@ -187,5 +189,9 @@ func TestWebCORSForAll(t *testing.T) {
 	}
 	if r = gw.page("GET", "/own/x", evil); r.Header["Access-Control-Allow-Credentials"] != nil {
 		t.Errorf("%v", r.Header)
+	}
+	allowed(t, "null", gw.page("GET", "/null/x", "null"), 200, "null")
+	if r = gw.page("OPTIONS", "/null/x", "null", "Access-Control-Request-Method: HEAD"); r.StatusCode != 204 || r.Header["Access-Control-Allow-Credentials"] != nil {
+		t.Errorf("status %d, %v", r.StatusCode, r.Header)
 	}
 }

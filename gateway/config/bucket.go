@@ -30,7 +30,11 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	if b.Compress.Enabled && (b.Cache == nil || !b.Cache.Enabled) {
 		d.fail(o.get("compress"), "has no effect without a cache: objects in memory are compressed, once each", "set cache.enabled: true, or remove it")
 	}
+	if at := (object{d: d, n: o.get("compress")}).get("min_size"); at != nil && b.Compress.Enabled && b.Cache != nil && b.Cache.Enabled && b.Compress.MinSize > b.Cache.MaxObjectSize {
+		d.fail(at, "is more than cache.max_object_size, which is "+b.Cache.MaxObjectSize.String()+": nothing is ever that large in memory", "lower it, or raise max_object_size")
+	}
 	d.checkWebsite(o, &b)
+	d.checkMatches(o, &b)
 	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
 		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
 		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")

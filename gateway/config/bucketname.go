@@ -42,7 +42,7 @@ func bucketNameProblem(text string) (problem, fix string) {
 	case strings.Contains(text, "://"):
 		return "is a URL", "write the bucket's name alone; where it is says s3.endpoint"
 	case strings.Contains(text, "/"):
-		return "has a path", "write the bucket's name alone; clients name the whole key after path_prefix"
+		return "has a path", "write the bucket's name alone, and the path as s3.key_prefix"
 	}
 	return "is no bucket name", "use letters, digits, '.', '_' and '-', a letter or digit first"
 }

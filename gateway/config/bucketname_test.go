@@ -50,7 +50,7 @@ func TestNamesThatOthersServe(t *testing.T) {
 		{"another ARN", "bucket: 'arn:aws:iam::123456789012:role/r'", "something else than a bucket"},
 		{"half an ARN", "bucket: 'arn:aws:s3'", "cut off"},
 		{"URL", "bucket: 's3://my-bucket'", "bucket: is a URL; write the bucket's name alone"},
-		{"path", "bucket: my-bucket/folder", "bucket: has a path; write the bucket's name alone"},
+		{"path", "bucket: my-bucket/folder", "bucket: has a path; write the bucket's name alone, and the path as s3.key_prefix"},
 		{"directory bucket by an endpoint of AWS", "bucket: b--usw2-az1--x-s3, endpoint: 'https://s3.us-west-2.amazonaws.com'", "is a directory bucket"},
 		{"another server's bucket", "bucket: b--x-s3, endpoint: 'https://minio.example.com'", ""},
 		{"another server at AWS", "bucket: b--x-s3, endpoint: 'https://things-12.us-west-2.elb.amazonaws.com'", ""},

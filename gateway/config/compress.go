@@ -7,7 +7,7 @@ import (
 
 // Compress says which objects in memory clients get compressed. The zero value: none.
 type Compress struct {
-	// Enabled: default false.
+	// Enabled turns compression on. Default false.
 	Enabled bool
 
 	// Encodings are the codings to offer, the preferred ones first: "br", "zstd", "gzip".

@@ -232,7 +232,7 @@ func TestFullFile(t *testing.T) {
 				},
 				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
 				CORS: CORS{
-					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "null", "http://[::1]:3000"}, Credentials: true,
+					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
 					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
 				},
 				ContentTypes: ContentTypes{Guess: true, Map: Pairs{{".yaml", "text/plain; charset=utf-8"}, {".x", "a/b"}}},

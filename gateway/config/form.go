@@ -7,15 +7,16 @@ import (
 
 // The forms of texts. In all of them letters are those of ASCII.
 var (
-	nameForm     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	digitsForm   = regexp.MustCompile(`^[0-9]+$`)
-	decimalForm  = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
-	numberForm   = regexp.MustCompile(`^-?((0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$`) // RFC 8259, 6
-	segmentForm  = regexp.MustCompile(`^path\.(0|[1-9][0-9]{0,2})$`)
-	hostForm     = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
-	wordForm     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
-	keyForm      = regexp.MustCompile(`^(s3|failover_on_404|[A-Za-z_-]{1,31})$`) // 31: requests_per_second_per_address
+	nameForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	variableForm  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	digitsForm    = regexp.MustCompile(`^[0-9]+$`)
+	decimalForm   = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+	numberForm    = regexp.MustCompile(`^-?((0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$`) // RFC 8259, 6
+	segmentForm   = regexp.MustCompile(`^path\.(0|[1-9][0-9]{0,2})$`)
+	hostForm      = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
+	extensionForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,16}$`)
+	wordForm      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
+	keyForm       = regexp.MustCompile(`^(s3|failover_on_404|[A-Za-z_-]{1,31})$`) // 31: requests_per_second_per_address
 )
 
 // labelForm is a label of a DNS name (RFC 1123, 2.1), underscores allowed.

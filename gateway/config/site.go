@@ -1,125 +1,10 @@
 package config
 
 import (
-	"net/netip"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 )
-
-// CORS says which pages of other sites may read a bucket's objects by script (Fetch Standard,
-// "CORS protocol"). The zero value: none.
-type CORS struct {
-	// Origins are those of the pages that may read, as browsers send them: a scheme, a host,
-	// and a port unless it is the scheme's own. The first label of the host may be "*", which
-	// stands for any one label. "*" alone is every page.
-	Origins []string `form:"-"`
-
-	// Credentials lets pages send cookies along, and read what comes. Default false.
-	Credentials bool
-
-	// Headers are those that pages may send beside the ones that need no permission, in lower
-	// case. Default: authorization, range.
-	Headers []string `form:"-"`
-
-	// Expose are the headers that pages may read beside the ones that need no permission, or "*"
-	// alone. Default: etag, content-range, x-request-id.
-	Expose []string `form:"-"`
-
-	// MaxAge is how long a browser may remember its permission. Default 2 h, beyond which
-	// Chromium does not go.
-	MaxAge time.Duration
-
-	// PrivateNetwork lets pages of the public Internet read from a gateway in a private
-	// network. Default false.
-	PrivateNetwork bool
-}
-
-func (c *CORS) check(d *decoder, o object) {
-	*c = CORS{Credentials: c.Credentials, MaxAge: c.MaxAge, PrivateNetwork: c.PrivateNetwork}
-	if o.n == nil {
-		return
-	}
-	if !o.has("max_age") {
-		c.MaxAge = 2 * time.Hour
-	}
-	o.need("origins", `list the origins of the pages that may read, such as "https://app.example.com", or "*" for all`)
-	o.stringOrList("origins", func(n *node, text string, _ bool) {
-		if problem, fix := originProblem(text); problem != "" {
-			d.fail(n, problem, fix)
-			return
-		}
-		c.Origins = append(c.Origins, text)
-	})
-	all := slices.Contains(c.Origins, "*")
-	if all && len(c.Origins) > 1 {
-		d.fail(o.get("origins"), `has "*", which stands for all, beside others`, "write one or the others")
-	}
-	if all && c.Credentials {
-		d.fail(o.get("credentials"), `cannot go with the origin "*": any page could read with its visitors' cookies`, "list the origins, or remove it")
-	}
-	c.Headers = o.headerNames("headers", "authorization", "range")
-	c.Expose = o.headerNames("expose", "etag", "content-range", "x-request-id")
-	if c.Credentials && slices.Contains(c.Expose, "*") {
-		d.fail(o.get("expose"), `has "*", which browsers take for a header's name where there are credentials`, "name each header")
-	}
-	if slices.Contains(c.Headers, "*") {
-		d.fail(o.get("headers"), `has "*"`, "name each header")
-	}
-}
-
-// headerNames returns the names of headers in key, in lower case, or otherwise.
-func (o object) headerNames(key string, otherwise ...string) (names []string) {
-	if !o.has(key) {
-		return otherwise
-	}
-	o.stringOrList(key, func(n *node, text string, _ bool) {
-		if text = strings.ToLower(text); !isToken(text) {
-			o.d.fail(n, "is no name of a header", "write such as etag")
-		} else if !slices.Contains(names, text) {
-			names = append(names, text)
-		}
-	})
-	return names
-}
-
-// originProblem says what is wrong with an origin of a page.
-func originProblem(s string) (problem, fix string) {
-	const form = "write it as browsers do, such as https://app.example.com or https://*.example.com"
-	if s == "*" || s == "null" {
-		return "", ""
-	}
-	scheme, host, ok := strings.Cut(s, "://")
-	if !ok || !isScheme(scheme) {
-		return "is no origin", form
-	}
-	switch {
-	case strings.HasSuffix(host, "/"):
-		return "ends in a slash, and no origin does", "remove it"
-	case s != strings.ToLower(s):
-		return "has capital letters, and no browser sends such an origin", "write it in lower case"
-	}
-	u, err := url.Parse("x://" + strings.TrimPrefix(host, "*."))
-	if err != nil || u.Host == "" || u.Path+u.RawQuery+u.Fragment != "" || u.User != nil || !isOriginHost(u) {
-		return "is no origin", form
-	}
-	if port := u.Port(); strings.HasSuffix(u.Host, ":") || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		return "has the port of its scheme, which no browser sends", "remove the port"
-	}
-	return "", ""
-}
-
-// isScheme reports whether s is a scheme of URLs, in lower case (RFC 3986, 3.1).
-func isScheme(s string) bool {
-	return s != "" && s[0] >= 'a' && s[0] <= 'z' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
-}
-
-// isOriginHost reports whether the host of u is a DNS name or an address.
-func isOriginHost(u *url.URL) bool {
-	a, err := netip.ParseAddr(u.Hostname())
-	return err == nil && a.Zone() == "" || isHostName(u.Hostname())
-}
 
 // ContentTypes are the types that objects have by their keys. The zero value leaves types as
 // the origin has them.
@@ -133,18 +18,31 @@ type ContentTypes struct {
 }
 
 func (c *ContentTypes) check(d *decoder, o object) {
-	if o.n != nil && !o.has("map") && !c.Guess {
+	off := !o.misspells("guess")
+	if at := o.get("guess"); at != nil {
+		off = at.kind == kindBool && at.text == "false" // or it was reported
+	}
+	if o.n != nil && off && !o.has("map") && !o.misspells("map") {
 		d.fail(o.n, "has no effect", "set guess: true, or add a map of types")
 	}
 	o.pairs("map", func(at *node, extension, value string) {
 		lower := strings.ToLower(extension)
-		switch {
-		case len(lower) < 2 || len(lower) > MaxExtension || lower[0] != '.' || strings.ContainsAny(lower[1:], "./") || !isVisible(lower):
-			d.fail(at, "is no extension", `write it with its dot, such as ".yaml"`)
+		name := "" // the path of at does not show a key with a dot
+		if extensionForm.MatchString(extension) {
+			name = strconv.Quote(extension) + " "
+		}
+		last := strings.LastIndexByte(lower, '.')
+		switch isExtension := func(s string) bool {
+			return len(s) >= 2 && len(s) <= MaxExtension && s[0] == '.' && !strings.ContainsAny(s[1:], "./") && isVisible(s)
+		}; {
+		case last > 0 && lower[0] == '.' && isExtension(lower[last:]):
+			d.fail(at, name+"has two dots", `an extension begins at the last one, such as ".gz"`)
+		case !isExtension(lower):
+			d.fail(at, name+"is no extension", `write it with its dot, such as ".yaml"`)
 		case !isMediaType(value):
-			d.fail(at, "is no media type", `write such as "text/plain; charset=utf-8"`)
+			d.fail(at, name+"has no media type", `write such as "text/plain; charset=utf-8"`)
 		case c.Map.has(lower):
-			d.fail(at, "is there twice, in capital letters and in others", "remove one of them")
+			d.fail(at, name+"is there twice, in capital letters and in others", "remove one of them")
 		default:
 			c.Map = append(c.Map, Pair{lower, value})
 		}
@@ -187,6 +85,8 @@ func (o object) pairs(key string, use func(at *node, key, value string)) {
 	case n.kind != kindMap:
 		o.d.fail(n, "must be a mapping, not "+n.kind.String(), "write one entry on each line, as name: \"value\"")
 		return
+	case len(n.entries) == 0:
+		o.d.fail(n, "is an empty mapping", "give it an entry, or remove the key")
 	}
 	for _, e := range n.entries {
 		if text, _, ok := o.d.text(e.value); ok {
@@ -239,6 +139,32 @@ func (d *decoder) headerRules(o object) (rules []HeaderRule) {
 		}
 	}
 	return rules
+}
+
+// checkMatches warns of what b's rules hardly ever meet. o is the bucket.
+func (d *decoder) checkMatches(o object, b *Bucket) {
+	var paths []*node
+	if at := o.get("headers"); at != nil {
+		for _, item := range at.items {
+			rule := object{d: d, n: item}
+			match := object{d: d, n: rule.get("match")}
+			if at := match.get("path"); at != nil {
+				paths = append(paths, at)
+			}
+			at, when := match.get("content_type"), rule.get("when")
+			if at != nil && when != nil && when.text == "always" && len(b.Website.ErrorDocuments) == 0 {
+				d.warn(at, "is never met by errors, which have no type", "leave out when: always, or the type")
+			}
+		}
+	}
+	if at := (object{d: d, n: o.get("listing")}).get("paths"); at != nil {
+		paths = append(paths, at.items...)
+	}
+	for _, at := range paths {
+		if b.PathPrefix != "" && b.PathPrefix != "/" && strings.HasPrefix(at.text+"/", b.PathPrefix+"/") {
+			d.warn(at, "begins with path_prefix, below which it is already", "leave path_prefix out of it")
+		}
+	}
 }
 
 func (r *HeaderRule) check(d *decoder, o object) {

@@ -75,7 +75,7 @@ type Redirect struct {
 
 // Maintenance answers all requests for a bucket with 503.
 type Maintenance struct {
-	// Enabled: default false.
+	// Enabled closes the bucket. Default false.
 	Enabled bool
 
 	// Page is the path of the file that is sent, and Text its content, read only where

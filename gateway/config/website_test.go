@@ -115,3 +115,35 @@ func TestPatternsMeet(t *testing.T) {
 		t.Errorf("BUG: only %d pairs were compared", pairs)
 	}
 }
+
+// TestSiteAdvice warns of rules that hardly meet what they are meant for, and of origins that
+// anybody can have.
+func TestSiteAdvice(t *testing.T) {
+	for lines, want := range map[string]string{
+		`headers: [{ match: { path: "/a/x" }, set: { X: y } }]`:                                            `headers[0].match.path: begins with path_prefix, below which it is already; leave path_prefix out of it`,
+		`headers: [{ match: { path: "/ab/*" }, set: { X: y } }]`:                                           "",
+		`listing: { enabled: true, paths: [/x, /a] }`:                                                      `listing.paths[1]: begins with path_prefix, below which it is already; leave path_prefix out of it`,
+		`headers: [{ match: { content_type: text/html }, set: { X: y }, when: always }]`:                   `headers[0].match.content_type: is never met by errors, which have no type; leave out when: always, or the type`,
+		`headers: [{ match: { content_type: text/html }, set: { X: y }, when: success }]`:                  "",
+		`headers: [{ match: { path: /x }, set: { X: y }, when: always }]`:                                  "",
+		`cors: { origins: "https://*.com" }`:                                                               `cors.origins: is for every site with this ending; name the sites, such as https://*.example.com`,
+		`cors: { origins: ["https://*.example.com", "null"] }`:                                             "",
+		"headers: [{ match: { content_type: text/html }, set: { X: y }, when: always }]\n    " + documents: "",
+	} {
+		c, err := parseString(siteHead + "    " + lines + "\n")
+		if err != nil {
+			t.Errorf("%s: %v", lines, err)
+			continue
+		}
+		var got string
+		for _, w := range c.Warnings {
+			got += strings.TrimPrefix(w.Path, "buckets[0].") + ": " + w.Problem + "; " + w.Fix
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", lines, got, want)
+		}
+	}
+}
+
+// documents is a website whose errors have a type.
+const documents = "website: { error_documents: [{ status: 404, key: 404.html }] }"

@@ -112,10 +112,10 @@ func (c *CORS) appendLines(dst, origin []byte, more string) []byte {
 type Refusal uint8
 
 const (
-	Permitted Refusal = iota
-	RefusedOrigin
-	RefusedMethod
-	RefusedHeaders
+	Permitted      Refusal = iota
+	RefusedOrigin          // the page's origin may not read
+	RefusedMethod          // pages may only GET and HEAD
+	RefusedHeaders         // the page may not send one of the headers that it names, or names too many
 )
 
 // maxRequestedHeaders is the most bytes of Access-Control-Request-Headers.
