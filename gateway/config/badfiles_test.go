@@ -157,6 +157,8 @@ var badFiles = map[string][]string{
 		`:6:84: buckets[4].listing.hide: is an empty list; give it an item, or remove the key`,
 		`:7:50: buckets[5].listing: must be a mapping, not true or false; give it keys, of: enabled, paths, formats, page_size, hide`,
 		`:8:79: buckets[6].listing.page_size: must be a number, not a string; write a whole number from 1 to 1000`,
+		`:9:75: buckets[7].listing.paths[0]: has a "*"; write "/pub": all below is listed too`,
+		`:9:85: buckets[7].listing.paths[1]: has a "*"; write "/": all below is listed too`,
 	},
 	"maxttl": {
 		`:1:43: cache.max_ttl: is less than ttl, which is 2h0m0s; raise it, or lower ttl`,

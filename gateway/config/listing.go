@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
 
 // Listing offers pages of what is in a folder. The zero value: none.
 type Listing struct {
@@ -30,20 +34,23 @@ const (
 	FormatJSON = "json"
 )
 
-// mostListed is the most entries that S3 lists at once (ListObjectsV2, "max-keys").
-const mostListed = 1000
+// MostListed is the most entries that S3 lists at once (ListObjectsV2, "max-keys").
+const MostListed = 1000
 
 func (l *Listing) check(d *decoder, o object) {
 	d.needEnabled(o)
-	o.strings("paths", func(n *node, text string, _ bool) {
+	o.stringOrList("paths", func(n *node, text string, _ bool) {
 		path, problem, fix := canonicalPath(text)
+		if folder, _, ok := strings.Cut(path, "*"); ok {
+			problem, fix = "has a \"*\"", fmt.Sprintf("write %q: all below is listed too", cmp.Or(strings.TrimRight(folder, "/"), "/"))
+		}
 		if problem != "" {
 			d.fail(n, problem, fix)
 			return
 		}
 		l.Paths = append(l.Paths, path)
 	})
-	o.strings("formats", func(n *node, text string, fromEnv bool) {
+	o.stringOrList("formats", func(n *node, text string, fromEnv bool) {
 		if text != FormatHTML && text != FormatJSON {
 			d.fail(n, "unknown format"+quotedWord(text, fromEnv), "use one of: html, json")
 			return
@@ -62,7 +69,7 @@ func (l *Listing) check(d *decoder, o object) {
 		return
 	}
 	if !o.has("page_size") {
-		l.PageSize = mostListed
+		l.PageSize = MostListed
 	}
 	if !o.has("formats") {
 		l.Formats = []string{FormatHTML, FormatJSON}

@@ -16,6 +16,7 @@ func TestListing(t *testing.T) {
 		"defaults":         {"listing: { enabled: true }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000}},
 		"one format":       {"listing: { enabled: true, formats: [json] }", Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000}},
 		"paths are tidied": {"listing: { enabled: true, paths: [/pub/, /] }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Paths: []string{"/pub", "/"}}},
+		"one path":         {"listing: { enabled: true, paths: /pub, formats: json }", Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000, Paths: []string{"/pub"}}},
 		"one pattern":      {"listing: { enabled: true, hide: .* }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Hide: []string{".*"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

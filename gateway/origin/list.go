@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
@@ -80,16 +81,13 @@ func (f *Fetch) List() (*Folder, error) {
 // lacks s3:ListBucket.
 func (f *Fetch) MayNotList() bool { return f.OriginError == s3error.Denied }
 
-// mostListed is the most entries that S3 lists at once.
-const mostListed = 1000
-
 // behindAll is the last of all characters.
 const behindAll = "\U0010FFFF"
 
 // appendListQuery appends the query for the page, where keyPrefix is before each key.
 func (f *Fetch) appendListQuery(dst []byte, keyPrefix string) []byte {
-	dst = append(dst, "delimiter=%2F&encoding-type=url&list-type=2&max-keys="...)               // keys may have what XML cannot carry
-	dst = append(strconv.AppendInt(dst, int64(min(f.listed+1, mostListed)), 10), "&prefix="...) // one more, as one may not count
+	dst = append(dst, "delimiter=%2F&encoding-type=url&list-type=2&max-keys="...)                      // keys may have what XML cannot carry
+	dst = append(strconv.AppendInt(dst, int64(min(f.listed+1, config.MostListed)), 10), "&prefix="...) // one more, as one may not count
 	dst = sign.AppendQueryComponent(sign.AppendQueryComponent(dst, keyPrefix), f.key)
 	if len(f.after) == 0 {
 		return dst

@@ -17,7 +17,7 @@ import (
 type Listing struct {
 	PageSize int
 
-	folders []string // keys of those that have, with all below; empty: all
+	folders []string // keys of the folders that have listings, with all below; empty: all
 	hidden  []pattern
 	formats []Format
 }
@@ -64,8 +64,8 @@ func newListing(c *config.Listing) *Listing {
 	return l
 }
 
-// Offers tells whether there is a listing of a folder, by its key: it is one of those that have,
-// and no listing hides it or a folder that it is in.
+// Offers tells whether a folder, given by its key, has a listing: it is in folders, and neither its
+// name nor that of a folder above it is hidden.
 func (l *Listing) Offers(folder string) bool {
 	if len(l.folders) > 0 && !slices.ContainsFunc(l.folders, func(one string) bool { return strings.HasPrefix(folder, one) }) {
 		return false
@@ -189,11 +189,11 @@ func (l *Listing) json(p *Page) []byte {
 	return b.Bytes()
 }
 
-// readable returns a name as people can read it: what is no character, or cannot be seen, is
-// shown as U+FFFD.
+// readable returns a name as people can read it: what is no character, cannot be seen, or turns the
+// direction of what follows, is shown as U+FFFD.
 func readable(name string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return unicode.ReplacementChar
 		}
 		return r

@@ -100,7 +100,7 @@ func TestListingHTML(t *testing.T) {
 	texts, links, elements := parsed(t, page)
 	for i := range p.Entries {
 		e := &p.Entries[i]
-		want, link := e.name(p.Folder), e.link(p.Folder)
+		want, link := strings.ReplaceAll(e.name(p.Folder), "\u202e", "\ufffd"), e.link(p.Folder)
 		if !texts[want] || !links[link] {
 			t.Errorf("%q is not there as text: %t, or not as link %q: %t", want, texts[want], link, links[link])
 		}
@@ -159,10 +159,10 @@ func parsed(t *testing.T, page string) (texts, links map[string]bool, elements m
 // TestListingWithoutLinks shows keys that clients cannot ask for: readable, and without a link.
 func TestListingWithoutLinks(t *testing.T) {
 	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}, Paths: []string{"/in"}})
-	p := &Page{Bucket: "/", Folder: "in/", Entries: []Entry{{Key: "in/a\x01\nb"}, {Key: "in/\xffc"}, {Key: "in/../", Folder: true}}}
+	p := &Page{Bucket: "/", Folder: "in/", Entries: []Entry{{Key: "in/a\x01\nb"}, {Key: "in/\xffc"}, {Key: "in/../", Folder: true}, {Key: "in/\u202ed\u200b\u2066e\u2028\ufeff"}}}
 	page := string(l.Write(HTML, p))
 	texts, links, _ := parsed(t, page)
-	for _, want := range []string{"a\ufffd\ufffdb", "\ufffdc", ".."} {
+	for _, want := range []string{"a\ufffd\ufffdb", "\ufffdc", "..", "\ufffdd\ufffd\ufffde\ufffd\ufffd"} {
 		if !texts[want] {
 			t.Errorf("%q is not shown", want)
 		}
