@@ -110,16 +110,9 @@ func (p *Policy) Authorize(q *Request) Verdict {
 	if p.sets[at].public {
 		return Verdict{Public: true}
 	}
-	token, r, _ := findToken(p.sources, q)
+	e, r := p.lookUp(q)
 	if r != Allowed {
 		return Verdict{Reason: r}
-	}
-	if len(token) > MaxTokenLen {
-		return Verdict{Reason: TokenTooLong}
-	}
-	e := p.cache.get(p.id, token, q.Now.UnixNano(), p.verifier.ring.Load().version)
-	if e == nil {
-		e = p.verify(token, q)
 	}
 	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID}
 	switch {
@@ -133,6 +126,21 @@ func (p *Policy) Authorize(q *Request) Verdict {
 		v.Reason = PathClaimRefused
 	}
 	return v
+}
+
+// lookUp returns the result for the token of q; r is another than Allowed if there is none.
+func (p *Policy) lookUp(q *Request) (e *entry, r Reason) {
+	token, r, _ := findToken(p.sources, q)
+	if r != Allowed {
+		return nil, r
+	}
+	if len(token) > MaxTokenLen {
+		return nil, TokenTooLong
+	}
+	if e = p.cache.get(p.id, token, q.Now.UnixNano(), p.verifier.ring.Load().version); e == nil {
+		e = p.verify(token, q)
+	}
+	return e, Allowed
 }
 
 // Public reports whether everybody may read a key. Authorize says so too.
