@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestListingHeaders has the lines of a listing, of GET and HEAD.
@@ -15,6 +18,8 @@ func TestListingHeaders(t *testing.T) {
 	o := startLister(t, &lister{keys: append(keys, "a")})
 	rules := `    headers: [{set: {Cache-Control: "max-age=31536000", X-Object: "yes"}}, {set: {X-Any: "yes"}, when: always}]` + "\n    cors: {origins: [\"https://app.example.com\"]}\n"
 	gw := startGateway(t, withListing(oneBucket("/pub", o.URL)+rules))
+	at := time.Now()
+	gw.Now = func() time.Time { return at }
 	for target, least := range map[string]int{"/pub/": 1000, "/pub/large/": 200_000} {
 		r, body := gw.do("GET", target, "Origin: https://app.example.com", "Range: bytes=0-1", "If-None-Match: *")
 		if r.StatusCode != 200 || len(body) < least || r.ContentLength != int64(len(body)) {
@@ -52,6 +57,34 @@ func TestListingHeaders(t *testing.T) {
 	}
 	if n := len(o.lists()); n != 2 {
 		t.Errorf("S3 was asked for %d lists, want 2", n)
+	}
+}
+
+// TestListingSaysHowLongItIsFresh has a page in memory go out with what is left of its time.
+func TestListingSaysHowLongItIsFresh(t *testing.T) {
+	o := startLister(t, &lister{keys: []string{"a"}})
+	gw := startGateway(t, withListing(oneBucket("/pub", o.URL)))
+	at, past := time.Now(), new(atomic.Int64)
+	gw.Now = func() time.Time { return at.Add(time.Duration(past.Load())) }
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+		lists int
+	}{{0, "max-age=5", 1}, {100 * time.Millisecond, "max-age=4", 1}, {4700 * time.Millisecond, "max-age=0", 1}, {200 * time.Millisecond, "max-age=5", 2}} {
+		past.Add(int64(c.after))
+		r, _ := gw.do("GET", "/pub/")
+		if got := r.Header.Get("Cache-Control"); got != c.want || r.Header.Get("Age") != "" || len(o.lists()) != c.lists {
+			t.Errorf("%v later: Cache-Control %q, want %q; S3 was asked for %d lists", c.after, got, c.want, len(o.lists()))
+		}
+	}
+}
+
+// TestListingIsAsDocumented has the answer that the documentation shows.
+func TestListingIsAsDocumented(t *testing.T) {
+	gw := startGateway(t, withListing(oneBucket("/files", startLister(t, &lister{keys: []string{"pub/a b.txt", "pub/old/x"}}).URL)))
+	_, body := gw.do("GET", "/files/pub/", "Accept: application/json")
+	if doc, err := os.ReadFile("../docs/WEB.md"); err != nil || !strings.Contains(string(doc), "\n"+string(body)) {
+		t.Errorf("docs/WEB.md lacks %s", body)
 	}
 }
 

@@ -66,7 +66,13 @@ func (g *Gateway) relieveMemory(stop <-chan struct{}) {
 	for tick := time.NewTicker(every); ; {
 		select {
 		case began := <-tick.C:
-			g.Generation.Load().Budgets.Relieve(g.Origins.Pace)
+			gen := g.Generation.Load()
+			gen.Budgets.Relieve(g.Origins.Pace)
+			for _, b := range gen.Buckets {
+				if b.Pages != nil {
+					b.Pages.Room.Relieve(g.Origins.Pace)
+				}
+			}
 			tick.Reset(max(every, 20*time.Since(began))) // at most a twentieth of a core
 		case <-stop:
 			tick.Stop()
@@ -77,9 +83,15 @@ func (g *Gateway) relieveMemory(stop <-chan struct{}) {
 
 // memoryNeeded returns the present soft limit; 0: no bucket has a cache.
 func (g *Gateway) memoryNeeded() int64 {
-	cached, beside := g.Generation.Load().Budgets.Memory()
+	gen := g.Generation.Load()
+	cached, beside := gen.Budgets.Memory()
 	if cached == 0 {
 		return 0
+	}
+	for _, b := range gen.Buckets {
+		if b.Pages != nil {
+			beside += b.Pages.Room.Bytes()
+		}
 	}
 	rest := int64(g.conns.Len())*memoryPerConn + int64(g.Origins.Buffers.InUse()*g.Origins.Buffers.Size()) + beside
 	// A seventh may be garbage before it is collected, and more comes meanwhile.

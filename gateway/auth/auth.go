@@ -143,9 +143,6 @@ func (p *Policy) lookUp(q *Request) (e *entry, r Reason) {
 	return e, Allowed
 }
 
-// Public reports whether everybody may read a key. Authorize says so too.
-func (p *Policy) Public(key []byte) bool { return p.sets[p.setFor(key)].public }
-
 // holds reports whether all rules of the set at this index hold for a token.
 func (p *Policy) holds(e *entry, at int, q *Request) bool {
 	set, verdict := &p.sets[at], &e.sets[at]

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"yatagarasu/gateway/origin"
@@ -17,10 +16,9 @@ const PageTTL = 5 * time.Second
 // Bounds of the pages of one bucket.
 const (
 	maxPages        = 256      // kept
-	maxPageBytes    = 8 << 20  // of memory for them, with their bodies
+	maxPageBytes    = 16 << 20 // of memory for them, with their bodies
 	maxLists        = 32       // lists that the origin is asked for at once
 	maxClientLists  = 8        // of them for one client
-	maxOwnBytes     = 64 << 20 // of bodies on their way that are for one client alone
 	entryOverhead   = 80       // bytes of memory for an entry, beside its key
 	complaintsEvery = time.Minute
 )
@@ -29,20 +27,18 @@ const (
 // on them. Those who want the same page at once wait for one list, and for a few seconds after it
 // they get what it has brought. Safe for concurrent use. Get one by NewPages.
 type Pages struct {
-	now func() time.Time
-	own atomic.Int64 // bytes of bodies on their way that are for one client alone
+	Room  *Room
+	forms int // of a page
+	now   func() time.Time
 
-	mu         sync.Mutex // guards the following fields, and size and bodies of each page
+	mu         sync.Mutex // guards the following fields, and size of each page
 	kept       map[string]*Page
 	order      []*Page // those kept, the oldest first
 	bytes      int64   // of memory for them
 	flights    map[string]*pageFlight
 	clients    map[uint64]int // flights that each client leads
-	complained time.Time      // that the origin lists nothing
+	complained time.Time      // when the log last said that the origin does not list
 }
-
-// Forms is how many forms a page has.
-const Forms = 2
 
 // Page is a page of a folder, in memory. What is exported does not change.
 type Page struct {
@@ -52,10 +48,13 @@ type Page struct {
 	fresh time.Time // until then it is, by the clock of Pages
 	ends  time.Time // until then it is kept
 	size  int64     // bytes of memory
-	forms [Forms]struct {
-		once sync.Once
-		body []byte
-	}
+	forms []form
+}
+
+// form is a form of a page with all of its entries.
+type form struct {
+	mu   sync.Mutex // guards body, and is held while that is made
+	body *Body      // nil: not made yet
 }
 
 // pageFlight is a list under way.
@@ -65,9 +64,16 @@ type pageFlight struct {
 	err  error
 }
 
-// NewPages returns a Pages with no page. now is the clock for freshness.
-func NewPages(now func() time.Time) *Pages {
-	return &Pages{now: now, kept: make(map[string]*Page), flights: make(map[string]*pageFlight), clients: make(map[uint64]int)}
+// NewPages returns a Pages with no page, in the place of old, which may be nil. Pages have so many
+// forms, and now is the clock for their freshness.
+func NewPages(forms int, now func() time.Time, old *Pages) *Pages {
+	p := &Pages{forms: forms, now: now, kept: make(map[string]*Page), flights: make(map[string]*pageFlight), clients: make(map[uint64]int)}
+	if old != nil {
+		p.Room = old.Room
+	} else {
+		p.Room = newRoom()
+	}
+	return p
 }
 
 // Page returns the page of a folder that begins behind the key after. Unless it is kept or under
@@ -138,7 +144,7 @@ func (p *Pages) lead(f *pageFlight, key string, client uint64, ask func() (*orig
 	}()
 	folder, err := ask()
 	if f.err = err; err == nil {
-		f.page = &Page{Folder: folder, in: p, key: key, fresh: asked.Add(PageTTL), size: int64(len(key)) + entryOverhead}
+		f.page = &Page{Folder: folder, in: p, key: key, forms: make([]form, p.forms), fresh: asked.Add(PageTTL), size: int64(len(key)) + entryOverhead}
 		for i := range folder.Entries {
 			f.page.size += int64(len(folder.Entries[i].Key)) + entryOverhead
 		}
@@ -183,36 +189,33 @@ func (p *Pages) drop(page *Page) {
 	p.order = slices.Delete(p.order, i, i+1)
 }
 
-// Body returns the body of a form of the page with all of its entries, which write makes if it is
-// not there. Nobody may change it.
-func (page *Page) Body(form int, write func() []byte) []byte {
-	f := &page.forms[form]
-	f.once.Do(func() {
-		f.body = write()
-		p := page.in
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.kept[page.key] == page {
-			page.size += int64(len(f.body))
-			p.bytes += int64(len(f.body))
-			p.makeRoom()
-		}
-	})
-	return f.body
-}
+// Left returns how long the page is still fresh.
+func (page *Page) Left() time.Duration { return max(page.fresh.Sub(page.in.now()), 0) }
 
-// Hold counts the n bytes of a body that is for one client alone until Return, unless too many are
-// on their way.
-func (p *Pages) Hold(n int) error {
-	if p.own.Add(int64(n)) > maxOwnBytes {
-		p.own.Add(-int64(n))
-		return errManyLists
+// Body returns a form of the page with all of its entries for a client. If it is not there, write
+// makes it, of at most size bytes.
+func (page *Page) Body(f int, client uint64, size int, write func() []byte) (*Body, error) {
+	form := &page.forms[f]
+	form.mu.Lock()
+	defer form.mu.Unlock()
+	if form.body != nil {
+		return form.body, nil
 	}
-	return nil
+	body, err := page.in.Room.Write(client, size, write)
+	if err != nil {
+		return nil, err
+	}
+	form.body = body
+	p := page.in
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept[page.key] == page {
+		page.size += int64(len(body.Bytes))
+		p.bytes += int64(len(body.Bytes))
+		p.makeRoom()
+	}
+	return body, nil
 }
-
-// Return ends what Hold began.
-func (p *Pages) Return(n int) { p.own.Add(-int64(n)) }
 
 // Complains tells whether to say that the origin does not let the bucket be listed: from time to
 // time, not to each who asks.

@@ -34,7 +34,7 @@ func get(t *testing.T, p *Pages, name, after string, f *origin.Folder) (page *Pa
 
 func TestPagesAreFreshForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(time.Now)
+		p := NewPages(2, time.Now, nil)
 		for _, c := range []struct {
 			name, after string
 			asked       bool
@@ -63,7 +63,7 @@ func TestPagesAreFreshForAWhile(t *testing.T) {
 
 func TestPagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(time.Now)
+		p := NewPages(2, time.Now, nil)
 		for i := range 3 * maxPages {
 			get(t, p, fmt.Sprint(i, "/"), "", folder(2, 10))
 		}
@@ -75,11 +75,11 @@ func TestPagesAreBounded(t *testing.T) {
 		}
 		for i := range 30 {
 			page, _ := get(t, p, fmt.Sprint("large", i, "/"), "", folder(1000, 1000))
-			body := page.Body(0, func() []byte { return make([]byte, 1<<20) })
-			if again := page.Body(0, func() []byte { t.Error("a body is made twice"); return nil }); &again[0] != &body[0] {
+			body, _ := page.Body(0, 1, 1, func() []byte { return make([]byte, 1<<20) })
+			if again, _ := page.Body(0, 1, 1, func() []byte { t.Error("a body is made twice"); return nil }); again != body {
 				t.Error("another body")
 			}
-			if other := page.Body(1, func() []byte { return []byte("x") }); string(other) != "x" {
+			if other, _ := page.Body(1, 1, 1, func() []byte { return []byte("x") }); string(other.Bytes) != "x" {
 				t.Error("the forms share a body")
 			}
 		}
@@ -90,11 +90,11 @@ func TestPagesAreBounded(t *testing.T) {
 		if p.bytes > maxPageBytes || p.bytes != sum || len(p.kept) != len(p.order) || len(p.kept) == 0 {
 			t.Errorf("%d bytes are counted, %d are kept in %d pages", p.bytes, sum, len(p.kept))
 		}
-		page, _ := get(t, p, "huge/", "", folder(9000, 1000)) // more than all memory
-		if len(page.Entries) != 9000 || p.bytes > maxPageBytes {
+		page, _ := get(t, p, "huge/", "", folder(17000, 1000)) // more than all memory
+		if len(page.Entries) != 17000 || p.bytes > maxPageBytes {
 			t.Errorf("%d entries, %d bytes", len(page.Entries), p.bytes)
 		}
-		if body := page.Body(0, func() []byte { return []byte("y") }); string(body) != "y" {
+		if body, err := page.Body(0, 1, 1, func() []byte { return []byte("y") }); err != nil || string(body.Bytes) != "y" {
 			t.Error("a page that is not kept has no body")
 		}
 		time.Sleep(PageTTL)
@@ -121,7 +121,7 @@ func TestPagesShareAFlight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := NewPages(time.Now)
+				p := NewPages(2, time.Now, nil)
 				release := make(chan struct{})
 				var wg sync.WaitGroup
 				wg.Go(func() {
@@ -152,7 +152,7 @@ func TestPagesShareAFlight(t *testing.T) {
 // was refused for its client's share asks by itself.
 func TestPagesShareOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(time.Now)
+		p := NewPages(2, time.Now, nil)
 		release := make(chan struct{})
 		var wg sync.WaitGroup
 		begin := func(client uint64, name string) {
@@ -200,27 +200,9 @@ func TestPagesShareOut(t *testing.T) {
 	})
 }
 
-// TestPagesHold bounds what is on its way to single clients.
-func TestPagesHold(t *testing.T) {
-	p := NewPages(time.Now)
-	for range 2 {
-		for range 8 {
-			if err := p.Hold(maxOwnBytes / 8); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := p.Hold(1); !isBusy(err) {
-			t.Errorf("there is no bound: %v", err)
-		}
-		for range 8 {
-			p.Return(maxOwnBytes / 8)
-		}
-	}
-}
-
 func TestComplains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(time.Now)
+		p := NewPages(2, time.Now, nil)
 		var said []string
 		for range 130 {
 			said = append(said, fmt.Sprint(p.Complains()))

@@ -163,9 +163,16 @@ func explainListing(b *serve.Bucket, raw []byte, t *request.Target, folder []byt
 	if p != nil {
 		return refuse(p)
 	}
+	text, p := t.Continue()
+	if p != nil {
+		return refuse(p)
+	}
+	if text != nil {
+		line("continue", "goes on where the page before has ended; only the process that wrote that knows where")
+	}
 	line("answer", "a listing of the folder, from S3 or a few seconds old")
 	b.Site.Explain(folder, func(name, text string) { line(name, "%s", text) })
-	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.Site.Listing.PageSize) })
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.ListSize()) })
 	return true
 }
 

@@ -13,6 +13,9 @@ var (
 	targetAfterTooLong = badTarget("start-after is longer than an object key")
 	targetAfterUTF8    = badTarget("start-after is not valid UTF-8")
 	targetAfterFolder  = badTarget("start-after is no key in the folder that is listed")
+
+	// UnknownPlace refuses a text of Target.Continue that means nothing here.
+	UnknownPlace = badTarget("continue is not what a page of this folder has given, or no longer holds; begin with the first page")
 )
 
 // StartAfter returns the key behind which a page of a folder is to begin: the parameter
@@ -20,26 +23,9 @@ var (
 // client can ask for, as the keys of others are. A key in a folder of the folder stands for that:
 // the page begins behind all that is in it.
 func (t *Target) StartAfter(folder []byte, keys Keys) (after []byte, p *problem.Problem) {
-	for param := range bytes.SplitSeq(t.Query, []byte("&")) {
-		name, raw, _ := bytes.Cut(param, []byte("="))
-		if string(name) != "start-after" {
-			continue
-		}
-		if after != nil {
-			return nil, targetQueryTwice
-		}
-		after = make([]byte, 0, len(raw))
-		for i := 0; i < len(raw); i++ {
-			c := raw[i]
-			if c == '%' {
-				var ok bool
-				if c, ok = unhex(raw[i:]); !ok {
-					return nil, targetQueryEscape
-				}
-				i += 2
-			}
-			after = append(after, c)
-		}
+	after, p = t.parameter("start-after")
+	if p != nil {
+		return nil, p
 	}
 	switch {
 	case after == nil:
@@ -55,6 +41,36 @@ func (t *Target) StartAfter(folder []byte, keys Keys) (after []byte, p *problem.
 		after = after[:len(folder)+i+1]
 	}
 	return after, nil
+}
+
+// Continue returns the text of the parameter continue, which a page has given for the place where
+// the next goes on; nil: there is none.
+func (t *Target) Continue() (text []byte, p *problem.Problem) { return t.parameter("continue") }
+
+// parameter returns the value of a parameter of the query, decoded once; nil: there is none.
+func (t *Target) parameter(name string) (value []byte, p *problem.Problem) {
+	for param := range bytes.SplitSeq(t.Query, []byte("&")) {
+		key, raw, _ := bytes.Cut(param, []byte("="))
+		if string(key) != name {
+			continue
+		}
+		if value != nil {
+			return nil, targetQueryTwice
+		}
+		value = make([]byte, 0, len(raw))
+		for i := 0; i < len(raw); i++ {
+			c := raw[i]
+			if c == '%' {
+				var ok bool
+				if c, ok = unhex(raw[i:]); !ok {
+					return nil, targetQueryEscape
+				}
+				i += 2
+			}
+			value = append(value, c)
+		}
+	}
+	return value, nil
 }
 
 // IsTarget tells whether clients can ask for a key: a target that names it is not refused, see

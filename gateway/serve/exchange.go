@@ -11,6 +11,7 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/coding"
+	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
@@ -59,13 +60,13 @@ type Exchange struct {
 // delivery is a body from memory on its way to the client.
 type delivery struct {
 	pinned   *cache.Object // stored object whose bytes are being sent; nil: none
-	sending  pool.Sending  // of the bytes of pinned
+	sending  pool.Sending  // of the bytes of pinned or listed
 	flight   *cache.Flight // flight whose body is streamed; nil: none
 	segments [][]byte      // the body in memory that is streamed instead
 	conn     net.Conn      // the client's connection, for streaming
 	coding   coding.Coding // of the body from memory
 	varies   bool          // the answer depends on what codings the client accepts
-	held     int           // bytes of a page for this client alone, see fill.Pages.Hold
+	listed   *fill.Body    // page of a listing whose bytes are being sent; nil: none
 }
 
 // client is what answers depend on beside the client's address.
@@ -108,7 +109,7 @@ func (x *Exchange) reset() {
 	if x.conditionsRead {
 		x.conditions.Reset()
 	}
-	x.bucket, x.key, x.conn, x.held = nil, nil, nil, 0
+	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle, x.client, x.substitution = lifecycle{finished: x.finished}, client{}, substitution{own: x.own[:0]}
 	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
@@ -151,8 +152,9 @@ func (x *Exchange) Release() {
 		x.bucket.Cached.Cache.Unpin(x.pinned)
 		x.pinned = nil
 	}
-	if x.held > 0 {
-		x.bucket.Pages.Return(x.held)
+	if x.listed != nil {
+		x.listed.End(limit.AddressKey(x.Client))
+		x.listed = nil
 	}
 	x.reset()
 	x.s.exchanges.Put(x)
@@ -199,7 +201,7 @@ func (x *Exchange) Close() error {
 // cut returns the error of an answer that was ended before its body began.
 func (x *Exchange) cut() error {
 	switch {
-	case x.pinned != nil:
+	case x.pinned != nil, x.listed != nil:
 		return x.sending.Cut()
 	case x.fetch != nil:
 		return x.fetch.Answer.Cut()

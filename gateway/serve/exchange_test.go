@@ -137,7 +137,7 @@ func TestExchangeForgets(t *testing.T) {
 	kept := map[string]bool{
 		".s": true, ".lifecycle.finished": true,
 		".Target.encodedSlash": true, ".Target.value": true, ".control": true, // set before they are read
-		".admittedTo": true, ".delivery.pinned": true, ".fetch": true, // given back before the exchange is
+		".admittedTo": true, ".delivery.pinned": true, ".delivery.listed": true, ".fetch": true, // given back before the exchange is
 	}
 	s := newTestServer(t, "server: {ready: config}\nbuckets:\n"+bucketOf("pub", "/pub", "http://127.0.0.1:1"))
 	x := s.Acquire(time.Now())

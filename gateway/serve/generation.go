@@ -123,7 +123,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
 	}
 	if c.Listing.Enabled {
-		b.Pages = fill.NewPages(o.Now)
+		b.Pages = fill.NewPages(int(web.NumFormats), o.Now, before.Pages)
 	}
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b

@@ -2,13 +2,11 @@ package serve
 
 import (
 	"errors"
-	"strings"
+	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
@@ -16,7 +14,6 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
-	"yatagarasu/pool"
 )
 
 // Lists tells whether the bucket has a listing of a folder, by its key.
@@ -38,24 +35,41 @@ func (x *Exchange) serveFolder(ctx *fasthttp.RequestCtx) bool {
 		ctx.Response.Header.SetBytesV(fasthttp.HeaderLocation, request.FolderLocation(raw))
 		return true
 	}
-	after, p := x.Target.StartAfter(x.key, b.Keys)
+	after, p := x.placeInFolder()
 	if p != nil {
 		x.Fail(ctx, p)
 		return true
 	}
-	page, err := b.Pages.Page(x.key, after, limit.AddressKey(x.Client), func() (*origin.Folder, error) { return x.askFolder(after) })
+	v, err := x.viewFolder(after)
 	if err != nil {
 		x.failFolder(ctx, err)
 		return true
 	}
-	x.answerFolder(ctx, page, len(after) > 0)
+	x.answerFolder(ctx, v, len(after) > 0)
 	return true
+}
+
+// placeInFolder returns the key behind which the client wants the page to begin.
+func (x *Exchange) placeInFolder() ([]byte, *problem.Problem) {
+	after, p := x.Target.StartAfter(x.key, x.bucket.Keys)
+	if p != nil {
+		return nil, p
+	}
+	text, p := x.Target.Continue()
+	if p != nil || text == nil {
+		return after, p
+	}
+	place, ok := x.bucket.Pages.Room.Place(x.key, text)
+	if !ok || after != nil {
+		return nil, request.UnknownPlace
+	}
+	return place, nil
 }
 
 // askFolder asks the origin for a page of the folder.
 func (x *Exchange) askFolder(after []byte) (*origin.Folder, error) {
 	b := x.bucket
-	f := b.Origin.NewList(&x.Upstream, x.key, after, b.Site.Listing.PageSize, x.ID, x.trace)
+	f := b.Origin.NewList(&x.Upstream, x.key, after, b.ListSize(), x.ID, x.trace)
 	defer f.Release()
 	f.Client = limit.AddressKey(x.Client)
 	folder, err := f.List()
@@ -87,110 +101,47 @@ func (x *Exchange) failFolder(ctx *fasthttp.RequestCtx, err error) {
 	x.failAbout(ctx, e.Problem)
 }
 
-// answerFolder answers with what of a page the client may see. continued says that the page is
-// not the first.
-func (x *Exchange) answerFolder(ctx *fasthttp.RequestCtx, page *fill.Page, continued bool) {
-	l := x.bucket.Site.Listing
-	shown := web.Page{Bucket: x.bucket.Prefix, Folder: string(x.key), Continued: continued, Entries: make([]web.Entry, 0, len(page.Entries))}
-	seer := x.newSeer()
-	all := true // who may read all of them gets what others get
-	upTo := 0   // the last of those shown that a link can name
-	for i := range page.Entries {
-		e := &page.Entries[i]
-		if l.Hides(strings.TrimSuffix(e.Key[len(x.key):], "/")) {
-			continue
-		}
-		if !seer.sees(e.Key) {
-			all = false
-			continue
-		}
-		shown.Entries = append(shown.Entries, web.Entry{Key: e.Key, Folder: e.Folder, Size: e.Size, Modified: e.Modified, Linked: request.IsTarget(e.Key, x.bucket.Keys)})
-		if utf8.ValidString(e.Key) {
-			upTo = len(shown.Entries)
-		}
-	}
-	if page.More {
-		shown.Next = continueBehind(page.Entries, shown.Entries[:upTo])
-		if shown.More = shown.Next != ""; upTo > 0 {
-			shown.Entries = shown.Entries[:upTo] // the next page has the others
-		}
-	}
-	if len(shown.Entries) == 0 && !shown.More && !page.Marked && !continued {
+// answerFolder answers with the client's view of the folder. continued says that its page is not
+// the first.
+func (x *Exchange) answerFolder(ctx *fasthttp.RequestCtx, v *view, continued bool) {
+	b, client := x.bucket, limit.AddressKey(x.Client)
+	place, secret := v.end()
+	if len(v.entries) == 0 && !v.more && !v.marked && !continued {
 		x.failAbout(ctx, problem.NoFolder) // as if what the client may not see were not there
 		return
 	}
+	l, shown := b.Site.Listing, v.page(b.Prefix, continued, place)
 	accept := ctx.Request.Header.Peek(fasthttp.HeaderAccept)
 	format := l.Format(func(first, second string) bool { return request.Prefers(accept, first, second) })
-	write := func() []byte { return l.Write(format, &shown) }
-	if all {
-		x.answerPage(ctx, format, page.Body(int(format), write))
-		return
+	size := l.Size(format, shown, len(v.entries), v.keyBytes())
+	write := func() []byte {
+		if v.fill(shown, b.Keys); v.more && secret {
+			shown.Place = b.Pages.Room.Hide(x.key, []byte(place))
+		}
+		return l.Write(format, shown)
 	}
-	body := write()
-	if err := x.bucket.Pages.Hold(len(body)); err != nil {
+	var body *fill.Body
+	var err error
+	if v.alike() {
+		body, err = v.first.Body(int(format), client, size, write)
+	} else {
+		body, err = b.Pages.Room.Write(client, size, write)
+	}
+	if err == nil && x.Method != observe.MethodHead {
+		if err = body.Begin(client); err == nil {
+			x.listed = body // which ends with the exchange
+		}
+	}
+	if err != nil {
 		x.failFolder(ctx, err)
 		return
 	}
-	x.held = len(body)
-	x.answerPage(ctx, format, body)
+	x.answerPage(ctx, format, body, v.fresh)
 }
 
-// continueBehind returns the key that the next page begins behind: that of the last of those that
-// the client sees and a link can name. Empty: no link can name any.
-//
-// What the client may not see must not be named either. Where it sees nothing of a page, the next
-// begins in the midst of it: behind as little of a name as makes sure that there is an end.
-func continueBehind(entries []origin.Entry, seen []web.Entry) string {
-	if len(seen) > 0 {
-		return seen[len(seen)-1].Key
-	}
-	begin, end := entries[0].Key, entries[len(entries)-1].Key
-	for i := range end {
-		if part := end[:i]; part > begin && utf8.ValidString(part) {
-			return part
-		}
-	}
-	if !utf8.ValidString(end) {
-		return ""
-	}
-	return end
-}
-
-// seer judges which entries of a page the client sees: those that it may read.
-type seer struct {
-	policy  *auth.Policy // nil: all
-	request auth.Request // of the client
-	nobody  bool         // the token is no good, whatever it is for
-}
-
-// newSeer returns a seer for the client of x.
-func (x *Exchange) newSeer() *seer { return &seer{policy: x.bucket.Policy, request: x.access} }
-
-// sees tells whether the client may read what has a key. A token is judged once: verifying it
-// may take long.
-func (s *seer) sees(key string) bool {
-	if s.policy == nil {
-		return true
-	}
-	s.request.Key = request.StringBytes(key)
-	if s.policy.Public(s.request.Key) {
-		return true
-	}
-	if s.nobody {
-		return false
-	}
-	switch s.policy.Authorize(&s.request).Reason {
-	case auth.Allowed:
-		return true
-	case auth.ClaimRefused, auth.PathClaimRefused:
-		return false
-	}
-	s.nobody = true
-	return false
-}
-
-// answerPage answers with a page that nobody changes any more.
-func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, body []byte) {
+// answerPage answers with a page, which is fresh for so long.
+func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, page *fill.Body, fresh time.Duration) {
+	body := page.Bytes
 	h := &ctx.Response.Header
 	h.SetContentType(format.ContentType())
 	b := fill.WithDate(x.scratch[:0])
@@ -203,7 +154,7 @@ func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, body 
 	if x.bucket.Policy != nil {
 		b = append(b, "Cache-Control: no-store\r\n"...)
 	} else {
-		b = append(b, "Cache-Control: max-age=5\r\n"...)
+		b = append(strconv.AppendInt(append(b, "Cache-Control: max-age="...), int64(fresh/time.Second), 10), "\r\n"...)
 	}
 	if x.bucket.Site.Listing.Negotiates() {
 		b = append(b, "Vary: Accept\r\n"...)
@@ -217,16 +168,14 @@ func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, body 
 		h.SetContentLength(len(body))
 		return
 	}
+	x.conn = ctx.Conn()
+	x.sending.Begin(x.conn, x.s.Origins.Pace, page.Claim(limit.AddressKey(x.Client)))
 	if len(body) <= max(MaxAtOnce, x.s.StreamBuffer) {
 		ctx.Response.SetBodyRaw(body)
 		x.Bytes = int64(len(body))
-		if x.held > 0 { // until it is written
-			x.handOver(ctx, time.Since(x.Start))
-		}
+		x.handOver(ctx, time.Since(x.Start))
 		return
 	}
-	x.conn = ctx.Conn()
 	x.segments = append(x.segments[:0], body)
-	x.sending.Begin(x.conn, x.s.Origins.Pace, pool.Claim{})
 	x.handOverStream(ctx, time.Since(x.Start), len(body))
 }

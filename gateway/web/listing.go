@@ -83,6 +83,9 @@ func (l *Listing) Hides(name string) bool {
 	return slices.ContainsFunc(l.hidden, func(p pattern) bool { return p.matchesName(name) })
 }
 
+// HidesAny tells whether listings leave out anything.
+func (l *Listing) HidesAny() bool { return len(l.hidden) > 0 }
+
 // Negotiates tells whether the form of a listing depends on the request.
 func (l *Listing) Negotiates() bool { return len(l.formats) > 1 }
 
@@ -106,6 +109,7 @@ type Page struct {
 	Folder    string // key; empty, or with a slash at its end
 	Continued bool   // pages come before it
 	Next      string // key behind which the next page begins
+	Place     string // text that stands for it, where the key must not be told; empty: it may be
 	More      bool   // there is a next page
 	Entries   []Entry
 }
@@ -141,6 +145,9 @@ func (p *Page) next() string {
 	if !p.More {
 		return ""
 	}
+	if p.Place != "" {
+		return "?continue=" + string(sign.AppendQueryComponent(nil, p.Place))
+	}
 	return "?start-after=" + string(sign.AppendQueryComponent(nil, p.Next))
 }
 
@@ -166,6 +173,18 @@ func (l *Listing) Write(f Format, p *Page) []byte {
 		return l.json(p)
 	}
 	return l.html(p)
+}
+
+// Size returns the most bytes that a page takes in a form, with so many entries, whose keys have so
+// many bytes together. Most pages take a third of it.
+func (l *Listing) Size(f Format, p *Page, entries, keys int) int {
+	names := keys - entries*len(p.Folder)
+	// A byte takes three in a link, as %22; six in JSON, as \u003c; five in HTML, as &#34;.
+	if f == JSON {
+		return 8<<10 + 6*len(p.Folder) + entries*200 + 6*keys + 9*names
+	}
+	depth := strings.Count(p.Folder, "/")
+	return 16<<10 + 10*(len(p.Bucket)+len(p.Folder)) + depth*(2*depth+100) + entries*450 + 8*names
 }
 
 // json returns a page for programs.

@@ -199,6 +199,33 @@ func TestListingJSON(t *testing.T) {
 	}
 }
 
+// TestListingSize has pages of what takes most room be no larger than it is said, and pages of what is
+// usual not much smaller.
+func TestListingSize(t *testing.T) {
+	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})
+	for _, folder := range []string{"", "f/", strings.Repeat("a/", 300), strings.Repeat("<", 700) + "/"} {
+		for _, name := range []string{"key-000001.txt", "x", "<", "\"", "&", "+", "'", "\x01", "\xff", "é", "\u2028", "\U0001F600", "%"} {
+			for _, times := range []int{1, 20, 200} {
+				p := &Page{Bucket: "/" + strings.Repeat("&", 100), Folder: folder, Continued: true, More: true, Next: folder + strings.Repeat("<", 200)}
+				keys := 0
+				for i := range 200 {
+					e := Entry{Key: folder + strings.Repeat(name, times), Size: 1<<63 - 1, Modified: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Linked: true, Folder: i%2 == 0}
+					if e.Folder {
+						e.Key += "/"
+					}
+					p.Entries, keys = append(p.Entries, e), keys+len(e.Key)
+				}
+				for _, f := range []Format{HTML, JSON} {
+					said, is := l.Size(f, p, len(p.Entries), keys), len(l.Write(f, p))
+					if is > said || folder == "f/" && len(name) == 14 && times == 1 && is < said/4 {
+						t.Errorf("%d times %q in %.20q, format %d: %d bytes, said are %d", times, name, folder, f, is, said)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestListingPolicy has the policy let the page's own style through, whatever the page shows.
 func TestListingPolicy(t *testing.T) {
 	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})

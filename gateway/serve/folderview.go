@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/web"
+)
+
+// view is what a client sees of a folder behind a key: as many entries as a page has.
+//
+// What it does not see must not show in it, neither by name nor by what is missing: a view goes on
+// until it is full and it is known whether more follows, or until the folder ends.
+type view struct {
+	folder  []byte
+	most    int // entries
+	listing *web.Listing
+	reader  *auth.Reader // nil: all may be read
+	entries []origin.Entry
+	more    bool          // the client sees further ones
+	bound   string        // key at which the search for them was given up; empty: it was not
+	marked  bool          // there is the folder, even if it is empty
+	hides   bool          // the client may not read all that it was made of
+	pages   int           // of the origin that it was made of
+	first   *fill.Page    // of them
+	fresh   time.Duration // how long it is so
+}
+
+// maxViewPages is the most pages of the origin for one view.
+const maxViewPages = 10
+
+// filters tells whether clients see less of a folder than the origin lists.
+func (b *Bucket) filters() bool { return b.Policy != nil || b.Site.Listing.HidesAny() }
+
+// ListSize returns how many entries the origin is asked for at once: where clients see less of
+// them, as many as it gives.
+func (b *Bucket) ListSize() int {
+	if b.filters() {
+		return config.MostListed
+	}
+	return b.Site.Listing.PageSize
+}
+
+// viewFolder returns the client's view of the folder behind a key.
+func (x *Exchange) viewFolder(after []byte) (*view, error) {
+	b, client := x.bucket, limit.AddressKey(x.Client)
+	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: fill.PageTTL}
+	if b.Policy != nil {
+		q := x.access
+		v.reader = b.Policy.NewReader(&q)
+	}
+	for {
+		page, err := b.Pages.Page(x.key, after, client, func() (*origin.Folder, error) { return x.askFolder(after) })
+		if err != nil {
+			return nil, err
+		}
+		v.add(page)
+		if !b.filters() {
+			v.entries, v.more = page.Entries, page.More
+			return v, nil
+		}
+		n, place := len(page.Entries), ""
+		if page.More {
+			n, place = goOn(page.Entries)
+		}
+		if err = b.Pages.Room.Work(client, 0, func() { v.look(page.Entries[:n]) }); err != nil {
+			return nil, err
+		}
+		switch {
+		case v.more || place == "":
+			return v, nil
+		case v.pages == maxViewPages:
+			v.more, v.bound = true, place
+			return v, nil
+		}
+		after = []byte(place)
+	}
+}
+
+// add notes that v is made of a further page of the origin.
+func (v *view) add(page *fill.Page) {
+	if v.pages++; v.pages == 1 {
+		v.first = page
+	}
+	v.marked = v.marked || page.Marked
+	v.fresh = min(v.fresh, page.Left())
+}
+
+// look takes those of the entries that the client sees, until it is known that there are more than
+// fit.
+func (v *view) look(entries []origin.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		if v.listing.Hides(strings.TrimSuffix(e.Key[len(v.folder):], "/")) {
+			continue
+		}
+		if v.reader != nil && !v.reader.Reads(request.StringBytes(e.Key)) {
+			v.hides = true
+			continue
+		}
+		if len(v.entries) == v.most {
+			v.more = true
+			return
+		}
+		v.entries = append(v.entries, *e)
+	}
+}
+
+// alike tells whether all who may read what v was made of have the same view for the time of its
+// first page.
+func (v *view) alike() bool { return !v.hides && (v.pages == 1 || v.reader == nil) }
+
+// end has v end where the next page can go on, and returns that place, and whether clients must
+// not be told of it.
+func (v *view) end() (place string, secret bool) {
+	if !v.more || v.bound != "" {
+		return v.bound, true
+	}
+	n, place := goOn(v.entries)
+	v.entries, v.more = v.entries[:n], place != ""
+	return place, n == 0 || place != v.entries[n-1].Key
+}
+
+// goOn returns the last place in a list, which is not empty, that the origin can be asked to go on
+// behind, and how many of the entries are before that: behind a key that is UTF-8, or else behind as
+// little of a name as makes sure that there is an end. Empty: there is no such place.
+func goOn(entries []origin.Entry) (n int, place string) {
+	for n = len(entries); n > 0; n-- {
+		if key := entries[n-1].Key; utf8.ValidString(key) {
+			return n, key
+		}
+	}
+	begin, end := entries[0].Key, entries[len(entries)-1].Key
+	for i := range end {
+		if part := end[:i]; part > begin && utf8.ValidString(part) {
+			for n < len(entries) && entries[n].Key <= part {
+				n++
+			}
+			return n, part
+		}
+	}
+	return len(entries), ""
+}
+
+// page returns v as it is written, without its entries.
+func (v *view) page(prefix string, continued bool, place string) *web.Page {
+	return &web.Page{Bucket: prefix, Folder: string(v.folder), Continued: continued, Next: place, More: v.more}
+}
+
+// fill gives a page of v its entries.
+func (v *view) fill(p *web.Page, keys request.Keys) {
+	p.Entries = make([]web.Entry, len(v.entries))
+	for i := range v.entries {
+		e := &v.entries[i]
+		p.Entries[i] = web.Entry{Key: e.Key, Folder: e.Folder, Size: e.Size, Modified: e.Modified, Linked: request.IsTarget(e.Key, keys)}
+	}
+}
+
+// keyBytes returns how many bytes the keys of v have together.
+func (v *view) keyBytes() (n int) {
+	for i := range v.entries {
+		n += len(v.entries[i].Key)
+	}
+	return n
+}
