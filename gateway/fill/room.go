@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"yatagarasu/gateway/request"
 	"yatagarasu/pool"
@@ -25,6 +27,7 @@ const (
 // kept, for each client and for all. It outlives a reload. Safe for concurrent use.
 type Room struct {
 	seal    cipher.AEAD // of places, see Hide; its key is of this process alone
+	seed    maphash.Seed
 	yielded atomic.Uint64
 
 	mu     sync.Mutex // guards the following fields, and readers of each Body
@@ -72,7 +75,7 @@ func newRoom() *Room {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	return &Room{seal: seal, work: shares{most: maxWork, each: maxClientWork},
+	return &Room{seal: seal, seed: maphash.MakeSeed(), work: shares{most: maxWork, each: maxClientWork},
 		drafts: shares{most: maxBodyBytes, each: maxClientBytes}, bodies: shares{most: maxBodyBytes, each: maxClientBytes}}
 }
 
@@ -172,6 +175,12 @@ func (r *Room) Relieve(pace *pool.Pace) {
 	if n := r.Bytes(); n > maxBodyBytes/4 {
 		pace.Relieve(r, max(n-maxBodyBytes/2, 0), slowReader, &r.yielded)
 	}
+}
+
+// Splits tells whether a key is one of certain ones, about one in 250. They stay the same in this
+// process, and nobody can know which they are.
+func (r *Room) Splits(key string) bool {
+	return maphash.String(r.seed, key)%250 == 0 && utf8.ValidString(key) // so that the origin can go on behind it
 }
 
 // placeLen is the length of a place before it is hidden: that of the key, and any key.

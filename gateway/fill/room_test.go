@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -132,5 +133,26 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("%.20q is taken for %.20q", bad, got)
 			}
 		}
+	}
+}
+
+// TestSplits has about one key in 250 split, the same ones each time, and others in another room.
+func TestSplits(t *testing.T) {
+	r, other := newRoom(), newRoom()
+	n, same := 0, 0
+	for i := range 100_000 {
+		key := strconv.Itoa(i)
+		if r.Splits(key) != r.Splits(key) {
+			t.Fatal("it changes")
+		}
+		if r.Splits(key) {
+			n++
+			if other.Splits(key) {
+				same++
+			}
+		}
+	}
+	if n < 250 || n > 550 || same > 20 { // 400 and 1.6, with deviations of 20 and 1.3
+		t.Errorf("%d of 100,000 split, %d of them in both", n, same)
 	}
 }

@@ -24,17 +24,24 @@ type view struct {
 	listing *web.Listing
 	reader  *auth.Reader // nil: all may be read
 	entries []origin.Entry
-	more    bool          // the client sees further ones
-	bound   string        // key at which the search for them was given up; empty: it was not
-	marked  bool          // there is the folder, even if it is empty
-	hides   bool          // the client may not read all that it was made of
-	pages   int           // of the origin that it was made of
-	first   *fill.Page    // of them
-	fresh   time.Duration // how long it is so
+	more    bool                  // the client sees further ones
+	bound   string                // key at which the search for them was given up; empty: it was not
+	marked  bool                  // there is the folder, even if it is empty
+	hides   bool                  // the client may not read all that it was made of
+	pages   int                   // of the origin that it was made of
+	splits  func(key string) bool // of keys at which views end, see maxViewSplits
+	passed  int                   // of these
+	first   *fill.Page            // of them
+	fresh   time.Duration         // how long it is so
 }
 
-// maxViewPages is the most pages of the origin for one view.
-const maxViewPages = 10
+// Bounds of what is looked at for one view. Where it is given up must not depend on how many entries
+// there are before: who moves the beginning over one would see the end move, and so learn its name. So
+// that is at certain keys, wherever the view begins, of which there are a few; see fill.Room.Splits.
+const (
+	maxViewSplits = 26 // some 6,500 entries; a page of a thousand that are seen has far less
+	maxViewPages  = 10 // of the origin, which come first in a few of a hundred cases
+)
 
 // filters tells whether clients see less of a folder than the origin lists.
 func (b *Bucket) filters() bool { return b.Policy != nil || b.Site.Listing.HidesAny() }
@@ -51,7 +58,7 @@ func (b *Bucket) ListSize() int {
 // viewFolder returns the client's view of the folder behind a key.
 func (x *Exchange) viewFolder(after []byte) (*view, error) {
 	b, client := x.bucket, limit.AddressKey(x.Client)
-	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: fill.PageTTL}
+	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: fill.PageTTL, splits: b.Pages.Room.Splits}
 	if b.Policy != nil {
 		q := x.access
 		v.reader = b.Policy.NewReader(&q)
@@ -94,23 +101,36 @@ func (v *view) add(page *fill.Page) {
 }
 
 // look takes those of the entries that the client sees, until it is known that there are more than
-// fit.
+// fit, or too many have been looked at.
 func (v *view) look(entries []origin.Entry) {
 	for i := range entries {
 		e := &entries[i]
-		if v.listing.Hides(strings.TrimSuffix(e.Key[len(v.folder):], "/")) {
-			continue
+		if v.sees(e) {
+			if len(v.entries) == v.most {
+				v.more = true
+				return
+			}
+			v.entries = append(v.entries, *e)
 		}
-		if v.reader != nil && !v.reader.Reads(request.StringBytes(e.Key)) {
-			v.hides = true
-			continue
+		if v.splits(e.Key) {
+			if v.passed++; v.passed == maxViewSplits {
+				v.more, v.bound = true, e.Key
+				return
+			}
 		}
-		if len(v.entries) == v.most {
-			v.more = true
-			return
-		}
-		v.entries = append(v.entries, *e)
 	}
+}
+
+// sees tells whether the client sees an entry.
+func (v *view) sees(e *origin.Entry) bool {
+	if v.listing.Hides(strings.TrimSuffix(e.Key[len(v.folder):], "/")) {
+		return false
+	}
+	if v.reader != nil && !v.reader.Reads(request.StringBytes(e.Key)) {
+		v.hides = true
+		return false
+	}
+	return true
 }
 
 // alike tells whether all who may read what v was made of have the same view for the time of its
