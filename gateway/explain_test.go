@@ -140,6 +140,8 @@ func TestExplainWebsite(t *testing.T) {
 	}
 	listed := configuredGateway(t, "buckets:\n"+bucketYAML("pub", "/pub", "http://origin.test")+"    website: {index: index.html}\n    listing: {enabled: true}\n", "warn")
 	explains(t, listed, "/pub/a/", "", true, []string{`object:    "a/index.html", the index`, "if absent: a listing of the folder"})
+	paged := configuredGateway(t, "buckets:\n"+bucketYAML("pub", "/pub", "http://origin.test")+"    listing: {enabled: true, page_size: 20, hide: .*}\n", "warn")
+	explains(t, paged, "/pub/a/?continue=x", "", true, []string{"continue:", "only the process that wrote that", "max-keys=1000"})
 	if out := explains(t, g, "/pub/assets/x.js", "", true, nil); strings.Contains(out, "app.html") || strings.Contains(out, "x.js.html") {
 		t.Errorf("an asset has a fallback:\n%s", out)
 	}

@@ -36,6 +36,22 @@ func TestStartAfter(t *testing.T) {
 	}
 }
 
+func TestContinue(t *testing.T) {
+	for _, c := range []struct{ query, want, problem string }{
+		{"", "", ""}, {"continued=x", "", ""}, {"a=b&continue=a-_9", "a-_9", ""}, {"continue=%61", "a", ""},
+		{"continue=a&continue=a", "", "twice"}, {"continue=%6", "", "hexadecimal"},
+	} {
+		target := Target{Query: []byte(c.query)}
+		got, p := target.Continue()
+		if string(got) != c.want || (p == nil) != (c.problem == "") || p != nil && !strings.Contains(p.Message, c.problem) {
+			t.Errorf("%q: got %q, %v", c.query, got, p)
+		}
+	}
+	if got, _ := (&Target{Query: []byte("continue")}).Continue(); got == nil {
+		t.Error("an empty one is none")
+	}
+}
+
 func TestIsTarget(t *testing.T) {
 	for key, want := range map[string]bool{
 		"a/b":  true,
