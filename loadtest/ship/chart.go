@@ -193,9 +193,13 @@ func (t *trial) kustomizations() (files []string, err error) {
 func (t *trial) crds() (string, error) {
 	module, folder := filepath.Join(t.root, "loadtest", "ship", "crd"), filepath.Join(t.dir, "crds")
 	make := t.command("go", "tool", "controller-gen", "crd", "paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1", "output:dir="+folder)
+	fetch := t.command("go", "mod", "download", "sigs.k8s.io/gateway-api") // which nothing imports
 	find := t.command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
-	make.Dir, find.Dir = module, module
+	make.Dir, fetch.Dir, find.Dir = module, module, module
 	if _, err := t.output(make); err != nil {
+		return "", err
+	}
+	if _, err := t.output(fetch); err != nil {
 		return "", err
 	}
 	gateways, err := t.output(find)
