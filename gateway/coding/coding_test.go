@@ -136,3 +136,30 @@ func Example() {
 	// Output:
 	// gzip
 }
+
+// TestDecodes has forms of a body be told from those of others.
+func TestDecodes(t *testing.T) {
+	body := []byte(strings.Repeat("the body, ", 10_000))
+	for c := Brotli; c < number; c++ {
+		form := Encode(c, body)
+		for name, row := range map[string]struct {
+			form, of []byte
+			want     bool
+		}{
+			"its own":          {form, body, true},
+			"a longer body's":  {form, body[:len(body)-1], false},
+			"a shorter body's": {form, append(bytes.Clone(body), '.'), false},
+			"another body's":   {form, bytes.ToUpper(body), false},
+			"cut":              {form[:len(form)/2], body, false},
+			"none":             {[]byte("nothing that is coded"), body, false},
+			"empty":            {nil, body, false},
+		} {
+			if Decodes(c, row.form, row.of) != row.want {
+				t.Errorf("%s, %s: %t", Names[c], name, !row.want)
+			}
+		}
+	}
+	if Decodes(Identity, body, body) {
+		t.Error("no coding is a form")
+	}
+}
