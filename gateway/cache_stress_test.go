@@ -46,14 +46,12 @@ func TestCacheStress(t *testing.T) {
 		v := int(versions[k].Load())
 		switch n := rand.IntN(100); {
 		case n < 3:
-			w.WriteHeader(503)
-			io.WriteString(w, "<Error><Code>SlowDown</Code></Error>")
+			s3Refusal(503, "SlowDown")(w, r)
 			return
 		case n < 5:
 			panic(http.ErrAbortHandler)
 		case n < 8:
-			w.WriteHeader(404)
-			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		w.Header().Set("ETag", fmt.Sprintf(`"v%d"`, v))

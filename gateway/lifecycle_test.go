@@ -404,7 +404,9 @@ func TestReady(t *testing.T) {
 func s3Refusal(status int, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
-		fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+		if r.Method != http.MethodHead {
+			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+		}
 	}
 }
 

@@ -38,10 +38,7 @@ func serveDialect(d dialect, body string) http.HandlerFunc {
 			if r.Method == "HEAD" && d.headErrorLength {
 				h.Set("Content-Length", "200")
 			}
-			w.WriteHeader(404)
-			if r.Method != "HEAD" {
-				fmt.Fprint(w, "<Error><Code>NoSuchKey</Code></Error>")
-			}
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		inm, ims := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")

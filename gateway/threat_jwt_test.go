@@ -428,8 +428,7 @@ func TestAuthorisedAnswers(t *testing.T) {
 		case "/things/public-headers":
 			w.Header().Set("Cache-Control", "public, max-age=60")
 		case "/things/missing":
-			w.WriteHeader(404)
-			fmt.Fprint(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		serveText("hello")(w, r)

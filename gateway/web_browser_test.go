@@ -78,8 +78,7 @@ func TestWebsiteInBrowser(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, "<!doctype html><link rel=icon href=data:,><title>app</title><body><script>document.body.textContent = location.host + ' ' + location.pathname</script>")
 		default:
-			w.WriteHeader(http.StatusNotFound)
-			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 		}
 	})
 	gw := startGateway(t, oneBucket("/", origin.URL)+"    website: {index: index.html, spa: {fallback: index.html}}\n")

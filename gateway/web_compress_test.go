@@ -76,8 +76,7 @@ func TestWebCompress(t *testing.T) {
 			random, _ := io.ReadAll(noise(20_000))
 			body = string(random)
 		case name == "none":
-			w.WriteHeader(http.StatusNotFound)
-			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		http.ServeContent(w, r, "", time.Unix(1700000000, 0), strings.NewReader(body))
@@ -211,8 +210,7 @@ func TestWebSiblings(t *testing.T) {
 		name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 		body, ok := bodies[name]
 		if !ok {
-			w.WriteHeader(http.StatusNotFound)
-			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		w.Header().Set("ETag", `"0123456789abcdef"`)

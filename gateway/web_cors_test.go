@@ -27,8 +27,7 @@ func webOrigin(t *testing.T) *testOrigin {
 		case strings.HasSuffix(r.URL.Path, "/large"):
 			body = strings.Repeat(body, 30<<10)
 		case !strings.HasSuffix(r.URL.Path, "/x"):
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		w.Header().Set("ETag", etag)

@@ -15,8 +15,7 @@ func objects(t *testing.T, heads map[string]string) *testOrigin {
 		name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 		head, ok := heads[name]
 		if !ok {
-			w.WriteHeader(http.StatusNotFound)
-			io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		}
 		w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)

@@ -18,22 +18,13 @@ func siteOrigin(t *testing.T, objects map[string]string) *testOrigin {
 		text, ok := objects[key]
 		switch {
 		case !ok:
-			w.WriteHeader(404)
-			if r.Method != "HEAD" {
-				fmt.Fprint(w, "<Error><Code>NoSuchKey</Code></Error>")
-			}
+			s3Refusal(404, "NoSuchKey")(w, r)
 			return
 		case text == "500":
-			w.WriteHeader(500)
-			if r.Method != "HEAD" {
-				fmt.Fprint(w, "<Error><Code>InternalError</Code></Error>")
-			}
+			s3Refusal(500, "InternalError")(w, r)
 			return
 		case text == "403":
-			w.WriteHeader(403)
-			if r.Method != "HEAD" {
-				fmt.Fprint(w, "<Error><Code>AccessDenied</Code></Error>")
-			}
+			s3Refusal(403, "AccessDenied")(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
