@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -248,4 +250,38 @@ func TestWebListings(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWebFirstByteOfASubstitute has a substitute that keeps the client waiting, after a 404 from
+// memory that does not: the time to the first byte is that of the answer.
+func TestWebFirstByteOfASubstitute(t *testing.T) {
+	const wait = 100 * time.Millisecond
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/things/index.html" {
+			s3Refusal(404, "NoSuchKey")(w, r)
+			return
+		}
+		time.Sleep(wait) // what is measured
+		s3Refusal(403, "AccessDenied")(w, r)
+	})
+	gw := startGateway(t, siteYAML("/", origin, "cache: {enabled: true, negative_ttl: 60}", "website: {spa: {fallback: index.html}}"))
+	gw.do("GET", "/first")
+	gw.do("GET", "/first")
+	gw.stop()
+	lines := 0
+	for l := range strings.Lines(gw.log.String()) {
+		var line struct {
+			Path string
+			TTFB float64 `json:"ttfb_ms"`
+		}
+		if json.Unmarshal([]byte(l), &line) != nil || line.Path != "/first" {
+			continue
+		}
+		if lines++; line.TTFB < float64(wait.Milliseconds()) {
+			t.Errorf("request %d: the first byte came after %v ms", lines, line.TTFB)
+		}
+	}
+	if lines != 2 {
+		t.Errorf("%d lines", lines)
+	}
 }

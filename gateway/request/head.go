@@ -176,15 +176,13 @@ func (s *Head) note(name, value []byte) {
 	}
 }
 
-// nameIs compares b with name, which is in lower case, without regard to case:
-// letters differ in bit 0x20 alone. That bit also makes '-' and digits of some
 // NameIs tells whether b is a name, given in lower case, in any case.
 func NameIs(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
 	}
 	for i := range b {
-		if c := b[i]; c != name[i] && (c < 'A' || c > 'Z' || c|0x20 != name[i]) {
+		if d := b[i] ^ name[i]; d != 0 && (d != 0x20 || name[i]-'a' >= 26) { // in which the cases of letters differ
 			return false
 		}
 	}

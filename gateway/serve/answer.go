@@ -122,9 +122,18 @@ func (x *Exchange) appendCacheLines(b []byte) []byte {
 		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
 		b = append(b, "\r\n"...)
 	}
-	b = append(append(append(b, "X-Cache: "...), observe.Outcomes[x.CacheOutcome].Header...), "\r\n"...)
-	return append(x.appendCacheStatus(append(b, "Cache-Status: "...), now), "\r\n"...)
+	b = append(b, cacheLines[x.CacheOutcome]...)
+	return append(x.appendCacheStatus(b, now), "\r\n"...)
 }
+
+// cacheLines are X-Cache and the beginning of Cache-Status (RFC 9211), for each outcome: one
+// append for five.
+var cacheLines = func() (lines [observe.NumOutcomes]string) {
+	for i, o := range observe.Outcomes {
+		lines[i] = "X-Cache: " + o.Header + "\r\nCache-Status: yatagarasu"
+	}
+	return lines
+}()
 
 // showsAge tells whether an answer made of o has an Age.
 func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
@@ -267,9 +276,8 @@ const (
 
 var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", forwardedRequest: "request"}
 
-// appendCacheStatus appends the value of Cache-Status (RFC 9211).
+// appendCacheStatus appends the parameters of Cache-Status (RFC 9211).
 func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
-	b = append(b, "yatagarasu"...)
 	switch {
 	case x.CacheOutcome == observe.Hit:
 		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.stored.Freshness.TTL(now), 10)
@@ -338,12 +346,12 @@ func (x *Exchange) copyHeaders(ctx *fasthttp.RequestCtx) {
 // appendSite makes of b the head of an answer with an object, or parts of it. head is the
 // object's, which may be b.
 func (x *Exchange) appendSite(b, head []byte) []byte {
-	rules := x.rulesFor(head, x.instead == nil)
-	if x.bucket.Site != nil {
-		b = x.adapt(b)
+	if x.bucket.Site == nil {
+		return x.appendOwn(b, 0)
 	}
-	b = x.appendOwn(b, rules)
-	if x.bucket.Site != nil && x.bucket.Site.Downloads {
+	rules := x.rulesFor(head, x.instead == nil)
+	b = x.appendOwn(x.adapt(b), rules)
+	if x.bucket.Site.Downloads {
 		b = x.appendDownload(b)
 	}
 	return b

@@ -34,7 +34,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 		}
 		x.CompleteHead(ctx)
 		if !x.closedByServer {
-			x.TTFB = time.Since(x.Start)
+			x.TTFB = x.elapsed()
 			x.finish()
 		}
 	}()
@@ -94,7 +94,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Fail(ctx, p)
 		return
 	}
-	x.key, x.asked = key, key
+	x.key = key
+	w := b.Website
+	if w != nil {
+		x.asked, x.demands = key, x.conditional
+	}
 	if b.Policy != nil && !x.authorize(ctx) {
 		return
 	}
@@ -102,7 +106,6 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.Refuse(ctx, observe.LimitSubjectRate, wait)
 		return
 	}
-	w := b.Website
 	if w != nil && x.answerHere(ctx, w, prefixLen == len(x.Target.Path)) {
 		return
 	}
@@ -177,7 +180,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 	// the next request begins.
 	var head request.Head
 	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
-	x.conditional, x.demands = head.Conditional, head.Conditional
+	x.conditional = head.Conditional
 	if flaw == request.BodyNotAllowed {
 		x.Unread = string(h.Peek(headerInvited)) != invited
 	} else if flaw != nil {
