@@ -6,7 +6,7 @@ const element = (name, text, attributes = {}) => Object.assign(document.createEl
 const link = (to, text) => element('a', text, {href: to});
 
 const views = {
-	'': async () => [element('h1', 'Three legs, one sun'), element('p', 'This page comes out of a bucket. So does each view of it:')],
+	'': async () => [element('h1', 'Three legs, one sun'), element('p', 'This page comes out of a bucket. Each view has an address of its own: load it, and it is there.')],
 	'feathers': async () => {
 		const data = await (await fetch('data/feathers.json')).json();
 		const list = document.createElement('ul');
