@@ -190,6 +190,7 @@ var settings = []struct {
 	{"server.limits", false, func(c *config.Config) any { return &c.Server.Limits }},
 	{"server.allow", false, func(c *config.Config) any { return &c.Server.Allow }},
 	{"server.deny", false, func(c *config.Config) any { return &c.Server.Deny }},
+	{"cluster", true, func(c *config.Config) any { return &c.Cluster }},
 	{"logging.level", false, func(c *config.Config) any { return &c.Logging.Level }},
 	{"logging.slow", false, func(c *config.Config) any { return &c.Logging.Slow }},
 	{"logging.sample", false, func(c *config.Config) any { return &c.Logging.Sample }},

@@ -28,6 +28,9 @@ type Config struct {
 	// policy in effect for a bucket is its Cache.
 	Cache *Cache
 
+	// Cluster is what the gateway shares with others.
+	Cluster Cluster
+
 	// Logging is how the process logs.
 	Logging Logging
 

@@ -300,6 +300,15 @@ func TestFullFile(t *testing.T) {
 			},
 		},
 		JWT: global, Cache: cache,
+		Cluster: Cluster{
+			Enabled: true,
+			Valkey: Valkey{
+				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: ValkeySentinel, MasterName: "my.primary",
+				Username: "gateway", Password: NewSecret("hunter2"), ValkeyTLS: ValkeyTLS{TLS: true},
+			},
+			Namespace: "prod_1", Secret: NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: NewSecret("0123456789abcdef0123456789abcdef"),
+			Purge: ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
+		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
 		Admin:   Admin{Token: NewSecret("0123456789abcdef")},

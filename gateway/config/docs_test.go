@@ -15,6 +15,9 @@ func supply(name string) (string, bool) {
 	if strings.HasSuffix(name, "_ADDRESS") || strings.HasSuffix(name, "_ENDPOINT") {
 		return "", false
 	}
+	if strings.HasSuffix(name, "_OLD") {
+		return strings.Repeat("o", 64), true
+	}
 	if strings.Contains(name, "SECRET") || strings.Contains(name, "TOKEN") {
 		return strings.Repeat("s", 64), true
 	}
@@ -110,12 +113,15 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(c.Buckets) != 4 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
-		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != tokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
+		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != tokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
+	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone {
+		t.Errorf("got %+v", c.Cluster)
+	}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
 	if err != nil {

@@ -91,6 +91,8 @@ func (d documenter) object(v reflect.Value) Document {
 // implied reports whether a field, named with its struct, is left out of the document.
 func (d documenter) implied(v reflect.Value, name string) bool {
 	switch name {
+	case "Config.Cluster":
+		return !v.FieldByName("Cluster").FieldByName("Enabled").Bool()
 	case "Auth.JWT": // the bucket has none of its own
 		return v.FieldByName("JWT").Interface().(*JWT) == d.config.JWT
 	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share

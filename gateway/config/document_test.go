@@ -15,7 +15,8 @@ func TestDocumentReadsBack(t *testing.T) {
 		"testdata/minimal.good.yml": {"id", "secret"},
 		"testdata/full.good.yml": {
 			"id", literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", literal(testEnv["YAML"]), "id", literal(testEnv["YAML"]), "other", "s",
-			"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef", "0123456789abcdef",
+			"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef",
+			"hunter2", "0123456789abcdef0123456789abcdefhunter2", "0123456789abcdef0123456789abcdef", "0123456789abcdef",
 		},
 	} {
 		c, err := parseFile(file)
@@ -76,6 +77,7 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	if n < 5 {
 		t.Fatalf("%d secrets are filled in", n)
 	}
+	c.Cluster.Enabled = true
 	c.Buckets[0].S3.AccessKey = "AKIA" + mark + "LAST"
 	c.JWT.JWKSURL = "https://issuer.example/keys?apikey=" + mark
 	text, err := json.Marshal(c.Document())
@@ -85,7 +87,7 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	if strings.Contains(string(text), mark) {
 		t.Errorf("a secret is in %s", text)
 	}
-	for _, want := range []string{`"secret_key":"***"`, `"session_token":"***"`, `"secret":"***"`, `"token":"***"`, `"access_key":"***LAST"`, `"jwks_url":"https://issuer.example/keys?***"`} {
+	for _, want := range []string{`"secret_key":"***"`, `"session_token":"***"`, `"secret":"***"`, `"token":"***"`, `"password":"***"`, `"previous_secret":"***"`, `"access_key":"***LAST"`, `"jwks_url":"https://issuer.example/keys?***"`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("lacks %s: %s", want, text)
 		}

@@ -22,7 +22,11 @@ var forms = map[string]func(text string) (form, problem, fix string){
 	"host:port": mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\""),
 	"name of a bucket": mustBe(func(s string) bool { return isName(s, 128) },
 		"is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"),
-	"key prefix":  keyPrefix,
+	"key prefix": keyPrefix,
+	"name of a primary": mustBe(primaryForm.MatchString,
+		"is no name of a primary", "use letters, digits, '.', '_' and '-', at most 128, as the sentinels have it"),
+	"namespace": mustBe(namespaceForm.MatchString,
+		"is no namespace", "use letters, digits, '_' and '-', at most 64"),
 	"object key":  objectKey,
 	"object name": objectName,
 	"path":        canonicalPath,
@@ -31,6 +35,8 @@ var forms = map[string]func(text string) (form, problem, fix string){
 	"type of a token": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, `"(),:;<=>?@[\]{}`) },
 		"is no media type", "write it as the header of the tokens has it, such as at+jwt"),
 	"service": func(s string) (_, problem, fix string) { return canonicalEndpoint(s, false) },
+	"user at Valkey": mustBe(func(s string) bool { return !strings.Contains(s, " ") && !strings.ContainsFunc(s, isControl) },
+		"has characters that no user of Valkey has", "remove spaces and control characters"),
 }
 
 // fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer

@@ -16,6 +16,8 @@ var (
 	hostForm      = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
 	extensionForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,16}$`)
 	wordForm      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
+	namespaceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	primaryForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)                 // the letters that sentinels take
 	keyForm       = regexp.MustCompile(`^(s3|failover_on_404|[A-Za-z_-]{1,31})$`) // 31: requests_per_second_per_address
 )
 

@@ -112,6 +112,7 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 func (d *decoder) config(n *node, c *Config) {
 	*c = Config{
 		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
+		Cluster: newCluster(),
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}
@@ -140,5 +141,6 @@ func (d *decoder) config(n *node, c *Config) {
 			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
 	}
 	d.checkCacheUse(&defaults)
+	d.checkClusterUse(o, c)
 	d.checkSubjects(c, object{d: d, n: o.get("server")})
 }

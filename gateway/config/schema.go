@@ -5,7 +5,7 @@ import "strings"
 // schema lists the keys of every block, in the order in which they are
 // documented. Nothing writes to it. The block of a list's items ends in "[]".
 var schema = map[string][]string{
-	"":                                    {"server", "buckets", "jwt", "cache", "logging", "metrics", "admin"},
+	"":                                    {"server", "buckets", "jwt", "cache", "cluster", "logging", "metrics", "admin"},
 	"server":                              {"address", "https", "require_https", "trusted_proxies", "forwarded_header", "proxy_protocol", "ready", "limits", "allow", "deny"},
 	"server.https":                        {"enabled", "cert_path", "key_path", "redirect_address"},
 	"server.limits":                       {"max_connections", "max_connections_per_address", "max_in_flight", "requests_per_second", "burst", "requests_per_second_per_address", "burst_per_address", "requests_per_second_per_subject", "burst_per_subject", "token_failures_per_second", "burst_token_failures"},
@@ -36,6 +36,10 @@ var schema = map[string][]string{
 	"jwt.token_sources[]":                 {"type", "name", "prefix"},
 	"jwt.claims[]":                        {"claim", "operator", "value"},
 	"cache":                               {"enabled", "ttl", "max_ttl", "max_size", "max_object_size", "stale_while_revalidate", "stale_if_error", "negative_ttl", "policy", "client_directives", "ignore", "fill_on_range"},
+	"cluster":                             {"valkey", "namespace", "secret", "previous_secret", "purge"},
+	"cluster.valkey":                      {"addresses", "mode", "master_name", "username", "password", "tls"},
+	"cluster.valkey.tls":                  {"enabled", "ca_file"},
+	"cluster.purge":                       {"within", "wait", "replicas"},
 	"logging":                             {"level", "format", "output", "slow", "sample", "audit"},
 	"logging.audit":                       {"enabled", "output"},
 	"metrics":                             {"enabled", "address", "port"},

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"net"
+	"slices"
+	"time"
+)
+
+// Cluster is what several gateways behind one balancer share. The zero value: nothing.
+type Cluster struct {
+	// Enabled is whether the block is there. Where it is false, nothing else is set.
+	Enabled bool `key:"-"`
+
+	// Valkey is the server that they share.
+	Valkey Valkey
+
+	// Namespace is part of the names of all keys at the server: gateways with the same one
+	// belong together. Letters, digits, '_' and '-', at most 64. Default "default".
+	Namespace string `form:"namespace"`
+
+	// Secret proves that what is read from the server is of one of the gateways. 32 bytes or
+	// more.
+	Secret Secret
+
+	// PreviousSecret was Secret before, and counts as well while gateways change to the new
+	// one. 32 bytes or more, and another than Secret. Empty: there is none.
+	PreviousSecret Secret
+
+	// Purge says when purges have reached the others.
+	Purge ClusterPurge
+}
+
+// Valkey is a Valkey or Redis server, or several that act as one.
+type Valkey struct {
+	// Addresses are host:port, each once: the server where Mode is ValkeyStandalone, else
+	// one or more of the sentinels or nodes, which know the others.
+	Addresses []string `form:"-"`
+
+	// Mode is ValkeyStandalone, the default, ValkeySentinel or ValkeyCluster.
+	Mode string `of:"standalone, sentinel, cluster"`
+
+	// MasterName is the primary's name at the sentinels. Empty but with ValkeySentinel.
+	MasterName string `form:"name of a primary"`
+
+	// Username is the user at the server, which has a Password. Empty: the server's default
+	// user.
+	Username string `form:"user at Valkey"`
+
+	// Password is that of Username. Empty: there is none.
+	Password Secret
+
+	ValkeyTLS `key:"tls"`
+}
+
+// ValkeyTLS is the TLS side of connections to Valkey.
+type ValkeyTLS struct {
+	// TLS encrypts the connections. Default false.
+	TLS bool `key:"enabled"`
+
+	// CAFile is a PEM bundle of the authorities trusted for Valkey in place of the system's.
+	// Where TLS, it held a certificate. Empty: the system's.
+	CAFile string `key:"ca_file" form:"-"`
+}
+
+// The modes of Valkey.
+const (
+	ValkeyStandalone = "standalone"
+	ValkeySentinel   = "sentinel"
+	ValkeyCluster    = "cluster"
+)
+
+// ClusterPurge says when purges have reached the other gateways.
+type ClusterPurge struct {
+	// Within is the time after which a purge is in effect on a gateway that is cut off from
+	// Valkey, too: what it has in memory is stale from then on. From 2 s to 1 h; 0: never.
+	// Default 30 s.
+	Within time.Duration
+
+	// Wait is how long the call waits for the other gateways to confirm a purge. 0: not at
+	// all. At most 30 s, default 1 s.
+	Wait time.Duration
+
+	// Replicas is the number of replicas of Valkey that must have a purge before the call
+	// confirms it. Default 0.
+	Replicas int `most:"8"`
+}
+
+const (
+	// minClusterSecret is the least length of a secret, in bytes: the size of HMAC-SHA256.
+	minClusterSecret = 32
+
+	// Below the least time, a pause at Valkey that nobody notices would make memory stale.
+	leastPurgeWithin   = 2 * time.Second
+	longestPurgeWithin = time.Hour
+	longestPurgeWait   = 30 * time.Second
+)
+
+// newCluster returns the defaults of a block cluster. That of Valkey.Mode comes with its check.
+func newCluster() Cluster {
+	return Cluster{Namespace: "default", Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second}}
+}
+
+func (c *Cluster) check(d *decoder, o object) {
+	if o.n == nil {
+		*c = Cluster{}
+		return
+	}
+	c.Enabled = true
+	o.need("valkey", "say where the server is that the gateways share, such as valkey: { addresses: \"valkey:6379\" }")
+	o.need("secret", "set one secret for all gateways: openssl rand -hex 32")
+	for key, secret := range map[string]Secret{"secret": c.Secret, "previous_secret": c.PreviousSecret} {
+		if !secret.Empty() && len(secret.value) < minClusterSecret {
+			d.fail(o.get(key), "is shorter than 32 bytes", "make one: openssl rand -hex 32")
+		}
+	}
+	if !c.Secret.Empty() && c.PreviousSecret == c.Secret {
+		d.fail(o.get("previous_secret"), "is the same as secret", "write the one that secret replaces, or remove it")
+	}
+}
+
+func (v *Valkey) check(d *decoder, o object) {
+	o.need("addresses", "name the server, such as \"valkey:6379\"")
+	o.stringOrList("addresses", func(n *node, text string, _ bool) {
+		if !isServerAddress(text) {
+			d.fail(n, "is no host:port", "write such as \"valkey:6379\", \"10.1.2.3:6379\" or \"[::1]:6379\", without a scheme")
+			return
+		}
+		v.Addresses = append(v.Addresses, text)
+	})
+	if !o.has("mode") && !o.misspells("mode") {
+		v.Mode = ValkeyStandalone
+	}
+	switch { // without a mode, there is a mistake in it
+	case v.Mode == ValkeyStandalone && len(v.Addresses) > 1:
+		d.fail(o.get("addresses"), "has several addresses, and mode standalone is for one", "keep one address, or set mode: cluster or mode: sentinel")
+	case v.Mode == ValkeySentinel:
+		o.need("master_name", "write the primary's name at the sentinels, such as mymaster")
+	}
+	if v.Mode != ValkeySentinel && v.Mode != "" && o.has("master_name") {
+		d.fail(o.get("master_name"), "has no effect with mode "+v.Mode, "remove it, or set mode: sentinel")
+	}
+	if o.has("username") && !o.has("password") && !o.misspells("password") {
+		d.fail(o.get("username"), "is there without a password", "add password, or remove it")
+	}
+}
+
+// isServerAddress reports whether s is host:port of a server to connect to.
+func isServerAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && isHost(host) && isPort(port, 1)
+}
+
+func (t *ValkeyTLS) check(d *decoder, o object) {
+	d.needEnabled(o)
+	t.CAFile, _ = d.authorities(o.get("ca_file"), "", "", t.TLS)
+}
+
+func (p *ClusterPurge) check(d *decoder, o object) {
+	switch {
+	case p.Within > 0 && p.Within < leastPurgeWithin:
+		d.fail(o.get("within"), "is too short", "write at least 2s, or 0 to switch it off")
+	case p.Within > longestPurgeWithin:
+		d.fail(o.get("within"), "is too long", "write at most 1h, or 0 to switch it off")
+	}
+	if p.Wait > longestPurgeWait {
+		d.fail(o.get("wait"), "is too long", "write at most 30s")
+	}
+}
+
+// checkClusterUse warns of a cluster without a cache. o is the whole file.
+func (d *decoder) checkClusterUse(o object, c *Config) {
+	cached := func(b Bucket) bool { return b.Cache != nil && b.Cache.Enabled }
+	if c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached) {
+		d.warn(o.get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
+	}
+}
