@@ -110,6 +110,13 @@ func (p *Process) KillGroup() {
 	<-p.done
 }
 
+// Freeze halts the process, as a machine does that is suspended: its connections stay,
+// and nobody answers them. It may be frozen or ended already.
+func (p *Process) Freeze() { p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (p *Process) Thaw() { p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Find returns the path of a program that make put into the folder bin of the module.
 func Find(name string) (string, error) {
 	root, err := ModuleRoot()

@@ -96,6 +96,31 @@ func TestStdoutOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestFrozen(t *testing.T) {
+	p, err := Start("/bin/sh", []string{"-c", "while :; do sleep 0.01; done"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.KillGroup()
+	for _, frozen := range []bool{true, false} {
+		if p.Thaw(); frozen {
+			p.Freeze()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		err := p.Await(ctx, time.Millisecond, func() error {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+			if stopped := strings.Contains(string(status), ") T "); err != nil || stopped != frozen {
+				return fmt.Errorf("frozen: %v, stopped: %v, %w", frozen, stopped, err)
+			}
+			return nil
+		})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	p, err := Start("/bin/sh", []string{"-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"}, nil, nil)
 	if err != nil {
