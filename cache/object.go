@@ -66,6 +66,18 @@ func (o *Object) shared() *body {
 // use, whatever Freshness says. It may be called at any time.
 func (o *Object) Stale() bool { return o.purged.Load() != nil }
 
+// FreshnessAt returns the Freshness of o, which is stored or was, as it counts at now: that of
+// [Object.FreshnessAt], and no longer than the cache's lease allows. It may be called at any time.
+//
+// Hot path: zero allocations while the lease holds, guarded by TestLeaseAllocs.
+func (c *Cache) FreshnessAt(o *Object, now time.Time) *Freshness {
+	f := o.FreshnessAt(now)
+	if c.opts.Lease != nil {
+		f = c.opts.Lease.limit(f, now)
+	}
+	return f
+}
+
 // FreshnessAt returns o's Freshness as it counts at now: where a soft purge marked o, its
 // lifetime ended then, and what may be served stale counts from there. A clock that was
 // set back makes nothing fresh again. It may be called at any time.

@@ -34,6 +34,9 @@ type Options struct {
 	Shards int
 	// Now is the clock by which soft purges note when they came; default time.Now.
 	Now func() time.Time
+	// Lease ends the freshness of objects that may have been purged elsewhere; nil: nobody else
+	// purges them.
+	Lease *Lease
 }
 
 const (

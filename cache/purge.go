@@ -57,6 +57,51 @@ func (c *Cache) PurgeKey(group string, name []byte, soft bool) int {
 	return c.purgeShard(c.shardOf(hash), place, c.markOf(soft), same)
 }
 
+// Purges are purges of one group that are made together.
+type Purges struct {
+	Keys     [][]byte // first parts of keys
+	Prefixes [][]byte // of first parts
+	Tags     []string
+	All      bool // the whole group
+}
+
+// Purge drops the objects of a group that any of the purges is for, or marks them, and returns how
+// many. It visits each entry once at most, however many purges there are.
+func (c *Cache) Purge(group string, p *Purges, soft bool) int {
+	if p.All {
+		return c.PurgeGroup(group, soft)
+	}
+	if len(p.Prefixes) == 0 && len(p.Tags) == 0 && len(p.Keys) < len(c.shards) {
+		total := 0
+		for _, name := range p.Keys {
+			total += c.PurgeKey(group, name, soft)
+		}
+		return total
+	}
+	keys, tags := make(map[string]bool), make(map[string]bool)
+	for _, name := range p.Keys {
+		keys[string(appendCollapsed(nil, name))] = true
+	}
+	for _, tag := range p.Tags {
+		tags[tag] = true
+	}
+	prefixes := make(map[string]bool)
+	var lengths []int // of prefixes: one look-up for each
+	for _, prefix := range p.Prefixes {
+		prefix = appendCollapsed(nil, prefix)
+		prefixes[string(prefix)] = true
+		lengths = append(lengths, len(prefix))
+	}
+	slices.Sort(lengths)
+	lengths = slices.Compact(lengths)
+	named := matchName(func(name []byte) bool {
+		return keys[string(name)] || slices.ContainsFunc(lengths, func(n int) bool { return n <= len(name) && prefixes[string(name[:n])] })
+	})
+	return c.purge(group, soft, func(o *Object) bool {
+		return named(o) || len(tags) > 0 && slices.ContainsFunc(o.Tags, func(tag string) bool { return tags[tag] })
+	})
+}
+
 // matchName returns a function that tells whether the name of an object, without its empty
 // segments, matches. It is not safe for concurrent use.
 func matchName(matches func(name []byte) bool) func(*Object) bool {

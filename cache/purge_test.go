@@ -319,3 +319,62 @@ func FuzzAppendKey(f *testing.F) {
 		}
 	})
 }
+
+// TestPurgeTogether compares purges that are made together with the same ones, one by one.
+func TestPurgeTogether(t *testing.T) {
+	many := make([][]byte, 0, 300)
+	for i := range 300 {
+		many = append(many, fmt.Appendf(nil, "%d//%03d", i/30, i))
+	}
+	for name, p := range map[string]*Purges{
+		"nothing":             {},
+		"all":                 {All: true, Keys: [][]byte{[]byte("4/121")}},
+		"few keys":            {Keys: [][]byte{[]byte("4/121"), []byte("/4//122"), []byte("none")}},
+		"many keys":           {Keys: many},
+		"prefixes":            {Prefixes: [][]byte{[]byte("4/"), []byte("//5/15"), []byte("6/18"), []byte("none/of/them")}},
+		"the empty prefix":    {Prefixes: [][]byte{nil, []byte("4/")}},
+		"a tag":               {Tags: []string{"third", "fourth"}},
+		"everything at once":  {Keys: [][]byte{[]byte("4/121")}, Prefixes: [][]byte{[]byte("7")}, Tags: []string{"third"}},
+		"a key and no prefix": {Keys: [][]byte{[]byte("4/121"), []byte("4/12")}},
+	} {
+		for _, soft := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, soft %v", name, soft), func(t *testing.T) {
+				together, single := shop(), shop()
+				epoch := together.Epoch("red", shopKey("red", 121))
+				got := together.Purge("red", p, soft)
+				if p.All {
+					single.PurgeGroup("red", soft)
+				}
+				for _, k := range p.Keys {
+					single.PurgeKey("red", k, soft)
+				}
+				for _, k := range p.Prefixes {
+					single.PurgePrefix("red", k, soft)
+				}
+				for _, tag := range p.Tags {
+					single.PurgeTag("red", tag, soft)
+				}
+				n := 0
+				for _, group := range []string{"red", "blue"} {
+					for i := range 300 {
+						a, b := together.Peek(shopKey(group, i)), single.Peek(shopKey(group, i))
+						if (a == nil) != (b == nil) || a != nil && a.Stale() != b.Stale() {
+							t.Errorf("%s %d: there: %t, %t", group, i, a != nil, b != nil)
+						}
+						if a == nil || a.Stale() {
+							n++
+						}
+					}
+				}
+				if got != n {
+					t.Errorf("%d purged, want %d", got, n)
+				}
+				o := single.Peek(shopKey("red", 121))
+				late := &Object{Key: shopKey("red", 121), Group: "red"}
+				if (o == nil || o.Stale()) && together.PutSince(late, epoch) {
+					t.Error("what was asked for before the purge is stored after it")
+				}
+			})
+		}
+	}
+}
