@@ -23,6 +23,7 @@ require (
 	github.com/molecule-man/go-brrr v1.3.0
 	github.com/pires/go-proxyproto v0.8.1
 	github.com/rs/zerolog v1.35.1
+	github.com/valkey-io/valkey-go v1.0.79
 	github.com/valyala/fasthttp v1.77.0
 	golang.org/x/net v0.61.0
 	golang.org/x/sys v0.49.0

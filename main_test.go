@@ -89,6 +89,7 @@ var rooms = map[string]string{
 	"limit":    "",
 	"route":    "",
 	"flags":    "config",
+	"cluster":  "config",
 	"coding":   "problem request",
 	"media":    "config",
 	"web":      "config media request problem",
@@ -102,9 +103,9 @@ var rooms = map[string]string{
 	"handover": "",
 	"fill":     "config coding problem request observe s3error origin",
 	"serve":    "config auth coding limit route web problem request observe s3error origin listen fill",
-	"admin":    "config limit problem request observe origin probe listen fill serve",
+	"admin":    "config cluster limit problem request observe origin probe listen fill serve",
 	"inspect":  "config auth flags web problem request observe s3error origin serve",
-	"":         "config auth flags observe origin probe listen handover fill serve admin",
+	"":         "config auth cluster flags observe origin probe listen handover fill serve admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

@@ -16,8 +16,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"yatagarasu/cache"
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/handover"
@@ -43,6 +45,7 @@ type Gateway struct {
 	conns      listen.Conns // of clients
 	address    string       // of the main listener
 	compressor *fill.Compressor
+	node       *cluster.Node // among several gateways; nil: there is only this one
 
 	listener  atomic.Pointer[listen.Listener]
 	redirects atomic.Pointer[listen.Listener] // sends clients to listener, by https; nil: there is none
@@ -114,6 +117,9 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.limitConns(c)
+	if g.node = g.newNode(&c.Cluster); g.node != nil {
+		g.operators.Cluster = g.node
+	}
 
 	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
 	if err != nil {
@@ -158,8 +164,12 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
+	var lease *cache.Lease
+	if g.node != nil {
+		lease = g.node.Lease
+	}
 	return &serve.GenerationOptions{
-		Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
+		Lease: lease, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }
@@ -189,6 +199,10 @@ func (g *Gateway) Run(signals <-chan os.Signal) error {
 	}
 	if err := g.openMetrics(); err != nil {
 		return err
+	}
+	if g.node != nil {
+		g.node.Start()
+		defer g.node.Close()
 	}
 	defer g.operators.Close(endGrace)
 	ln, err := g.listen()

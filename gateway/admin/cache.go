@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
+	"yatagarasu/cache"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
@@ -22,9 +25,17 @@ type purgeCall struct {
 
 // PurgeReply says what a purge did.
 type PurgeReply struct {
-	Purged  int            `json:"purged"`
+	Purged  int            `json:"purged"` // objects of this gateway
 	Soft    bool           `json:"soft"`
 	Buckets map[string]int `json:"buckets"`
+	*Shared
+}
+
+// Shared says how far a purge has come among several gateways.
+type Shared struct {
+	Position  uint64 `json:"position"` // of the purge in the log
+	Nodes     int    `json:"nodes"`
+	Confirmed int    `json:"confirmed"` // gateways that have made it
 }
 
 // purge drops the objects that the body or the path names; all, if neither does.
@@ -68,22 +79,11 @@ func (r *call) purge() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply := PurgeReply{Soft: c.Soft, Buckets: make(map[string]int)}
+	reply := &PurgeReply{Soft: c.Soft, Buckets: make(map[string]int)}
+	p, in := c.purge(), new(cache.Purges)
+	p.AddTo(in)
 	for _, b := range buckets {
-		n := 0
-		// In every budget: the bucket may have been in another before a reload.
-		for _, budget := range r.a.Generation.Load().Budgets {
-			switch {
-			case c.Key != nil:
-				n += budget.Cache.PurgeKey(b.Name, []byte(*c.Key), c.Soft)
-			case c.Prefix != nil:
-				n += budget.Cache.PurgePrefix(b.Name, []byte(*c.Prefix), c.Soft)
-			case c.Tag != nil:
-				n += budget.Cache.PurgeTag(b.Name, *c.Tag, c.Soft)
-			default:
-				n += budget.Cache.PurgeGroup(b.Name, c.Soft)
-			}
-		}
+		n := r.a.Generation.Load().Budgets.Purge(b.Name, in, c.Soft)
 		reply.Buckets[b.Name] = n
 		reply.Purged += n
 	}
@@ -94,7 +94,38 @@ func (r *call) purge() (any, error) {
 		}
 	}
 	event.Bytes("request_id", r.x.ID).Msg("cache purged")
-	return reply, nil
+	if r.a.Cluster == nil {
+		return reply, nil
+	}
+	return reply, r.share(p, reply)
+}
+
+// purge returns the purge of a call that is sound.
+func (c *purgeCall) purge() *cluster.Purge {
+	p := &cluster.Purge{Bucket: c.Bucket, Kind: cluster.All, Soft: c.Soft}
+	switch {
+	case c.Key != nil:
+		p.Kind, p.Name = cluster.Key, []byte(*c.Key)
+	case c.Prefix != nil:
+		p.Kind, p.Name = cluster.Prefix, []byte(*c.Prefix)
+	case c.Tag != nil:
+		p.Kind, p.Name = cluster.Tag, []byte(*c.Tag)
+	}
+	return p
+}
+
+// share has the other gateways make a purge that is made here.
+func (r *call) share(p *cluster.Purge, reply *PurgeReply) error {
+	receipt, err := r.a.Cluster.Publish(p)
+	if err != nil {
+		r.a.Log.Error().Bytes("request_id", r.x.ID).Err(err).Msg("a purge is not shared as it should be")
+		if errors.Is(err, cluster.ErrNotReplicated) {
+			return problem.PurgeNotReplicated
+		}
+		return problem.PurgeNotShared
+	}
+	reply.Shared = &Shared{Position: receipt.Position, Nodes: receipt.Nodes, Confirmed: receipt.Confirmed}
+	return nil
 }
 
 // BucketCacheStats are the figures of one bucket's objects in the cache.
@@ -175,7 +206,7 @@ func (r *call) cacheEntry() (any, error) {
 		return nil, &problem.Problem{Status: 404, Code: "not_cached", Message: "the object is not in the cache"}
 	}
 	now := r.a.Now()
-	f := o.FreshnessAt(now)
+	f := b.Cached.Cache.FreshnessAt(o, now)
 	reply := EntryReply{
 		Bucket: b.Name, Key: q.Get("key"), Status: o.Status, Stored: o.Status != fill.StatusPass,
 		BodyBytes: len(o.Body), Bytes: o.Size(), ETag: o.ETag, LastModified: o.LastModified,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"
@@ -36,7 +37,7 @@ type Server struct {
 	LastReload atomic.Pointer[LastReload]      // nil: none was tried
 }
 
-// Options are facts about the process, and what else operators may have it do. All are
+// Options are facts about the process, and what else operators may have it do. All but Cluster are
 // required.
 type Options struct {
 	Version, ConfigPath string
@@ -44,6 +45,7 @@ type Options struct {
 	Flags               func() map[string]string // values of the flags, by name
 	Reload              func() ReloadResult      // reads the configuration again
 	Superseded          func() bool              // tells whether another process has taken over
+	Cluster             *cluster.Node            // shares purges; nil: there are no other gateways
 }
 
 // Reserved answers the paths of serve.IsReserved on the clients' listener.

@@ -63,7 +63,7 @@ var ErrCrowded = errors.New("the cache has no memory left for bodies that arrive
 func (c *Cache) Warm(key []byte) (size int, stored bool, err error) {
 	cacheKey := c.AppendKey(nil, key, nil)
 	f, leads, present := c.Join(cacheKey, always)
-	if leads && present != nil && !present.Stale() && present.Freshness.State(c.Options.Now()) == cache.Fresh {
+	if now := c.Options.Now(); leads && present != nil && c.Cache.FreshnessAt(present, now).State(now) == cache.Fresh {
 		if present.Status == StatusPass {
 			f.Pass()
 		} else {

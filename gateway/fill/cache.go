@@ -33,15 +33,16 @@ type Budget struct {
 type Budgets map[string]*Budget
 
 // For returns the budget of a bucket with the configuration c: the one in all, or old's if it
-// has the same size and policy, or a new one with the clock now.
-func (all Budgets) For(old Budgets, bucket string, c *config.Cache, now func() time.Time) *Budget {
+// has the same size and policy, or a new one with the clock now. lease is that of the process; it
+// may be nil.
+func (all Budgets) For(old Budgets, bucket string, c *config.Cache, now func() time.Time, lease *cache.Lease) *Budget {
 	if !c.OwnBudget {
 		bucket = ""
 	}
 	if b := all[bucket]; b != nil {
 		return b
 	}
-	o := cache.Options{MaxBytes: int64(c.MaxSize), MaxObjectBytes: int64(c.MaxSize) / 2, Policy: c.Policy, Now: now}
+	o := cache.Options{MaxBytes: int64(c.MaxSize), MaxObjectBytes: int64(c.MaxSize) / 2, Policy: c.Policy, Now: now, Lease: lease}
 	b := old[bucket]
 	if b == nil || b.Options.MaxBytes != o.MaxBytes || b.Options.Policy != o.Policy {
 		b = &Budget{Cache: cache.New(o), Flights: cache.NewFlights(), Options: o}
@@ -69,6 +70,15 @@ func (all Budgets) Memory() (most, beside int64) {
 		beside += b.Cache.Pinned() + b.Cache.Arriving()
 	}
 	return most, beside
+}
+
+// Purge makes purges of a bucket's objects in every budget, for the bucket may have been in another
+// before a reload, and returns how many objects they were for.
+func (all Budgets) Purge(bucket string, p *cache.Purges, soft bool) (purged int) {
+	for _, b := range all {
+		purged += b.Cache.Purge(bucket, p, soft)
+	}
+	return purged
 }
 
 // quarter is what bodies that arrive may take, and what those may take that are read though

@@ -70,14 +70,16 @@ var (
 
 	Verifying = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "too many tokens wait to be verified; try again soon", RetryAfter: 1}
 
-	NoPage       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
-	NoCall       = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}
-	AdminOff     = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
-	AdminMethod  = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
-	AdminToken   = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
-	AdminGuesses = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many wrong tokens for administrative calls come from this address; try again soon", Reason: "admin_guesses", RetryAfter: 1}
-	Foreign      = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
-	bodyTooLarge = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
+	NoPage             = &Problem{Status: fasthttp.StatusNotFound, Code: "no_page", Message: "this listener has the status page at /, /metrics, /health, /ready and /admin"}
+	NoCall             = &Problem{Status: fasthttp.StatusNotFound, Code: "no_such_call", Message: "there is no administrative call at this path; docs/ADMIN.md lists them"}
+	AdminOff           = &Problem{Status: fasthttp.StatusNotFound, Code: "no_admin", Message: "administrative calls are off here: set admin.token, or bind metrics.address to loopback"}
+	AdminMethod        = &Problem{Status: fasthttp.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "the administrative call takes another method"}
+	AdminToken         = &Problem{Status: fasthttp.StatusUnauthorized, Code: "admin_token_required", Message: "administrative calls need admin.token as a bearer token", Challenge: `Bearer realm="yatagarasu admin"`}
+	AdminGuesses       = &Problem{Status: fasthttp.StatusTooManyRequests, Code: "too_many_requests", Message: "too many wrong tokens for administrative calls come from this address; try again soon", Reason: "admin_guesses", RetryAfter: 1}
+	PurgeNotShared     = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "purge_not_shared", Message: "the purge is made on this gateway alone, for Valkey cannot be reached; it is kept, and shared once that is possible: call again, here or at another gateway, to know when", RetryAfter: 1}
+	PurgeNotReplicated = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "purge_not_replicated", Message: "the purge is shared, but fewer replicas of Valkey have it than cluster.purge.replicas says, so that a failover may lose it; call again", RetryAfter: 1}
+	Foreign            = &Problem{Status: fasthttp.StatusForbidden, Code: "foreign_origin", Message: "without admin.token, administrative calls must be made to localhost, and not by another site's page"}
+	bodyTooLarge       = &Problem{Status: fasthttp.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is larger than 1 MiB", Close: true}
 
 	headTooLarge = &Problem{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Code: "header_too_large", Message: "the request head is too large", Close: true}
 	tooSlow      = &Problem{Status: fasthttp.StatusRequestTimeout, Code: "request_timeout", Message: "the request did not arrive in time", Close: true}

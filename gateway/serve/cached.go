@@ -45,7 +45,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.answerCached(ctx, o, nil, observe.Stale, now)
 		return
 	}
-	x.forward = forwardingOf(o, now)
+	x.forward = x.forwardingOf(o, now)
 	if c.ClientDirectives && x.control.NoStore {
 		x.serveOrigin(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
 		return
@@ -95,7 +95,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 	var f *cache.Freshness
 	if o != nil {
-		f = o.FreshnessAt(now)
+		f = x.bucket.Cached.Cache.FreshnessAt(o, now)
 	}
 	switch {
 	case x.bucket.Cached.ClientDirectives:
@@ -178,11 +178,11 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 }
 
 // forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.
-func forwardingOf(o *cache.Object, now time.Time) forwardReason {
+func (x *Exchange) forwardingOf(o *cache.Object, now time.Time) forwardReason {
 	switch {
 	case o == nil:
 		return forwardedMiss
-	case o.Stale() || o.Freshness.State(now) != cache.Fresh:
+	case x.bucket.Cached.Cache.FreshnessAt(o, now).State(now) != cache.Fresh:
 		return forwardedStale
 	}
 	return forwardedRequest

@@ -1,0 +1,239 @@
+// Package cluster has several gateways share what one of them is told: purges, by a log in Valkey
+// or Redis. Begin with New and Start. docs/CLUSTER.md says what it promises.
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valkey-io/valkey-go"
+
+	"yatagarasu/cache"
+	"yatagarasu/gateway/config"
+)
+
+// Options describe a node. All are required.
+type Options struct {
+	Config *config.Cluster
+	Apply  func(bucket string, p *cache.Purges, soft bool) // makes purges in memory; an empty bucket is all
+	Log    *zerolog.Logger
+}
+
+// Node is one gateway of several. Get one by New. Safe for concurrent use.
+type Node struct {
+	Lease *cache.Lease // of what is in memory, renewed by Valkey
+
+	opts  Options
+	keys  keys
+	seal  seal
+	field string // of this process in the hash
+	end   context.CancelFunc
+	ended chan struct{} // closed when the node follows the log no more
+
+	mu     sync.Mutex // guards the following fields
+	client valkey.Client
+	outbox []entry // purges that Valkey has not taken yet, the oldest first
+	recent recent
+
+	place atomic.Pointer[place]
+	down  atomic.Bool // Valkey could not be asked last time
+	stats stats
+}
+
+// place is where a node is in the log. It does not change once made.
+type place struct {
+	incarnation string
+	position    uint64 // of the last purge that is applied
+	run         string // of the server
+}
+
+// Resyncs are the reasons for which a node took all of memory for stale.
+var Resyncs = [...]string{resyncStart: "start", resyncIncarnation: "incarnation", resyncTrimmed: "trimmed", resyncUnreadable: "unreadable"}
+
+const (
+	resyncStart       = iota // what came into memory before the log was read
+	resyncIncarnation        // the log is another than before
+	resyncTrimmed            // purges left the log before they were read
+	resyncUnreadable         // a purge was not made by who knows the secret
+)
+
+type stats struct {
+	resyncs  [len(Resyncs)]atomic.Uint64
+	nodes    atomic.Int64
+	appended atomic.Uint64
+	applied  atomic.Uint64
+	failures atomic.Uint64
+}
+
+// Status is how a node is doing.
+type Status struct {
+	Connected  bool              `json:"connected"`          // Valkey answered the last time
+	Nodes      int               `json:"nodes"`              // gateways, when they were counted last
+	Position   uint64            `json:"position"`           // of the last purge that is applied
+	Unverified float64           `json:"unverified_seconds"` // since every purge was applied; -1: never
+	Waiting    int               `json:"waiting_purges"`     // that Valkey has not taken yet
+	Appended   uint64            `json:"purges_appended"`    // since start
+	Applied    uint64            `json:"purges_applied"`     // made by others, since start
+	Failures   uint64            `json:"failures"`           // times that Valkey could not be asked
+	Resyncs    map[string]uint64 `json:"resyncs"`            // by reason
+}
+
+// New returns a node that does nothing yet.
+func New(o Options) *Node {
+	return &Node{
+		opts: o, Lease: cache.NewLease(o.Config.Purge.Within), keys: newKeys(o.Config.Namespace), seal: newSeal(o.Config),
+		field: "node " + rand.Text(), ended: make(chan struct{}),
+	}
+}
+
+// Start has the node follow the log until Close.
+func (n *Node) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.end = cancel
+	go n.run(ctx) // ends with Close
+}
+
+// Close ends the node: the others count it no more. Nothing may be answered from memory after it.
+func (n *Node) Close() {
+	n.end()
+	<-n.ended
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	n.client.Do(ctx, n.client.B().Hdel().Key(n.keys.meta).Field(n.field).Build()) // else it counts until it is forgotten
+	n.client.Close()
+	n.client = nil
+}
+
+// leaveWithin is how long a node takes at most to take its leave.
+const leaveWithin = time.Second
+
+// Status returns how the node is doing.
+func (n *Node) Status() *Status {
+	s := &Status{
+		Connected: !n.down.Load() && n.place.Load() != nil, Nodes: int(n.stats.nodes.Load()), Unverified: -1,
+		Appended: n.stats.appended.Load(), Applied: n.stats.applied.Load(), Failures: n.stats.failures.Load(),
+		Resyncs: make(map[string]uint64, len(Resyncs)),
+	}
+	if p := n.place.Load(); p != nil {
+		s.Position = p.position
+	}
+	if d, ever := n.Lease.Unverified(time.Now()); ever {
+		s.Unverified = d.Seconds()
+	}
+	for i, reason := range Resyncs {
+		s.Resyncs[reason] = n.stats.resyncs[i].Load()
+	}
+	n.mu.Lock()
+	s.Waiting = len(n.outbox)
+	n.mu.Unlock()
+	return s
+}
+
+// ErrNotShared is returned by Publish if Valkey could not be told. The purge is kept, and appended
+// once that is possible.
+var ErrNotShared = errors.New("the purge is made here alone: Valkey cannot be reached; the other gateways learn of it once it can")
+
+// ErrNotReplicated is returned by Publish if too few replicas of Valkey confirm a purge.
+var ErrNotReplicated = errors.New("the purge is shared, but fewer replicas of Valkey than purge.replicas have it: a failover may lose it")
+
+// Receipt says how far a purge has come.
+type Receipt struct {
+	Position  uint64
+	Nodes     int // gateways, this one among them
+	Confirmed int // those that have applied it
+}
+
+// Publish appends a purge that is made here already, and waits for the other gateways to make it, as
+// long as purge.wait says.
+func (n *Node) Publish(p *Purge) (r Receipt, err error) {
+	e := n.seal.entry(p)
+	n.mu.Lock()
+	n.recent.add(e, time.Now())
+	n.mu.Unlock()
+	client, err := n.connect()
+	if err != nil {
+		return r, n.keep(e, err)
+	}
+	asked, cancel := context.WithTimeout(context.Background(), askWithin)
+	defer cancel()
+	conn, release := client.Dedicate()
+	defer release()
+	at, err := n.append(asked, conn, false, e)
+	if err != nil {
+		conn.Close()
+		return r, n.keep(e, err)
+	}
+	r.Position = at.position
+	if want := n.opts.Config.Purge.Replicas; want > 0 {
+		got, err := conn.Do(asked, conn.B().Wait().Numreplicas(int64(want)).Timeout(askWithin.Milliseconds()/2).Build()).AsInt64()
+		if err != nil || got < int64(want) {
+			return r, ErrNotReplicated
+		}
+	}
+	n.await(conn, at, &r)
+	return r, nil
+}
+
+// await asks until all gateways have come to a place, or purge.wait is over.
+func (n *Node) await(conn asker, at *place, r *Receipt) {
+	deadline := time.Now().Add(n.opts.Config.Purge.Wait)
+	for pause := time.Millisecond; ; pause = min(2*pause, 25*time.Millisecond) {
+		asked, cancel := context.WithTimeout(context.Background(), askWithin)
+		nodes, confirmed, err := n.count(asked, conn, at)
+		cancel()
+		if err != nil {
+			return
+		}
+		if r.Nodes, r.Confirmed = nodes, confirmed; confirmed >= nodes || time.Until(deadline) < pause {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// keep has a purge wait until Valkey can be told. Beyond what can be kept, they become one of
+// everything.
+func (n *Node) keep(e entry, why error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.outbox = append(n.outbox, e); len(n.outbox) > maxOutbox {
+		all := n.seal.entry(&Purge{Kind: All})
+		n.outbox = append(n.outbox[:0], all)
+		n.recent.add(all, time.Now())
+	}
+	n.stats.failures.Add(1)
+	return errors.Join(ErrNotShared, why)
+}
+
+// maxOutbox is how many purges wait for Valkey.
+const maxOutbox = 1024
+
+// flush appends the purges that wait.
+func (n *Node) flush(ctx context.Context, conn asker) error {
+	n.mu.Lock()
+	waiting := slices.Clone(n.outbox)
+	n.mu.Unlock()
+	if len(waiting) == 0 {
+		return nil
+	}
+	if _, err := n.append(ctx, conn, true, waiting...); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.outbox = slices.DeleteFunc(n.outbox, func(e entry) bool {
+		return slices.ContainsFunc(waiting, func(w entry) bool { return w.id == e.id })
+	})
+	n.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,205 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"yatagarasu/cache"
+)
+
+// run follows the log until ctx ends, whatever fails.
+func (n *Node) run(ctx context.Context) {
+	defer close(n.ended)
+	for ctx.Err() == nil {
+		err := n.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		n.stats.failures.Add(1)
+		if !n.down.Swap(true) {
+			n.opts.Log.Error().Err(err).Dur("within_ms", n.opts.Config.Purge.Within).
+				Msg("cannot follow the purges of other gateways: what is in memory is validated sooner, and purges are kept, until Valkey answers")
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// countEvery is how often the gateways are counted, for operators.
+const countEvery = 5 * time.Second
+
+// pause is about how long a node waits before it asks again after a failure.
+const pause = 250 * time.Millisecond
+
+// follow applies what others append to the log, over one connection, until that fails.
+func (n *Node) follow(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // a bug must not end a process that serves
+			n.distrust(resyncUnreadable, 0, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			err = errors.New("following the log panicked")
+		}
+	}()
+	client, err := n.connect()
+	if err != nil {
+		return err
+	}
+	conn, release := client.Dedicate()
+	defer release()
+	defer conn.Close() // its state is not known: the next one begins anew
+	end, err := n.join(ctx, conn)
+	for counted := time.Now(); err == nil; {
+		end, err = n.step(ctx, conn, end)
+		if err == nil && time.Since(counted) > countEvery {
+			counted = time.Now()
+			_, _, err = n.count(ctx, conn, end)
+		}
+		if err == nil && n.down.Swap(false) {
+			n.opts.Log.Info().Uint64("position", n.place.Load().position).Msg("the purges of other gateways are followed again")
+		}
+	}
+	return err
+}
+
+// join reports this gateway for the first time over a connection, and begins the log if there is
+// none. It returns the end of the log.
+func (n *Node) join(ctx context.Context, conn asker) (end *place, err error) {
+	asked, cancel := context.WithTimeout(ctx, 3*askWithin)
+	defer cancel()
+	if end, err = n.report(asked, conn, n.place.Load()); err != nil || end != nil {
+		return n.arrived(asked, conn, end, err)
+	}
+	if _, err = n.append(asked, conn, false); err != nil {
+		return nil, err
+	}
+	end, err = n.report(asked, conn, n.place.Load())
+	if err == nil && end == nil {
+		err = errors.New("the log is gone as soon as it is begun: Valkey evicts it; set maxmemory-policy to one that begins with volatile-")
+	}
+	return n.arrived(asked, conn, end, err)
+}
+
+// arrived holds the end of the log against the place of this gateway.
+func (n *Node) arrived(ctx context.Context, conn asker, end *place, err error) (*place, error) {
+	if err != nil {
+		return nil, err
+	}
+	switch at := n.place.Load(); {
+	case at == nil:
+		n.distrust(resyncStart, end.position, nil)
+		n.place.Store(end)
+	case at.incarnation != end.incarnation:
+		n.distrust(resyncIncarnation, end.position, nil)
+		n.place.Store(end)
+		err = n.again(ctx, conn)
+	case at.run != end.run:
+		n.place.Store(&place{incarnation: at.incarnation, position: at.position, run: end.run})
+		err = n.again(ctx, conn)
+	}
+	if err == nil {
+		err = n.flush(ctx, conn)
+	}
+	return end, err
+}
+
+// again appends the purges of the last minutes that a server which was started, or has become the
+// primary, may not have.
+func (n *Node) again(ctx context.Context, conn asker) error {
+	n.mu.Lock()
+	entries := n.recent.all(time.Now())
+	n.mu.Unlock()
+	for len(entries) > 0 {
+		some := entries[:min(len(entries), batch/2)]
+		if _, err := n.append(ctx, conn, true, some...); err != nil {
+			return err
+		}
+		entries = entries[len(some):]
+	}
+	return nil
+}
+
+// distrust takes all of memory for stale: purges up to a position may have been missed.
+func (n *Node) distrust(reason int, position uint64, why error) {
+	n.Lease.Distrust(time.Now())
+	n.stats.resyncs[reason].Add(1)
+	if reason == resyncStart {
+		n.opts.Log.Info().Str("namespace", n.opts.Config.Namespace).Uint64("position", position).Msg("purges are shared with other gateways")
+	} else {
+		n.opts.Log.Warn().Str("reason", Resyncs[reason]).Uint64("position", position).AnErr("error", why).
+			Msg("purges of other gateways may have been missed: everything in memory is validated before it is used again")
+	}
+}
+
+// step reads and applies what there is, tells the others, and renews the lease. end is where the log
+// ended before; it returns where it ends now.
+func (n *Node) step(ctx context.Context, conn asker, end *place) (*place, error) {
+	asked, cancel := context.WithTimeout(ctx, block+3*askWithin)
+	defer cancel()
+	at, sent := n.place.Load(), time.Now()
+	entries, err := n.read(asked, conn, at.position)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(entries) > 0:
+		n.apply(entries)
+	case end.position > at.position && end.run == at.run:
+		n.distrust(resyncTrimmed, end.position, nil)
+		n.place.Store(end)
+	}
+	if end, err = n.report(asked, conn, n.place.Load()); err != nil {
+		return nil, err
+	}
+	if at := n.place.Load(); end == nil || end.incarnation != at.incarnation || end.run != at.run {
+		return n.join(ctx, conn)
+	}
+	if len(entries) < batch {
+		n.Lease.Renew(sent)
+	}
+	return end, n.flush(asked, conn)
+}
+
+// apply makes the purges of entries that this gateway has not made, as one pass over memory.
+func (n *Node) apply(entries []logged) {
+	type group struct {
+		bucket string
+		soft   bool
+	}
+	at, now := *n.place.Load(), time.Now()
+	purges := make(map[group]*cache.Purges)
+	for _, e := range entries {
+		if e.prev > at.position {
+			n.distrust(resyncTrimmed, e.position, nil)
+		}
+		at.position = e.position
+		if e.begin {
+			continue
+		}
+		p, err := n.seal.open(e.entry)
+		if err != nil {
+			n.distrust(resyncUnreadable, e.position, err)
+			continue
+		}
+		n.mu.Lock()
+		fresh := n.recent.add(e.entry, now)
+		n.mu.Unlock()
+		if !fresh {
+			continue
+		}
+		g := group{p.Bucket, p.Soft}
+		if purges[g] == nil {
+			purges[g] = new(cache.Purges)
+		}
+		p.AddTo(purges[g])
+		n.stats.applied.Add(1)
+	}
+	for g, p := range purges {
+		n.opts.Apply(g.bucket, p, g.soft)
+	}
+	n.place.Store(&at)
+}

@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed" // the scripts
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"yatagarasu/gateway/config"
+)
+
+// Scripts that Valkey runs, each as one step.
+var (
+	//go:embed append.lua
+	scriptAppend string
+	//go:embed report.lua
+	scriptReport string
+	//go:embed confirm.lua
+	scriptConfirm string
+)
+
+// keys are the keys of a namespace. They share the slot of a Valkey cluster.
+type keys struct{ log, meta string }
+
+func newKeys(namespace string) keys {
+	at := "y:{" + namespace + "}:"
+	return keys{log: at + "log", meta: at + "meta"}
+}
+
+const (
+	askWithin = time.Second            // of one command
+	block     = 500 * time.Millisecond // for which XREAD waits for a purge
+	settles   = 2 * time.Second        // after the log has begun, until each gateway that is there has reported
+	batch     = 1000                   // purges that are read at once
+	logLength = 100_000                // purges that the log keeps, about
+	countFor  = 5 * time.Minute        // beyond purge.within, for which a gateway counts that is not heard of
+)
+
+// asker is a connection to Valkey, or a client.
+type asker interface {
+	B() valkey.Builder
+	Do(ctx context.Context, cmd valkey.Completed) valkey.ValkeyResult
+}
+
+// connect returns the client. It is made when Valkey can first be reached.
+func (n *Node) connect() (valkey.Client, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.client != nil {
+		return n.client, nil
+	}
+	c := &n.opts.Config.Valkey
+	o := valkey.ClientOption{
+		InitAddress: c.Addresses, Username: c.Username, Password: c.Password.Reveal(), ClientName: "yatagarasu",
+		ForceSingleClient: c.Mode == config.ValkeyStandalone, DisableRetry: true, DisableCache: true, AlwaysPipelining: true,
+		ConnWriteTimeout: 4 * askWithin, Dialer: net.Dialer{Timeout: askWithin},
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1,
+	}
+	if c.TLS {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if c.CAFile != "" {
+			pem, err := os.ReadFile(c.CAFile)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read cluster.valkey.tls.ca_file: %w", err)
+			}
+			o.TLSConfig.RootCAs = x509.NewCertPool()
+			if !o.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("cluster.valkey.tls.ca_file: %s has no certificate", c.CAFile)
+			}
+		}
+	}
+	if c.Mode == config.ValkeySentinel {
+		o.Sentinel = valkey.SentinelOption{MasterSet: c.MasterName, TLSConfig: o.TLSConfig, Dialer: o.Dialer, TopologyRefreshInterval: 5 * time.Second}
+	}
+	client, err := valkey.NewClient(o)
+	if err != nil {
+		return nil, err
+	}
+	n.client = client
+	return client, nil
+}
+
+// append appends entries to the log, and begins one if there is none. again says that some may be
+// there. It returns the place of the last entry of the log.
+func (n *Node) append(ctx context.Context, conn asker, again bool, entries ...entry) (*place, error) {
+	mode := ""
+	if again {
+		mode = "again"
+	}
+	cmd := conn.B().Eval().Script(scriptAppend).Numkeys(2).Key(n.keys.log, n.keys.meta).Arg(rand.Text(), strconv.Itoa(logLength), mode)
+	for _, e := range entries {
+		cmd = cmd.Arg(e.id, e.body, e.mac)
+	}
+	reply, err := conn.Do(ctx, cmd.Build()).AsStrSlice()
+	if err != nil {
+		return nil, err
+	}
+	n.stats.appended.Add(uint64(len(entries)))
+	return placeOf(reply)
+}
+
+// report notes the place of this gateway, which is nil before it has one, and returns where the log
+// ends; nil: there is none.
+func (n *Node) report(ctx context.Context, conn asker, at *place) (*place, error) {
+	if at == nil {
+		at = &place{incarnation: "-"}
+	}
+	counts := n.opts.Config.Purge.Within + countFor
+	cmd := conn.B().Eval().Script(scriptReport).Numkeys(2).Key(n.keys.log, n.keys.meta).
+		Arg(n.field, at.incarnation, strconv.FormatUint(at.position, 10), strconv.FormatInt(counts.Milliseconds(), 10))
+	reply, err := conn.Do(ctx, cmd.Build()).AsStrSlice()
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) > 0 && reply[0] == "" {
+		return nil, nil
+	}
+	return placeOf(reply)
+}
+
+// placeOf returns the place that a script says: incarnation, position, and the run of the server.
+func placeOf(reply []string) (*place, error) {
+	if len(reply) != 3 {
+		return nil, errShort
+	}
+	position, err := strconv.ParseUint(reply[1], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the answer of a script has no position: %w", err)
+	}
+	return &place{incarnation: reply[0], position: position, run: reply[2]}, nil
+}
+
+var errShort = errors.New("the answer of a script has another length than this version expects")
+
+// count returns how many gateways there are, and how many have come to a place. Where the log has
+// just begun, some may not be counted yet: then one less has.
+func (n *Node) count(ctx context.Context, conn asker, at *place) (nodes, confirmed int, err error) {
+	cmd := conn.B().Eval().Script(scriptConfirm).Numkeys(1).Key(n.keys.meta).Arg(at.incarnation, strconv.FormatUint(at.position, 10))
+	counts, err := conn.Do(ctx, cmd.Build()).AsIntSlice()
+	if err == nil && len(counts) != 3 {
+		err = errShort
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	nodes, confirmed = int(counts[0]), int(counts[1])
+	if time.Duration(counts[2])*time.Millisecond < settles {
+		confirmed = min(confirmed, nodes-1)
+	}
+	n.stats.nodes.Store(int64(nodes))
+	return nodes, confirmed, nil
+}
+
+// logged is an entry with its place.
+type logged struct {
+	entry
+	position, prev uint64 // its own, and that of the entry before
+	begin          bool   // it is no purge, but the begin of the log
+}
+
+// read returns the entries behind a position, at most a batch, and waits for one.
+func (n *Node) read(ctx context.Context, conn asker, behind uint64) ([]logged, error) {
+	cmd := conn.B().Xread().Count(batch).Block(block.Milliseconds()).Streams().Key(n.keys.log).Id(strconv.FormatUint(behind, 10) + "-0").Build()
+	streams, err := conn.Do(ctx, cmd).AsXRead()
+	if valkey.IsValkeyNil(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n.loggedOf(streams[n.keys.log])
+}
+
+// loggedOf returns entries of the stream as they are.
+func (n *Node) loggedOf(list []valkey.XRangeEntry) ([]logged, error) {
+	entries := make([]logged, 0, len(list))
+	for _, x := range list {
+		l := logged{entry: entry{id: x.FieldValues["id"], body: x.FieldValues["body"], mac: x.FieldValues["mac"]}}
+		_, l.begin = x.FieldValues["begin"]
+		number, _, _ := strings.Cut(x.ID, "-")
+		var err error
+		if l.position, err = strconv.ParseUint(number, 10, 64); err == nil {
+			l.prev, err = strconv.ParseUint(x.FieldValues["prev"], 10, 64)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the log %s has an entry of somebody else: %s", n.keys.log, x.ID)
+		}
+		entries = append(entries, l)
+	}
+	return entries, nil
+}
