@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -227,6 +228,27 @@ func TestSettingsComplete(t *testing.T) {
 		v.Set(before)
 	}
 	fields(reflect.ValueOf(c).Elem(), "")
+}
+
+// TestReloadShares has a bucket's shared be a change of its cache, for fetches under way, while the
+// store waits for a restart.
+func TestReloadShares(t *testing.T) {
+	file := func(shared bool) *config.Config {
+		return &config.Config{
+			Buckets: []config.Bucket{{Name: "a", Cache: &config.Cache{Enabled: true, Shared: shared}}, {Name: "b", Cache: &config.Cache{Enabled: true}}},
+			Cluster: config.Cluster{Enabled: true, Store: config.ClusterStore{Enabled: shared}},
+		}
+	}
+	var r admin.ReloadResult
+	old, c := file(false), file(true)
+	compare(&r, old, c)
+	keepStarted(c, old)
+	if want := []admin.BucketChange{{Bucket: "a", Parts: []string{"cache"}}}; !reflect.DeepEqual(r.Changed, want) || !slices.Equal(r.Restart, []string{"cluster"}) || len(r.Settings) > 0 {
+		t.Errorf("got %+v", r)
+	}
+	if c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
+		t.Errorf("in effect: %+v, %+v", c.Cluster.Store, c.Buckets[0].Cache)
+	}
 }
 
 // anotherValue returns a value that is not the zero one.

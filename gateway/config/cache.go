@@ -55,6 +55,11 @@ type Cache struct {
 	// FillOnRange fetches the whole object in the background after a range request for
 	// an object that is not stored. Default false.
 	FillOnRange bool
+
+	// Shared keeps the bucket's small objects at Valkey, too, for all gateways. It takes effect
+	// with Cluster.Store.Enabled, which needs a restart: after a reload it may be alone. In a
+	// bucket, it is false unless Enabled. Default false.
+	Shared bool
 }
 
 // Ignored are headers of an origin that do not count for the cache.
@@ -115,7 +120,12 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	if defaults != nil {
 		b = *defaults
 	}
+	inherited := b.Shared
+	b.Shared = false
 	o := d.fill(n, "cache", &b.Cache)
+	if !o.has("shared") {
+		b.Shared = inherited
+	}
 	b.at = o.n
 	b.set = b.set || n != nil
 	b.explicit = b.explicit || o.has("enabled")
@@ -136,7 +146,14 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 		b.MaxObjectSize = half
 	}
 
+	if at := o.get("shared"); at != nil && b.Shared {
+		d.shared = append(d.shared, at)
+		if defaults != nil && b.explicit && !b.Enabled {
+			d.fail(at, "has no effect without a cache", "set cache.enabled: true, or remove it")
+		}
+	}
 	if defaults != nil {
+		b.Shared = b.Shared && b.Enabled
 		defaults.used = defaults.used || b.Enabled
 		if !b.explicit {
 			d.needEnabled(o)

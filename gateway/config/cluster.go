@@ -18,8 +18,8 @@ type Cluster struct {
 	// belong together. Letters, digits, '_' and '-', at most 64. Default "default".
 	Namespace string `form:"namespace"`
 
-	// Secret proves that what is read from the server is of one of the gateways. 32 bytes or
-	// more.
+	// Secret proves that what is read from the server is of one of the gateways, and the keys of
+	// objects there are made from it. 32 bytes or more.
 	Secret Secret
 
 	// PreviousSecret was Secret before, and counts as well while gateways change to the new
@@ -28,6 +28,9 @@ type Cluster struct {
 
 	// Purge says when purges have reached the others.
 	Purge ClusterPurge
+
+	// Store says which objects the gateways share.
+	Store ClusterStore
 }
 
 // Valkey is a Valkey or Redis server, or several that act as one.
@@ -85,6 +88,29 @@ type ClusterPurge struct {
 	Replicas int `most:"8"`
 }
 
+// ClusterStore says which objects of buckets with Cache.Shared the gateways keep at Valkey, for
+// each other: whole small ones, encrypted. Who may read one is judged before, on each request.
+type ClusterStore struct {
+	// Enabled reads and writes objects at Valkey. Default false.
+	Enabled bool
+
+	// MaxObjectSize is the largest object that is kept there: from 1 byte to 4 MB, and no more
+	// than a bucket's Cache.MaxObjectSize where that is less. Default 256 KB.
+	MaxObjectSize Size
+
+	// MaxTTL is the longest time that an object is kept there, whatever its freshness. From 1 s
+	// to 720 h, default 24 h.
+	MaxTTL time.Duration `least:"1s"`
+
+	// Timeout is how long a request waits for Valkey before S3 is asked. From 1 ms to 1 s,
+	// default 25 ms.
+	Timeout time.Duration `least:"1ms"`
+
+	// WriteQueue bounds the memory of objects that are on their way to Valkey; with more, they
+	// are not kept there. From 1 MB to 1 GB, not below MaxObjectSize. Default 64 MB.
+	WriteQueue Size
+}
+
 const (
 	// minClusterSecret is the least length of a secret, in bytes: the size of HMAC-SHA256.
 	minClusterSecret = 32
@@ -93,11 +119,22 @@ const (
 	leastPurgeWithin   = 2 * time.Second
 	longestPurgeWithin = time.Hour
 	longestPurgeWait   = 30 * time.Second
+
+	// An object is one value at Valkey, and what is larger would hold up the commands behind it.
+	largestShared       Size = 4e6
+	longestShared            = 30 * 24 * time.Hour
+	longestStoreTimeout      = time.Second
+	leastWriteQueue     Size = 1e6
+	mostWriteQueue      Size = 1e9
 )
 
 // newCluster returns the defaults of a block cluster. That of Valkey.Mode comes with its check.
 func newCluster() Cluster {
-	return Cluster{Namespace: "default", Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second}}
+	return Cluster{
+		Namespace: "default",
+		Purge:     ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Store:     ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
+	}
 }
 
 func (c *Cluster) check(d *decoder, o object) {
@@ -167,10 +204,42 @@ func (p *ClusterPurge) check(d *decoder, o object) {
 	}
 }
 
-// checkClusterUse warns of a cluster without a cache. o is the whole file.
+func (s *ClusterStore) check(d *decoder, o object) {
+	d.needEnabled(o)
+	if s.MaxTTL > longestShared {
+		d.fail(o.get("max_ttl"), "is too long", "write at most 720h")
+	}
+	if s.Timeout > longestStoreTimeout {
+		d.fail(o.get("timeout"), "is too long", "write at most 1s")
+	}
+	large := s.MaxObjectSize > largestShared
+	if large {
+		d.fail(o.get("max_object_size"), "is too large", "write at most "+largestShared.String())
+	}
+	switch {
+	case s.WriteQueue < leastWriteQueue:
+		d.fail(o.get("write_queue"), "is too small to be of use", "write at least "+leastWriteQueue.String())
+	case s.WriteQueue > mostWriteQueue:
+		d.fail(o.get("write_queue"), "is too large", "write at most "+mostWriteQueue.String())
+	case s.WriteQueue < s.MaxObjectSize && !large:
+		d.fail(o.get("write_queue"), "is less than max_object_size, which is "+s.MaxObjectSize.String()+": the largest objects would never be written", "raise it, or lower max_object_size")
+	}
+}
+
+// checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
+// without a cache that shares. o is the whole file.
 func (d *decoder) checkClusterUse(o object, c *Config) {
+	if !c.Cluster.Store.Enabled {
+		for _, at := range d.shared {
+			d.fail(at, "needs a place to share", "set cluster.store.enabled: true, or remove it")
+		}
+	}
 	cached := func(b Bucket) bool { return b.Cache != nil && b.Cache.Enabled }
-	if c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached) {
+	shared := func(b Bucket) bool { return b.Cache != nil && b.Cache.Shared }
+	switch {
+	case c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached):
 		d.warn(o.get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
+	case c.Cluster.Store.Enabled && !slices.ContainsFunc(c.Buckets, shared):
+		d.warn(object{d: d, n: o.get("cluster")}.get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
 	}
 }

@@ -21,6 +21,7 @@ func TestClusterDefaults(t *testing.T) {
 	want := Cluster{
 		Enabled: true, Valkey: Valkey{Addresses: []string{"valkey:6379"}, Mode: ValkeyStandalone},
 		Namespace: "default", Secret: NewSecret(strings.Repeat("s", 32)), Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Store: ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
 	}
 	if got, asked := fmt.Sprintf("%+v", c.Cluster), fmt.Sprintf("%+v", want); got != asked || c.Cluster.Secret != want.Secret {
 		t.Errorf("got %s, want %s", got, asked)
@@ -33,10 +34,13 @@ func TestClusterDefaults(t *testing.T) {
 // TestClusterBounds has the least and the greatest of each value.
 func TestClusterBounds(t *testing.T) {
 	for name, lines := range map[string]string{
-		"least":        "  purge: { within: 2s, wait: 0, replicas: 0 }\n  namespace: a\n",
-		"most":         "  purge: { within: 1h, wait: 30s, replicas: 8 }\n  namespace: " + strings.Repeat("-", 64) + "\n",
-		"no bound":     "  purge: { within: 0 }\n",
-		"short secret": "  previous_secret: " + strings.Repeat("t", 32) + "\n",
+		"least":         "  purge: { within: 2s, wait: 0, replicas: 0 }\n  namespace: a\n",
+		"most":          "  purge: { within: 1h, wait: 30s, replicas: 8 }\n  namespace: " + strings.Repeat("-", 64) + "\n",
+		"no bound":      "  purge: { within: 0 }\n",
+		"least store":   "  store: { enabled: false, max_object_size: 1, max_ttl: 1s, timeout: 1ms, write_queue: 1MB }\n",
+		"most store":    "  store: { enabled: false, max_object_size: 4MB, max_ttl: 720h, timeout: 1s, write_queue: 1GB }\n",
+		"one at a time": "  store: { enabled: false, max_object_size: 4MB, write_queue: 4MB }\n",
+		"short secret":  "  previous_secret: " + strings.Repeat("t", 32) + "\n",
 	} {
 		if _, err := parseString(clusterFile("addresses: ['valkey:6379']", lines)); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -47,6 +51,59 @@ func TestClusterBounds(t *testing.T) {
 	wantError(t, clusterFile("addresses: valkey:6379", "  namespace: "+strings.Repeat("a", 65)), "cluster.namespace: is no namespace; use letters")
 	wantError(t, clusterFile("addresses: valkey:6379", "  purge: { within: 1999ms }"), "cluster.purge.within: is too short; write at least 2s")
 	wantError(t, clusterFile("addresses: valkey:6379", "  previous_secret: "+strings.Repeat("t", 31)), "cluster.previous_secret: is shorter than 32 bytes")
+	wantError(t, clusterFile("addresses: valkey:6379", "  store: { enabled: false, max_object_size: 1000001, write_queue: 1MB }"),
+		"cluster.store.write_queue: is less than max_object_size, which is 1000001B: the largest objects would never be written; raise it")
+	wantError(t, clusterFile("addresses: valkey:6379", "  store: { enabled: true, write_queue: 1000000001 }"), "cluster.store.write_queue: is too large; write at most 1GB")
+	wantError(t, clusterFile("addresses: valkey:6379", "  store: { max_ttl: 31d }"),
+		"cluster.store: has no effect without the key enabled", "cluster.store.max_ttl: is no duration")
+}
+
+// TestShared has which buckets share their objects: those of the global block, too, as far as they
+// have a cache. A key without a place to share is a mistake, said once where it stands.
+func TestShared(t *testing.T) {
+	const store, off = "  store: { enabled: true }\n", "  store: { enabled: false }\n"
+	const homeless = "cache.shared: needs a place to share; set cluster.store.enabled: true, or remove it"
+	for _, c := range []struct {
+		name, global, bucket, store string
+		shared                      bool
+		warning                     string
+		mistakes                    []string
+	}{
+		{"neither", "enabled: true", "", off, false, "", nil},
+		{"a bucket", "enabled: true", "shared: true", store, true, "", nil},
+		{"a bucket alone", "enabled: false", "enabled: true, shared: true", store, true, "", nil},
+		{"all", "enabled: true, shared: true", "", store, true, "", nil},
+		{"all whose cache is on", "enabled: false, shared: true", "enabled: true", store, true, "", nil},
+		{"all but one", "enabled: true, shared: true", "shared: false", store, false, "none does", nil},
+		{"none", "enabled: true", "", store, false, "none does", nil},
+		{"all but one without a cache", "enabled: true, shared: true", "enabled: false", store, false, "no bucket has a cache", nil},
+		{"no store", "enabled: true", "shared: true", "", false, "", []string{"buckets[0]." + homeless}},
+		{"a store that is off", "enabled: true, shared: true", "ttl: 5", off, false, "", []string{homeless}},
+		{"no cache", "enabled: true", "enabled: false, shared: true", store, false, "", []string{"buckets[0].cache.shared: has no effect without a cache; set cache.enabled: true, or remove it"}},
+		{"no word on a cache", "", "shared: true", store, false, "", []string{"buckets[0].cache: has no effect without the key enabled"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := strings.Replace(clusterFile("addresses: a:1", c.store), "cache: { enabled: true }", "cache: { "+c.bucket+" }", 1)
+			if c.global != "" {
+				file = "cache: { " + c.global + " }\n" + file
+			}
+			if c.mistakes != nil {
+				wantError(t, file, c.mistakes...)
+				return
+			}
+			got, err := parseString(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Buckets[0].Cache.Shared != c.shared {
+				t.Errorf("shared: %t", !c.shared)
+			}
+			if n := len(got.Warnings); n > 1 || (n == 1) != (c.warning != "") || n == 1 && !strings.Contains(got.Warnings[0].Problem, c.warning) {
+				t.Errorf("warnings: %v, want %q", got.Warnings, c.warning)
+			}
+		})
+	}
+	wantError(t, nameFile("a")+"cache: { enabled: true, shared: true }\n", homeless)
 }
 
 // TestValkeyModes has what goes with each mode. What is wrong with the mode itself is reported

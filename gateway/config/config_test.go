@@ -176,11 +176,11 @@ func TestFullFile(t *testing.T) {
 			{Name: "empty", Operator: "equals", Value: ""},
 		},
 	}
-	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxTTL: 30 * 24 * time.Hour, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu"}
+	cache := &Cache{Enabled: true, TTL: 90 * time.Minute, MaxTTL: 30 * 24 * time.Hour, MaxSize: 1e6, MaxObjectSize: 5e5, StaleIfError: 500 * time.Millisecond, Policy: "tinylfu", Shared: true}
 	own := *cache
-	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL, own.Ignore = 64<<10, 32<<10, true, 5*time.Second, Ignored{true, true}
+	own.MaxSize, own.MaxObjectSize, own.OwnBudget, own.NegativeTTL, own.Ignore, own.Shared = 64<<10, 32<<10, true, 5*time.Second, Ignored{true, true}, false
 	off := *cache
-	off.Enabled = false
+	off.Enabled, off.Shared = false, false
 	want := &Config{
 		Server: Server{
 			Address: "[::1]:0", Ready: "all",
@@ -308,6 +308,7 @@ func TestFullFile(t *testing.T) {
 			},
 			Namespace: "prod_1", Secret: NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: NewSecret("0123456789abcdef0123456789abcdef"),
 			Purge: ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
+			Store: ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},

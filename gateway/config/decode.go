@@ -23,6 +23,8 @@ type decoder struct {
 	warnings Errors
 
 	keyed map[reflect.Type][]keyedField // see keyedFields
+
+	shared []*node // where a cache has shared: true; see checkClusterUse
 }
 
 // fail reports a mistake at n.

@@ -119,8 +119,11 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
-	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone {
+	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
+	}
+	if c.Cluster.Store.Enabled = false; c.Cluster.Store != newCluster().Store {
+		t.Errorf("got %+v", c.Cluster.Store)
 	}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
