@@ -12,7 +12,7 @@ func TestCollapsedNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", "a": "a", "a/": "a/", "a/b": "a/b", "/": "", "//": "", "/a": "a", "//a": "a", "a//": "a/", "a//b": "a/b", "/a///b//": "a/b/", "a /b": "a /b", `\\a`: `\\a`,
 	} {
-		got := string(appendCollapsed(nil, []byte(name)))
+		got := string(AppendCollapsed(nil, []byte(name)))
 		if got != want || HasEmptySegment([]byte(name)) != (name != want) {
 			t.Errorf("%q becomes %q, want %q; it has an empty segment: %t", name, got, want, HasEmptySegment([]byte(name)))
 		}
@@ -27,7 +27,7 @@ func FuzzCollapse(f *testing.F) {
 	runs := regexp.MustCompile("/+")
 	f.Fuzz(func(t *testing.T, name string) {
 		want := strings.TrimPrefix(runs.ReplaceAllLiteralString(name, "/"), "/")
-		got := appendCollapsed(nil, []byte(name))
+		got := AppendCollapsed(nil, []byte(name))
 		if string(got) != want || HasEmptySegment(got) || HasEmptySegment([]byte(name)) != (name != want) {
 			t.Errorf("%q becomes %q, want %q", name, got, want)
 		}

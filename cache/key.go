@@ -34,8 +34,11 @@ func cutFirstPart(key []byte) (first, rest []byte, ok bool) {
 }
 
 // Name returns the first part of o's key: the object's name. It is part of the key.
-func (o *Object) Name() []byte {
-	name, _, _ := cutFirstPart(o.Key)
+func (o *Object) Name() []byte { return NameOf(o.Key) }
+
+// NameOf returns the first part of a key, which it is part of.
+func NameOf(key []byte) []byte {
+	name, _, _ := cutFirstPart(key)
 	return name
 }
 
@@ -77,8 +80,8 @@ func collapsed(name []byte) iter.Seq[[]byte] {
 	}
 }
 
-// appendCollapsed appends name without its empty segments to dst.
-func appendCollapsed(dst, name []byte) []byte {
+// AppendCollapsed appends name without its empty segments to dst.
+func AppendCollapsed(dst, name []byte) []byte {
 	for part := range collapsed(name) {
 		dst = append(dst, part...)
 	}

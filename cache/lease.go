@@ -38,11 +38,14 @@ func (l *Lease) Distrust(before time.Time) {
 	l.known.Store(&known{at: l.known.Load().at, barrier: before})
 }
 
+// Verified returns the moment before which every purge is applied; zero: there was no news yet.
+func (l *Lease) Verified() time.Time { return l.known.Load().at }
+
 // Unverified returns the time since the moment up to which every purge is applied, in nanoseconds;
 // false: there was none yet.
 func (l *Lease) Unverified(now time.Time) (time.Duration, bool) {
 	at := l.known.Load().at
-	return max(elapsed(now, at), 0), !at.IsZero()
+	return max(Elapsed(now, at), 0), !at.IsZero()
 }
 
 // limit returns f as it counts at now. Where the lease ends its freshness, nothing is served while
@@ -55,7 +58,7 @@ func (l *Lease) limit(f *Freshness, now time.Time) *Freshness {
 	switch {
 	case !f.Sent.After(k.barrier):
 		return f.cut(f.Sent)
-	case l.within == 0, elapsed(now, k.at) < l.within, elapsed(now, f.Sent) < l.within:
+	case l.within == 0, Elapsed(now, k.at) < l.within, Elapsed(now, f.Sent) < l.within:
 		return f
 	case k.at.After(f.Sent):
 		return f.cut(k.at.Add(l.within))
@@ -71,8 +74,8 @@ func (f *Freshness) cut(at time.Time) *Freshness {
 	return f
 }
 
-// elapsed returns the time from one moment to a later one, by the clock that says more: the
+// Elapsed returns the time from one moment to a later one, by the clock that says more: the
 // monotonic one stands still while a virtual machine is suspended, the other can be set back.
-func elapsed(now, from time.Time) time.Duration {
+func Elapsed(now, from time.Time) time.Duration {
 	return max(now.Sub(from), time.Duration(now.UnixNano()-from.UnixNano()))
 }

@@ -62,13 +62,13 @@ func TestLease(t *testing.T) {
 func TestLeaseClocks(t *testing.T) {
 	from := time.Now()
 	wall := from.Round(0)                                       // without the monotonic clock
-	if d := elapsed(wall.Add(time.Hour), from); d < time.Hour { // suspended: the wall clock alone went on
+	if d := Elapsed(wall.Add(time.Hour), from); d < time.Hour { // suspended: the wall clock alone went on
 		t.Errorf("%v, want an hour", d)
 	}
-	if d := elapsed(from.Add(time.Minute), from); d != time.Minute {
+	if d := Elapsed(from.Add(time.Minute), from); d != time.Minute {
 		t.Errorf("%v, want a minute", d)
 	}
-	if d := elapsed(wall.Add(-time.Hour), from); d > 0 {
+	if d := Elapsed(wall.Add(-time.Hour), from); d > 0 {
 		t.Errorf("%v for a clock that was set back", d)
 	}
 	l := NewLease(time.Minute)

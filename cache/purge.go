@@ -33,7 +33,7 @@ func (c *Cache) PurgeGroup(group string, soft bool) int {
 // PurgePrefix drops the objects of a group whose key has a first part that
 // begins with prefix, or marks them, and returns how many. See [AppendKey].
 func (c *Cache) PurgePrefix(group string, prefix []byte, soft bool) int {
-	prefix = appendCollapsed(nil, prefix)
+	prefix = AppendCollapsed(nil, prefix)
 	return c.purge(group, soft, matchName(func(name []byte) bool { return bytes.HasPrefix(name, prefix) }))
 }
 
@@ -52,7 +52,7 @@ func (c *Cache) PurgeKey(group string, name []byte, soft bool) int {
 	}
 	hash := c.hashName(name)
 	c.groups.at(place).names[hash%nameEpochs].Add(1)
-	wanted := appendCollapsed(nil, name)
+	wanted := AppendCollapsed(nil, name)
 	same := matchName(func(name []byte) bool { return bytes.Equal(name, wanted) })
 	return c.purgeShard(c.shardOf(hash), place, c.markOf(soft), same)
 }
@@ -80,7 +80,7 @@ func (c *Cache) Purge(group string, p *Purges, soft bool) int {
 	}
 	keys, tags := make(map[string]bool), make(map[string]bool)
 	for _, name := range p.Keys {
-		keys[string(appendCollapsed(nil, name))] = true
+		keys[string(AppendCollapsed(nil, name))] = true
 	}
 	for _, tag := range p.Tags {
 		tags[tag] = true
@@ -88,7 +88,7 @@ func (c *Cache) Purge(group string, p *Purges, soft bool) int {
 	prefixes := make(map[string]bool)
 	var lengths []int // of prefixes: one look-up for each
 	for _, prefix := range p.Prefixes {
-		prefix = appendCollapsed(nil, prefix)
+		prefix = AppendCollapsed(nil, prefix)
 		prefixes[string(prefix)] = true
 		lengths = append(lengths, len(prefix))
 	}
@@ -109,7 +109,7 @@ func matchName(matches func(name []byte) bool) func(*Object) bool {
 	return func(o *Object) bool {
 		name, _, ok := cutFirstPart(o.Key)
 		if ok && HasEmptySegment(name) {
-			buf = appendCollapsed(buf[:0], name)
+			buf = AppendCollapsed(buf[:0], name)
 			name = buf
 		}
 		return ok && matches(name)

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/cache"
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/cluster"
@@ -164,12 +163,8 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
-	var lease *cache.Lease
-	if g.node != nil {
-		lease = g.node.Lease
-	}
 	return &serve.GenerationOptions{
-		Lease: lease, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
+		Node: g.node, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }

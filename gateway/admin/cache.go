@@ -82,10 +82,17 @@ func (r *call) purge() (any, error) {
 	reply := &PurgeReply{Soft: c.Soft, Buckets: make(map[string]int)}
 	p, in := c.purge(), new(cache.Purges)
 	p.AddTo(in)
-	for _, b := range buckets {
-		n := r.a.Generation.Load().Budgets.Purge(b.Name, in, c.Soft)
-		reply.Buckets[b.Name] = n
-		reply.Purged += n
+	purge := func() {
+		for _, b := range buckets {
+			n := r.a.Generation.Load().Budgets.Purge(b.Name, in, c.Soft)
+			reply.Buckets[b.Name] = n
+			reply.Purged += n
+		}
+	}
+	if r.a.Cluster == nil {
+		purge()
+	} else {
+		err = r.share(p, reply, purge)
 	}
 	event := r.a.Log.Info().Int("purged", reply.Purged).Bool("soft", c.Soft).Str("bucket", c.Bucket)
 	for name, value := range map[string]*string{"key": c.Key, "prefix": c.Prefix, "tag": c.Tag} {
@@ -94,10 +101,7 @@ func (r *call) purge() (any, error) {
 		}
 	}
 	event.Bytes("request_id", r.x.ID).Msg("cache purged")
-	if r.a.Cluster == nil {
-		return reply, nil
-	}
-	return reply, r.share(p, reply)
+	return reply, err
 }
 
 // purge returns the purge of a call that is sound.
@@ -114,9 +118,9 @@ func (c *purgeCall) purge() *cluster.Purge {
 	return p
 }
 
-// share has the other gateways make a purge that is made here.
-func (r *call) share(p *cluster.Purge, reply *PurgeReply) error {
-	receipt, err := r.a.Cluster.Publish(p)
+// share makes a purge here, by purge, and has the other gateways make it.
+func (r *call) share(p *cluster.Purge, reply *PurgeReply, purge func()) error {
+	receipt, err := r.a.Cluster.Publish(p, purge)
 	if err != nil {
 		r.a.Log.Error().Bytes("request_id", r.x.ID).Err(err).Msg("a purge is not shared as it should be")
 		if errors.Is(err, cluster.ErrNotReplicated) {

@@ -41,9 +41,12 @@ type Node struct {
 	outbox []entry // purges that Valkey has not taken yet, the oldest first
 	recent recent
 
-	place atomic.Pointer[place]
-	down  atomic.Bool // Valkey could not be asked last time
-	stats stats
+	reached atomic.Pointer[valkey.Client] // client, once there is one
+	place   atomic.Pointer[place]
+	ledger  ledger
+	store   *store
+	down    atomic.Bool // Valkey could not be asked last time
+	stats   stats
 }
 
 // place is where a node is in the log. It does not change once made.
@@ -82,12 +85,13 @@ type Status struct {
 	Applied    uint64            `json:"purges_applied"`     // made by others, since start
 	Failures   uint64            `json:"failures"`           // times that Valkey could not be asked
 	Resyncs    map[string]uint64 `json:"resyncs"`            // by reason
+	Store      map[string]uint64 `json:"store,omitempty"`    // objects that are shared, by what came of reading or writing; nil: nothing is
 }
 
 // New returns a node that does nothing yet.
 func New(o Options) *Node {
 	return &Node{
-		opts: o, Lease: cache.NewLease(o.Config.Purge.Within), keys: newKeys(o.Config.Namespace), seal: newSeal(o.Config),
+		opts: o, store: newStore(&o.Config.Store), Lease: cache.NewLease(o.Config.Purge.Within), keys: newKeys(o.Config.Namespace), seal: newSeal(o.Config),
 		field: "node " + rand.Text(), ended: make(chan struct{}),
 	}
 }
@@ -97,6 +101,11 @@ func (n *Node) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.end = cancel
 	go n.run(ctx) // ends with Close
+	if n.opts.Config.Store.Enabled {
+		for range writers {
+			go n.write(ctx) // ends with Close
+		}
+	}
 }
 
 // Close ends the node: the others count it no more. Nothing may be answered from memory after it.
@@ -118,6 +127,14 @@ func (n *Node) Close() {
 // leaveWithin is how long a node takes at most to take its leave.
 const leaveWithin = time.Second
 
+// LeaseOrNil returns n's lease; nil if n is.
+func (n *Node) LeaseOrNil() *cache.Lease {
+	if n == nil {
+		return nil
+	}
+	return n.Lease
+}
+
 // Status returns how the node is doing.
 func (n *Node) Status() *Status {
 	s := &Status{
@@ -133,6 +150,12 @@ func (n *Node) Status() *Status {
 	}
 	for i, reason := range Resyncs {
 		s.Resyncs[reason] = n.stats.resyncs[i].Load()
+	}
+	if n.opts.Config.Store.Enabled {
+		s.Store = make(map[string]uint64, len(Outcomes))
+		for i, outcome := range Outcomes {
+			s.Store[outcome] = n.store.outcomes[i].Load()
+		}
 	}
 	n.mu.Lock()
 	s.Waiting = len(n.outbox)
@@ -154,9 +177,11 @@ type Receipt struct {
 	Confirmed int // those that have applied it
 }
 
-// Publish appends a purge that is made here already, and waits for the other gateways to make it, as
+// Publish makes a purge here, by make, appends it, and waits for the other gateways to make it, as
 // long as purge.wait says.
-func (n *Node) Publish(p *Purge) (r Receipt, err error) {
+func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
+	n.ledger.pend(p) // before memory: what is read from Valkey meanwhile is not kept
+	make()
 	e := n.seal.entry(p)
 	n.mu.Lock()
 	n.recent.add(e, time.Now())
@@ -174,6 +199,7 @@ func (n *Node) Publish(p *Purge) (r Receipt, err error) {
 		conn.Close()
 		return r, n.keep(e, err)
 	}
+	n.ledger.settle(at.position, p)
 	r.Position = at.position
 	if want := n.opts.Config.Purge.Replicas; want > 0 {
 		got, err := conn.Do(asked, conn.B().Wait().Numreplicas(int64(want)).Timeout(askWithin.Milliseconds()/2).Build()).AsInt64()
@@ -209,6 +235,10 @@ func (n *Node) keep(e entry, why error) error {
 	defer n.mu.Unlock()
 	if n.outbox = append(n.outbox, e); len(n.outbox) > maxOutbox {
 		all := n.seal.entry(&Purge{Kind: All})
+		n.ledger.pend(all.purge)
+		for _, e := range n.outbox {
+			n.ledger.drop(e.purge)
+		}
 		n.outbox = append(n.outbox[:0], all)
 		n.recent.add(all, time.Now())
 	}
@@ -227,8 +257,12 @@ func (n *Node) flush(ctx context.Context, conn asker) error {
 	if len(waiting) == 0 {
 		return nil
 	}
-	if _, err := n.append(ctx, conn, true, waiting...); err != nil {
+	at, err := n.append(ctx, conn, true, waiting...)
+	if err != nil {
 		return err
+	}
+	for _, e := range waiting {
+		n.ledger.settle(at.position, e.purge)
 	}
 	n.mu.Lock()
 	n.outbox = slices.DeleteFunc(n.outbox, func(e entry) bool {

@@ -91,11 +91,9 @@ func (n *Node) arrived(ctx context.Context, conn asker, end *place, err error) (
 	}
 	switch at := n.place.Load(); {
 	case at == nil:
-		n.distrust(resyncStart, end.position, nil)
-		n.place.Store(end)
+		n.anew(resyncStart, end)
 	case at.incarnation != end.incarnation:
-		n.distrust(resyncIncarnation, end.position, nil)
-		n.place.Store(end)
+		n.anew(resyncIncarnation, end)
 		err = n.again(ctx, conn)
 	case at.run != end.run:
 		n.place.Store(&place{incarnation: at.incarnation, position: at.position, run: end.run})
@@ -121,6 +119,13 @@ func (n *Node) again(ctx context.Context, conn asker) error {
 		entries = entries[len(some):]
 	}
 	return nil
+}
+
+// anew reads the log from its beginning: what is shared is older than what this gateway knows of.
+func (n *Node) anew(reason int, end *place) {
+	n.ledger.forget()
+	n.distrust(reason, end.position, nil)
+	n.place.Store(&place{incarnation: end.incarnation, run: end.run})
 }
 
 // distrust takes all of memory for stale: purges up to a position may have been missed.
@@ -149,7 +154,10 @@ func (n *Node) step(ctx context.Context, conn asker, end *place) (*place, error)
 	case len(entries) > 0:
 		n.apply(entries)
 	case end.position > at.position && end.run == at.run:
-		n.distrust(resyncTrimmed, end.position, nil)
+		if at.position > 0 {
+			n.distrust(resyncTrimmed, end.position, nil)
+		}
+		n.ledger.begin(hashLog(end.incarnation), end.position)
 		n.place.Store(end)
 	}
 	if end, err = n.report(asked, conn, n.place.Load()); err != nil {
@@ -172,19 +180,26 @@ func (n *Node) apply(entries []logged) {
 	}
 	at, now := *n.place.Load(), time.Now()
 	purges := make(map[group]*cache.Purges)
+	log := hashLog(at.incarnation)
 	for _, e := range entries {
-		if e.prev > at.position {
+		switch {
+		case at.position == 0:
+			n.ledger.begin(log, e.prev)
+		case e.prev > at.position:
 			n.distrust(resyncTrimmed, e.position, nil)
+			n.ledger.begin(log, e.prev)
 		}
 		at.position = e.position
 		if e.begin {
 			continue
 		}
 		p, err := n.seal.open(e.entry)
-		if err != nil {
+		if err != nil { // it may have been any purge
 			n.distrust(resyncUnreadable, e.position, err)
+			n.ledger.begin(log, e.position)
 			continue
 		}
+		n.ledger.add(p, e.position) // before memory: what is read from Valkey meanwhile is not kept
 		n.mu.Lock()
 		fresh := n.recent.add(e.entry, now)
 		n.mu.Unlock()

@@ -29,12 +29,13 @@ var (
 	scriptConfirm string
 )
 
-// keys are the keys of a namespace. They share the slot of a Valkey cluster.
-type keys struct{ log, meta string }
+// keys are the keys of a namespace. The log and its hash share the slot of a Valkey cluster; objects are
+// spread, and their names follow.
+type keys struct{ log, meta, objects string }
 
 func newKeys(namespace string) keys {
 	at := "y:{" + namespace + "}:"
-	return keys{log: at + "log", meta: at + "meta"}
+	return keys{log: at + "log", meta: at + "meta", objects: "y:" + namespace + ":o:"}
 }
 
 const (
@@ -50,6 +51,14 @@ const (
 type asker interface {
 	B() valkey.Builder
 	Do(ctx context.Context, cmd valkey.Completed) valkey.ValkeyResult
+}
+
+// ready returns the client, or nil if Valkey was not reached yet.
+func (n *Node) ready() valkey.Client {
+	if c := n.reached.Load(); c != nil {
+		return *c
+	}
+	return nil
 }
 
 // connect returns the client. It is made when Valkey can first be reached.
@@ -87,6 +96,7 @@ func (n *Node) connect() (valkey.Client, error) {
 		return nil, err
 	}
 	n.client = client
+	n.reached.Store(&client)
 	return client, nil
 }
 

@@ -47,7 +47,10 @@ func (p *Purge) AddTo(in *cache.Purges) {
 }
 
 // entry is a purge as the log has it.
-type entry struct{ id, body, mac string }
+type entry struct {
+	id, body, mac string
+	purge         *Purge // what it says, in an entry of this gateway; else nil
+}
 
 // seal makes entries, and knows those that were made with the same secret.
 type seal struct {
@@ -69,7 +72,7 @@ func (s *seal) entry(p *Purge) entry {
 	if err != nil {
 		panic("BUG: a purge cannot be encoded: " + err.Error())
 	}
-	e := entry{id: rand.Text(), body: string(body)}
+	e := entry{id: rand.Text(), body: string(body), purge: p}
 	e.mac = s.mac(s.secrets[0], e)
 	return e
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
@@ -136,24 +137,32 @@ type Cache struct {
 	origin           []byte // part of every key that stands for the bucket's replicas and the types that it gives
 	policy           cache.Policy
 	ignored          config.Ignored
-	MaxObjectSize    int64        // most bytes of a stored body
-	ClientDirectives bool         // Cache-Control of requests counts
-	FillOnRange      bool         // a request for a part has the whole object fetched, too
-	fills            atomic.Int32 // fetches of whole objects under way for requests for parts
+	shelf            *cluster.Shelf // what gateways share of the bucket; nil: nothing
+	MaxObjectSize    int64          // most bytes of a stored body
+	ClientDirectives bool           // Cache-Control of requests counts
+	FillOnRange      bool           // a request for a part has the whole object fetched, too
+	fills            atomic.Int32   // fetches of whole objects under way for requests for parts
 }
 
-// NewCache returns the cache of b, configured by c, in a budget.
-func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache) *Cache {
+// NewCache returns the cache of b, configured by c, in a budget. node is that of the process, which may
+// be nil.
+func NewCache(budget *Budget, b *origin.Bucket, c *config.Cache, node *cluster.Node) *Cache {
 	var origins [][]byte
 	for _, r := range b.Replicas {
 		o := r.Address
 		origins = append(origins, cache.AppendKey(nil, []byte(strconv.FormatBool(o.TLS)), []byte(o.HostPort), []byte(o.Host), []byte(o.KeysPath), []byte(r.S3.Bucket)))
 	}
 	slices.SortFunc(origins, bytes.Compare) // their priorities do not matter
+	id := cache.AppendKey(cache.AppendKey(nil, []byte(b.Name), []byte(b.Types.ID())), origins...)
+	var shelf *cluster.Shelf
+	if c.Shared && node != nil {
+		shelf = node.Shelf(b.Name, id)
+	}
 	return &Cache{
 		Budget: budget,
 		bucket: b,
-		origin: cache.AppendKey(cache.AppendKey(nil, []byte(b.Name), []byte(b.Types.ID())), origins...),
+		origin: id,
+		shelf:  shelf,
 		policy: cache.Policy{
 			TTL: c.TTL, StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError, NegativeTTL: c.NegativeTTL, MaxTTL: c.MaxTTL,
 		},

@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
@@ -26,7 +27,9 @@ type Task struct {
 	Cache   *Cache
 	Fetch   *origin.Fetch // nil once the rest of a body is read in the background
 	Key     []byte        // cache key of the object; the caller owns it
+	Origin  bool          // the client wants the origin asked, not what other gateways have stored
 	wanted  bool          // the object is stored whatever the cache's admission policy says
+	at      cluster.Place // what was purged when the origin was asked
 	Scratch []byte        // memory of heads, for the next task, too
 }
 
@@ -60,6 +63,15 @@ func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 }
 
 func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
+	if t.Cache.shelf != nil {
+		if !t.Origin {
+			if o := t.fromOthers(f, stale); o != nil {
+				return Result{Object: o, Outcome: observe.Shared}
+			}
+			t.Origin = true // they are not asked again
+		}
+		t.at = t.Cache.shelf.Place()
+	}
 	sent, condition := t.Cache.Options.Now(), validation(stale)
 	err := t.Fetch.Send(condition, false)
 	if err == nil && t.Fetch.Answer.Header.StatusCode() == fasthttp.StatusNotModified {
@@ -103,6 +115,8 @@ func (t *Task) validated(f *cache.Flight, stale *cache.Object, sent time.Time) R
 		c.PutSince(t.passMarker(sent), f.Epoch())
 	case !c.Replace(stale, o, f.Epoch()) && c.Peek(o.Key) == nil:
 		t.store(o, f) // it was evicted meanwhile
+	default:
+		t.share(o, f)
 	}
 	f.Land(o)
 	return Result{Object: o, Outcome: observe.Revalidated}
@@ -154,7 +168,7 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 		}
 		o.Body = make([]byte, t.Fetch.Answer.Length())
 		f.Stream(o)
-		rest := &Task{Cache: c, Fetch: t.Fetch, wanted: t.wanted}
+		rest := &Task{Cache: c, Fetch: t.Fetch, wanted: t.wanted, at: t.at}
 		t.Fetch = nil
 		rest.Fetch.Detach()
 		rest.Fetch.Bucket.Shared.Background.Run(func() { rest.fill(f, o) }) // ends with the body, or by the origin's timeouts
@@ -179,6 +193,7 @@ func (t *Task) store(o *cache.Object, f *cache.Flight) {
 	} else {
 		c.PutSince(o, f.Epoch())
 	}
+	t.share(o, f)
 }
 
 // again fetches the object once more if that may help, or fails f with err.
@@ -227,6 +242,7 @@ func (t *Task) takeError(f *cache.Flight, stale *cache.Object, sent time.Time) R
 	// that are there, of which few are stored.
 	if !t.Fetch.Answer.Surplus() && !cache.IsAlias(t.Key) {
 		c.Cache.PutSince(o, f.Epoch())
+		t.share(o, f)
 	}
 	f.Land(o)
 	return Result{Object: o, Outcome: observe.Miss}

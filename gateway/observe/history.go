@@ -54,7 +54,7 @@ func (t *Totals) HitRatio() *float64 {
 // HitRatio returns the share of cacheable requests that was answered without the origin; not
 // ok if there were none. n has the requests by outcome.
 func HitRatio(n *[NumOutcomes]uint64) (ratio float64, ok bool) {
-	fromMemory := n[Hit] + n[Stale] + n[Coalesced]
+	fromMemory := n[Hit] + n[Stale] + n[Coalesced] + n[Shared]
 	all := fromMemory + n[Miss] + n[Revalidated]
 	if all == 0 {
 		return 0, false

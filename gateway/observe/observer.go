@@ -98,6 +98,7 @@ const (
 	Stale                      // from memory, past its freshness
 	Revalidated                // from memory, confirmed by the origin
 	Coalesced                  // from another request's fetch
+	Shared                     // from what gateways share
 	NumOutcomes
 )
 
@@ -109,6 +110,7 @@ var Outcomes = [NumOutcomes]struct{ Name, Header string }{
 	Stale:       {"stale", "STALE"},
 	Revalidated: {"revalidated", "REVALIDATED"},
 	Coalesced:   {"coalesced", "COALESCED"},
+	Shared:      {"shared", "SHARED"},
 }
 
 // Limit is the limit that rejected a request.

@@ -132,6 +132,7 @@ var cacheLines = func() (lines [observe.NumOutcomes]string) {
 	for i, o := range observe.Outcomes {
 		lines[i] = "X-Cache: " + o.Header + "\r\nCache-Status: yatagarasu"
 	}
+	lines[observe.Shared] = "X-Cache: SHARED\r\nCache-Status: yatagarasu-shared; hit, yatagarasu" // the one nearest to the client last
 	return lines
 }()
 

@@ -131,11 +131,18 @@ func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
 	}
 }
 
+// wantsOrigin tells whether the request says how old an answer may be: what other gateways have
+// stored is none to it.
+func (x *Exchange) wantsOrigin() bool {
+	c := &x.control
+	return x.bucket.Cached.ClientDirectives && (c.NoCache || c.MaxAge >= 0 || c.MinFresh >= 0)
+}
+
 // fetchForFlight fetches the object for f, which the request leads. x keeps its fetch only if
 // the response cannot be shared.
 func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Result {
 	x.beginFetch()
-	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch}
+	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch, Origin: x.wantsOrigin()}
 	x.fetch = nil
 	defer func() { x.fetch, x.scratch = t.Fetch, t.Scratch }()
 	return t.Run(f, stale)

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
@@ -69,7 +69,7 @@ type GenerationOptions struct {
 	Now     func() time.Time // for the age of cached objects
 
 	Compressor *fill.Compressor
-	Lease      *cache.Lease // of what is in memory; nil: nobody else purges it
+	Node       *cluster.Node // of this process among several gateways; nil: there is only this one
 
 	AuthTokens   int   // tokens whose verdicts are remembered
 	AuthMemory   int64 // memory for them, in bytes
@@ -130,7 +130,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b
 	if c.Cache != nil && c.Cache.Enabled {
-		b.Cached = fill.NewCache(gen.Budgets.For(old.Budgets, b.Name, c.Cache, o.Now, o.Lease), asked, c.Cache)
+		b.Cached = fill.NewCache(gen.Budgets.For(old.Budgets, b.Name, c.Cache, o.Now, o.Node.LeaseOrNil()), asked, c.Cache, o.Node)
 	}
 	b.Compressed = fill.NewCompression(&c.Compress, b.Cached, o.Compressor)
 	if c.Auth.Enabled {

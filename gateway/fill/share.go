@@ -1,0 +1,45 @@
+package fill
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"yatagarasu/cache"
+)
+
+// fromOthers lands the object that another gateway has stored for all, if it is fresh; nil: there is
+// none. Of what is in memory already, it takes the freshness alone.
+func (t *Task) fromOthers(f *cache.Flight, stale *cache.Object) *cache.Object {
+	c := t.Cache
+	known := stale != nil && stale.Status == fasthttp.StatusOK && stale.ETag != ""
+	item, ok := c.shelf.Get(t.Key, known, tagsOf, c.Options.Now())
+	if !ok || int64(len(item.Body)) > c.MaxObjectSize || item.Status != fasthttp.StatusOK && item.Status != fasthttp.StatusNotFound {
+		return nil
+	}
+	o := t.newObject(item.Status, item.Freshness)
+	setHead(o, item.Head)
+	if now := c.Options.Now(); c.Cache.FreshnessAt(o, now).State(now) != cache.Fresh {
+		return nil
+	}
+	if known {
+		if o.Status != stale.Status || o.ETag != stale.ETag {
+			return nil
+		}
+		renewed := stale.Clone()
+		renewed.Header, renewed.ETag, renewed.LastModified, renewed.Modified, renewed.Tags = o.Header, o.ETag, o.LastModified, o.Modified, o.Tags
+		renewed.Freshness = o.Freshness
+		c.Cache.Replace(stale, renewed, f.Epoch())
+		f.Land(renewed)
+		return renewed
+	}
+	o.Body = item.Body
+	c.Cache.PutSince(o, f.Epoch())
+	f.Land(o)
+	return o
+}
+
+// share stores an object for all gateways, unless a purge has come since its flight began.
+func (t *Task) share(o *cache.Object, f *cache.Flight) {
+	if c := t.Cache; c.shelf != nil && c.Cache.Epoch(o.Group, o.Key) == f.Epoch() {
+		c.shelf.Put(o, t.at)
+	}
+}
