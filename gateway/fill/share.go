@@ -36,10 +36,3 @@ func (t *Task) fromOthers(f *cache.Flight, stale *cache.Object) *cache.Object {
 	f.Land(o)
 	return o
 }
-
-// share stores an object for all gateways, unless a purge has come since its flight began.
-func (t *Task) share(o *cache.Object, f *cache.Flight) {
-	if c := t.Cache; c.shelf != nil && c.Cache.Epoch(o.Group, o.Key) == f.Epoch() {
-		c.shelf.Put(o, t.at)
-	}
-}

@@ -196,6 +196,13 @@ func (t *Task) store(o *cache.Object, f *cache.Flight) {
 	t.share(o, f)
 }
 
+// share stores an object for all gateways, unless a purge has come since its flight began.
+func (t *Task) share(o *cache.Object, f *cache.Flight) {
+	if c := t.Cache; c.shelf != nil && c.Cache.Epoch(o.Group, o.Key) == f.Epoch() {
+		c.shelf.Put(o, t.at)
+	}
+}
+
 // again fetches the object once more if that may help, or fails f with err.
 func (t *Task) again(f *cache.Flight, stale *cache.Object, err error) Result {
 	if t.Fetch.AwaitRetry(err) {

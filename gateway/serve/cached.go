@@ -141,8 +141,9 @@ func (x *Exchange) wantsOrigin() bool {
 // fetchForFlight fetches the object for f, which the request leads. x keeps its fetch only if
 // the response cannot be shared.
 func (x *Exchange) fetchForFlight(f *cache.Flight, stale *cache.Object) fill.Result {
+	t := fill.Task{Cache: x.bucket.Cached, Key: x.cacheKey, Scratch: x.scratch, Origin: x.wantsOrigin()}
 	x.beginFetch()
-	t := fill.Task{Cache: x.bucket.Cached, Fetch: x.fetch, Key: x.cacheKey, Scratch: x.scratch, Origin: x.wantsOrigin()}
+	t.Fetch = x.fetch
 	x.fetch = nil
 	defer func() { x.fetch, x.scratch = t.Fetch, t.Scratch }()
 	return t.Run(f, stale)
