@@ -89,7 +89,7 @@ var rooms = map[string]string{
 	"limit":    "",
 	"route":    "",
 	"flags":    "config",
-	"cluster":  "config",
+	"cluster":  "config limit",
 	"coding":   "problem request",
 	"media":    "config",
 	"web":      "config media request problem",

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"yatagarasu/cache"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
@@ -11,7 +13,12 @@ func (g *Gateway) newNode(c *config.Cluster) *cluster.Node {
 	if !c.Enabled {
 		return nil
 	}
-	return cluster.New(cluster.Options{Config: c, Apply: g.applyPurges, Log: &g.Log})
+	return cluster.New(cluster.Options{Config: c, Apply: g.applyPurges, Limits: g.sharedLimits, Log: &g.Log})
+}
+
+// sharedLimits returns the limits in effect, and the time on the clock of their buckets.
+func (g *Gateway) sharedLimits() ([]cluster.Limit, time.Duration) {
+	return g.Generation.Load().SharedLimits(), time.Since(g.Started)
 }
 
 // applyPurges makes purges that other gateways were told of. A bucket that is not in the configuration

@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Config *config.Cluster
 	Apply  func(bucket string, p *cache.Purges, soft bool) // makes purges in memory; an empty bucket is all
+	Limits func() (limits []Limit, now time.Duration)      // that are in effect, by the clock of their buckets
 	Log    *zerolog.Logger
 }
 
@@ -44,6 +45,7 @@ type Node struct {
 	reached atomic.Pointer[valkey.Client] // client, once there is one
 	place   atomic.Pointer[place]
 	ledger  ledger
+	limits  breaker // of the limits
 	store   *store
 	down    atomic.Bool // Valkey could not be asked last time
 	stats   stats
@@ -106,6 +108,9 @@ func (n *Node) Start() {
 			go n.write(ctx) // ends with Close
 		}
 	}
+	if n.SharesLimits() {
+		go n.shareLimits(ctx) // ends with Close
+	}
 }
 
 // Close ends the node: the others count it no more. Nothing may be answered from memory after it.
@@ -126,6 +131,9 @@ func (n *Node) Close() {
 
 // leaveWithin is how long a node takes at most to take its leave.
 const leaveWithin = time.Second
+
+// SharesLimits tells whether gateways share their limits. n may be nil.
+func (n *Node) SharesLimits() bool { return n != nil && n.opts.Config.Limits.Enabled }
 
 // LeaseOrNil returns n's lease; nil if n is.
 func (n *Node) LeaseOrNil() *cache.Lease {

@@ -29,13 +29,13 @@ var (
 	scriptConfirm string
 )
 
-// keys are the keys of a namespace. The log and its hash share the slot of a Valkey cluster; objects are
+// keys are the keys of a namespace. The log, its hash and the limits share the slot of a Valkey cluster; objects are
 // spread, and their names follow.
-type keys struct{ log, meta, objects string }
+type keys struct{ log, meta, limits, objects string }
 
 func newKeys(namespace string) keys {
 	at := "y:{" + namespace + "}:"
-	return keys{log: at + "log", meta: at + "meta", objects: "y:" + namespace + ":o:"}
+	return keys{log: at + "log", meta: at + "meta", limits: at + "l:", objects: "y:" + namespace + ":o:"}
 }
 
 const (

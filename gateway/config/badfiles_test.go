@@ -233,6 +233,9 @@ var badFiles = map[string][]string{
 		`:9:57: cluster.store.timeout: is too short; write at least 1ms`,
 		`:9:73: cluster.store.write_queue: is too large; write at most 1GB`,
 		`:9:80: cluster.store.admit: unknown key; use one of: enabled, max_object_size, max_ttl, timeout, write_queue`,
+		`:10:13: cluster.limits: has no effect without the key enabled; add enabled: true, or remove the block`,
+		`:10:19: cluster.limits.sync: is too long; write at most 10s`,
+		`:10:24: cluster.limits.burst: unknown key; use one of: enabled, sync`,
 	},
 	"sentinel": {
 		`:5:5: cluster.valkey.master_name: is missing; write the primary's name at the sentinels, such as mymaster`,

@@ -31,6 +31,9 @@ type Cluster struct {
 
 	// Store says which objects the gateways share.
 	Store ClusterStore
+
+	// Limits says whether the gateways share the rates of server.limits and of buckets.
+	Limits ClusterLimits
 }
 
 // Valkey is a Valkey or Redis server, or several that act as one.
@@ -111,6 +114,17 @@ type ClusterStore struct {
 	WriteQueue Size
 }
 
+// ClusterLimits says whether gateways share the rates that requests are held against. Requests under
+// way are counted by each alone.
+type ClusterLimits struct {
+	// Enabled shares them. Default false.
+	Enabled bool
+
+	// Sync is how often each gateway tells what it took, and is told what is left. From 50 ms to
+	// 10 s, default 200 ms.
+	Sync time.Duration `least:"50ms"`
+}
+
 const (
 	// minClusterSecret is the least length of a secret, in bytes: the size of HMAC-SHA256.
 	minClusterSecret = 32
@@ -124,6 +138,7 @@ const (
 	largestShared       Size = 4e6
 	longestShared            = 30 * 24 * time.Hour
 	longestStoreTimeout      = time.Second
+	longestSync              = 10 * time.Second
 	leastWriteQueue     Size = 1e6
 	mostWriteQueue      Size = 1e9
 )
@@ -133,6 +148,7 @@ func newCluster() Cluster {
 	return Cluster{
 		Namespace: "default",
 		Purge:     ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Limits:    ClusterLimits{Sync: 200 * time.Millisecond},
 		Store:     ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
 	}
 }
@@ -223,6 +239,13 @@ func (s *ClusterStore) check(d *decoder, o object) {
 		d.fail(o.get("write_queue"), "is too large", "write at most "+mostWriteQueue.String())
 	case s.WriteQueue < s.MaxObjectSize && !large:
 		d.fail(o.get("write_queue"), "is less than max_object_size, which is "+s.MaxObjectSize.String()+": the largest objects would never be written", "raise it, or lower max_object_size")
+	}
+}
+
+func (l *ClusterLimits) check(d *decoder, o object) {
+	d.needEnabled(o)
+	if l.Sync > longestSync {
+		d.fail(o.get("sync"), "is too long", "write at most 10s")
 	}
 }
 

@@ -122,8 +122,9 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
 	}
-	if c.Cluster.Store.Enabled = false; c.Cluster.Store != newCluster().Store {
-		t.Errorf("got %+v", c.Cluster.Store)
+	c.Cluster.Store.Enabled, c.Cluster.Limits.Enabled = false, false
+	if c.Cluster.Store != newCluster().Store || c.Cluster.Limits != newCluster().Limits {
+		t.Errorf("got %+v, %+v", c.Cluster.Store, c.Cluster.Limits)
 	}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)

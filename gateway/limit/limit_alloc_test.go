@@ -27,6 +27,8 @@ func TestAllocs(t *testing.T) {
 			refused++
 		}
 	}
+	r.Share()
+	table.Share()
 	decide()
 	if n := testing.AllocsPerRun(2000, decide); n > 0 {
 		t.Errorf("%v allocations per decision, want none", n)

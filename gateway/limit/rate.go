@@ -74,7 +74,9 @@ func (b *bucket) take(spent int64, now time.Duration) (after int64, wait time.Du
 // no lock.
 type Rate struct {
 	bucket
-	spent atomic.Int64
+	spent  atomic.Int64
+	shared bool         // used is kept
+	used   atomic.Int64 // tokens taken since Collect
 }
 
 // NewRate returns a bucket for l, nil for no limit.
@@ -97,15 +99,25 @@ func (r *Rate) Take(now time.Duration) (wait time.Duration) {
 	for {
 		spent := r.spent.Load()
 		after, wait := r.take(spent, now)
-		if wait > 0 || r.spent.CompareAndSwap(spent, after) {
+		if wait > 0 {
 			return wait
+		}
+		if r.spent.CompareAndSwap(spent, after) {
+			if r.shared {
+				r.used.Add(1)
+			}
+			return 0
 		}
 	}
 }
 
 // Return gives back a token that was not used.
 func (r *Rate) Return() {
-	if r != nil {
-		r.spent.Add(-token)
+	if r == nil {
+		return
+	}
+	r.spent.Add(-token)
+	if r.shared {
+		r.used.Add(-1)
 	}
 }

@@ -31,9 +31,10 @@ type shard struct {
 	mu      sync.Mutex        // guards the following fields
 	places  map[uint64]uint32 // by key
 	clients []client          // a ring: the first is its root, the most recently used behind it
-	most    int               // bound of len(clients)
+	most    int               // bound of len(clients), and of used
+	used    map[uint64]int64  // tokens taken since Collect, by key; nil: the limit is not shared
 
-	_ [16]byte // to a cache line, so that the locks do not slow each other down
+	_ [8]byte // to a cache line, so that the locks do not slow each other down
 }
 
 // client is the bucket of one key.
@@ -80,7 +81,9 @@ func (t *Table) Take(key uint64, now time.Duration) (wait time.Duration) {
 	}
 	s.pushFront(i)
 	c := &s.clients[i]
-	c.spent, wait = t.take(c.spent, now)
+	if c.spent, wait = t.take(c.spent, now); wait == 0 && s.used != nil {
+		s.note(key, 1)
+	}
 	return wait
 }
 
@@ -110,6 +113,7 @@ func (t *Table) Return(key uint64) {
 	defer s.mu.Unlock()
 	if i, known := s.places[key]; known {
 		s.clients[i].spent -= token
+		s.note(key, -1)
 	}
 }
 

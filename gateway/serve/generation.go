@@ -93,7 +93,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 		Budgets:   make(fill.Budgets),
 		Trusted:   server.TrustedProxies,
 		https:     server.RequireHTTPS || server.HTTPS.Enabled,
-		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny),
+		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny, o.Node.SharesLimits()),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
 		guard:     auth.NewGuard(server.Limits.TokenFailures, o.LimitClients, old.guard),
@@ -119,7 +119,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	b := &Bucket{
 		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
 		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
-		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny),
+		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny, o.Node.SharesLimits()),
 	}
 	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance

@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
@@ -38,8 +39,9 @@ type scope struct {
 	InFlight    *atomic.Int64 // outlives the generation, as its requests may
 }
 
-// newScope returns a scope. Rates that old, which may be nil, has too keep their state.
-func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix) *scope {
+// newScope returns a scope. Rates that old, which may be nil, has too keep their state. With share,
+// other gateways take of the same rates.
+func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix, share bool) *scope {
 	s := &scope{rates: rates, maxInFlight: int64(maxInFlight), addresses: limit.NewAddresses(allow, deny)}
 	if old == nil {
 		old = &scope{InFlight: new(atomic.Int64)}
@@ -54,7 +56,41 @@ func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, d
 	if s.perSubject = old.perSubject; rates.PerSubject != old.rates.PerSubject {
 		s.perSubject = limit.NewTable(limit.Limit(rates.PerSubject), clients)
 	}
+	if share {
+		if s.rate != nil && s.rate != old.rate {
+			s.rate.Share()
+		}
+		if s.perAddress != nil && s.perAddress != old.perAddress {
+			s.perAddress.Share()
+		}
+		if s.perSubject != nil && s.perSubject != old.perSubject {
+			s.perSubject.Share()
+		}
+	}
 	return s
+}
+
+// appendShared appends the rates of the scope of a name to those that gateways share.
+func (s *scope) appendShared(dst []cluster.Limit, name string) []cluster.Limit {
+	if s.rate != nil {
+		dst = append(dst, cluster.Limit{Name: name + " all", Shared: s.rate})
+	}
+	if s.perAddress != nil {
+		dst = append(dst, cluster.Limit{Name: name + " address", Shared: s.perAddress})
+	}
+	if s.perSubject != nil {
+		dst = append(dst, cluster.Limit{Name: name + " subject", Shared: s.perSubject})
+	}
+	return dst
+}
+
+// SharedLimits returns the rates in effect.
+func (gen *Generation) SharedLimits() []cluster.Limit {
+	limits := gen.limits.appendShared(nil, "server")
+	for _, b := range gen.Buckets {
+		limits = b.Limits.appendShared(limits, "bucket "+b.Name)
+	}
+	return limits
 }
 
 // admit holds a request against the limits that need no more than the client's address: all,
