@@ -190,6 +190,7 @@ func BenchmarkHit(b *testing.B) {
 		{"1KiB/with all limits", "", false, true, false},
 		{"1KiB/with all limits and the log", "", false, true, true},
 		{"1KiB/compressed", "Accept-Encoding: gzip, deflate, br, zstd\r\n", false, false, false},
+		{"1KiB/of several gateways", "", false, false, false},
 		{"1KiB/of a site", "Origin: https://a.example.org\r\n", false, false, false},
 		{"1KiB/with a token", token, true, false, false},
 		{"1KiB/with a token and all limits", token, true, true, false},
@@ -197,6 +198,10 @@ func BenchmarkHit(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			endpoint := "http://" + rawserver.StartQuiet(b, s3Response(1<<10)).Addr
 			server, yaml := "ready: config", bucketYAML("main", "/pub", endpoint)
+			global := ""
+			if strings.HasSuffix(c.name, "of several gateways") {
+				global = "cluster: {valkey: {addresses: '127.0.0.1:1'}, secret: 0123456789abcdef0123456789abcdef, purge: {within: 1h}}\n"
+			}
 			if strings.HasSuffix(c.name, "of a site") {
 				yaml += siteLines
 			}
@@ -218,7 +223,7 @@ func BenchmarkHit(b *testing.B) {
 			}
 			o := NewOptions()
 			o.LogLevel = level
-			g, err := newGateway(o, mustConfig(b, "server: {"+server+"}\nlogging: {output: /dev/null}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n"))
+			g, err := newGateway(o, mustConfig(b, global+"server: {"+server+"}\nlogging: {output: /dev/null}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n"))
 			if err != nil {
 				b.Fatal(err)
 			}
