@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/s3error"
@@ -132,6 +133,9 @@ func labelValues(metric, label string) (list []string) {
 			list = append(list, strconv.Itoa(code))
 		}
 	case "reason":
+		if metric == "yatagarasu_cluster_resyncs_total" {
+			return cluster.Resyncs[:]
+		}
 		if metric != "yatagarasu_auth_total" {
 			return upstreamReasons()
 		}

@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -79,5 +82,54 @@ func TestStatusPageInBrowser(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(complaints, ""), "Content Security Policy") {
 		t.Errorf("a picture of another address is loaded: %s", complaints)
+	}
+}
+
+// TestStatusPageShowsTheCluster looks at the card of shared purges: there is none without a cluster,
+// and a warning while Valkey does not answer.
+func TestStatusPageShowsTheCluster(t *testing.T) {
+	alone := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL))
+	gw, valkey := sharingGateway(t)
+	b := pagetest.Start(t)
+	is := func(expression string) {
+		t.Helper()
+		if err := b.Await(expression, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(gw *testGateway, name, ready string) {
+		t.Helper()
+		for _, w := range []browser.Window{
+			{Width: 1280, Scale: 1, Scheme: "light"}, {Width: 1280, Scale: 1, Scheme: "dark"},
+			{Width: 390, Scale: 2, Scheme: "light"}, {Width: 390, Scale: 2, Scheme: "dark"},
+		} {
+			if err := b.Open("http://"+gw.MetricsAddr().String()+"/", w); err != nil {
+				t.Fatal(err)
+			}
+			is(ready)
+			if over, err := b.Overflow(w); err != nil || over > 0 {
+				t.Errorf("%s, %d px: the page is %d px too wide, %v", name, w.Width, over, err)
+			}
+			if dir := os.Getenv(pagetest.Pictures); dir != "" {
+				png, err := b.Picture(w, 3000, page.CaptureScreenshotFormatPng)
+				if err != nil || os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, w.Width, w.Scheme)), png, 0o644) != nil {
+					t.Errorf("there is no picture: %v", err)
+				}
+			}
+		}
+	}
+	look(alone, "alone", `document.getElementById('state').textContent === 'Serving' && document.getElementById('cluster').offsetParent === null`)
+	const fact = `(name => [...document.querySelectorAll('#cluster-facts > div')].find(e => e.firstChild.textContent === name).lastChild)`
+	gw.admin("POST", "/admin/cache/purge", "")
+	eventually(t, "the gateways are counted", func() bool { return gw.statusCall().Cluster.Nodes == 1 })
+	look(gw, "connected", `document.getElementById('cluster-state').textContent === 'Connected' && document.getElementById('cluster-warning').hidden
+		&& document.getElementById('state').textContent === 'Serving' && `+fact+`('Gateways').textContent === '1' && `+fact+`('Position').textContent === '2'`)
+	valkey.Kill()
+	gw.admin("POST", "/admin/cache/purge", "")
+	eventually(t, "it is noticed", func() bool { return !gw.statusCall().Cluster.Connected })
+	look(gw, "apart", `document.getElementById('cluster-state').textContent === 'Not connected' && !document.getElementById('cluster-warning').hidden
+		&& document.getElementById('state').textContent === 'Serving; purges are not shared' && `+fact+`('Waiting').textContent === '1' && `+fact+`('Waiting').className === 'warn'`)
+	if complaints := b.Complaints(); len(complaints) > 0 {
+		t.Errorf("the page complains: %s", complaints)
 	}
 }

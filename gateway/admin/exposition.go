@@ -12,6 +12,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/serve"
 )
@@ -46,6 +47,15 @@ var Families = []family{
 	{"yatagarasu_cache_yielded_total", "counter", "budget", "Answers from memory that were cut because bodies that are not stored took too much of it, and these would have held theirs longest.", func(s *source) float64 { return float64(s.budget.Yielded) }},
 	{"yatagarasu_client_connections", "gauge", "", "Open connections of clients.", func(s *source) float64 { return float64(s.Clients.Len()) }},
 	{"yatagarasu_client_connections_limit", "gauge", "", "Largest number of open connections of clients: max_connections, or less where the limit of open files is too low for that.", func(s *source) float64 { return float64(s.Clients.Most()) }},
+	{"yatagarasu_cluster_connected", "gauge", "", "1 if Valkey answered the last time, else 0. This and the others of the cluster are absent without the block cluster.", ofCluster(func(s *cluster.Status) float64 { return oneIf(s.Connected) })},
+	{"yatagarasu_cluster_failures_total", "counter", "", "Times that Valkey could not be asked.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Failures) })},
+	{"yatagarasu_cluster_nodes", "gauge", "", "Gateways that share purges, this one among them, when they were counted last. Absent before the first time.", ofCluster(func(s *cluster.Status) float64 { return known(s.Nodes > 0, float64(s.Nodes)) })},
+	{"yatagarasu_cluster_position", "gauge", "", "Position in the log of the last purge that is applied here.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Position) })},
+	{"yatagarasu_cluster_purge_unverified_seconds", "gauge", "", "Time since every purge was applied here. Beyond cluster.purge.within, what is in memory is validated sooner. Absent before the first time.", ofCluster(func(s *cluster.Status) float64 { return known(s.Unverified >= 0, s.Unverified) })},
+	{"yatagarasu_cluster_purges_appended_total", "counter", "", "Purges that this gateway told the others of; those told again after a failover count again.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Appended) })},
+	{"yatagarasu_cluster_purges_applied_total", "counter", "", "Purges of other gateways that were made here.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Applied) })},
+	{"yatagarasu_cluster_purges_waiting", "gauge", "", "Purges that are made here, and that the others do not know of because Valkey could not be told.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Waiting) })},
+	{"yatagarasu_cluster_resyncs_total", "counter", "reason", "Times that everything in memory became stale, because purges may have been missed.", nil},
 	{"yatagarasu_config_generation", "gauge", "", "Number of the configuration in effect, from 1.", func(s *source) float64 { return float64(s.Generation.Load().Number) }},
 	{"yatagarasu_config_last_reload_success", "gauge", "", "1 if the last reload worked, or none was tried, else 0.", func(s *source) float64 {
 		last := s.LastReload.Load()
@@ -102,15 +112,16 @@ var Families = []family{
 }
 
 // source has the values for one set of labels. The labels tell which field is set: budget
-// for "budget", bucket for "bucket", replica for "bucket, origin", keys for "jwks", Server for
-// none.
+// for "budget", bucket for "bucket", replica for "bucket, origin", keys for "jwks", Server and
+// cluster for none.
 type source struct {
 	*Server
 	budget  BudgetStats
 	bucket  bucketFigures
 	replica replicaFigures
 	keys    serve.KeySet
-	labels  string // with their values
+	cluster *cluster.Status // nil: there are no other gateways
+	labels  string          // with their values
 }
 
 // known returns v if it is known, else NaN, which makes no sample.
@@ -119,6 +130,16 @@ func known(isKnown bool, v float64) float64 {
 		return math.NaN()
 	}
 	return v
+}
+
+// ofCluster returns value for a source with a cluster; others have no sample.
+func ofCluster(value func(s *cluster.Status) float64) func(*source) float64 {
+	return func(s *source) float64 {
+		if s.cluster == nil {
+			return math.NaN()
+		}
+		return value(s.cluster)
+	}
 }
 
 func oneIf(yes bool) float64 {
@@ -150,7 +171,13 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	}
 	e.addAnswers(a.Metrics)
 	gen := a.Generation.Load()
-	sources := map[string][]source{"": {{Server: a}}} // by the names of their labels
+	shared := a.clusterStatus()
+	sources := map[string][]source{"": {{Server: a, cluster: shared}}} // by the names of their labels
+	if shared != nil {
+		for _, reason := range cluster.Resyncs {
+			e.add("yatagarasu_cluster_resyncs_total", float64(shared.Resyncs[reason]), fmt.Sprintf("reason=%q", reason))
+		}
+	}
 	for _, b := range budgetStats(gen) {
 		sources["budget"] = append(sources["budget"], source{budget: b, labels: fmt.Sprintf("budget=%q", b.Bucket)})
 	}

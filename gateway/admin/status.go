@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"
@@ -33,6 +34,8 @@ type StatusReply struct {
 	Budgets []BudgetStats  `json:"cache_budgets"`
 	Slowest []StatusSlow   `json:"slowest"` // of the last minutes
 	Series  statusSeries   `json:"series"`
+
+	Cluster *cluster.Status `json:"cluster,omitempty"` // absent: there are no other gateways
 }
 
 // statusTraffic is the traffic of clients, for one bucket or all.
@@ -160,6 +163,7 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 		InFlight: a.InFlight.Load(), Connections: a.Clients.Len(),
 		statusTraffic: traffic(all, recent.All, minute.All),
 		Budgets:       budgetStats(gen), Slowest: []StatusSlow{}, Series: seriesOf(a.History.Series()),
+		Cluster: a.clusterStatus(),
 	}
 	for i, b := range a.figuresOf(gen.Buckets) {
 		s.Buckets = append(s.Buckets, statusOfBucket(&b, &gen.Config.Buckets[i]))
@@ -173,6 +177,14 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 		s.Slowest = append(s.Slowest, replyOf(&slow))
 	}
 	return s
+}
+
+// clusterStatus returns how this gateway is doing among several; nil: there are no others.
+func (a *Server) clusterStatus() *cluster.Status {
+	if a.Cluster == nil {
+		return nil
+	}
+	return a.Cluster.Status()
 }
 
 // statusOfBucket returns what is known of b, configured by c, but for its traffic.
