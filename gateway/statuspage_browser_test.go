@@ -129,6 +129,12 @@ func TestStatusPageShowsTheCluster(t *testing.T) {
 	eventually(t, "it is noticed", func() bool { return !gw.statusCall().Cluster.Connected })
 	look(gw, "apart", `document.getElementById('cluster-state').textContent === 'Not connected' && !document.getElementById('cluster-warning').hidden
 		&& document.getElementById('state').textContent === 'Serving; purges are not shared' && `+fact+`('Waiting').textContent === '1' && `+fact+`('Waiting').className === 'warn'`)
+	if err := valkey.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the purge is told", func() bool { s := gw.statusCall().Cluster; return s.Connected && s.Waiting == 0 })
+	look(gw, "again", `document.getElementById('cluster-state').textContent === 'Connected' && `+fact+`('Resyncs').textContent === '1' && `+fact+`('Resyncs').className === 'warn'
+		&& document.getElementById('cluster-note').textContent.endsWith('1 × memory stale: incarnation')`)
 	if complaints := b.Complaints(); len(complaints) > 0 {
 		t.Errorf("the page complains: %s", complaints)
 	}
