@@ -75,18 +75,9 @@ func (n *Node) connect() (valkey.Client, error) {
 		ConnWriteTimeout: 4 * askWithin, Dialer: net.Dialer{Timeout: askWithin},
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1,
 	}
-	if c.TLS {
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		if c.CAFile != "" {
-			pem, err := os.ReadFile(c.CAFile)
-			if err != nil {
-				return nil, fmt.Errorf("cannot read cluster.valkey.tls.ca_file: %w", err)
-			}
-			o.TLSConfig.RootCAs = x509.NewCertPool()
-			if !o.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("cluster.valkey.tls.ca_file: %s has no certificate", c.CAFile)
-			}
-		}
+	var err error
+	if o.TLSConfig, err = tlsOf(c); err != nil {
+		return nil, err
 	}
 	if c.Mode == config.ValkeySentinel {
 		o.Sentinel = valkey.SentinelOption{MasterSet: c.MasterName, TLSConfig: o.TLSConfig, Dialer: o.Dialer, TopologyRefreshInterval: 5 * time.Second}
@@ -98,6 +89,25 @@ func (n *Node) connect() (valkey.Client, error) {
 	n.client = client
 	n.reached.Store(&client)
 	return client, nil
+}
+
+// tlsOf returns the TLS side of connections; nil: they have none.
+func tlsOf(c *config.Valkey) (*tls.Config, error) {
+	if !c.TLS {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read cluster.valkey.tls.ca_file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cluster.valkey.tls.ca_file: %s has no certificate", c.CAFile)
+		}
+	}
+	return t, nil
 }
 
 // append appends entries to the log, and begins one if there is none. again says that some may be
