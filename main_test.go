@@ -104,7 +104,7 @@ var rooms = map[string]string{
 	"fill":     "config cluster coding problem request observe s3error origin",
 	"serve":    "config auth cluster coding limit route web problem request observe s3error origin listen fill",
 	"admin":    "config cluster limit problem request observe origin probe listen fill serve",
-	"inspect":  "config auth flags web problem request observe s3error origin serve",
+	"inspect":  "config auth cluster flags web problem request observe s3error origin serve",
 	"":         "config auth cluster flags observe origin probe listen handover fill serve admin",
 }
 

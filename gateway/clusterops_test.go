@@ -104,3 +104,44 @@ func TestClusterWithoutValkey(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestDoctorLooksAtTheCluster has a server that is well, and one that may lose the log.
+func TestDoctorLooksAtTheCluster(t *testing.T) {
+	origin := startFaulty(t, failing(0, "hello", nil))
+	good, _, _ := strings.Cut(adminYAML(origin.endpoint), "metrics:")
+	rules := []string{"default on nopass ~* &* +@all"}
+	valkey := redisForOperators(t, redisserver.Options{ACL: rules})
+	evicts := redisForOperators(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}})
+	little := redisForOperators(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "20mb"}})
+	if _, err := little.Do(t.Context(), "EVAL", "for i = 1, 17 do redis.call('SET', 'filling' .. i, string.rep('x', 1000000)) end", "0"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cluster string
+		code    int
+		says    []string
+	}{
+		"well": {clusterYAML(valkey.Address()), 0, []string{`\n\nCLUSTER ops +AT ` + valkey.Address() + `\n`, `\nversion +ok +Redis \d`, `\ntls +-\n`, `\nscripts +ok \S+\n`, `\nnodes +ok +0 gateway`,
+			`\n1 origin\(s\) and what gateways share: all is well`}},
+		"evicts": {clusterYAML(evicts.Address()), 1, []string{`\neviction +FAIL\n`, `\nlog +ok`, `cluster at ` + evicts.Address() + `: eviction: maxmemory-policy is allkeys-lru`, `\n  fix: set maxmemory-policy`}},
+		"little": {clusterYAML(little.Address()), 0, []string{`\nmemory +warn\n`, `: memory: .* MB of`, `\n  fix: raise maxmemory`, `all is well`}},
+		"gone":   {clusterYAML("127.0.0.1:1", `password: "the-password"`), 1, []string{`\nconnect +FAIL\ntls +-\ncredentials +-\n`, `main +127\S+ +ok`, `: connect: .*refused`}},
+	} {
+		t.Run(name, func(t *testing.T) { doctorSays(t, good+c.cluster, "o", c.code, c.says) })
+	}
+}
+
+// TestExplainPurges has a line for what is cached among several gateways.
+func TestExplainPurges(t *testing.T) {
+	for name, c := range map[string]struct{ yaml, want string }{
+		"bound":    {adminYAML("http://origin.test", clusterYAML("valkey:6379")), "purges:    shared with other gateways; in effect within 30s even on"},
+		"no bound": {adminYAML("http://origin.test", clusterYAML("valkey:6379")+"  purge: {within: 0}\n"), "purges:    shared with other gateways; one that cannot hear of them serves"},
+		"alone":    {adminYAML("http://origin.test"), ""},
+		"no cache": {oneBucket("/pub", "http://origin.test") + clusterYAML("valkey:6379"), ""},
+	} {
+		out := explains(t, configuredGateway(t, c.yaml, "warn"), "/pub/x", "", true, []string{c.want})
+		if c.want == "" && strings.Contains(out, "purges:") {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+}

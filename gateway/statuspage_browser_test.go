@@ -133,7 +133,7 @@ func TestStatusPageShowsTheCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the purge is told", func() bool { s := gw.statusCall().Cluster; return s.Connected && s.Waiting == 0 })
-	look(gw, "again", `document.getElementById('cluster-state').textContent === 'Connected' && `+fact+`('Resyncs').textContent === '1' && `+fact+`('Resyncs').className === 'warn'
+	look(gw, "again", `document.getElementById('cluster-state').textContent === 'Connected' && `+fact+`('Resyncs').textContent === '1'
 		&& document.getElementById('cluster-note').textContent.endsWith('1 × memory stale: incarnation')`)
 	if complaints := b.Complaints(); len(complaints) > 0 {
 		t.Errorf("the page complains: %s", complaints)

@@ -80,15 +80,8 @@ func TestExamine(t *testing.T) {
 	}
 	healthy := examinedServer(t, rules)
 	primary := examinedServer(t, rules)
-	full := examinedServer(t, with("--maxmemory", "100mb"))
-	answer, err := full.Do(t.Context(), "INFO", "memory")
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := 0
-	_, rest, _ := strings.Cut(answer.(string), "used_memory:")
-	fmt.Sscan(rest, &used)
-	if _, err := full.Do(t.Context(), "CONFIG", "SET", "maxmemory", fmt.Sprint(used*101/100)); err != nil {
+	full := examinedServer(t, with("--maxmemory", "20mb"))
+	if _, err := full.Do(t.Context(), "EVAL", "for i = 1, 17 do redis.call('SET', 'filling' .. i, string.rep('x', 1000000)) end", "0"); err != nil {
 		t.Fatal(err)
 	}
 	hole, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
@@ -152,7 +145,8 @@ func TestExamine(t *testing.T) {
 				t.Errorf("a secret is shown: %s", text)
 			}
 			if c.at != nil {
-				if left := keysOf(t, c.at); len(left) > 0 {
+				left := slices.DeleteFunc(keysOf(t, c.at), func(k any) bool { return strings.HasPrefix(k.(string), "filling") })
+				if len(left) > 0 {
 					t.Errorf("it leaves %v", left)
 				}
 			}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/s3error"
@@ -89,8 +90,9 @@ var fixes = map[string]string{
 
 // Doctor examines everything between here and the objects of each bucket of gen: names,
 // connections, certificates, credentials, clocks, the bucket and one object. That is the one
-// of key, or if key is empty, one that the bucket lists. Doctor writes a table and what to do
-// about each failure, and returns an exit code: 0 if all is well, else 1.
+// of key, or if key is empty, one that the bucket lists. Where gen shares purges, it examines
+// what they go by as well. Doctor writes tables and what to do about each failure, and returns an
+// exit code: 0 if all is well, else 1.
 func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
 	for b := range gen.Origins() {
@@ -100,6 +102,10 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "examining %d origin(s)\n", len(all))
 	var wg sync.WaitGroup
+	var shared []cluster.Finding
+	if c := &gen.Config.Cluster; c.Enabled {
+		wg.Go(func() { shared = cluster.Examine(c) })
+	}
 	places := make(chan bool, 16)
 	for _, d := range all {
 		wg.Go(func() {
@@ -109,12 +115,21 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 		})
 	}
 	wg.Wait()
-	return report(all, stdout)
+	sound, what := report(all, stdout), fmt.Sprintf("%d origin(s)", len(all))
+	if shared != nil {
+		sound = reportCluster(&gen.Config.Cluster, shared, stdout) && sound
+		what += " and what gateways share"
+	}
+	if !sound {
+		return 1
+	}
+	fmt.Fprintf(stdout, "\n%s: all is well\n", what)
+	return 0
 }
 
-// report writes the table and the fixes, and returns the exit code.
-func report(all []*diagnosis, w io.Writer) int {
-	code := 0
+// report writes the table and the fixes, and reports whether nothing failed.
+func report(all []*diagnosis, w io.Writer) bool {
+	sound := true
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "BUCKET\tORIGIN\t%s\n", strings.ToUpper(strings.Join(checks[:], "\t")))
 	for _, d := range all {
@@ -129,7 +144,7 @@ func report(all []*diagnosis, w io.Writer) int {
 		for i, f := range d.findings {
 			switch f.result {
 			case "FAIL":
-				code = 1
+				sound = false
 			case "warn":
 			default:
 				continue
@@ -138,16 +153,18 @@ func report(all []*diagnosis, w io.Writer) int {
 			if f.reason != "" && f.reason != what {
 				what += ": " + f.reason
 			}
-			fmt.Fprintf(w, "\n%s at %s: %s: %s\n", d.bucket, d.replica.Name, what, f.detail)
-			if fix := d.fix(f); fix != "" {
-				fmt.Fprintf(w, "  fix: %s\n", fix)
-			}
+			writeFailure(w, d.bucket+" at "+d.replica.Name, what, f.detail, d.fix(f))
 		}
 	}
-	if code == 0 {
-		fmt.Fprintf(w, "\n%d origin(s): all is well\n", len(all))
+	return sound
+}
+
+// writeFailure writes what is wrong, where, and what to do about it.
+func writeFailure(w io.Writer, where, what, detail, fix string) {
+	fmt.Fprintf(w, "\n%s: %s: %s\n", where, what, detail)
+	if fix != "" {
+		fmt.Fprintf(w, "  fix: %s\n", fix)
 	}
-	return code
 }
 
 // fix returns what to do about f.

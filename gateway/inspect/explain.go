@@ -132,6 +132,9 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 		kind, _ := b.Origin.Types.Explain(key)
 		line("encoding", "%s", z.Explain(kind))
 	}
+	if c := &gen.Config.Cluster; c.Enabled && b.Cached != nil {
+		line("purges", "%s", explainPurges(c))
+	}
 	b.Site.Explain(key, func(name, text string) { line(name, "%s", text) })
 	explainReplicas(b, line, func(r *origin.Replica) string { return r.Address.URL(r.Address.AppendKeyPath(nil, key), query) })
 	if b.Website != nil {
