@@ -75,7 +75,7 @@ func Examine(c *config.Cluster) (found []Finding) {
 	own := New(Options{Config: c})
 	x := &examination{c: c, own: own, others: New(Options{Config: c})}
 	at := "y:{" + c.Namespace + "}:doctor " + rand.Text() + " " // what the user may touch, in the same slot
-	own.keys = keys{log: at + "log", meta: at + "meta"}
+	own.keys = keys{log: at + "log", meta: at + "meta", limits: at + "limit", objects: "y:" + c.Namespace + ":o:doctor {" + c.Namespace + "}"}
 	defer x.leave()
 	ended := false
 	for _, e := range examinations {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,18 +33,28 @@ var needed = [...]struct {
 	{"DEL", nil, keyOfMeta, nil, nil},
 	{"WAIT", []string{"0", "1"}, nil, nil, func(c *config.Cluster) bool { return c.Purge.Replicas > 0 }},
 	{"ROLE", nil, nil, nil, func(c *config.Cluster) bool { return c.Valkey.Mode == config.ValkeySentinel }},
-	{"CLUSTER|SLOTS", nil, nil, nil, func(c *config.Cluster) bool { return c.Valkey.Mode == config.ValkeyCluster }},
-	{"CLUSTER|SHARDS", nil, nil, nil, func(c *config.Cluster) bool { return c.Valkey.Mode == config.ValkeyCluster }},
+	{"CLUSTER|SLOTS", nil, nil, nil, inCluster},
+	{"CLUSTER|SHARDS", nil, nil, nil, inCluster},
+	{"GET", nil, keyOfLimit, nil, sharesLimits},
+	{"SET", nil, keyOfLimit, []string{"a", "PX", "1"}, sharesLimits},
+	{"SET", nil, keyOfObject, []string{"a", "PX", "1"}, sharesObjects},
+	{"GETRANGE", nil, keyOfObject, []string{"0", "1"}, sharesObjects},
+	{"PTTL", nil, keyOfObject, nil, sharesObjects},
 }
 
-func keyOfLog(k keys) string  { return k.log }
-func keyOfMeta(k keys) string { return k.meta }
+func keyOfLog(k keys) string    { return k.log }
+func keyOfMeta(k keys) string   { return k.meta }
+func keyOfLimit(k keys) string  { return k.limits }
+func keyOfObject(k keys) string { return k.objects }
+
+func inCluster(c *config.Cluster) bool     { return c.Valkey.Mode == config.ValkeyCluster }
+func sharesLimits(c *config.Cluster) bool  { return c.Limits.Enabled }
+func sharesObjects(c *config.Cluster) bool { return c.Store.Enabled }
 
 // acl tries each command that is needed.
 func (x *examination) acl() Finding {
 	begin := time.Now()
-	var commands []string
-	allKeys := true
+	var commands, patterns []string
 	for _, n := range needed {
 		if n.when != nil && !n.when(x.c) {
 			continue
@@ -55,16 +66,16 @@ func (x *examination) acl() Finding {
 		switch err := x.ask(cmd.Build()).Error(); {
 		case !isDenied(err):
 		case strings.Contains(err.Error(), " key"): // of what the command is about
-			allKeys = false
+			pattern, _, _ := strings.Cut(n.key(x.own.keys), ":doctor ")
+			patterns = addNew(patterns, strings.TrimSuffix(pattern, ":o")+":*")
 		default:
-			commands = append(commands, n.name)
+			commands = addNew(commands, n.name)
 		}
 	}
 	user := cmp.Or(x.c.Valkey.Username, "default")
 	rules, lacks := "ACL SETUSER "+user, []string{}
-	if !allKeys {
-		pattern := "~y:{" + x.c.Namespace + "}:*"
-		rules, lacks = rules+" "+pattern, append(lacks, "touch the keys "+pattern[1:])
+	for _, p := range patterns {
+		rules, lacks = rules+" ~"+p, append(lacks, "touch the keys "+p)
 	}
 	for _, c := range commands {
 		rules, lacks = rules+" +"+strings.ToLower(c), append(lacks, c)
@@ -73,4 +84,12 @@ func (x *examination) acl() Finding {
 		return failed("give it the right, as by "+rules, "user %s may not: %s", user, strings.Join(lacks, ", "))
 	}
 	return passed(begin, "")
+}
+
+// addNew appends what is not in a list yet.
+func addNew(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }
