@@ -146,6 +146,8 @@ func labelValues(metric, label string) (list []string) {
 		switch metric {
 		case "yatagarasu_auth_total":
 			return []string{"public", "allowed", "denied"}
+		case "yatagarasu_cluster_store_total":
+			return cluster.Outcomes[:]
 		case "yatagarasu_jwks_fetches_total", "yatagarasu_config_reloads_total", "yatagarasu_credentials_refreshes_total":
 			return []string{"ok", "failed"}
 		}
@@ -156,6 +158,8 @@ func labelValues(metric, label string) (list []string) {
 		for l := observe.LimitNone + 1; l < observe.NumLimits; l++ {
 			list = append(list, l.String())
 		}
+	case "operation":
+		return []string{"read", "write"}
 	case "method":
 		return observe.MethodNames[:]
 	case "state":

@@ -59,7 +59,7 @@ func (s *sharing) get(gw *testGateway, header ...string) string {
 // written waits until what gw has fetched is stored for all.
 func (s *sharing) written(gw *testGateway, objects uint64) {
 	s.Helper()
-	eventually(s.T, "an object is written", func() bool { return gw.node.Status().Store["written"] >= objects })
+	eventually(s.T, "an object is written", func() bool { return gw.node.Status().Store.Write["written"] >= objects })
 }
 
 func (s *sharing) want(gw *testGateway, want string, header ...string) {

@@ -56,6 +56,7 @@ var Families = []family{
 	{"yatagarasu_cluster_purges_applied_total", "counter", "", "Purges of other gateways that were made here.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Applied) })},
 	{"yatagarasu_cluster_purges_waiting", "gauge", "", "Purges that are made here, and that the others do not know of because Valkey could not be told.", ofCluster(func(s *cluster.Status) float64 { return float64(s.Waiting) })},
 	{"yatagarasu_cluster_resyncs_total", "counter", "reason", "Times that everything in memory became stale, because purges may have been missed.", nil},
+	{"yatagarasu_cluster_store_total", "counter", "operation, outcome", "Small objects that gateways share, read from Valkey and written to it, by what came of that. Absent without cluster.store.", nil},
 	{"yatagarasu_config_generation", "gauge", "", "Number of the configuration in effect, from 1.", func(s *source) float64 { return float64(s.Generation.Load().Number) }},
 	{"yatagarasu_config_last_reload_success", "gauge", "", "1 if the last reload worked, or none was tried, else 0.", func(s *source) float64 {
 		last := s.LastReload.Load()
@@ -176,6 +177,13 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	if shared != nil {
 		for _, reason := range cluster.Resyncs {
 			e.add("yatagarasu_cluster_resyncs_total", float64(shared.Resyncs[reason]), fmt.Sprintf("reason=%q", reason))
+		}
+		if s := shared.Store; s != nil {
+			for operation, counts := range map[string]map[string]uint64{"read": s.Read, "write": s.Write} {
+				for _, outcome := range cluster.Outcomes {
+					e.add("yatagarasu_cluster_store_total", float64(counts[outcome]), fmt.Sprintf("operation=%q,outcome=%q", operation, outcome))
+				}
+			}
 		}
 	}
 	for _, b := range budgetStats(gen) {

@@ -87,7 +87,23 @@ type Status struct {
 	Applied    uint64            `json:"purges_applied"`     // made by others, since start
 	Failures   uint64            `json:"failures"`           // times that Valkey could not be asked
 	Resyncs    map[string]uint64 `json:"resyncs"`            // by reason
-	Store      map[string]uint64 `json:"store,omitempty"`    // objects that are shared, by what came of reading or writing; nil: nothing is
+	Store      *StoreStatus      `json:"store,omitempty"`    // nil: objects are not shared
+}
+
+// StoreStatus counts the objects that Valkey was asked for, and given, by what came of that.
+type StoreStatus struct {
+	Read  map[string]uint64 `json:"read"`
+	Write map[string]uint64 `json:"write"`
+}
+
+func countsOf(outcomes *[numOutcomes]atomic.Uint64) map[string]uint64 {
+	counts := make(map[string]uint64, numOutcomes)
+	for i, outcome := range Outcomes {
+		if n := outcomes[i].Load(); n > 0 {
+			counts[outcome] = n
+		}
+	}
+	return counts
 }
 
 // New returns a node that does nothing yet.
@@ -160,10 +176,7 @@ func (n *Node) Status() *Status {
 		s.Resyncs[reason] = n.stats.resyncs[i].Load()
 	}
 	if n.opts.Config.Store.Enabled {
-		s.Store = make(map[string]uint64, len(Outcomes))
-		for i, outcome := range Outcomes {
-			s.Store[outcome] = n.store.outcomes[i].Load()
-		}
+		s.Store = &StoreStatus{Read: countsOf(&n.store.reads), Write: countsOf(&n.store.writes)}
 	}
 	n.mu.Lock()
 	s.Waiting = len(n.outbox)

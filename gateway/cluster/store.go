@@ -44,13 +44,13 @@ const (
 
 // store has what the shelves of all buckets share.
 type store struct {
-	o        *config.ClusterStore
-	breaker  breaker
-	reading  chan struct{} // one for each read under way
-	absent   *rate.Limiter
-	queue    chan write
-	queued   atomic.Int64 // bytes
-	outcomes [numOutcomes]atomic.Uint64
+	o             *config.ClusterStore
+	breaker       breaker
+	reading       chan struct{} // one for each read under way
+	absent        *rate.Limiter
+	queue         chan write
+	queued        atomic.Int64 // bytes
+	reads, writes [numOutcomes]atomic.Uint64
 }
 
 // write is an object on its way to Valkey.
@@ -101,7 +101,7 @@ func (s *Shelf) key(cacheKey []byte) string {
 func (s *Shelf) Get(cacheKey []byte, headAlone bool, tags func(head []byte) []string, now time.Time) (*Item, bool) {
 	st := s.node.store
 	item, outcome := s.get(cacheKey, headAlone, tags, now)
-	st.outcomes[outcome].Add(1)
+	st.reads[outcome].Add(1)
 	return item, outcome == Found
 }
 
@@ -183,7 +183,7 @@ func (s *Shelf) Put(o *cache.Object, at Place) {
 		}
 	}
 	st.queued.Add(-size)
-	st.outcomes[Dropped].Add(1)
+	st.writes[Dropped].Add(1)
 }
 
 // write stores what is queued until ctx ends.
@@ -191,7 +191,7 @@ func (n *Node) write(ctx context.Context) {
 	for {
 		select {
 		case w := <-n.store.queue:
-			n.store.outcomes[w.shelf.put(w.object, w.at)].Add(1)
+			n.store.writes[w.shelf.put(w.object, w.at)].Add(1)
 			n.store.queued.Add(-int64(len(w.object.Body) + len(w.object.Header)))
 		case <-ctx.Done():
 			return
