@@ -37,18 +37,21 @@ type Node struct {
 	end   context.CancelFunc
 	ended chan struct{} // closed when the node follows the log no more
 
+	life      context.Context // of all connections
+	kill      context.CancelFunc
+	client    valkey.Client // set once, before connected is closed
+	connected chan struct{}
+
 	mu     sync.Mutex // guards the following fields
-	client valkey.Client
-	outbox []entry // purges that Valkey has not taken yet, the oldest first
+	outbox []entry    // purges that Valkey has not taken yet, the oldest first
 	recent recent
 
-	reached atomic.Pointer[valkey.Client] // client, once there is one
-	place   atomic.Pointer[place]
-	ledger  ledger
-	limits  breaker // of the limits
-	store   *store
-	down    atomic.Bool // Valkey could not be asked last time
-	stats   stats
+	place  atomic.Pointer[place]
+	ledger ledger
+	limits breaker // of the limits
+	store  *store
+	down   atomic.Bool // Valkey could not be asked last time
+	stats  stats
 }
 
 // place is where a node is in the log. It does not change once made.
@@ -108,10 +111,12 @@ func countsOf(outcomes *[numOutcomes]atomic.Uint64) map[string]uint64 {
 
 // New returns a node that does nothing yet.
 func New(o Options) *Node {
-	return &Node{
+	n := &Node{
 		opts: o, store: newStore(&o.Config.Store), Lease: cache.NewLease(o.Config.Purge.Within), keys: newKeys(o.Config.Namespace), seal: newSeal(o.Config),
-		field: "node " + rand.Text(), ended: make(chan struct{}),
+		field: "node " + rand.Text(), ended: make(chan struct{}), connected: make(chan struct{}),
 	}
+	n.life, n.kill = context.WithCancel(context.Background())
+	return n
 }
 
 // Start has the node follow the log until Close.
@@ -129,20 +134,18 @@ func (n *Node) Start() {
 	}
 }
 
-// Close ends the node: the others count it no more. Nothing may be answered from memory after it.
+// Close ends the node, within 2 s whatever Valkey does: the others count it no more. Nothing may be
+// answered from memory after it.
 func (n *Node) Close() {
+	leave, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	context.AfterFunc(leave, n.kill) // who waits for an answer has an error then
 	n.end()
 	<-n.ended
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.client == nil {
-		return
+	if client := n.ready(); client != nil {
+		client.Do(leave, client.B().Hdel().Key(n.keys.meta).Field(n.field).Build()) // else it counts until it is forgotten
+		client.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
-	defer cancel()
-	n.client.Do(ctx, n.client.B().Hdel().Key(n.keys.meta).Field(n.field).Build()) // else it counts until it is forgotten
-	n.client.Close()
-	n.client = nil
 }
 
 // leaveWithin is how long a node takes at most to take its leave.
@@ -207,13 +210,14 @@ func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
 	n.mu.Lock()
 	n.recent.add(e, time.Now())
 	n.mu.Unlock()
-	client, err := n.connect()
-	if err != nil {
-		return r, n.keep(e, err)
-	}
 	asked, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
-	conn, release := client.Dedicate()
+	select {
+	case <-n.connected:
+	case <-asked.Done():
+		return r, n.keep(e, errors.New("there is no connection yet"))
+	}
+	conn, release := n.client.Dedicate()
 	defer release()
 	at, err := n.append(asked, conn, false, e)
 	if err != nil {

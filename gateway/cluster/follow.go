@@ -45,11 +45,10 @@ func (n *Node) follow(ctx context.Context) (err error) {
 			err = errors.New("following the log panicked")
 		}
 	}()
-	client, err := n.connect()
-	if err != nil {
+	if err := n.connect(); err != nil {
 		return err
 	}
-	conn, release := client.Dedicate()
+	conn, release := n.client.Dedicate()
 	defer release()
 	defer conn.Close() // its state is not known: the next one begins anew
 	end, err := n.join(ctx, conn)

@@ -55,40 +55,68 @@ type asker interface {
 
 // ready returns the client, or nil if Valkey was not reached yet.
 func (n *Node) ready() valkey.Client {
-	if c := n.reached.Load(); c != nil {
-		return *c
+	select {
+	case <-n.connected:
+		return n.client
+	default:
+		return nil
 	}
-	return nil
 }
 
-// connect returns the client. It is made when Valkey can first be reached.
-func (n *Node) connect() (valkey.Client, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.client != nil {
-		return n.client, nil
+// connect makes the client when Valkey can first be reached. It is for the goroutine that follows
+// the log: the others wait for it.
+func (n *Node) connect() error {
+	if n.ready() != nil {
+		return nil
 	}
 	c := &n.opts.Config.Valkey
 	o := valkey.ClientOption{
 		InitAddress: c.Addresses, Username: c.Username, Password: c.Password.Reveal(), ClientName: "yatagarasu",
 		ForceSingleClient: c.Mode == config.ValkeyStandalone, DisableRetry: true, DisableCache: true, AlwaysPipelining: true,
 		ConnWriteTimeout: 4 * askWithin, Dialer: net.Dialer{Timeout: askWithin},
-		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1,
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1, DialCtxFn: n.dial,
 	}
 	var err error
 	if o.TLSConfig, err = tlsOf(c); err != nil {
-		return nil, err
+		return err
 	}
 	if c.Mode == config.ValkeySentinel {
 		o.Sentinel = valkey.SentinelOption{MasterSet: c.MasterName, TLSConfig: o.TLSConfig, Dialer: o.Dialer, TopologyRefreshInterval: 5 * time.Second}
 	}
 	client, err := valkey.NewClient(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.client = client
-	n.reached.Store(&client)
-	return client, nil
+	close(n.connected)
+	return nil
+}
+
+// dial opens a connection that ends with the node at the latest.
+func (n *Node) dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (conn net.Conn, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life, cancel)()
+	if config == nil {
+		conn, err = d.DialContext(ctx, "tcp", address)
+	} else {
+		conn, err = (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &connection{conn, context.AfterFunc(n.life, func() { conn.Close() })}, nil
+}
+
+// connection is a connection to Valkey. What closes it with the node goes when it is closed before.
+type connection struct {
+	net.Conn
+	forget func() bool
+}
+
+func (c *connection) Close() error {
+	c.forget()
+	return c.Conn.Close()
 }
 
 // tlsOf returns the TLS side of connections; nil: they have none.
