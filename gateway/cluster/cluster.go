@@ -238,6 +238,7 @@ func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
 
 // await asks until all gateways have come to a place, or purge.wait is over.
 func (n *Node) await(conn asker, at *place, r *Receipt) {
+	r.Nodes = max(int(n.stats.nodes.Load()), 1) // should they not be counted: no more than this one is known to have it
 	deadline := time.Now().Add(n.opts.Config.Purge.Wait)
 	for pause := time.Millisecond; ; pause = min(2*pause, 25*time.Millisecond) {
 		asked, cancel := context.WithTimeout(context.Background(), askWithin)

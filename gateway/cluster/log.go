@@ -201,7 +201,7 @@ func (n *Node) count(ctx context.Context, conn asker, at *place) (nodes, confirm
 	if err != nil {
 		return 0, 0, err
 	}
-	nodes, confirmed = int(counts[0]), int(counts[1])
+	nodes, confirmed = max(int(counts[0]), 1), int(counts[1]) // this one may not have reported yet
 	if time.Duration(counts[2])*time.Millisecond < settles {
 		confirmed = min(confirmed, nodes-1)
 	}
