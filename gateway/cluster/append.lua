@@ -4,10 +4,11 @@
 local inc = redis.call('HGET', KEYS[2], 'inc')
 local last = tonumber(redis.call('HGET', KEYS[2], 'last') or 0)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local skipped = 0
 local function add(...)
-	local position = last + 1
+	local position = last + skipped + 1
 	redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], string.format('%.0f-0', position), 'prev', string.format('%.0f', last), ...)
-	last = position
+	last, skipped = position, 0
 end
 if not inc or redis.call('EXISTS', KEYS[1]) == 0 then
 	redis.call('DEL', KEYS[1])
@@ -16,7 +17,7 @@ if not inc or redis.call('EXISTS', KEYS[1]) == 0 then
 	redis.call('HSET', KEYS[2], 'begun', time[1] * 1000 + math.floor(time[2] / 1000))
 	add('begin', inc)
 elseif redis.call('HGET', KEYS[2], 'run') ~= run then
-	last = last + 1048576 -- what a server before may have given away and lost
+	skipped = 1048576 -- what a server before may have given away and lost
 end
 local known = {}
 if ARGV[3] == 'again' then
@@ -29,5 +30,7 @@ end
 for i = 4, #ARGV, 3 do
 	if not known[ARGV[i]] then add('id', ARGV[i], 'body', ARGV[i + 1], 'mac', ARGV[i + 2]) end
 end
-redis.call('HSET', KEYS[2], 'inc', inc, 'run', run, 'last', string.format('%.0f', last))
+if skipped == 0 then -- else the next purge must skip them
+	redis.call('HSET', KEYS[2], 'inc', inc, 'run', run, 'last', string.format('%.0f', last))
+end
 return {inc, string.format('%.0f', last), run}
