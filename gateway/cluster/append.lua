@@ -1,16 +1,17 @@
 -- Appends purges to the log. KEYS: log, meta. ARGV: incarnation to begin, length of the log,
 -- "again" or "", then id, body and mac of each purge. Returns incarnation, last position, and the run
--- id of the server.
+-- id of the server. A log that ends elsewhere than noted has entries of somebody else: another begins.
 local inc = redis.call('HGET', KEYS[2], 'inc')
 local last = tonumber(redis.call('HGET', KEYS[2], 'last') or 0)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local skipped = 0
 local function add(...)
 	local position = last + skipped + 1
 	redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], string.format('%.0f-0', position), 'prev', string.format('%.0f', last), ...)
 	last, skipped = position, 0
 end
-if not inc or redis.call('EXISTS', KEYS[1]) == 0 then
+if not inc or redis.call('EXISTS', KEYS[1]) == 0 or top and top[1] ~= string.format('%.0f-0', last) then
 	redis.call('DEL', KEYS[1])
 	inc, last = ARGV[1], 0
 	local time = redis.call('TIME')
