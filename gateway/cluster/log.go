@@ -74,7 +74,7 @@ func (n *Node) connect() error {
 		InitAddress: c.Addresses, Username: c.Username, Password: c.Password.Reveal(), ClientName: "yatagarasu",
 		ForceSingleClient: c.Mode == config.ValkeyStandalone, DisableRetry: true, DisableCache: true, AlwaysPipelining: true,
 		ConnWriteTimeout: 4 * askWithin, Dialer: net.Dialer{Timeout: askWithin},
-		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1, DialCtxFn: n.dial,
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1, DialCtxFn: n.dial, ClientSetInfo: valkey.DisableClientSetInfo,
 	}
 	var err error
 	if o.TLSConfig, err = tlsOf(c); err != nil {
