@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"yatagarasu/loadtest/rawserver"
 )
@@ -26,7 +27,8 @@ const siteLines = `    cors: {origins: ["https://app.example.com", "https://*.ex
 
 // TestHitAllocs guards the whole handler on a cache hit, with metrics: without a
 // log, with the access line, with a token and rules, with all limits, with a
-// validator that still holds, with a part, and through trusted proxies.
+// validator that still holds, with a part, through trusted proxies, and where gateways share purges
+// and objects.
 func TestHitAllocs(t *testing.T) {
 	token := "Authorization: Bearer " + goodToken(`"role":"reader"`, `"folder":"dir"`) + "\r\n"
 	for _, c := range []struct {
@@ -46,6 +48,7 @@ func TestHitAllocs(t *testing.T) {
 		{"of a site", "info", "Origin: https://a.example.org\r\n", false, false, 200, 0},
 		{"of a site, by nobody's page", "warn", "Origin: https://a.example.org.evil.net\r\n", false, false, 200, 0},
 		{"of a site, 304", "warn", "Origin: https://app.example.com\r\nIf-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
+		{"of several gateways", "warn", "", false, false, 200, 0},
 		{"304", "warn", "If-None-Match: \"0123456789abcdef\"\r\n", false, false, 304, 0},
 		{"a part", "warn", "Range: bytes=10-19\r\n", false, false, 206, 0},
 		{"a part of a large object", "warn", "Range: bytes=20-29\r\n", false, false, 206, 0},
@@ -77,7 +80,14 @@ func TestHitAllocs(t *testing.T) {
 			if c.limited {
 				server, yaml = server+", "+allLimits, yaml+bucketAlso
 			}
-			g := configuredGateway(t, "server: {"+server+"}\nbuckets:\n"+yaml+"    cache: {enabled: true}\n", c.level)
+			cache, cluster := "{enabled: true}", ""
+			if c.name == "of several gateways" {
+				cache, cluster = "{enabled: true, shared: true}", "cluster: {valkey: {addresses: \"127.0.0.1:1\"}, secret: "+clusterSecret+", store: {enabled: true}}\n"
+			}
+			g := configuredGateway(t, cluster+"server: {"+server+"}\nbuckets:\n"+yaml+"    cache: "+cache+"\n", c.level)
+			if (g.node != nil) != (cluster != "") {
+				t.Fatal("the gateway is not among others as it should be")
+			}
 			warm := request(t, strings.TrimSuffix(proxyHead, "\r\n")+token+"\r\n")
 			g.Handle(warm)
 			eventually(t, "the object is stored", func() bool { return g.Generation.Load().Budgets[""].Cache.Len() == 1 })
@@ -91,6 +101,9 @@ func TestHitAllocs(t *testing.T) {
 				}
 				ctx.ResetUserValues()
 				ctx.Response.Reset()
+			}
+			if g.node != nil {
+				g.node.Lease.Renew(time.Now())
 			}
 			for range 10 {
 				serve()

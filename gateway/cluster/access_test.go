@@ -57,7 +57,7 @@ func TestACLFile(t *testing.T) {
 func TestACL(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, redisserver.Options{ACL: deployedACL(t)})
-	replica := startServer(t, redisserver.Options{ReplicaOf: s.Address()})
+	replica := startReplica(t, s)
 	user := asUser("gateway")
 	a := startNode(t, s, user, waitOf(10*time.Second), func(c *config.Cluster) { c.Purge.Replicas, c.Store.Enabled = 1, true })
 	b := startNode(t, s, user)

@@ -397,7 +397,7 @@ func TestForeignEntryWithItsPlace(t *testing.T) {
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, redisserver.Options{})
-	replica := startServer(t, redisserver.Options{ReplicaOf: s.Address()})
+	replica := startReplica(t, s)
 	one := func(c *config.Cluster) { c.Purge.Replicas = 1 }
 	a, b := startNode(t, s, one), startNode(t, s)
 	a.publish(purgeKey("a"))

@@ -38,6 +38,21 @@ func startServer(t *testing.T, o redisserver.Options) *redisserver.Server {
 	return s
 }
 
+// startReplica starts a replica that has told the primary how far it is when it is returned: no
+// command goes to it before, however soon it is in sync.
+func startReplica(t *testing.T, s *redisserver.Server) *redisserver.Server {
+	t.Helper()
+	replica := startServer(t, redisserver.Options{ReplicaOf: s.Address()})
+	do(t, s, "SET", "something", "to replicate")
+	if !polled(func() bool {
+		info := do(t, s, "INFO", "replication").(string)
+		return strings.Contains(info, "state=online") && !strings.Contains(info, "offset=0,")
+	}) {
+		t.Fatal("the replica never tells the primary how far it is")
+	}
+	return replica
+}
+
 // do runs a command that must succeed.
 func do(t *testing.T, s *redisserver.Server, args ...string) any {
 	t.Helper()
