@@ -26,8 +26,8 @@ func redisForOperators(t *testing.T, o redisserver.Options) *redisserver.Server 
 	return s
 }
 
-// clusterYAML is a block cluster; more are further keys of its valkey.
-func clusterYAML(address string, more ...string) string {
+// sharingYAML is a block cluster; more are further keys of its valkey.
+func sharingYAML(address string, more ...string) string {
 	return "cluster:\n  namespace: ops\n  secret: " + strings.Repeat("s", 32) + "\n  valkey: {addresses: [\"" + address + "\"]" + strings.Join(append([]string{""}, more...), ", ") + "}\n"
 }
 
@@ -35,7 +35,7 @@ func clusterYAML(address string, more ...string) string {
 func sharingGateway(t *testing.T) (*testGateway, *redisserver.Server) {
 	t.Helper()
 	valkey := redisForOperators(t, redisserver.Options{ACL: []string{"default on nopass ~* &* +@all"}})
-	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, clusterYAML(valkey.Address())))
+	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, sharingYAML(valkey.Address())))
 	eventually(t, "the log is followed", func() bool { s := gw.statusCall().Cluster; return s.Connected && s.Unverified >= 0 })
 	return gw, valkey
 }
@@ -92,7 +92,7 @@ func TestClusterIsShown(t *testing.T) {
 
 // TestClusterWithoutValkey has a gateway that has never reached Valkey serve, and say so.
 func TestClusterWithoutValkey(t *testing.T) {
-	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, clusterYAML("127.0.0.1:1")))
+	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, sharingYAML("127.0.0.1:1")))
 	if r, body := gw.do("GET", "/pub/a"); r.StatusCode != 200 {
 		t.Errorf("%d %s", r.StatusCode, body)
 	}
@@ -121,11 +121,11 @@ func TestDoctorLooksAtTheCluster(t *testing.T) {
 		code    int
 		says    []string
 	}{
-		"well": {clusterYAML(valkey.Address()), 0, []string{`\n\nCLUSTER ops +AT ` + valkey.Address() + `\n`, `\nversion +ok +Redis \d`, `\ntls +-\n`, `\nscripts +ok \S+\n`, `\nnodes +ok +0 gateway`,
+		"well": {sharingYAML(valkey.Address()), 0, []string{`\n\nCLUSTER ops +AT ` + valkey.Address() + `\n`, `\nversion +ok +Redis \d`, `\ntls +-\n`, `\nscripts +ok \S+\n`, `\nnodes +ok +0 gateway`,
 			`\n1 origin\(s\) and what gateways share: all is well`}},
-		"evicts": {clusterYAML(evicts.Address()), 1, []string{`\neviction +FAIL\n`, `\nlog +ok`, `cluster at ` + evicts.Address() + `: eviction: maxmemory-policy is allkeys-lru`, `\n  fix: set maxmemory-policy`}},
-		"little": {clusterYAML(little.Address()), 0, []string{`\nmemory +warn\n`, `: memory: .* MB of`, `\n  fix: raise maxmemory`, `all is well`}},
-		"gone":   {clusterYAML("127.0.0.1:1", `password: "the-password"`), 1, []string{`\nconnect +FAIL\ntls +-\ncredentials +-\n`, `main +127\S+ +ok`, `: connect: .*refused`}},
+		"evicts": {sharingYAML(evicts.Address()), 1, []string{`\neviction +FAIL\n`, `\nlog +ok`, `cluster at ` + evicts.Address() + `: eviction: maxmemory-policy is allkeys-lru`, `\n  fix: set maxmemory-policy`}},
+		"little": {sharingYAML(little.Address()), 0, []string{`\nmemory +warn\n`, `: memory: .* MB of`, `\n  fix: raise maxmemory`, `all is well`}},
+		"gone":   {sharingYAML("127.0.0.1:1", `password: "the-password"`), 1, []string{`\nconnect +FAIL\ntls +-\ncredentials +-\n`, `main +127\S+ +ok`, `: connect: .*refused`}},
 	} {
 		t.Run(name, func(t *testing.T) { doctorSays(t, good+c.cluster, "o", c.code, c.says) })
 	}
@@ -134,10 +134,10 @@ func TestDoctorLooksAtTheCluster(t *testing.T) {
 // TestExplainPurges has a line for what is cached among several gateways.
 func TestExplainPurges(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
-		"bound":    {adminYAML("http://origin.test", clusterYAML("valkey:6379")), "purges:    shared with other gateways; in effect within 30s even on"},
-		"no bound": {adminYAML("http://origin.test", clusterYAML("valkey:6379")+"  purge: {within: 0}\n"), "purges:    shared with other gateways; one that cannot hear of them serves"},
+		"bound":    {adminYAML("http://origin.test", sharingYAML("valkey:6379")), "purges:    shared with other gateways; in effect within 30s even on"},
+		"no bound": {adminYAML("http://origin.test", sharingYAML("valkey:6379")+"  purge: {within: 0}\n"), "purges:    shared with other gateways; one that cannot hear of them serves"},
 		"alone":    {adminYAML("http://origin.test"), ""},
-		"no cache": {oneBucket("/pub", "http://origin.test") + clusterYAML("valkey:6379"), ""},
+		"no cache": {oneBucket("/pub", "http://origin.test") + sharingYAML("valkey:6379"), ""},
 	} {
 		out := explains(t, configuredGateway(t, c.yaml, "warn"), "/pub/x", "", true, []string{c.want})
 		if c.want == "" && strings.Contains(out, "purges:") {

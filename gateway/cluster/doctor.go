@@ -109,9 +109,9 @@ func passed(begin time.Time, format string, args ...any) Finding {
 // logIn makes the connection for the checks that follow.
 func (x *examination) logIn() Finding {
 	begin := time.Now()
-	client, err := x.own.connect()
+	err := x.own.connect()
 	if err == nil {
-		x.conn, x.release = client.Dedicate()
+		x.conn, x.release = x.own.client.Dedicate()
 		_, err = x.ask(x.conn.B().Exists().Key(x.own.keys.meta).Build()).AsInt64()
 	}
 	if err == nil {
