@@ -57,19 +57,19 @@ func (l *Lease) limit(f *Freshness, now time.Time) *Freshness {
 	k := l.known.Load()
 	switch {
 	case !f.Sent.After(k.barrier):
-		return f.cut(f.Sent)
+		return f.cut(f.Sent, now)
 	case l.within == 0, Elapsed(now, k.at) < l.within, Elapsed(now, f.Sent) < l.within:
 		return f
 	case k.at.After(f.Sent):
-		return f.cut(k.at.Add(l.within))
+		return f.cut(k.at.Add(l.within), now)
 	}
-	return f.cut(f.Sent.Add(l.within))
+	return f.cut(f.Sent.Add(l.within), now)
 }
 
-// cut returns f as if its lifetime ended at a time, after which it is not served while it is
-// validated.
-func (f *Freshness) cut(at time.Time) *Freshness {
-	f = f.ended(at)
+// cut returns f as if its lifetime ended at a time, and now at the latest, after which it is not served
+// while it is validated. By the monotonic clock, that time may be still to come.
+func (f *Freshness) cut(at, now time.Time) *Freshness {
+	f = f.ended(at).ended(now)
 	f.StaleWhileRevalidate = 0
 	return f
 }

@@ -119,3 +119,24 @@ func BenchmarkFreshnessAt(b *testing.B) {
 		})
 	}
 }
+
+// TestLeaseOfASuspendedMachine has the monotonic clock stand still: what the lease has ended is not
+// fresh by it.
+func TestLeaseOfASuspendedMachine(t *testing.T) {
+	start := time.Now()
+	for name, renewed := range map[string]time.Time{"after the object": start.Add(time.Second), "before it": start.Add(-time.Second)} {
+		l := NewLease(30 * time.Second)
+		l.Renew(renewed.Round(0)) // without the monotonic clock, which is as if it stood still
+		c := New(Options{MaxBytes: minBytes, Lease: l})
+		o := object("k", 1)
+		o.Freshness = Freshness{Sent: start.Round(0), Lifetime: time.Hour}
+		now := start.Add(10 * time.Minute)
+		if state := c.FreshnessAt(o, now).State(now); state != Expired {
+			t.Errorf("renewed %s: %v", name, state)
+		}
+	}
+	f := (&Freshness{Sent: start, Lifetime: time.Hour}).cut(start.Add(time.Minute), start.Add(time.Second))
+	if f.State(start.Add(time.Second)) == Fresh {
+		t.Error("fresh though it is cut")
+	}
+}

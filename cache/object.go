@@ -78,6 +78,12 @@ func (c *Cache) FreshnessAt(o *Object, now time.Time) *Freshness {
 	return f
 }
 
+// Verified tells whether the cache's lease leaves o as fresh as it says itself. It may be called at any
+// time.
+func (c *Cache) Verified(o *Object, now time.Time) bool {
+	return c.opts.Lease == nil || c.opts.Lease.limit(&o.Freshness, now) == &o.Freshness
+}
+
 // FreshnessAt returns o's Freshness as it counts at now: where a soft purge marked o, its
 // lifetime ended then, and what may be served stale counts from there. A clock that was
 // set back makes nothing fresh again. It may be called at any time.

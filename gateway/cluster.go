@@ -13,7 +13,7 @@ func (g *Gateway) newNode(c *config.Cluster) *cluster.Node {
 	if !c.Enabled {
 		return nil
 	}
-	return cluster.New(cluster.Options{Config: c, Apply: g.applyPurges, Limits: g.sharedLimits, Log: &g.Log})
+	return cluster.New(cluster.Options{Config: c, Apply: g.applyPurges, Outdate: g.outdate, Limits: g.sharedLimits, Log: &g.Log})
 }
 
 // sharedLimits returns the limits in effect, and the time on the clock of their buckets.
@@ -31,5 +31,13 @@ func (g *Gateway) applyPurges(bucket string, p *cache.Purges, soft bool) {
 	}
 	for _, b := range gen.Buckets {
 		gen.Budgets.Purge(b.Name, p, soft)
+	}
+}
+
+// outdate keeps what is being fetched out of memory, for purges may have been missed.
+func (g *Gateway) outdate() {
+	gen := g.Generation.Load()
+	for _, b := range gen.Buckets {
+		gen.Budgets.Outdate(b.Name)
 	}
 }

@@ -187,3 +187,52 @@ func TestSharedAbsence(t *testing.T) {
 		t.Errorf("%d requests to the origin, want 3", n)
 	}
 }
+
+// TestSharedFollowers has a request that says how old an answer may be come while another one's is
+// awaited: it gets no answer of an age that it does not want.
+func TestSharedFollowers(t *testing.T) {
+	began, release := make(chan bool, 9), make(chan bool)
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		began <- true
+		<-release
+		serveText("hello")(w, r)
+	})
+	s := startSharing(t, 1, origin.URL, ", client_directives: true")
+	done := make(chan string, 2)
+	go func() { done <- s.get(s.gateways[0]) }() // ends with the origin's answer
+	<-began
+	go func() { done <- s.get(s.gateways[0], "Cache-Control: max-age=1") }() // the same
+	<-began                                                                  // it asks by itself
+	close(release)
+	for range 2 {
+		if got := <-done; !strings.HasPrefix(got, "200 MISS hello") {
+			t.Error(got)
+		}
+	}
+}
+
+// TestMissedPurgesOfFetches has purges missed while an object is fetched: who asks for it later does
+// not get what was asked for before.
+func TestMissedPurgesOfFetches(t *testing.T) {
+	began, release := make(chan bool, 9), make(chan bool)
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		began <- true
+		<-release
+		serveText("hello")(w, r)
+	})
+	s := startSharing(t, 1, origin.URL, "")
+	gw := s.gateways[0]
+	done := make(chan string, 2)
+	go func() { done <- s.get(gw) }() // ends with the origin's answer
+	<-began
+	gw.node.Lease.Distrust(time.Now())
+	gw.outdate()
+	go func() { done <- s.get(gw) }() // the same
+	<-began                           // it asks by itself
+	close(release)
+	for range 2 {
+		if got := <-done; !strings.HasPrefix(got, "200 MISS hello") {
+			t.Error(got)
+		}
+	}
+}

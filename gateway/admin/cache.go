@@ -11,6 +11,7 @@ import (
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
 )
 
 // purgeCall is the body of a purge. One of Key, Prefix, Tag and All is set.
@@ -65,6 +66,8 @@ func (r *call) purge() (any, error) {
 		return nil, badCall(`a "key" or "prefix" needs the "bucket" that it is in`)
 	case c.Key != nil && *c.Key == "", c.Tag != nil && *c.Tag == "":
 		return nil, badCall(`"key" and "tag" must not be empty`)
+	case max(lengthOf(c.Key), lengthOf(c.Prefix), lengthOf(c.Tag)) > request.MaxKeyLen:
+		return nil, badCall("a key, prefix or tag has %d bytes at most", request.MaxKeyLen)
 	}
 	q, err := r.query("soft")
 	if err != nil {
@@ -102,6 +105,13 @@ func (r *call) purge() (any, error) {
 	}
 	event.Bytes("request_id", r.x.ID).Msg("cache purged")
 	return reply, err
+}
+
+func lengthOf(s *string) int {
+	if s == nil {
+		return 0
+	}
+	return len(*s)
 }
 
 // purge returns the purge of a call that is sound.

@@ -1,6 +1,8 @@
 -- Appends purges to the log. KEYS: log, meta. ARGV: incarnation to begin, length of the log,
--- "again" or "", then id, body and mac of each purge. Returns incarnation, last position, and the run
--- id of the server. A log that ends elsewhere than noted has entries of somebody else: another begins.
+-- incarnation that has lost purges or "", positions that are skipped where the server was started since,
+-- then body and mac of each purge. Returns incarnation, last position, and the run id of the server.
+--
+-- A log that has lost purges, or ends elsewhere than noted, is begun anew: everybody notices.
 local inc = redis.call('HGET', KEYS[2], 'inc')
 local last = tonumber(redis.call('HGET', KEYS[2], 'last') or 0)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -11,25 +13,17 @@ local function add(...)
 	redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], string.format('%.0f-0', position), 'prev', string.format('%.0f', last), ...)
 	last, skipped = position, 0
 end
-if not inc or redis.call('EXISTS', KEYS[1]) == 0 or top and top[1] ~= string.format('%.0f-0', last) then
+if not inc or inc == ARGV[3] or redis.call('EXISTS', KEYS[1]) == 0 or top and top[1] ~= string.format('%.0f-0', last) then
 	redis.call('DEL', KEYS[1])
 	inc, last = ARGV[1], 0
 	local time = redis.call('TIME')
 	redis.call('HSET', KEYS[2], 'begun', time[1] * 1000 + math.floor(time[2] / 1000))
 	add('begin', inc)
 elseif redis.call('HGET', KEYS[2], 'run') ~= run then
-	skipped = 1048576 -- what a server before may have given away and lost
+	skipped = tonumber(ARGV[4]) -- what a server before may have given away and lost
 end
-local known = {}
-if ARGV[3] == 'again' then
-	for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1000)) do
-		for i = 1, #entry[2], 2 do
-			if entry[2][i] == 'id' then known[entry[2][i + 1]] = true end
-		end
-	end
-end
-for i = 4, #ARGV, 3 do
-	if not known[ARGV[i]] then add('id', ARGV[i], 'body', ARGV[i + 1], 'mac', ARGV[i + 2]) end
+for i = 5, #ARGV, 2 do
+	add('body', ARGV[i], 'mac', ARGV[i + 1])
 end
 if skipped == 0 then -- else the next purge must skip them
 	redis.call('HSET', KEYS[2], 'inc', inc, 'run', run, 'last', string.format('%.0f', last))

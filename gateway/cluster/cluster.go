@@ -20,10 +20,11 @@ import (
 
 // Options describe a node. All are required.
 type Options struct {
-	Config *config.Cluster
-	Apply  func(bucket string, p *cache.Purges, soft bool) // makes purges in memory; an empty bucket is all
-	Limits func() (limits []Limit, now time.Duration)      // that are in effect, by the clock of their buckets
-	Log    *zerolog.Logger
+	Config  *config.Cluster
+	Apply   func(bucket string, p *cache.Purges, soft bool) // makes purges in memory; an empty bucket is all
+	Outdate func()                                          // keeps what is being fetched out of memory
+	Limits  func() (limits []Limit, now time.Duration)      // that are in effect, by the clock of their buckets
+	Log     *zerolog.Logger
 }
 
 // Node is one gateway of several. Get one by New. Safe for concurrent use.
@@ -44,14 +45,14 @@ type Node struct {
 
 	mu     sync.Mutex // guards the following fields
 	outbox []entry    // purges that Valkey has not taken yet, the oldest first
-	recent recent
 
-	place  atomic.Pointer[place]
-	ledger ledger
-	limits breaker // of the limits
-	store  *store
-	down   atomic.Bool // Valkey could not be asked last time
-	stats  stats
+	place    atomic.Pointer[place]
+	appended atomic.Pointer[place] // of the last purge of this gateway in the log
+	ledger   ledger
+	limits   breaker // of the limits
+	store    *store
+	down     atomic.Bool // Valkey could not be asked last time
+	stats    stats
 }
 
 // place is where a node is in the log. It does not change once made.
@@ -187,9 +188,9 @@ func (n *Node) Status() *Status {
 	return s
 }
 
-// ErrNotShared is returned by Publish if Valkey could not be told. The purge is kept, and appended
+// ErrNotShared is returned by Publish if Valkey did not take the purge. The purge is kept, and appended
 // once that is possible.
-var ErrNotShared = errors.New("the purge is made here alone: Valkey cannot be reached; the other gateways learn of it once it can")
+var ErrNotShared = errors.New("the purge is made here alone: Valkey does not take it; the other gateways learn of it once it does")
 
 // ErrNotReplicated is returned by Publish if too few replicas of Valkey confirm a purge.
 var ErrNotReplicated = errors.New("the purge is shared, but fewer replicas of Valkey than purge.replicas have it: a failover may lose it")
@@ -204,12 +205,10 @@ type Receipt struct {
 // Publish makes a purge here, by make, appends it, and waits for the other gateways to make it, as
 // long as purge.wait says.
 func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
+	p.From = n.field
 	n.ledger.pend(p) // before memory: what is read from Valkey meanwhile is not kept
 	make()
 	e := n.seal.entry(p)
-	n.mu.Lock()
-	n.recent.add(e, time.Now())
-	n.mu.Unlock()
 	asked, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	select {
@@ -219,12 +218,15 @@ func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
 	}
 	conn, release := n.client.Dedicate()
 	defer release()
-	at, err := n.append(asked, conn, false, e)
+	at, err := n.append(asked, conn, "", e)
+	if err == nil && !n.follows(asked, at) {
+		err = errors.New("the purge went to a server that this gateway does not follow: another has become the primary")
+	}
 	if err != nil {
 		conn.Close()
 		return r, n.keep(e, err)
 	}
-	n.ledger.settle(at.position, p)
+	n.ledger.settle(at, p)
 	r.Position = at.position
 	if want := n.opts.Config.Purge.Replicas; want > 0 {
 		got, err := conn.Do(asked, conn.B().Wait().Numreplicas(int64(want)).Timeout(askWithin.Milliseconds()/2).Build()).AsInt64()
@@ -234,6 +236,21 @@ func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
 	}
 	n.await(conn, at, &r)
 	return r, nil
+}
+
+// follows waits until this gateway follows the log that a purge was appended to, at the same server, and
+// reports whether it does. A connection that was kept may be to a server that is no primary any more.
+func (n *Node) follows(ctx context.Context, at *place) bool {
+	for {
+		if p := n.place.Load(); p != nil && p.incarnation == at.incarnation && p.run == at.run {
+			return true
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // await asks until all gateways have come to a place, or purge.wait is over.
@@ -260,13 +277,12 @@ func (n *Node) keep(e entry, why error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.outbox = append(n.outbox, e); len(n.outbox) > maxOutbox {
-		all := n.seal.entry(&Purge{Kind: All})
+		all := n.seal.entry(&Purge{Kind: All, From: n.field})
 		n.ledger.pend(all.purge)
 		for _, e := range n.outbox {
 			n.ledger.drop(e.purge)
 		}
 		n.outbox = append(n.outbox[:0], all)
-		n.recent.add(all, time.Now())
 	}
 	n.stats.failures.Add(1)
 	return errors.Join(ErrNotShared, why)
@@ -283,16 +299,16 @@ func (n *Node) flush(ctx context.Context, conn asker) error {
 	if len(waiting) == 0 {
 		return nil
 	}
-	at, err := n.append(ctx, conn, true, waiting...)
+	at, err := n.append(ctx, conn, "", waiting...)
 	if err != nil {
 		return err
 	}
 	for _, e := range waiting {
-		n.ledger.settle(at.position, e.purge)
+		n.ledger.settle(at, e.purge)
 	}
 	n.mu.Lock()
 	n.outbox = slices.DeleteFunc(n.outbox, func(e entry) bool {
-		return slices.ContainsFunc(waiting, func(w entry) bool { return w.id == e.id })
+		return slices.ContainsFunc(waiting, func(w entry) bool { return w.purge == e.purge })
 	})
 	n.mu.Unlock()
 	return nil

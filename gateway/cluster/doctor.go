@@ -215,6 +215,8 @@ func (x *examination) eviction() Finding {
 		return Finding{}
 	case strings.HasPrefix(policy, "allkeys-"):
 		return failed("set maxmemory-policy to noeviction, or to one that begins with volatile-", "maxmemory-policy is %s: the server may evict the log, and then everything in memory becomes stale", policy)
+	case policy == "noeviction" && x.c.Store.Enabled && x.number("maxmemory") > 0:
+		return failed("set maxmemory-policy to one that begins with volatile-", "maxmemory-policy is noeviction: objects that gateways share fill the server, and then it takes no purge")
 	default:
 		return Finding{Result: Sound, Detail: policy}
 	}
@@ -258,11 +260,11 @@ func (x *examination) scripts() Finding {
 func (x *examination) rehearse(ctx context.Context) error {
 	n := x.own
 	purge := &Purge{Bucket: "doctor", Kind: All}
-	begun, err := n.append(ctx, x.conn, false)
+	begun, err := n.append(ctx, x.conn, "")
 	if err != nil {
 		return err
 	}
-	end, err := n.append(ctx, x.conn, true, n.seal.entry(purge))
+	end, err := n.append(ctx, x.conn, "", n.seal.entry(purge))
 	if err != nil {
 		return err
 	}

@@ -98,33 +98,34 @@ func TestExamine(t *testing.T) {
 		says  string
 		fix   string
 	}{
-		"password":          {healthy, func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
-		"no password":       {healthy, func(c *config.Cluster) { c.Valkey.Username, c.Valkey.Password = "", config.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
-		"name":              {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"no-such-host.invalid:6379"} }, "dns", Broken, "no-such-host.invalid", "check the names"},
-		"not listening":     {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"127.0.0.1:1"} }, "connect", Broken, "refused", "check the port"},
-		"silent":            {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{hole.Addr().String()} }, "credentials", Broken, "", "is a Valkey or Redis server"},
-		"one of two":        {healthy, func(c *config.Cluster) { c.Valkey.Addresses = append(c.Valkey.Addresses, "127.0.0.1:1") }, "connect", Doubtful, "127.0.0.1:1", "check the port"},
-		"TLS, not asked":    {secure, func(*config.Cluster) {}, "credentials", Broken, "", "one that wants TLS"},
-		"TLS, not there":    {healthy, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "", "check that the server speaks TLS"},
-		"TLS, no authority": {secure, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "unknown authority", "set cluster.valkey.tls.ca_file"},
-		"TLS":               {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, secure.CAFile() }, "tls", Sound, "", ""},
-		"TLS, no file":      {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/nonexistent" }, "tls", Broken, "ca_file", "check the file"},
-		"replica":           {examinedServer(t, redisserver.Options{ACL: rules.ACL, ReplicaOf: primary.Address()}), nil, "primary", Broken, "replica of " + primary.Address(), "write the primary's address"},
-		"too few replicas":  {healthy, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "primary", Broken, "is 1, and it has 0", "add replicas"},
-		"part of a cluster": {examinedServer(t, with("--cluster-enabled", "yes")), nil, "credentials", Broken, "CLUSTERDOWN", "set cluster.valkey.mode: cluster"},
-		"no slots":          {examinedServer(t, with("--cluster-enabled", "yes")), func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
-		"no sentinel":       {healthy, func(c *config.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster" }, "credentials", Broken, "NOAUTH", "set cluster.valkey.mode: standalone"},
-		"eviction":          {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")), nil, "eviction", Broken, "is allkeys-lru", "noeviction"},
-		"volatile":          {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")), nil, "eviction", Sound, "volatile-lru", ""},
-		"full":              {full, nil, "memory", Doubtful, " MB of ", "raise maxmemory"},
-		"no XREAD":          {examinedServer(t, may(" +xread", "")), nil, "acl", Broken, "user gateway may not: XREAD", "ACL SETUSER gateway +xread"},
-		"no INFO":           {examinedServer(t, may(" +info", "", " +hdel", "")), nil, "acl", Broken, "INFO, HDEL", "+info +hdel"},
-		"other keys":        {examinedServer(t, may("{prod}", "{test}")), nil, "acl", Broken, "touch the keys y:{prod}:*", "ACL SETUSER gateway ~y:{prod}:*"},
-		"no store":          {healthy, func(c *config.Cluster) { c.Store.Enabled = true }, "acl", Broken, "may not: SET, GETRANGE, PTTL", "ACL SETUSER gateway +set +getrange +pttl"},
-		"no limits":         {healthy, func(c *config.Cluster) { c.Limits.Enabled = true }, "acl", Broken, "may not: GET, SET", "ACL SETUSER gateway +get +set"},
-		"no objects":        {examinedServer(t, may("+del", "+del +get +set +getrange +pttl")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
-		"all rights":        {examinedServer(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
-		"no WAIT":           {primary, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "acl", Broken, "WAIT", "+wait"},
+		"password":           {healthy, func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
+		"no password":        {healthy, func(c *config.Cluster) { c.Valkey.Username, c.Valkey.Password = "", config.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
+		"name":               {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"no-such-host.invalid:6379"} }, "dns", Broken, "no-such-host.invalid", "check the names"},
+		"not listening":      {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"127.0.0.1:1"} }, "connect", Broken, "refused", "check the port"},
+		"silent":             {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{hole.Addr().String()} }, "credentials", Broken, "", "is a Valkey or Redis server"},
+		"one of two":         {healthy, func(c *config.Cluster) { c.Valkey.Addresses = append(c.Valkey.Addresses, "127.0.0.1:1") }, "connect", Doubtful, "127.0.0.1:1", "check the port"},
+		"TLS, not asked":     {secure, func(*config.Cluster) {}, "credentials", Broken, "", "one that wants TLS"},
+		"TLS, not there":     {healthy, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "", "check that the server speaks TLS"},
+		"TLS, no authority":  {secure, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "unknown authority", "set cluster.valkey.tls.ca_file"},
+		"TLS":                {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, secure.CAFile() }, "tls", Sound, "", ""},
+		"TLS, no file":       {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/nonexistent" }, "tls", Broken, "ca_file", "check the file"},
+		"replica":            {examinedServer(t, redisserver.Options{ACL: rules.ACL, ReplicaOf: primary.Address()}), nil, "primary", Broken, "replica of " + primary.Address(), "write the primary's address"},
+		"too few replicas":   {healthy, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "primary", Broken, "is 1, and it has 0", "add replicas"},
+		"part of a cluster":  {examinedServer(t, with("--cluster-enabled", "yes")), nil, "credentials", Broken, "CLUSTERDOWN", "set cluster.valkey.mode: cluster"},
+		"no slots":           {examinedServer(t, with("--cluster-enabled", "yes")), func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
+		"no sentinel":        {healthy, func(c *config.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster" }, "credentials", Broken, "NOAUTH", "set cluster.valkey.mode: standalone"},
+		"eviction":           {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")), nil, "eviction", Broken, "is allkeys-lru", "noeviction"},
+		"nothing makes room": {examinedServer(t, with("--maxmemory", "100mb")), func(c *config.Cluster) { c.Store.Enabled = true }, "eviction", Broken, "is noeviction", "volatile-"},
+		"volatile":           {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")), nil, "eviction", Sound, "volatile-lru", ""},
+		"full":               {full, nil, "memory", Doubtful, " MB of ", "raise maxmemory"},
+		"no XREAD":           {examinedServer(t, may(" +xread", "")), nil, "acl", Broken, "user gateway may not: XREAD", "ACL SETUSER gateway +xread"},
+		"no INFO":            {examinedServer(t, may(" +info", "", " +hdel", "")), nil, "acl", Broken, "INFO, HDEL", "+info +hdel"},
+		"other keys":         {examinedServer(t, may("{prod}", "{test}")), nil, "acl", Broken, "touch the keys y:{prod}:*", "ACL SETUSER gateway ~y:{prod}:*"},
+		"no store":           {healthy, func(c *config.Cluster) { c.Store.Enabled = true }, "acl", Broken, "may not: SET, GETRANGE, PTTL", "ACL SETUSER gateway +set +getrange +pttl"},
+		"no limits":          {healthy, func(c *config.Cluster) { c.Limits.Enabled = true }, "acl", Broken, "may not: GET, SET", "ACL SETUSER gateway +get +set"},
+		"no objects":         {examinedServer(t, may("+del", "+del +get +set +getrange +pttl")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
+		"all rights":         {examinedServer(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
+		"no WAIT":            {primary, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "acl", Broken, "WAIT", "+wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := ""
@@ -187,7 +188,7 @@ func TestExamineCountsForNothing(t *testing.T) {
 	}
 
 	log := zerolog.Nop()
-	n := New(Options{Config: c, Apply: func(string, *cache.Purges, bool) {}, Log: &log})
+	n := New(Options{Config: c, Apply: func(string, *cache.Purges, bool) {}, Outdate: func() {}, Log: &log})
 	n.Start()
 	defer n.Close()
 	for deadline := time.Now().Add(10 * time.Second); n.Status().Unverified < 0 && time.Now().Before(deadline); {

@@ -56,7 +56,9 @@ func (n *Node) follow(ctx context.Context) (err error) {
 		end, err = n.step(ctx, conn, end)
 		if err == nil && time.Since(counted) > countEvery {
 			counted = time.Now()
-			_, _, err = n.count(ctx, conn, end)
+			asked, cancel := context.WithTimeout(ctx, askWithin)
+			_, _, err = n.count(asked, conn, end)
+			cancel()
 		}
 		if err == nil && n.down.Swap(false) {
 			n.opts.Log.Info().Uint64("position", n.place.Load().position).Msg("the purges of other gateways are followed again")
@@ -65,59 +67,35 @@ func (n *Node) follow(ctx context.Context) (err error) {
 	return err
 }
 
-// join reports this gateway for the first time over a connection, and begins the log if there is
-// none. It returns the end of the log.
+// join reports this gateway for the first time over a connection, and begins a log if there is none, or
+// one that has lost purges. It returns the end of the log.
 func (n *Node) join(ctx context.Context, conn asker) (end *place, err error) {
 	asked, cancel := context.WithTimeout(ctx, 3*askWithin)
 	defer cancel()
-	if end, err = n.report(asked, conn, n.place.Load()); err != nil || end != nil {
-		return n.arrived(asked, conn, end, err)
+	at := n.place.Load()
+	if end, err = n.report(asked, conn, at); err == nil && end == nil {
+		lost := ""
+		if at != nil {
+			lost = at.incarnation
+		}
+		if _, err = n.append(asked, conn, lost); err == nil {
+			end, err = n.report(asked, conn, at)
+		}
+		if err == nil && end == nil {
+			err = errors.New("the log is gone as soon as it is begun: Valkey evicts it; set maxmemory-policy to one that begins with volatile-")
+		}
 	}
-	if _, err = n.append(asked, conn, false); err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	end, err = n.report(asked, conn, n.place.Load())
-	if err == nil && end == nil {
-		err = errors.New("the log is gone as soon as it is begun: Valkey evicts it; set maxmemory-policy to one that begins with volatile-")
-	}
-	return n.arrived(asked, conn, end, err)
-}
-
-// arrived holds the end of the log against the place of this gateway.
-func (n *Node) arrived(ctx context.Context, conn asker, end *place, err error) (*place, error) {
-	if err != nil {
-		return nil, err
-	}
-	switch at := n.place.Load(); {
 	case at == nil:
 		n.anew(resyncStart, end)
 	case at.incarnation != end.incarnation:
 		n.anew(resyncIncarnation, end)
-		err = n.again(ctx, conn)
-	case at.run != end.run:
+	case at.run != end.run: // it has all that is known of
 		n.place.Store(&place{incarnation: at.incarnation, position: at.position, run: end.run})
-		err = n.again(ctx, conn)
 	}
-	if err == nil {
-		err = n.flush(ctx, conn)
-	}
-	return end, err
-}
-
-// again appends the purges of the last minutes that a server which was started, or has become the
-// primary, may not have.
-func (n *Node) again(ctx context.Context, conn asker) error {
-	n.mu.Lock()
-	entries := n.recent.all(time.Now())
-	n.mu.Unlock()
-	for len(entries) > 0 {
-		some := entries[:min(len(entries), batch/2)]
-		if _, err := n.append(ctx, conn, true, some...); err != nil {
-			return err
-		}
-		entries = entries[len(some):]
-	}
-	return nil
+	return end, n.flush(asked, conn)
 }
 
 // anew reads the log from its beginning: what is shared is older than what this gateway knows of.
@@ -130,6 +108,7 @@ func (n *Node) anew(reason int, end *place) {
 // distrust takes all of memory for stale: purges up to a position may have been missed.
 func (n *Node) distrust(reason int, position uint64, why error) {
 	n.Lease.Distrust(time.Now())
+	n.opts.Outdate()
 	n.stats.resyncs[reason].Add(1)
 	if reason == resyncStart {
 		n.opts.Log.Info().Str("namespace", n.opts.Config.Namespace).Uint64("position", position).Msg("purges are shared with other gateways")
@@ -177,7 +156,8 @@ func (n *Node) apply(entries []logged) {
 		bucket string
 		soft   bool
 	}
-	at, now := *n.place.Load(), time.Now()
+	at := *n.place.Load()
+	var unreadable error
 	purges := make(map[group]*cache.Purges)
 	log := hashLog(at.incarnation)
 	for _, e := range entries {
@@ -194,15 +174,12 @@ func (n *Node) apply(entries []logged) {
 		}
 		p, err := n.seal.open(e.entry)
 		if err != nil { // it may have been any purge
-			n.distrust(resyncUnreadable, e.position, err)
+			unreadable = err
 			n.ledger.begin(log, e.position)
 			continue
 		}
 		n.ledger.add(p, e.position) // before memory: what is read from Valkey meanwhile is not kept
-		n.mu.Lock()
-		fresh := n.recent.add(e.entry, now)
-		n.mu.Unlock()
-		if !fresh {
+		if p.From == n.field {
 			continue
 		}
 		g := group{p.Bucket, p.Soft}
@@ -212,8 +189,11 @@ func (n *Node) apply(entries []logged) {
 		p.AddTo(purges[g])
 		n.stats.applied.Add(1)
 	}
+	if unreadable != nil {
+		n.distrust(resyncUnreadable, at.position, unreadable)
+	}
+	n.place.Store(&at) // before, so that what panics is not tried for ever: memory is stale then
 	for g, p := range purges {
 		n.opts.Apply(g.bucket, p, g.soft)
 	}
-	n.place.Store(&at)
 }

@@ -49,6 +49,10 @@ func (l *ledger) forget() {
 func (l *ledger) add(p *Purge, position uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.addLocked(p, position)
+}
+
+func (l *ledger) addLocked(p *Purge, position uint64) {
 	if l.buckets == nil {
 		return
 	}
@@ -59,7 +63,7 @@ func (l *ledger) add(p *Purge, position uint64) {
 	}
 	set := func(m map[string]uint64, name string) {
 		before := len(m)
-		m[name] = position
+		m[name] = max(m[name], position)
 		l.size += len(m) - before
 	}
 	switch p.Kind {
@@ -68,17 +72,35 @@ func (l *ledger) add(p *Purge, position uint64) {
 	case Prefix:
 		name := cache.AppendCollapsed(nil, p.Name)
 		set(b.prefixes, string(name))
-		if at, known := slices.BinarySearch(b.lengths, len(name)); !known {
-			b.lengths = slices.Insert(b.lengths, at, len(name))
-		}
+		b.noteLength(len(name))
 	case Tag:
 		set(b.tags, string(p.Name))
 	default:
-		l.size -= b.names()
-		*b = purged{all: position, keys: make(map[string]uint64), prefixes: make(map[string]uint64), tags: make(map[string]uint64)}
+		b.all = max(b.all, position)
+		l.size -= b.forget(b.all)
 	}
 	if l.size > maxLedger {
-		l.shrink(position)
+		l.shrink()
+	}
+}
+
+// forget takes out what was purged up to a position, and returns how much that is.
+func (b *purged) forget(position uint64) int {
+	before := b.names()
+	for _, m := range []map[string]uint64{b.keys, b.prefixes, b.tags} {
+		maps.DeleteFunc(m, func(_ string, at uint64) bool { return at <= position })
+	}
+	b.lengths = b.lengths[:0]
+	for prefix := range b.prefixes {
+		b.noteLength(len(prefix))
+	}
+	return before - b.names()
+}
+
+// noteLength notes that there is a prefix of a length.
+func (b *purged) noteLength(n int) {
+	if at, known := slices.BinarySearch(b.lengths, n); !known {
+		b.lengths = slices.Insert(b.lengths, at, n)
 	}
 }
 
@@ -89,18 +111,25 @@ func (l *ledger) pend(p *Purge) {
 	l.pending = append(l.pending, p)
 }
 
-// settle takes purges back that pend has noted: they are made up to a position of the log.
-func (l *ledger) settle(position uint64, purges ...*Purge) {
-	for _, p := range purges {
-		l.add(p, position)
-		l.drop(p)
+// settle takes a purge back that pend has noted: it is made up to a place in the log. Where l is the
+// ledger of another log, that has it.
+func (l *ledger) settle(at *place, p *Purge) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.log == hashLog(at.incarnation) {
+		l.addLocked(p, at.position)
 	}
+	l.dropLocked(p)
 }
 
 // drop takes a purge back that pend has noted.
 func (l *ledger) drop(p *Purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dropLocked(p)
+}
+
+func (l *ledger) dropLocked(p *Purge) {
 	l.pending = slices.DeleteFunc(l.pending, func(other *Purge) bool { return other == p })
 }
 
@@ -124,10 +153,14 @@ func (p *Purge) isFor(bucket string, name []byte, tags []string) bool {
 func (b *purged) names() int { return len(b.keys) + len(b.prefixes) + len(b.tags) }
 
 // shrink makes one purge of those of the bucket with most of them.
-func (l *ledger) shrink(position uint64) {
+func (l *ledger) shrink() {
 	largest := slices.MaxFunc(slices.Collect(maps.Values(l.buckets)), func(a, b *purged) int { return a.names() - b.names() })
-	l.size -= largest.names()
-	*largest = purged{all: position, keys: make(map[string]uint64), prefixes: make(map[string]uint64), tags: make(map[string]uint64)}
+	for _, m := range []map[string]uint64{largest.keys, largest.prefixes, largest.tags} {
+		for _, at := range m {
+			largest.all = max(largest.all, at)
+		}
+	}
+	l.size -= largest.forget(largest.all)
 }
 
 // holds tells whether no purge is known, or may be unknown, of an object of a bucket that the origin

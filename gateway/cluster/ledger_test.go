@@ -73,15 +73,26 @@ func TestLedgerPending(t *testing.T) {
 		t.Error("an object holds though its purge is under way")
 	}
 	l.pend(second)
-	if l.settle(5, first); holds(9) {
+	if l.settle(&place{incarnation: "log", position: 5}, first); holds(9) {
 		t.Error("an object holds though its second purge is under way")
 	}
-	if l.settle(7, second); holds(6) || !holds(7) {
+	if l.settle(&place{incarnation: "log", position: 7}, second); holds(6) || !holds(7) {
 		t.Errorf("at 6: %t, at 7: %t; want false, true", holds(6), holds(7))
 	}
 	l.pend(first)
 	if l.drop(first); !holds(7) {
 		t.Error("a purge that was given up goes on")
+	}
+	l.add(&Purge{Bucket: "b", Kind: Key, Name: []byte("a/b")}, 12)
+	for _, p := range []*Purge{{Bucket: "b", Kind: Key, Name: []byte("a/b")}, {Bucket: "b", Kind: All}} {
+		l.pend(p)
+		if l.settle(&place{incarnation: "log", position: 8}, p); holds(11) || !holds(12) {
+			t.Errorf("a %s that is settled late takes the place of a later purge", p.Kind)
+		}
+	}
+	l.pend(first)
+	if l.settle(&place{incarnation: "another", position: 99}, first); !holds(12) {
+		t.Error("a purge of another log counts in this one")
 	}
 	if l.forget(); holds(9) {
 		t.Error("an object holds in no log")

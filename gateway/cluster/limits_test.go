@@ -27,7 +27,7 @@ func startLimited(t *testing.T, server *redisserver.Server, l limit.Limit) *limi
 	x.table.Share()
 	log := zerolog.New(io.Discard)
 	x.Node = New(Options{
-		Config: c, Log: &log, Apply: func(string, *cache.Purges, bool) {},
+		Config: c, Log: &log, Apply: func(string, *cache.Purges, bool) {}, Outdate: func() {},
 		Limits: func() ([]Limit, time.Duration) { return []Limit{{"address", x.table}}, time.Since(x.began) },
 	})
 	x.Start()

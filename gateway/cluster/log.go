@@ -8,6 +8,7 @@ import (
 	_ "embed" // the scripts
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -105,7 +106,7 @@ func (n *Node) dial(ctx context.Context, address string, d *net.Dialer, config *
 	if err != nil {
 		return nil, err
 	}
-	return &connection{conn, context.AfterFunc(n.life, func() { conn.Close() })}, nil
+	return &connection{&guarded{Conn: conn}, context.AfterFunc(n.life, func() { conn.Close() })}, nil
 }
 
 // connection is a connection to Valkey. What closes it with the node goes when it is closed before.
@@ -138,23 +139,25 @@ func tlsOf(c *config.Valkey) (*tls.Config, error) {
 	return t, nil
 }
 
-// append appends entries to the log, and begins one if there is none. again says that some may be
-// there. It returns the place of the last entry of the log.
-func (n *Node) append(ctx context.Context, conn asker, again bool, entries ...entry) (*place, error) {
-	mode := ""
-	if again {
-		mode = "again"
-	}
-	cmd := conn.B().Eval().Script(scriptAppend).Numkeys(2).Key(n.keys.log, n.keys.meta).Arg(rand.Text(), strconv.Itoa(logLength), mode)
+// append appends entries to the log, and begins one if there is none, or if the one of the incarnation
+// lost has lost purges; empty: none has. It returns the place of the last entry of the log.
+func (n *Node) append(ctx context.Context, conn asker, lost string, entries ...entry) (*place, error) {
+	skipped := 1<<20 + mathrand.N[int64](1<<40) // a server that loses purges again and again skips to other positions each time
+	cmd := conn.B().Eval().Script(scriptAppend).Numkeys(2).Key(n.keys.log, n.keys.meta).
+		Arg(rand.Text(), strconv.Itoa(logLength), lost, strconv.FormatInt(skipped, 10))
 	for _, e := range entries {
-		cmd = cmd.Arg(e.id, e.body, e.mac)
+		cmd = cmd.Arg(e.body, e.mac)
 	}
 	reply, err := conn.Do(ctx, cmd.Build()).AsStrSlice()
 	if err != nil {
 		return nil, err
 	}
-	n.stats.appended.Add(uint64(len(entries)))
-	return placeOf(reply)
+	at, err := placeOf(reply)
+	if err == nil && len(entries) > 0 {
+		n.stats.appended.Add(uint64(len(entries)))
+		n.appended.Store(at)
+	}
+	return at, err
 }
 
 // report notes the place of this gateway, which is nil before it has one, and returns where the log
@@ -163,9 +166,13 @@ func (n *Node) report(ctx context.Context, conn asker, at *place) (*place, error
 	if at == nil {
 		at = &place{incarnation: "-"}
 	}
+	known := at.position
+	if own := n.appended.Load(); own != nil && own.incarnation == at.incarnation {
+		known = max(known, own.position)
+	}
 	counts := n.opts.Config.Purge.Within + countFor
 	cmd := conn.B().Eval().Script(scriptReport).Numkeys(2).Key(n.keys.log, n.keys.meta).
-		Arg(n.field, at.incarnation, strconv.FormatUint(at.position, 10), strconv.FormatInt(counts.Milliseconds(), 10))
+		Arg(n.field, at.incarnation, strconv.FormatUint(at.position, 10), strconv.FormatUint(known, 10), strconv.FormatInt(counts.Milliseconds(), 10))
 	reply, err := conn.Do(ctx, cmd.Build()).AsStrSlice()
 	if err != nil {
 		return nil, err
@@ -233,7 +240,7 @@ func (n *Node) read(ctx context.Context, conn asker, behind uint64) ([]logged, e
 func (n *Node) loggedOf(list []valkey.XRangeEntry) ([]logged, error) {
 	entries := make([]logged, 0, len(list))
 	for _, x := range list {
-		l := logged{entry: entry{id: x.FieldValues["id"], body: x.FieldValues["body"], mac: x.FieldValues["mac"]}}
+		l := logged{entry: entry{body: x.FieldValues["body"], mac: x.FieldValues["mac"]}}
 		_, l.begin = x.FieldValues["begin"]
 		number, _, _ := strings.Cut(x.ID, "-")
 		var err error

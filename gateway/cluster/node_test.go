@@ -84,7 +84,7 @@ func newNode(t *testing.T, address string, tune ...func(*config.Cluster)) *testN
 	}
 	tn := &testNode{t: t, log: new(syncBuffer)}
 	log := zerolog.New(tn.log)
-	tn.Node = New(Options{Config: c, Apply: tn.apply, Log: &log})
+	tn.Node = New(Options{Config: c, Apply: tn.apply, Outdate: func() {}, Log: &log})
 	tn.cache = cache.New(cache.Options{MaxBytes: 1 << 20, Lease: tn.Lease})
 	return tn
 }

@@ -2,12 +2,9 @@ package cluster
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
@@ -30,6 +27,7 @@ type Purge struct {
 	Kind   Kind   `json:"kind"`
 	Name   []byte `json:"name,omitempty"` // of the key, prefix or tag
 	Soft   bool   `json:"soft,omitempty"`
+	From   string `json:"from"` // the gateway that was called, see Node.field: it has made the purge
 }
 
 // AddTo adds the purge to those of its bucket that memory makes together.
@@ -48,8 +46,8 @@ func (p *Purge) AddTo(in *cache.Purges) {
 
 // entry is a purge as the log has it.
 type entry struct {
-	id, body, mac string
-	purge         *Purge // what it says, in an entry of this gateway; else nil
+	body, mac string
+	purge     *Purge // what it says, in an entry of this gateway; else nil
 }
 
 // seal makes entries, and knows those that were made with the same secret.
@@ -72,18 +70,16 @@ func (s *seal) entry(p *Purge) entry {
 	if err != nil {
 		panic("BUG: a purge cannot be encoded: " + err.Error())
 	}
-	e := entry{id: rand.Text(), body: string(body), purge: p}
+	e := entry{body: string(body), purge: p}
 	e.mac = s.mac(s.secrets[0], e)
 	return e
 }
 
-// mac returns the HMAC-SHA256 (RFC 2104) of an entry's id and body in this namespace. Replaying
-// an entry makes its purge again, which costs a miss: its position is not part of it.
+// mac returns the HMAC-SHA256 (RFC 2104) of an entry's body in this namespace. Replaying an entry
+// makes its purge again, which costs a miss: its position is not part of it.
 func (s *seal) mac(secret []byte, e entry) string {
 	h := hmac.New(sha256.New, secret)
 	h.Write([]byte(s.context))
-	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(e.id))))
-	h.Write([]byte(e.id))
 	h.Write([]byte(e.body))
 	return string(h.Sum(nil))
 }
@@ -100,49 +96,4 @@ func (s *seal) open(e entry) (*Purge, error) {
 		}
 	}
 	return nil, errForeign
-}
-
-// recent are the purges of the last minutes: those of this gateway are not made twice, and what a
-// failover loses is appended again.
-type recent struct {
-	entries []recentEntry // the oldest first
-	known   map[string]bool
-}
-
-type recentEntry struct {
-	entry
-	at time.Time
-}
-
-const (
-	recentFor = 5 * time.Minute
-	maxRecent = 10_000
-)
-
-// add notes an entry, and reports whether it was new.
-func (r *recent) add(e entry, now time.Time) bool {
-	if r.known[e.id] {
-		return false
-	}
-	if r.known == nil {
-		r.known = make(map[string]bool)
-	}
-	gone := 0
-	for gone < len(r.entries) && (len(r.entries)-gone >= maxRecent || now.Sub(r.entries[gone].at) > recentFor) {
-		delete(r.known, r.entries[gone].id)
-		gone++
-	}
-	r.entries = append(r.entries[gone:], recentEntry{e, now})
-	r.known[e.id] = true
-	return true
-}
-
-// all returns the entries of the last minutes, the oldest first.
-func (r *recent) all(now time.Time) (entries []entry) {
-	for _, e := range r.entries {
-		if now.Sub(e.at) <= recentFor {
-			entries = append(entries, e.entry)
-		}
-	}
-	return entries
 }

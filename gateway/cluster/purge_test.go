@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
@@ -36,22 +34,20 @@ func TestSeal(t *testing.T) {
 		change func(*entry)
 		opens  bool
 	}{
-		"as it was made":      {reader: &made, opens: true},
-		"by another secret":   {reader: with(func(c *config.Cluster) { c.Secret = other })},
-		"by the one before":   {reader: with(func(c *config.Cluster) { c.Secret, c.PreviousSecret = other, made.Secret }), opens: true},
-		"by the next one":     {reader: with(func(c *config.Cluster) { c.PreviousSecret = other }), opens: true},
-		"of another group":    {reader: with(func(c *config.Cluster) { c.Namespace = "tes" })},
-		"another body":        {reader: &made, change: func(e *entry) { e.body = strings.Replace(e.body, "main", "mine", 1) }},
-		"another id":          {reader: &made, change: func(e *entry) { e.id = e.id[1:] }},
-		"id and body shifted": {reader: &made, change: func(e *entry) { e.id, e.body = e.id+e.body[:1], e.body[1:] }},
-		"no mac":              {reader: &made, change: func(e *entry) { e.mac = "" }},
-		"half a mac":          {reader: &made, change: func(e *entry) { e.mac = e.mac[:16] }},
+		"as it was made":    {reader: &made, opens: true},
+		"by another secret": {reader: with(func(c *config.Cluster) { c.Secret = other })},
+		"by the one before": {reader: with(func(c *config.Cluster) { c.Secret, c.PreviousSecret = other, made.Secret }), opens: true},
+		"by the next one":   {reader: with(func(c *config.Cluster) { c.PreviousSecret = other }), opens: true},
+		"of another group":  {reader: with(func(c *config.Cluster) { c.Namespace = "tes" })},
+		"another body":      {reader: &made, change: func(e *entry) { e.body = strings.Replace(e.body, "main", "mine", 1) }},
+		"no mac":            {reader: &made, change: func(e *entry) { e.mac = "" }},
+		"half a mac":        {reader: &made, change: func(e *entry) { e.mac = e.mac[:16] }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			maker, reader := newSeal(&made), newSeal(c.reader)
 			want := Purge{Bucket: "main", Kind: Prefix, Name: []byte("in/clear/\xff"), Soft: true}
 			e := maker.entry(&want)
-			if !strings.Contains(e.body, `"bucket":"main"`) || strings.Contains(e.id+e.body+e.mac, testSecret[:8]) {
+			if !strings.Contains(e.body, `"bucket":"main"`) || strings.Contains(e.body+e.mac, testSecret[:8]) {
 				t.Errorf("%+v", e)
 			}
 			if c.change != nil {
@@ -71,42 +67,10 @@ func TestSeal(t *testing.T) {
 // TestSealOfNonsense has an entry of a gateway that is no purge.
 func TestSealOfNonsense(t *testing.T) {
 	s := newSeal(&config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)})
-	e := entry{id: "i", body: "{"}
+	e := entry{body: "{"}
 	e.mac = s.mac(s.secrets[0], e)
 	if p, err := s.open(e); err == nil {
 		t.Errorf("%+v", p)
-	}
-}
-
-// TestRecent notes more purges than are kept, and ones of long ago.
-func TestRecent(t *testing.T) {
-	var r recent
-	start := time.Now()
-	at := func(d time.Duration) time.Time { return start.Add(d) }
-	add := func(id string, d time.Duration) bool { return r.add(entry{id: id}, at(d)) }
-	ids := func(d time.Duration) (ids []string) {
-		for _, e := range r.all(at(d)) {
-			ids = append(ids, e.id)
-		}
-		return ids
-	}
-	if !add("a", 0) || add("a", time.Second) || !add("b", time.Minute) {
-		t.Error("a purge is new once")
-	}
-	if got := ids(time.Minute); !slices.Equal(got, []string{"a", "b"}) {
-		t.Errorf("after a minute: %v", got)
-	}
-	if got := ids(recentFor + time.Second); !slices.Equal(got, []string{"b"}) {
-		t.Errorf("after %v: %v", recentFor, got)
-	}
-	if !add("c", recentFor+time.Second) || !add("a", recentFor+time.Second) {
-		t.Error("what is forgotten is new again")
-	}
-	for i := range maxRecent + 10 {
-		add(fmt.Sprint(i), recentFor+2*time.Second)
-	}
-	if len(r.entries) != maxRecent || len(r.known) != maxRecent || r.known["9"] || !r.known["10"] {
-		t.Errorf("%d entries, %d known, the tenth is known: %t", len(r.entries), len(r.known), r.known["9"])
 	}
 }
 

@@ -63,7 +63,7 @@ type write struct {
 func newStore(c *config.ClusterStore) *store {
 	return &store{
 		o: c, queue: make(chan write, maxWaiting), absent: rate.NewLimiter(absentRate, absentRate),
-		reading: make(chan struct{}, min(max(inFlightMost/int(c.MaxObjectSize), 1), maxInFlight)),
+		reading: make(chan struct{}, min(max(inFlightMost/max(int(c.MaxObjectSize), 1), 1), maxInFlight)),
 	}
 }
 
@@ -124,15 +124,16 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	if !headAlone {
 		most = headerSize + int64(st.o.MaxObjectSize) + longestHead // whatever somebody else has stored there
 	}
-	replies := client.DoMulti(ctx, client.B().Getrange().Key(key).Start(0).End(most-1).Build(), client.B().Pttl().Key(key).Build())
-	value, err := replies[0].AsBytes()
-	left, leftErr := replies[1].AsInt64()
-	absent := valkey.IsValkeyNil(err)
-	if st.breaker.report(err == nil && leftErr == nil || absent, now); absent || err == nil && len(value) == 0 {
-		return nil, Absent
-	}
-	if err != nil || leftErr != nil {
+	// How long it stays is asked first: it is too little for what is stored in between, and never too much.
+	replies := client.DoMulti(ctx, client.B().Pttl().Key(key).Build(), client.B().Getrange().Key(key).Start(0).End(most-1).Build())
+	left, leftErr := replies[0].AsInt64()
+	value, err := replies[1].AsBytes()
+	ok := err == nil && leftErr == nil
+	if st.breaker.report(ok, now); !ok {
 		return nil, Failed
+	}
+	if len(value) == 0 || left == -2 {
+		return nil, Absent
 	}
 	h, err := readHeader(value)
 	if err != nil || left < 0 { // none of ours is without an end
@@ -148,7 +149,7 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	if !n.ledger.holds(h.log, h.position, s.bucket, cache.NameOf(cacheKey), tags(head)) {
 		return nil, Outdated
 	}
-	return &Item{Status: h.status, Head: head, Body: body, Freshness: h.freshness(time.Duration(left)*time.Millisecond, verified, time.Now())}, Found
+	return &Item{Status: h.status, Head: head, Body: body, Freshness: h.freshness(time.Duration(left)*time.Millisecond, verified, now)}, Found
 }
 
 // followed is how old the last news of purges may be for what is shared to be used.
@@ -156,14 +157,12 @@ const followed = block + 2*time.Second
 
 // freshness returns the freshness of a value that Valkey keeps for the time left, as of an answer
 // that has aged on the way. All purges up to the moment verified were looked at: it counts as asked
-// for then, if it is older.
+// for then. now is before Valkey was asked, as a client counts an answer's age (RFC 9111, 4.2.3).
 func (h *header) freshness(left time.Duration, verified, now time.Time) cache.Freshness {
 	stored := max(h.px-left, time.Duration(now.UnixMilli()-h.storedAt)*time.Millisecond, 0)
 	f := h.f
-	if f.Sent = now.Add(-h.sinceSent - stored); f.Sent.Before(verified) {
-		f.Received += verified.Sub(f.Sent)
-		f.Sent = verified
-	}
+	f.Received = max(f.Received+h.sinceSent+stored-now.Sub(verified), 0)
+	f.Sent = verified
 	return f
 }
 
@@ -206,19 +205,21 @@ func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 		return Skipped
 	}
 	f := &o.Freshness
-	keep := min(f.Lifetime-f.Received-max(now.Sub(f.Sent), 0)+max(f.StaleWhileRevalidate, f.StaleIfError), st.o.MaxTTL)
+	sinceSent := max(cache.Elapsed(now, f.Sent), 0)
+	keep := min(f.Lifetime-f.Received-sinceSent, st.o.MaxTTL)
 	if keep < leastLife {
 		return Outdated
 	}
 	h := header{
-		log: hashLog(at.incarnation), position: at.position, sinceSent: max(now.Sub(f.Sent), 0), f: *f,
+		log: hashLog(at.incarnation), position: at.position, sinceSent: sinceSent, f: *f,
 		px: keep.Truncate(time.Millisecond), storedAt: now.UnixMilli(), status: o.Status,
 	}
 	value := s.box.seal(o.Key, &h, o.Header, o.Body)
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	err := client.Do(ctx, client.B().Set().Key(s.key(o.Key)).Value(valkey.BinaryString(value)).Px(h.px).Build()).Error()
-	if st.breaker.report(err == nil, now); err != nil {
+	// What takes longer than a request waits is no sign that Valkey can be asked.
+	if st.breaker.report(err == nil && time.Since(now) < st.o.Timeout, now); err != nil {
 		return Failed
 	}
 	return Written

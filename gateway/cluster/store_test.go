@@ -41,7 +41,7 @@ func newShelves(t *testing.T, count int) *shelves {
 func (s *shelves) join(secret string) (*Node, *Shelf) {
 	c := storeConfig(s.server.Address(), secret)
 	log := zerolog.New(io.Discard)
-	n := New(Options{Config: c, Log: &log, Apply: func(string, *cache.Purges, bool) {}})
+	n := New(Options{Config: c, Log: &log, Apply: func(string, *cache.Purges, bool) {}, Outdate: func() {}})
 	n.Start()
 	s.Cleanup(n.Close)
 	shelf := n.Shelf("bucket", []byte("origin"))

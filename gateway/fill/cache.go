@@ -82,6 +82,14 @@ func (all Budgets) Purge(bucket string, p *cache.Purges, soft bool) (purged int)
 	return purged
 }
 
+// Outdate keeps what is being fetched for a bucket out of memory; what is stored stays. Requests from now
+// on join none of these fetches.
+func (all Budgets) Outdate(bucket string) {
+	for _, b := range all {
+		b.Cache.Outdate(bucket)
+	}
+}
+
 // quarter is what bodies that arrive may take, and what those may take that are read though
 // they are not stored.
 func (b *Budget) quarter() int64 { return b.Options.MaxBytes / 4 }
@@ -194,6 +202,9 @@ func (c *Cache) Join(key []byte, serves func(o *cache.Object) bool) (f *cache.Fl
 // passFor is the time for which a marker says that an object cannot be stored. Meanwhile,
 // requests for it do not wait for each other in vain.
 const passFor = 2 * time.Minute
+
+// Shares tells whether other gateways store objects of the bucket for this one.
+func (c *Cache) Shares() bool { return c.shelf != nil }
 
 // FindsObjectsOf tells whether c, which may be nil, finds the objects that before stored.
 func (c *Cache) FindsObjectsOf(before *Cache) bool {

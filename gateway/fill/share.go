@@ -27,12 +27,14 @@ func (t *Task) fromOthers(f *cache.Flight, stale *cache.Object) *cache.Object {
 		renewed := stale.Clone()
 		renewed.Header, renewed.ETag, renewed.LastModified, renewed.Modified, renewed.Tags = o.Header, o.ETag, o.LastModified, o.Modified, o.Tags
 		renewed.Freshness = o.Freshness
-		c.Cache.Replace(stale, renewed, f.Epoch())
+		if !c.Cache.Replace(stale, renewed, f.Epoch()) && c.Cache.Peek(o.Key) == nil {
+			t.keep(renewed, f) // it was evicted meanwhile
+		}
 		f.Land(renewed)
 		return renewed
 	}
 	o.Body = item.Body
-	c.Cache.PutSince(o, f.Epoch())
+	t.keep(o, f)
 	f.Land(o)
 	return o
 }

@@ -28,6 +28,7 @@ type Task struct {
 	Fetch   *origin.Fetch // nil once the rest of a body is read in the background
 	Key     []byte        // cache key of the object; the caller owns it
 	Origin  bool          // the client wants the origin asked, not what other gateways have stored
+	asked   bool          // others were asked
 	wanted  bool          // the object is stored whatever the cache's admission policy says
 	at      cluster.Place // what was purged when the origin was asked
 	Scratch []byte        // memory of heads, for the next task, too
@@ -64,11 +65,11 @@ func (t *Task) Run(f *cache.Flight, stale *cache.Object) (r Result) {
 
 func (t *Task) try(f *cache.Flight, stale *cache.Object) Result {
 	if t.Cache.shelf != nil {
-		if !t.Origin {
+		if !t.Origin && !t.asked {
+			t.asked = true
 			if o := t.fromOthers(f, stale); o != nil {
 				return Result{Object: o, Outcome: observe.Shared}
 			}
-			t.Origin = true // they are not asked again
 		}
 		t.at = t.Cache.shelf.Place()
 	}
@@ -186,14 +187,19 @@ func (t *Task) takeObject(f *cache.Flight, stale *cache.Object, sent time.Time) 
 	return Result{Object: o, Outcome: observe.Miss}
 }
 
-// store stores the object of f, unless a purge has come since f began.
+// store stores the object of f, unless a purge has come since f began, and shares it.
 func (t *Task) store(o *cache.Object, f *cache.Flight) {
+	t.keep(o, f)
+	t.share(o, f)
+}
+
+// keep stores the object of f in memory, unless a purge has come since f began.
+func (t *Task) keep(o *cache.Object, f *cache.Flight) {
 	if c := t.Cache.Cache; t.wanted {
 		c.AdmitSince(o, f.Epoch())
 	} else {
 		c.PutSince(o, f.Epoch())
 	}
-	t.share(o, f)
 }
 
 // share stores an object for all gateways, unless a purge has come since its flight began.

@@ -75,11 +75,17 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.answerFlight(ctx, x.fetchForFlight(f, o), o)
 		return
 	}
-	switch state, shared, err := f.Await(); state {
+	flight, shared, err := f.Await()
+	now = x.s.Now()
+	if shared != nil && !c.Cache.Verified(shared, now) {
+		x.serveOrigin(ctx) // a purge may have come unseen while it was fetched
+		return
+	}
+	switch flight {
 	case cache.Streaming:
-		x.answerCached(ctx, shared, f, observe.Coalesced, x.s.Now())
+		x.answerCached(ctx, shared, f, observe.Coalesced, now)
 	case cache.Landed:
-		x.answerCached(ctx, shared, nil, observe.Coalesced, x.s.Now())
+		x.answerCached(ctx, shared, nil, observe.Coalesced, now)
 	case cache.Orphaned:
 		x.answerFlight(ctx, x.fetchForFlight(f, o), o)
 	case cache.Passed:
@@ -87,7 +93,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	case cache.Failed:
 		x.answerFailed(ctx, err, o)
 	default:
-		panic("BUG: a flight that is awaited has the state " + strconv.Itoa(int(state)))
+		panic("BUG: a flight that is awaited has the state " + strconv.Itoa(int(flight)))
 	}
 }
 
@@ -113,6 +119,9 @@ func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
 func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	if o != nil {
 		return x.stateOf(o, now) == cache.Fresh
+	}
+	if x.bucket.Cached.Shares() && x.wantsOrigin() {
+		return false // what it brings may be of any age
 	}
 	return !x.bucket.Cached.ClientDirectives || !x.control.NoCache && x.control.MaxAge != 0
 }
