@@ -275,13 +275,15 @@ MANIFESTS = $(BIN)/helm template yatagarasu deploy/helm/yatagarasu --kube-versio
 
 .PHONY: manifests
 manifests: tool-helm ## make the manifests of deploy/kustomize by the chart; INTO=folder
-	@set -e; into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production"; \
+	@set -e; into="$(or $(INTO),deploy/kustomize)"; mkdir -p "$$into/base" "$$into/overlays/production" "$$into/overlays/cluster"; \
 	build=$$(mktemp -d); trap 'rm -r "$$build"' EXIT; \
 	without='/^# Source: /d; / helm.sh\/chart: /d; / app.kubernetes.io\/managed-by: /d'; \
 	$(MANIFESTS) -f deploy/kustomize/base/values.yaml >"$$build/base"; \
 	$(MANIFESTS) -f deploy/kustomize/overlays/production/values.yaml $(addprefix -s templates/,autoscaling.yaml networkpolicy.yaml monitoring.yaml) >"$$build/extras"; \
+	$(MANIFESTS) -f deploy/kustomize/overlays/cluster/values.yaml -s templates/networkpolicy.yaml >"$$build/cluster"; \
 	sed "$$without" "$$build/base" >"$$into/base/gateway.yaml"; \
-	sed "$$without" "$$build/extras" >"$$into/overlays/production/extras.yaml"
+	sed "$$without" "$$build/extras" >"$$into/overlays/production/extras.yaml"; \
+	sed "$$without" "$$build/cluster" >"$$into/overlays/cluster/extras.yaml"
 
 .PHONY: release-check
 release-check: build $(VERSITYGW_STAMP) ## make a release twice with the same bytes, try what is in it, and publish it to stand-ins: ten minutes

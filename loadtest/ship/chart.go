@@ -61,6 +61,7 @@ var renderings = []struct {
 	{"notes for TLS", "load-balancer", "curl -ik https://localhost:8080/KEY\n", nil},
 	{"notes for a host", "gateway-api", "curl -i -H 'Host: files.example.com' http://localhost:8080/KEY\n", nil},
 	{"notes for a Secret", "existing-secret", "curl -i http://localhost:8080/KEY\n", nil},
+	{"a cluster has a way to Valkey", "cluster", "- port: 6379\n        protocol: TCP\n      to:\n", nil},
 	{"the test of plain HTTP asks the Service", "minimal", `server: {address: "yatagarasu:80"}`, nil},
 	{"the test of a Secret asks for readiness alone", "existing-secret", "metrics: {enabled: true, address: files-metrics, port: 9090}", nil},
 }
@@ -166,7 +167,7 @@ func (t *trial) kustomizations() (files []string, err error) {
 		return nil, err
 	}
 	deploy := filepath.Join(t.root, "deploy", "kustomize")
-	for _, name := range []string{"base/gateway.yaml", "overlays/production/extras.yaml"} {
+	for _, name := range []string{"base/gateway.yaml", "overlays/production/extras.yaml", "overlays/cluster/extras.yaml"} {
 		want, err := os.ReadFile(filepath.Join(t.dir, name))
 		if err != nil {
 			return nil, err
@@ -175,7 +176,7 @@ func (t *trial) kustomizations() (files []string, err error) {
 			return nil, fmt.Errorf("deploy/kustomize/%s is not what the chart makes: run `make manifests` (%v)", name, err)
 		}
 	}
-	for _, overlay := range []string{"dev", "production"} {
+	for _, overlay := range []string{"dev", "production", "cluster"} {
 		out, err := t.output(t.command(kustomize, "build", filepath.Join(deploy, "overlays", overlay)))
 		if err != nil {
 			return nil, err
@@ -323,6 +324,9 @@ func (t *trial) checkConfigurations(files []string) error {
 	}
 	if err := t.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=files", "-days", "1",
 		"-keyout", filepath.Join(t.dir, "tls.key"), "-out", filepath.Join(t.dir, "tls.crt")); err != nil {
+		return err
+	}
+	if err := t.run("cp", filepath.Join(t.dir, "tls.crt"), filepath.Join(t.dir, "ca.crt")); err != nil {
 		return err
 	}
 	checked := 0
