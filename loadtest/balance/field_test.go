@@ -249,18 +249,18 @@ type failure struct {
 	err error
 }
 
-// load begins to ask for 100 objects, over and over.
+// load begins to ask for 1,000 objects, over and over.
 func (f *field) load() *load {
 	l := &load{done: make(chan struct{})}
 	for w := range workers {
 		l.wg.Go(func() { // ends with done
-			for n := w; ; n++ {
+			for n := w; ; n += workers {
 				select {
 				case <-l.done:
 					return
 				case <-time.After(2 * time.Millisecond): // leave something of two cores to others
 				}
-				if err := f.ask(fmt.Sprint("load-", n%100)); err != nil {
+				if err := f.ask(fmt.Sprint("load-", n%1000)); err != nil {
 					l.mu.Lock()
 					l.failures = append(l.failures, failure{time.Now(), err})
 					l.mu.Unlock()
