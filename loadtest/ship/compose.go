@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,7 @@ import (
 
 // compose tries deploy/compose by the commands of its README, word for word.
 func (t *trial) compose() error {
-	if err := t.debian("prometheus", "haproxy", "curl"); err != nil {
+	if err := t.debian("prometheus", "haproxy", "redis-server", "curl"); err != nil {
 		return err
 	}
 	mc := t.command("make", "-s", "tool-mc")
@@ -45,7 +46,8 @@ func (t *trial) compose() error {
 		return err
 	}
 	one, rest, _ := strings.Cut(string(readme), "\n## Two gateways")
-	two, end, _ := strings.Cut(rest, "\n## End")
+	two, rest, _ := strings.Cut(rest, "\n## With a Valkey")
+	shared, end, _ := strings.Cut(rest, "\n## End")
 	if err := e.composeImages(); err != nil {
 		return err
 	}
@@ -53,6 +55,7 @@ func (t *trial) compose() error {
 		func() error { return e.composeOne(commands(one)) },
 		e.composeMetrics, e.composeGrafana,
 		func() error { return e.composeTwo(commands(two)) },
+		func() error { return e.composeCluster(commands(shared)) },
 		func() error { return e.run("sh", "-ec", "cd deploy/compose; "+commands(end)) },
 	} {
 		if err := try(); err != nil {
@@ -75,7 +78,14 @@ func commands(page string) string {
 
 // composeImages checks the files, and makes the stand-ins for the images that they name.
 func (e *engine) composeImages() error {
-	files := [][]string{{"-f", "deploy/compose/compose.yaml"}, {"-f", "deploy/compose/compose.yaml", "-f", "deploy/compose/compose.haproxy.yaml"}}
+	var files [][]string // each over those before it
+	for _, file := range []string{"compose.yaml", "compose.haproxy.yaml", "compose.cluster.yaml"} {
+		var before []string
+		if n := len(files); n > 0 {
+			before = files[n-1]
+		}
+		files = append(files, append(slices.Clone(before), "-f", "deploy/compose/"+file))
+	}
 	var images string
 	for _, f := range files {
 		if err := e.run("docker", append(append([]string{"compose"}, f...), "config", "-q")...); err != nil {
@@ -271,6 +281,19 @@ func (e *engine) composeTwo(commands string) error {
 		return fmt.Errorf("the stopped gateway is %q, not exited with 0; %w", code, err)
 	}
 	e.say("one of two gateways stopped in %s with %d requests meanwhile, of %d in all: none lost", took.Round(100*time.Millisecond), during, answered.Load())
+	return nil
+}
+
+// composeCluster types what the README says of a Valkey for two gateways.
+func (e *engine) composeCluster(commands string) error {
+	out, err := e.output(e.command("sh", "-ec", "cd deploy/compose; "+commands))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(out, `"nodes":2,"confirmed":2`) || !strings.Contains(strings.ToLower(out), "x-cache: shared") {
+		return fmt.Errorf("a purge is not confirmed by both gateways, or no object is shared: %s", out)
+	}
+	e.say("two gateways share a purge and an object by a Valkey")
 	return nil
 }
 

@@ -51,7 +51,7 @@ var steps = []step{
 	{"windows", "the binary for Windows serves, reloads and stops under Wine", true, host, windows},
 	{"workflows", "workflows, shell scripts and YAML are linted", true, daemon, workflows},
 	{"image", "the container image: built offline, run without rights, asked for an object, stopped", true, daemon, (*trial).image},
-	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, by its README", true, daemon, (*trial).compose},
+	{"compose", "deploy/compose: one gateway with all around it, then two behind HAProxy, then with a Valkey, by its README", true, daemon, (*trial).compose},
 	{"chart", "the Helm chart and the kustomizations, for the oldest and the newest Kubernetes", true, host, tryChart},
 	{"package", "deb and rpm, built twice, installed, upgraded under load and removed where systemd runs", true, host, tryPackage},
 	{"release", "a release without publishing: twice the same bytes, SBOMs, programs under QEMU and Wine", false, host, tryRelease},

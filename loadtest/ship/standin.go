@@ -23,6 +23,8 @@ var standIns = []standIn{
 		[]string{"USER 65534", "VOLUME /prometheus", `ENTRYPOINT ["/bin/prometheus"]`, `CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]`}},
 	{"haproxy", []string{"/usr/local/sbin/haproxy"}, "",
 		[]string{"USER 99", `CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]`}},
+	{"valkey/valkey", []string{"/usr/local/bin/redis-server", "/usr/local/bin/redis-cli"},
+		"mkdir -p data usr/local/bin && ln -s redis-server usr/local/bin/valkey-server && ln -s redis-cli usr/local/bin/valkey-cli", nil},
 	// No Grafana is to be had. What takes its place sees the same files and network, and says that it is well.
 	{"grafana/grafana", nil, "mkdir -p var/lib/grafana www/api && touch www/api/health && chown 472 var/lib/grafana",
 		[]string{"USER 472", `CMD ["busybox", "httpd", "-f", "-p", "3000", "-h", "/www"]`}},
