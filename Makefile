@@ -225,6 +225,11 @@ siege: build ## attack the gateway in all ways of docs/THREATS.md beside honest 
 	@$(GO) build -buildvcs=false -o $(BIN)/siege ./loadtest/siege
 	@exec $(BIN)/siege $(if $(ONLY),-only '$(value ONLY)') $(if $(SPAN),-span $(SPAN)) $(if $(UPDATE),-update)
 
+.PHONY: cluster
+cluster: build $(TOXIPROXY_STAMP) ## purge through three gateways that share a Valkey, under each of its faults and theirs, and judge every answer: twenty minutes; needs redis-server; ONLY=regexp, PURGES=10000
+	@$(GO) build -buildvcs=false -o $(BIN)/cluster ./loadtest/cluster
+	@exec $(BIN)/cluster $(if $(ONLY),-only '$(value ONLY)') $(if $(PURGES),-purges $(PURGES))
+
 .PHONY: ship
 ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship
