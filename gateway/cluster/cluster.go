@@ -46,13 +46,14 @@ type Node struct {
 	mu     sync.Mutex // guards the following fields
 	outbox []entry    // purges that Valkey has not taken yet, the oldest first
 
-	place    atomic.Pointer[place]
-	appended atomic.Pointer[place] // of the last purge of this gateway in the log
-	ledger   ledger
-	limits   breaker // of the limits
-	store    *store
-	down     atomic.Bool // Valkey could not be asked last time
-	stats    stats
+	quiet  time.Time // until when the lease is not renewed: others share what they kept first; for follow alone
+	place  atomic.Pointer[place]
+	own    own
+	ledger ledger
+	limits breaker // of the limits
+	store  *store
+	down   atomic.Bool // Valkey could not be asked last time
+	stats  stats
 }
 
 // place is where a node is in the log. It does not change once made.
@@ -218,7 +219,7 @@ func (n *Node) Publish(p *Purge, make func()) (r Receipt, err error) {
 	}
 	conn, release := n.client.Dedicate()
 	defer release()
-	at, err := n.append(asked, conn, "", e)
+	at, err := n.append(asked, conn, n.known(n.place.Load()), e)
 	if err == nil && !n.follows(asked, at) {
 		err = errors.New("the purge went to a server that this gateway does not follow: another has become the primary")
 	}
@@ -299,7 +300,7 @@ func (n *Node) flush(ctx context.Context, conn asker) error {
 	if len(waiting) == 0 {
 		return nil
 	}
-	at, err := n.append(ctx, conn, "", waiting...)
+	at, err := n.append(ctx, conn, n.known(n.place.Load()), waiting...)
 	if err != nil {
 		return err
 	}

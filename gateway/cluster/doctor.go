@@ -260,11 +260,11 @@ func (x *examination) scripts() Finding {
 func (x *examination) rehearse(ctx context.Context) error {
 	n := x.own
 	purge := &Purge{Bucket: "doctor", Kind: All}
-	begun, err := n.append(ctx, x.conn, "")
+	begun, err := n.append(ctx, x.conn, nil)
 	if err != nil {
 		return err
 	}
-	end, err := n.append(ctx, x.conn, "", n.seal.entry(purge))
+	end, err := n.append(ctx, x.conn, nil, n.seal.entry(purge))
 	if err != nil {
 		return err
 	}

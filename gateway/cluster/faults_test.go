@@ -439,3 +439,57 @@ func TestPanicWhilePurging(t *testing.T) {
 		t.Errorf("the log does not say so: %s", to.log)
 	}
 }
+
+// TestServerLosesWhatOneHasMade has a server come back without a purge that one gateway has made and
+// another has not, and the other purge first.
+func TestServerLosesWhatOneHasMade(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, redisserver.Options{})
+	la, lb := startLink(t, s.Address()), startLink(t, s.Address())
+	a, b := startNodeAt(t, la.Addr().String()), startNodeAt(t, lb.Addr().String(), waitOf(0))
+	a.awaits(1)
+	b.awaits(1)
+	asked := time.Now()
+	lb.setCut(true)
+	b.eventually("it is cut off", func() bool { return !b.Status().Connected })
+	do(t, s, "SAVE")
+	a.publish(purgeKey("lost"))
+	a.awaits(2)
+	la.setCut(true)
+	a.eventually("it is cut off", func() bool { return !a.Status().Connected })
+	s.Kill()
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lb.setCut(false)
+	b.eventually("it is back", func() bool { return b.Status().Connected })
+	b.publish(purgeKey("other"))
+	if !b.fresh(asked) {
+		t.Fatal("it knows of the purge before anybody could tell")
+	}
+	la.setCut(false)
+	for _, n := range []*testNode{a, b} {
+		n.eventually("the log is begun anew", func() bool { return n.Status().Resyncs["incarnation"] == 1 })
+		if n.fresh(asked) {
+			t.Error("what was asked for before is fresh")
+		}
+	}
+}
+
+// TestQuietAfterAnOutage has the server away: what others purged meanwhile is shared before the lease
+// is renewed.
+func TestQuietAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, redisserver.Options{})
+	n := startNode(t, s)
+	s.Freeze()
+	n.eventually("it is cut off", func() bool { return !n.Status().Connected })
+	before := n.Lease.Verified()
+	s.Thaw()
+	n.eventually("it is back", func() bool { return n.Status().Connected })
+	back := time.Now()
+	n.eventually("the lease is renewed", func() bool { return n.Lease.Verified().After(before) })
+	if quiet := time.Since(back); quiet < settles/2 {
+		t.Errorf("renewed after %v", quiet)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"yatagarasu/cache"
@@ -74,16 +76,15 @@ func (n *Node) join(ctx context.Context, conn asker) (end *place, err error) {
 	defer cancel()
 	at := n.place.Load()
 	if end, err = n.report(asked, conn, at); err == nil && end == nil {
-		lost := ""
-		if at != nil {
-			lost = at.incarnation
-		}
-		if _, err = n.append(asked, conn, lost); err == nil {
+		if _, err = n.append(asked, conn, n.known(at)); err == nil {
 			end, err = n.report(asked, conn, at)
 		}
 		if err == nil && end == nil {
 			err = errors.New("the log is gone as soon as it is begun: Valkey evicts it; set maxmemory-policy to one that begins with volatile-")
 		}
+	}
+	if at != nil {
+		n.quiet = time.Now().Add(settles)
 	}
 	switch {
 	case err != nil:
@@ -129,6 +130,11 @@ func (n *Node) step(ctx context.Context, conn asker, end *place) (*place, error)
 		return nil, err
 	}
 	switch {
+	case len(entries) > 0 && n.skipsPurges(at, entries):
+		if _, err = n.append(asked, conn, &place{incarnation: at.incarnation, position: math.MaxInt64}); err != nil {
+			return nil, err
+		}
+		return n.join(ctx, conn)
 	case len(entries) > 0:
 		n.apply(entries)
 	case end.position > at.position && end.run == at.run:
@@ -144,10 +150,18 @@ func (n *Node) step(ctx context.Context, conn asker, end *place) (*place, error)
 	if at := n.place.Load(); end == nil || end.incarnation != at.incarnation || end.run != at.run {
 		return n.join(ctx, conn)
 	}
-	if len(entries) < batch {
+	if len(entries) < batch && sent.After(n.quiet) {
 		n.Lease.Renew(sent)
 	}
 	return end, n.flush(asked, conn)
+}
+
+// skipsPurges tells whether the log goes on without purges that it had: this gateway has made or appended
+// some behind which it does not go on.
+func (n *Node) skipsPurges(at *place, entries []logged) bool {
+	return slices.ContainsFunc(n.own.known(at), func(known uint64) bool {
+		return slices.ContainsFunc(entries, func(e logged) bool { return e.prev < known && known < e.position })
+	})
 }
 
 // apply makes the purges of entries that this gateway has not made, as one pass over memory.

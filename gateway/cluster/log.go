@@ -11,8 +11,10 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -42,7 +44,7 @@ func newKeys(namespace string) keys {
 const (
 	askWithin = time.Second            // of one command
 	block     = 500 * time.Millisecond // for which XREAD waits for a purge
-	settles   = 2 * time.Second        // after the log has begun, until each gateway that is there has reported
+	settles   = 2 * time.Second        // after the log has begun or Valkey is back, until each gateway is there
 	batch     = 1000                   // purges that are read at once
 	logLength = 100_000                // purges that the log keeps, about
 	countFor  = 5 * time.Minute        // beyond purge.within, for which a gateway counts that is not heard of
@@ -139,12 +141,15 @@ func tlsOf(c *config.Valkey) (*tls.Config, error) {
 	return t, nil
 }
 
-// append appends entries to the log, and begins one if there is none, or if the one of the incarnation
-// lost has lost purges; empty: none has. It returns the place of the last entry of the log.
-func (n *Node) append(ctx context.Context, conn asker, lost string, entries ...entry) (*place, error) {
+// append appends entries to the log, and begins one if there is none, or if it lacks purges up to the
+// place known, which may be nil. It returns the place of the last entry of the log.
+func (n *Node) append(ctx context.Context, conn asker, known *place, entries ...entry) (*place, error) {
+	if known == nil {
+		known = new(place)
+	}
 	skipped := 1<<20 + mathrand.N[int64](1<<40) // a server that loses purges again and again skips to other positions each time
 	cmd := conn.B().Eval().Script(scriptAppend).Numkeys(2).Key(n.keys.log, n.keys.meta).
-		Arg(rand.Text(), strconv.Itoa(logLength), lost, strconv.FormatInt(skipped, 10))
+		Arg(rand.Text(), strconv.Itoa(logLength), known.incarnation, strconv.FormatUint(known.position, 10), strconv.FormatInt(skipped, 10))
 	for _, e := range entries {
 		cmd = cmd.Arg(e.body, e.mac)
 	}
@@ -155,9 +160,45 @@ func (n *Node) append(ctx context.Context, conn asker, lost string, entries ...e
 	at, err := placeOf(reply)
 	if err == nil && len(entries) > 0 {
 		n.stats.appended.Add(uint64(len(entries)))
-		n.appended.Store(at)
+		n.own.add(at)
 	}
 	return at, err
+}
+
+// own are the places of purges that a gateway has appended, and not read yet. The zero value is none.
+// Safe for concurrent use.
+type own struct {
+	mu          sync.Mutex
+	incarnation string
+	positions   []uint64
+}
+
+// maxOwn is how many places are kept. A gateway that reads the log has few.
+const maxOwn = 1024
+
+func (o *own) add(at *place) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.incarnation != at.incarnation {
+		o.incarnation, o.positions = at.incarnation, o.positions[:0]
+	}
+	if len(o.positions) < maxOwn {
+		o.positions = append(o.positions, at.position)
+	}
+}
+
+// known returns the positions of a log that a gateway at a place knows to be given away, the last one
+// last.
+func (o *own) known(at *place) []uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := []uint64{at.position}
+	if o.incarnation == at.incarnation {
+		o.positions = slices.DeleteFunc(o.positions, func(p uint64) bool { return p <= at.position })
+		known = append(known, o.positions...)
+	}
+	slices.Sort(known)
+	return known
 }
 
 // report notes the place of this gateway, which is nil before it has one, and returns where the log
@@ -166,13 +207,9 @@ func (n *Node) report(ctx context.Context, conn asker, at *place) (*place, error
 	if at == nil {
 		at = &place{incarnation: "-"}
 	}
-	known := at.position
-	if own := n.appended.Load(); own != nil && own.incarnation == at.incarnation {
-		known = max(known, own.position)
-	}
 	counts := n.opts.Config.Purge.Within + countFor
 	cmd := conn.B().Eval().Script(scriptReport).Numkeys(2).Key(n.keys.log, n.keys.meta).
-		Arg(n.field, at.incarnation, strconv.FormatUint(at.position, 10), strconv.FormatUint(known, 10), strconv.FormatInt(counts.Milliseconds(), 10))
+		Arg(n.field, at.incarnation, strconv.FormatUint(at.position, 10), strconv.FormatUint(n.known(at).position, 10), strconv.FormatInt(counts.Milliseconds(), 10))
 	reply, err := conn.Do(ctx, cmd.Build()).AsStrSlice()
 	if err != nil {
 		return nil, err
@@ -181,6 +218,15 @@ func (n *Node) report(ctx context.Context, conn asker, at *place) (*place, error
 		return nil, nil
 	}
 	return placeOf(reply)
+}
+
+// known returns the last place of the log that this gateway, at a place, knows to be given away.
+func (n *Node) known(at *place) *place {
+	if at == nil {
+		return nil
+	}
+	known := n.own.known(at)
+	return &place{incarnation: at.incarnation, position: known[len(known)-1]}
 }
 
 // placeOf returns the place that a script says: incarnation, position, and the run of the server.
