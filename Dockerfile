@@ -10,7 +10,7 @@ ARG VERSION=dev
 ARG COMMIT=
 ARG DATE=
 RUN --mount=type=cache,target=/cache \
-    GOMODCACHE=/cache/modules GOCACHE=/cache/build CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
+    GOMODCACHE=/cache/modules GOCACHE=/cache/build CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath -tags nethttpomithttp2 \
     -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT -X main.date=$DATE" -o /yatagarasu .
 
 # No shell and no library: the program and the authorities that it trusts.

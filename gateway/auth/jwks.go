@@ -93,7 +93,6 @@ func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableKeepAlives:      true, // minutes lie between two requests
-			ForceAttemptHTTP2:      true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
