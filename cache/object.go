@@ -71,6 +71,13 @@ func (o *Object) Stale() bool { return o.purged.Load() != nil }
 //
 // Hot path: zero allocations while the lease holds, guarded by TestLeaseAllocs.
 func (c *Cache) FreshnessAt(o *Object, now time.Time) *Freshness {
+	if c.opts.Lease == nil && o.purged.Load() == nil {
+		return &o.Freshness // as for nearly all
+	}
+	return c.limited(o, now)
+}
+
+func (c *Cache) limited(o *Object, now time.Time) *Freshness {
 	f := o.FreshnessAt(now)
 	if c.opts.Lease != nil {
 		f = c.opts.Lease.limit(f, now)

@@ -1,6 +1,7 @@
 // Bench compares the benchmarks beside the code with those of an older commit. Both
 // sides are compiled first and then run in turns, package by package, so that a machine
-// that becomes slower does so for both. benchstat says what differs.
+// that becomes slower does so for both. Each round has its functions in another order.
+// benchstat says what differs.
 package main
 
 import (

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -100,10 +101,16 @@ func describe(ctx context.Context, before, now *side, name string, say func(stri
 func rounds(ctx context.Context, o options, before, now *side, say func(string, ...any)) error {
 	began, ran := time.Now(), 0
 	failed := map[string]bool{} // side and package
+	chosen := packages(before, now)
 	for round := range o.count {
-		for _, pkg := range packages(before, now) {
+		for _, pkg := range slices.Clone(chosen) {
 			var found [2]int
 			for i, s := range []*side{before, now} {
+				if round > 0 {
+					if err := s.link(ctx, pkg, round); err != nil {
+						return err
+					}
+				}
 				n, err := s.run(ctx, o, pkg)
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
@@ -114,7 +121,9 @@ func rounds(ctx context.Context, o options, before, now *side, say func(string, 
 				}
 				found[i] = n
 			}
-			if found[0]+found[1] > 0 {
+			if found[0]+found[1] == 0 && !failed[before.name+" "+pkg] && !failed[now.name+" "+pkg] {
+				chosen = slices.DeleteFunc(chosen, func(p string) bool { return p == pkg }) // none of its benchmarks is asked for
+			} else if found[0]+found[1] > 0 {
 				ran++
 				say("round %d of %d: %s, %d old and %d new results", round+1, o.count, pkg, found[0], found[1])
 			}
