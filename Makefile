@@ -232,6 +232,11 @@ cluster: build $(TOXIPROXY_STAMP) ## purge through three gateways that share a V
 	@$(GO) build -buildvcs=false -o $(BIN)/cluster ./loadtest/cluster
 	@exec $(BIN)/cluster $(if $(ONLY),-only '$(value ONLY)') $(if $(PURGES),-purges $(PURGES))
 
+.PHONY: cluster-figures
+cluster-figures: build $(TOXIPROXY_STAMP) ## measure what three gateways that share a Valkey gain and pay: two minutes; needs redis-server, haproxy
+	@$(GO) build -buildvcs=false -o $(BIN)/cluster ./loadtest/cluster
+	@exec $(BIN)/cluster -figures
+
 .PHONY: ship
 ship: build $(VERSITYGW_STAMP) $(MINIO_STAMP) ## try everything by which the gateway is installed: linters, image, compose, packages, chart; ONLY=regexp
 	@$(GO) build -buildvcs=false -o $(BIN)/tryship ./loadtest/ship

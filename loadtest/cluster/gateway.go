@@ -44,7 +44,7 @@ type gateway struct {
 func newGateway(at int, url, admin, token string, j *journal) *gateway {
 	return &gateway{at: at, url: url, admin: admin, token: token, journal: j, client: &http.Client{
 		Timeout:   patience,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 200, DisableCompression: true},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 400, DisableCompression: true},
 	}}
 }
 

@@ -24,9 +24,18 @@ func main() {
 	within := flag.Duration("within", 3*time.Second, "purge.within of the gateways")
 	slack := flag.Duration("slack", 500*time.Millisecond, "what measuring may add to it")
 	limit := flag.Duration("limit", 15*time.Minute, "the longest that the purges under one fault may take")
+	figures := flag.Bool("figures", false, "measure what sharing gives and costs instead: a minute and a half")
+	limits := flag.Duration("limits", time.Minute, "with -figures: how long to hold requests against a limit")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *figures {
+		if err := measure(ctx, os.Stdout, *within, *limits); err != nil {
+			fmt.Fprintln(os.Stderr, "cluster:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(ctx, *only, *purges, *within, *slack, *limit); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)

@@ -42,6 +42,10 @@ func (o *origin) stop() { o.server.Close() }
 
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	object, ok := o.objects[r.URL.Path]
+	if strings.Contains(r.URL.Path, figurePrefix) {
+		o.serveFigure(w)
+		return
+	}
 	if !ok { // a probe
 		return
 	}
@@ -75,6 +79,20 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body = body[bodySize/2:]
 	}
 	fmt.Fprint(w, body)
+}
+
+// figurePrefix begins the keys of the objects that figures are measured with.
+const figurePrefix = "/figure/"
+
+// serveFigure answers with an object that never changes.
+func (o *origin) serveFigure(w http.ResponseWriter) {
+	o.requests.Add(1)
+	time.Sleep(2 * time.Millisecond) // what S3 takes at least
+	h := w.Header()
+	h.Set("ETag", `"1"`)
+	h.Set("Content-Type", "text/plain")
+	h.Set("Content-Length", fmt.Sprint(bodySize))
+	fmt.Fprint(w, bodyOf(1))
 }
 
 // bodyOf returns the body of a version of any object.
