@@ -8,25 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
 
 const clusterSecret = "0123456789abcdef-cluster-secret-0123456789"
-
-// startValkey starts a Redis server for gateways, which ends with the test.
-func startValkey(t testing.TB) *redisserver.Server {
-	t.Helper()
-	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir(), Binary: needs.Program(t, "redis-server")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		server.Thaw()
-		server.Kill()
-	})
-	return server
-}
 
 // clusterYAML is a configuration of gateways that share purges. purge is further lines of that block.
 func clusterYAML(endpoint string, server *redisserver.Server, purge string) string {
@@ -63,7 +48,7 @@ func versioned(t *testing.T) (o *testOrigin, version *atomic.Int64) {
 // TestPurgeReachesEveryGateway has a purge of each kind at one gateway, and all of them asked when it
 // is confirmed.
 func TestPurgeReachesEveryGateway(t *testing.T) {
-	server := startValkey(t)
+	server := redisserver.ForTest(t, redisserver.Options{})
 	origin, version := versioned(t)
 	yaml := clusterYAML(origin.URL, server, "wait: 20s")
 	var gateways []*testGateway
@@ -121,7 +106,7 @@ func TestPurgeReachesEveryGateway(t *testing.T) {
 // TestPurgeWithoutValkey has the server stop answering: gateways serve on, and a purge is in effect
 // on all of them within purge.within.
 func TestPurgeWithoutValkey(t *testing.T) {
-	server := startValkey(t)
+	server := redisserver.ForTest(t, redisserver.Options{})
 	origin, version := versioned(t)
 	yaml := clusterYAML(origin.URL, server, "within: 2s")
 	first, second := startFollowing(t, yaml), startFollowing(t, yaml)
@@ -167,7 +152,7 @@ func TestPurgeWithoutValkey(t *testing.T) {
 
 // TestStopWithoutValkey has a gateway stop while the server does not answer.
 func TestStopWithoutValkey(t *testing.T) {
-	server := startValkey(t)
+	server := redisserver.ForTest(t, redisserver.Options{})
 	gw := startFollowing(t, clusterYAML(startOrigin(t, serveText("hello")).URL, server, ""))
 	server.Freeze()
 	begun := time.Now()
@@ -178,7 +163,7 @@ func TestStopWithoutValkey(t *testing.T) {
 
 // TestPurgeNotReplicated has fewer replicas of the server than a purge needs.
 func TestPurgeNotReplicated(t *testing.T) {
-	server := startValkey(t)
+	server := redisserver.ForTest(t, redisserver.Options{})
 	gw := startFollowing(t, clusterYAML(startOrigin(t, serveText("hello")).URL, server, "replicas: 1"))
 	if status, reply := gw.admin("POST", "/admin/cache/purge", `{"all": true}`); status != 503 || !strings.Contains(reply, "purge_not_replicated") {
 		t.Errorf("%d %s", status, reply)

@@ -1,30 +1,13 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"yatagarasu/gateway/admin"
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
-
-// redisForOperators starts a server that ends with the test.
-func redisForOperators(t *testing.T, o redisserver.Options) *redisserver.Server {
-	t.Helper()
-	o.Binary, o.Dir = needs.Program(t, "redis-server"), t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	s, err := redisserver.Start(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Kill() })
-	return s
-}
 
 // sharingYAML is a block cluster; more are further keys of its valkey.
 func sharingYAML(address string, more ...string) string {
@@ -34,7 +17,7 @@ func sharingYAML(address string, more ...string) string {
 // sharingGateway starts a gateway with a cluster, and returns it once it follows the log.
 func sharingGateway(t *testing.T) (*testGateway, *redisserver.Server) {
 	t.Helper()
-	valkey := redisForOperators(t, redisserver.Options{ACL: []string{"default on nopass ~* &* +@all"}})
+	valkey := redisserver.ForTest(t, redisserver.Options{ACL: []string{"default on nopass ~* &* +@all"}})
 	gw := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL, sharingYAML(valkey.Address())))
 	eventually(t, "the log is followed", func() bool { s := gw.statusCall().Cluster; return s.Connected && s.Unverified >= 0 })
 	return gw, valkey
@@ -110,9 +93,9 @@ func TestDoctorLooksAtTheCluster(t *testing.T) {
 	origin := startFaulty(t, failing(0, "hello", nil))
 	good, _, _ := strings.Cut(adminYAML(origin.endpoint), "metrics:")
 	rules := []string{"default on nopass ~* &* +@all"}
-	valkey := redisForOperators(t, redisserver.Options{ACL: rules})
-	evicts := redisForOperators(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}})
-	little := redisForOperators(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "20mb"}})
+	valkey := redisserver.ForTest(t, redisserver.Options{ACL: rules})
+	evicts := redisserver.ForTest(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}})
+	little := redisserver.ForTest(t, redisserver.Options{ACL: rules, Args: []string{"--maxmemory", "20mb"}})
 	if _, err := little.Do(t.Context(), "EVAL", "for i = 1, 17 do redis.call('SET', 'filling' .. i, string.rep('x', 1000000)) end", "0"); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -21,11 +20,7 @@ type sharing struct {
 // startSharing starts gateways over one Redis. lines are of the bucket, which is private with a third
 // one.
 func startSharing(t *testing.T, count int, endpoint, cache string, lines ...string) *sharing {
-	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir(), Binary: needs.Program(t, "redis-server")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Kill() })
+	server := redisserver.ForTest(t, redisserver.Options{})
 	bucket := bucketYAML("main", "/pub", endpoint)
 	if len(lines) > 0 {
 		bucket = privateYAML("main", "/pub", endpoint)

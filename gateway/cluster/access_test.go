@@ -46,7 +46,7 @@ func deployedACL(t *testing.T) (rules []string) {
 // TestACLFile has a server read the very file.
 func TestACLFile(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{Args: []string{"--include", aclFile(t)}})
+	s := redisserver.ForTest(t, redisserver.Options{Args: []string{"--include", aclFile(t)}})
 	startNode(t, s, asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("PASSWORD") })
 	if users := do(t, s, "ACL", "USERS"); !reflect.DeepEqual(users, []any{"default", "gateway", "loadtest"}) {
 		t.Errorf("users %v", users)
@@ -56,7 +56,7 @@ func TestACLFile(t *testing.T) {
 // TestACL has gateways work with the rights of deploy/valkey/users.acl, and no others.
 func TestACL(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{ACL: deployedACL(t)})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	replica := startReplica(t, s)
 	user := asUser("gateway")
 	a := startNode(t, s, user, waitOf(10*time.Second), func(c *config.Cluster) { c.Purge.Replicas, c.Store.Enabled = 1, true })
@@ -136,7 +136,7 @@ func (tn *testNode) stores() bool {
 // TestACLIsNeeded takes each right of deploy/valkey/users.acl away: something fails for lack of it.
 func TestACLIsNeeded(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{ACL: deployedACL(t)})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	uses := func(namespace string) (refused []any) {
 		do(t, s, "ACL", "LOG", "RESET")
 		n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Namespace, c.Store.Enabled = namespace, true })
@@ -172,7 +172,7 @@ func TestACLIsNeeded(t *testing.T) {
 // TestWrongPassword has the server refuse a gateway, which says so and keeps its secrets.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{ACL: deployedACL(t)})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("not-" + testPassword) })
 	n.Start()
 	t.Cleanup(n.Close)
@@ -188,7 +188,7 @@ func TestWrongPassword(t *testing.T) {
 // TestNothingSecretIsLogged has a gateway with all its faults.
 func TestNothingSecretIsLogged(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{ACL: deployedACL(t)})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	n := startNode(t, s, asUser("gateway"))
 	n.publish(purgeKey("a"))
 	do(t, s, "EVAL", `redis.call('XADD', KEYS[1], '3-0', 'prev', '2', 'body', '{"kind":"all"}', 'mac', 'm'); redis.call('HSET', KEYS[2], 'last', '3')`,
@@ -218,7 +218,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 // TestSecretsAreRotated has gateways with the secret before and with the next one.
 func TestSecretsAreRotated(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	next := config.NewSecret(strings.Repeat("n", 32))
 	before := startNode(t, s, func(c *config.Cluster) { c.PreviousSecret = next }) // the first step
 	after := startNode(t, s, func(c *config.Cluster) { c.Secret, c.PreviousSecret = next, c.Secret })
@@ -235,8 +235,8 @@ func TestSecretsAreRotated(t *testing.T) {
 // TestTLS has gateways reach the server by TLS.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{TLS: true})
-	another := startServer(t, redisserver.Options{TLS: true})
+	s := redisserver.ForTest(t, redisserver.Options{TLS: true})
+	another := redisserver.ForTest(t, redisserver.Options{TLS: true})
 	trusting := func(file string) func(*config.Cluster) {
 		return func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, file }
 	}

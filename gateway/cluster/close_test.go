@@ -28,7 +28,7 @@ func (tn *testNode) closes() {
 
 // TestClose has a gateway leave: the others count it no more, and nothing of it goes on.
 func TestClose(t *testing.T) {
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	stays := startNode(t, s, waitOf(10*time.Second))
 	settled(t, s)
 	stays.publish(purgeKey("a")) // which opens the connections that it keeps
@@ -81,7 +81,7 @@ func TestCloseWithoutServer(t *testing.T) {
 		})
 	}
 	t.Run("is frozen", func(t *testing.T) {
-		s := startServer(t, redisserver.Options{})
+		s := redisserver.ForTest(t, redisserver.Options{})
 		before := runtime.NumGoroutine()
 		n := startNode(t, s)
 		n.publish(purgeKey("a"))
@@ -96,7 +96,7 @@ func TestCloseWithoutServer(t *testing.T) {
 // TestReconnects has a gateway that starts before the server is there.
 func TestReconnects(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	s.Kill()
 	n := newNode(t, s.Address())
 	n.Start()

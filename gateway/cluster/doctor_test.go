@@ -23,20 +23,6 @@ import (
 	"yatagarasu/loadtest/redisserver"
 )
 
-// examinedServer starts a server that ends with the test.
-func examinedServer(t *testing.T, o redisserver.Options) *redisserver.Server {
-	t.Helper()
-	o.Binary, o.Dir = needs.Program(t, "redis-server"), t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	s, err := redisserver.Start(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Kill() })
-	return s
-}
-
 // examinedCluster is a cluster of the user gateway at a server.
 func examinedCluster(address string) *config.Cluster {
 	return &config.Cluster{
@@ -78,9 +64,9 @@ func TestExamine(t *testing.T) {
 	may := func(change ...string) redisserver.Options {
 		return redisserver.Options{ACL: []string{strings.NewReplacer(change...).Replace(leastRules), "default off"}}
 	}
-	healthy := examinedServer(t, rules)
-	primary := examinedServer(t, rules)
-	full := examinedServer(t, with("--maxmemory", "20mb"))
+	healthy := redisserver.ForTest(t, rules)
+	primary := redisserver.ForTest(t, rules)
+	full := redisserver.ForTest(t, with("--maxmemory", "20mb"))
 	if _, err := full.Do(t.Context(), "EVAL", "for i = 1, 17 do redis.call('SET', 'filling' .. i, string.rep('x', 1000000)) end", "0"); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +75,7 @@ func TestExamine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hole.Close()
-	secure := examinedServer(t, redisserver.Options{ACL: rules.ACL, TLS: true})
+	secure := redisserver.ForTest(t, redisserver.Options{ACL: rules.ACL, TLS: true})
 	for name, c := range map[string]struct {
 		at    *redisserver.Server
 		setUp func(c *config.Cluster)
@@ -109,22 +95,22 @@ func TestExamine(t *testing.T) {
 		"TLS, no authority":  {secure, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "unknown authority", "set cluster.valkey.tls.ca_file"},
 		"TLS":                {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, secure.CAFile() }, "tls", Sound, "", ""},
 		"TLS, no file":       {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/nonexistent" }, "tls", Broken, "ca_file", "check the file"},
-		"replica":            {examinedServer(t, redisserver.Options{ACL: rules.ACL, ReplicaOf: primary.Address()}), nil, "primary", Broken, "replica of " + primary.Address(), "write the primary's address"},
+		"replica":            {redisserver.ForTest(t, redisserver.Options{ACL: rules.ACL, ReplicaOf: primary.Address()}), nil, "primary", Broken, "replica of " + primary.Address(), "write the primary's address"},
 		"too few replicas":   {healthy, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "primary", Broken, "is 1, and it has 0", "add replicas"},
-		"part of a cluster":  {examinedServer(t, with("--cluster-enabled", "yes")), nil, "credentials", Broken, "CLUSTERDOWN", "set cluster.valkey.mode: cluster"},
-		"no slots":           {examinedServer(t, with("--cluster-enabled", "yes")), func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
+		"part of a cluster":  {redisserver.ForTest(t, with("--cluster-enabled", "yes")), nil, "credentials", Broken, "CLUSTERDOWN", "set cluster.valkey.mode: cluster"},
+		"no slots":           {redisserver.ForTest(t, with("--cluster-enabled", "yes")), func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
 		"no sentinel":        {healthy, func(c *config.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster" }, "credentials", Broken, "NOAUTH", "set cluster.valkey.mode: standalone"},
-		"eviction":           {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")), nil, "eviction", Broken, "is allkeys-lru", "noeviction"},
-		"nothing makes room": {examinedServer(t, with("--maxmemory", "100mb")), func(c *config.Cluster) { c.Store.Enabled = true }, "eviction", Broken, "is noeviction", "volatile-"},
-		"volatile":           {examinedServer(t, with("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")), nil, "eviction", Sound, "volatile-lru", ""},
+		"eviction":           {redisserver.ForTest(t, with("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")), nil, "eviction", Broken, "is allkeys-lru", "noeviction"},
+		"nothing makes room": {redisserver.ForTest(t, with("--maxmemory", "100mb")), func(c *config.Cluster) { c.Store.Enabled = true }, "eviction", Broken, "is noeviction", "volatile-"},
+		"volatile":           {redisserver.ForTest(t, with("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")), nil, "eviction", Sound, "volatile-lru", ""},
 		"full":               {full, nil, "memory", Doubtful, " MB of ", "raise maxmemory"},
-		"no XREAD":           {examinedServer(t, may(" +xread", "")), nil, "acl", Broken, "user gateway may not: XREAD", "ACL SETUSER gateway +xread"},
-		"no INFO":            {examinedServer(t, may(" +info", "", " +hdel", "")), nil, "acl", Broken, "INFO, HDEL", "+info +hdel"},
-		"other keys":         {examinedServer(t, may("{prod}", "{test}")), nil, "acl", Broken, "touch the keys y:{prod}:*", "ACL SETUSER gateway ~y:{prod}:*"},
+		"no XREAD":           {redisserver.ForTest(t, may(" +xread", "")), nil, "acl", Broken, "user gateway may not: XREAD", "ACL SETUSER gateway +xread"},
+		"no INFO":            {redisserver.ForTest(t, may(" +info", "", " +hdel", "")), nil, "acl", Broken, "INFO, HDEL", "+info +hdel"},
+		"other keys":         {redisserver.ForTest(t, may("{prod}", "{test}")), nil, "acl", Broken, "touch the keys y:{prod}:*", "ACL SETUSER gateway ~y:{prod}:*"},
 		"no store":           {healthy, func(c *config.Cluster) { c.Store.Enabled = true }, "acl", Broken, "may not: SET, GETRANGE, PTTL", "ACL SETUSER gateway +set +getrange +pttl"},
 		"no limits":          {healthy, func(c *config.Cluster) { c.Limits.Enabled = true }, "acl", Broken, "may not: GET, SET", "ACL SETUSER gateway +get +set"},
-		"no objects":         {examinedServer(t, may("+del", "+del +get +set +getrange +pttl")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
-		"all rights":         {examinedServer(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
+		"no objects":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
+		"all rights":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
 		"no WAIT":            {primary, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "acl", Broken, "WAIT", "+wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +151,7 @@ func TestExamine(t *testing.T) {
 
 // TestExamineCountsForNothing looks at a log in use, by the least rights: no gateway notices.
 func TestExamineCountsForNothing(t *testing.T) {
-	s := examinedServer(t, redisserver.Options{ACL: []string{leastRules, "default off"}})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules, "default off"}})
 	c := examinedCluster(s.Address())
 	says := func(want ...string) {
 		t.Helper()
@@ -232,7 +218,7 @@ func TestExamineStrangeLogs(t *testing.T) {
 		"memory is used up": {[][]string{{"CONFIG", "SET", "maxmemory", "1mb"}}, "scripts FAIL: OOM"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := examinedServer(t, redisserver.Options{ACL: []string{leastRules}})
+			s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}})
 			for _, command := range c.commands {
 				if _, err := s.Do(t.Context(), command...); err != nil {
 					t.Fatal(err)
@@ -285,7 +271,7 @@ func TestServerIsJudged(t *testing.T) {
 
 // TestExamineSentinels has a sentinel where the server should be, and one that is asked for it.
 func TestExamineSentinels(t *testing.T) {
-	s := examinedServer(t, redisserver.Options{ACL: []string{leastRules}})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}})
 	dir := t.TempDir()
 	file, at := filepath.Join(dir, "sentinel.conf"), ""
 	var sentinel *process.Process
@@ -337,7 +323,7 @@ func TestExamineSentinels(t *testing.T) {
 
 // TestExamineClusters has a cluster of one server, which is asked as what it is, and as what it is not.
 func TestExamineClusters(t *testing.T) {
-	s := examinedServer(t, redisserver.Options{ACL: []string{leastRules}, Args: []string{"--cluster-enabled", "yes"}})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}, Args: []string{"--cluster-enabled", "yes"}})
 	if _, err := s.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", "0", "16383"); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func (tn *testNode) notShared(p *Purge) error {
 // TestFrozen has the server stop answering, and go on later.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	within := func(c *config.Cluster) { c.Purge.Within = briefly }
 	a, b := startNode(t, s, within), startNode(t, s)
 	asked := time.Now()
@@ -77,7 +77,7 @@ func TestFrozenForManyCallers(t *testing.T) {
 	for _, state := range []string{"since start", "later"} {
 		t.Run(state, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, redisserver.Options{})
+			s := redisserver.ForTest(t, redisserver.Options{})
 			n := newNode(t, s.Address())
 			if state == "since start" {
 				s.Freeze()
@@ -128,7 +128,7 @@ func TestServerLosesTheLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, redisserver.Options{})
+			s := redisserver.ForTest(t, redisserver.Options{})
 			a, b := startNode(t, s), startNode(t, s)
 			a.publish(purgeKey("before"))
 			b.awaits(2)
@@ -174,7 +174,7 @@ func TestTrimmed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, redisserver.Options{})
+			s := redisserver.ForTest(t, redisserver.Options{})
 			l := startLink(t, s.Address())
 			a, b := startNode(t, s), startNodeAt(t, l.Addr().String())
 			asked := time.Now()
@@ -213,7 +213,7 @@ func TestServerRestartedWithItsData(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, redisserver.Options{})
+			s := redisserver.ForTest(t, redisserver.Options{})
 			a, b := startNode(t, s), startNode(t, s)
 			var made []string
 			for i := range c.before {
@@ -258,7 +258,7 @@ func TestServerRestartedWithItsData(t *testing.T) {
 // another is begun each time, so that no number is given away twice, and memory is stale.
 func TestServerLosesTheTail(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	a, b := startNode(t, s), startNode(t, s)
 	a.publish(purgeKey("kept"))
 	b.awaits(2)
@@ -288,7 +288,7 @@ func TestServerLosesTheTail(t *testing.T) {
 // TestOutOfMemory has the server take no more data.
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	a, b := startNode(t, s), startNode(t, s)
 	do(t, s, "CONFIG", "SET", "maxmemory", "1")
 	if err := a.notShared(purgeKey("a")); !strings.Contains(err.Error(), "OOM") {
@@ -301,7 +301,7 @@ func TestOutOfMemory(t *testing.T) {
 // TestOutboxOverflow has more purges wait than are kept: they become one of everything.
 func TestOutboxOverflow(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	l := startLink(t, s.Address())
 	a, b := startNodeAt(t, l.Addr().String()), startNode(t, s)
 	l.setCut(true)
@@ -350,7 +350,7 @@ func TestForeignEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, redisserver.Options{})
+			s := redisserver.ForTest(t, redisserver.Options{})
 			a, b := startNode(t, s), startNode(t, s)
 			asked, was := time.Now(), a.place.Load().incarnation
 			do(t, s, append([]string{"XADD", "y:{test}:log"}, entry...)...)
@@ -370,7 +370,7 @@ func TestForeignEntries(t *testing.T) {
 // TestForeignEntryWithItsPlace has an entry whose writer keeps the books as gateways do.
 func TestForeignEntryWithItsPlace(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	a, b := startNode(t, s), startNode(t, s)
 	asked := time.Now()
 	do(t, s, "EVAL", `redis.call('XADD', KEYS[1], '2-0', 'prev', '1', 'id', 'i', 'body', '{"kind":"all"}', 'mac', 'm'); redis.call('HSET', KEYS[2], 'last', '2')`,
@@ -391,7 +391,7 @@ func TestForeignEntryWithItsPlace(t *testing.T) {
 // TestReplicas asks for the confirmation of replicas.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	replica := startReplica(t, s)
 	one := func(c *config.Cluster) { c.Purge.Replicas = 1 }
 	a, b := startNode(t, s, one), startNode(t, s)
@@ -415,7 +415,7 @@ func TestReplicas(t *testing.T) {
 // TestPanicWhilePurging has a bug in what makes purges: memory is stale, and the log is followed on.
 func TestPanicWhilePurging(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	from, to := startNode(t, s), newNode(t, s.Address())
 	apply, panicked := to.opts.Apply, false
 	to.opts.Apply = func(bucket string, p *cache.Purges, soft bool) {
@@ -444,7 +444,7 @@ func TestPanicWhilePurging(t *testing.T) {
 // another has not, and the other purge first.
 func TestServerLosesWhatOneHasMade(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	la, lb := startLink(t, s.Address()), startLink(t, s.Address())
 	a, b := startNodeAt(t, la.Addr().String()), startNodeAt(t, lb.Addr().String(), waitOf(0))
 	a.awaits(1)
@@ -480,7 +480,7 @@ func TestServerLosesWhatOneHasMade(t *testing.T) {
 // is renewed.
 func TestQuietAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	n := startNode(t, s)
 	s.Freeze()
 	n.eventually("it is cut off", func() bool { return !n.Status().Connected })

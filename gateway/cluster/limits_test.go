@@ -9,7 +9,6 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/limit"
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -48,11 +47,7 @@ func (x *limited) take(most int) (taken int) {
 // TestLimits has three gateways asked as fast as can be: together they let in what one would, but for
 // their bursts.
 func TestLimits(t *testing.T) {
-	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir(), Binary: needs.Program(t, "redis-server")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Kill() })
+	server := redisserver.ForTest(t, redisserver.Options{})
 	const rate, burst = 200, 20
 	var nodes []*limited
 	for range 3 {

@@ -42,7 +42,7 @@ func waitOf(d time.Duration) func(*config.Cluster) {
 // TestLog has three gateways that tell each other of purges.
 func TestLog(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	wait := waitOf(10 * time.Second)
 	first := startNode(t, s, wait)
 	if ids, _ := logIDs(t, s); !slices.Equal(ids, []string{"1-0"}) {
@@ -95,7 +95,7 @@ func TestLog(t *testing.T) {
 // TestKinds has purges of every kind come out at another gateway as they went in.
 func TestKinds(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	from, to := startNode(t, s), startNode(t, s)
 	binary := string([]byte{0, 0xff, '\n', '"', 0x80, 'a'})
 	var want []string
@@ -126,7 +126,7 @@ func TestKinds(t *testing.T) {
 // TestConcurrentPurges has two gateways append at the same time: each purge once, in one order.
 func TestConcurrentPurges(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	nodes := []*testNode{startNode(t, s), startNode(t, s)}
 	const each = 50
 	done := make(chan error)
@@ -158,7 +158,7 @@ func TestConcurrentPurges(t *testing.T) {
 // reported yet.
 func TestReceiptOfALogThatJustBegan(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	n := startNode(t, s, waitOf(300*time.Millisecond)) // which is enough to apply it
 	do(t, s, "HSET", "y:{test}:meta", "begun", "99999999999999")
 	if r := n.publish(purgeKey("a")); r != (Receipt{Position: 2, Nodes: 1}) {
@@ -173,7 +173,7 @@ func TestReceiptOfALogThatJustBegan(t *testing.T) {
 // TestReceiptOfGatewaysThatAreGone counts those that are not heard of until they are forgotten.
 func TestReceiptOfGatewaysThatAreGone(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	n := startNode(t, s, waitOf(50*time.Millisecond))
 	settled(t, s)
 	do(t, s, "HSET", "y:{test}:meta", "node halted", "x 0 99999999999999", "node gone", "x 0 1", "node odd", "?")
@@ -189,7 +189,7 @@ func TestReceiptOfGatewaysThatAreGone(t *testing.T) {
 // look as if all had confirmed it.
 func TestReceiptWithoutCount(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{ACL: []string{"gateway on >" + testPassword + " ~y:* +@all -hgetall"}})
+	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{"gateway on >" + testPassword + " ~y:* +@all -hgetall"}})
 	n := startNode(t, s, asUser("gateway"))
 	if r := n.publish(purgeKey("a")); r != (Receipt{Position: 2, Nodes: 1}) {
 		t.Errorf("%+v", r)
@@ -206,7 +206,7 @@ func asUser(name string) func(*config.Cluster) {
 // TestNamespaces has gateways of two groups at one server.
 func TestNamespaces(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, redisserver.Options{})
+	s := redisserver.ForTest(t, redisserver.Options{})
 	a := startNode(t, s)
 	b := startNode(t, s, func(c *config.Cluster) { c.Namespace = "other" })
 	a.publish(purgeKey("a"))
@@ -227,7 +227,7 @@ func TestModeCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startServer(t, redisserver.Options{Args: []string{"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(bus)}, ACL: rules})
+	s := redisserver.ForTest(t, redisserver.Options{Args: []string{"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(bus)}, ACL: rules})
 	do(t, s, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	if !polled(func() bool { return strings.Contains(do(t, s, "CLUSTER", "INFO").(string), "cluster_state:ok") }) {
 		t.Fatal("the cluster is never ready")

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -15,34 +14,16 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
 
 const testPassword = "a-password-of-valkey"
 
-// startServer starts a Redis server that ends with the test.
-func startServer(t *testing.T, o redisserver.Options) *redisserver.Server {
-	t.Helper()
-	o.Binary, o.Dir = needs.Program(t, "redis-server"), t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	s, err := redisserver.Start(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Thaw()
-		s.Kill()
-	})
-	return s
-}
-
 // startReplica starts a replica that has told the primary how far it is when it is returned: no
 // command goes to it before, however soon it is in sync.
 func startReplica(t *testing.T, s *redisserver.Server) *redisserver.Server {
 	t.Helper()
-	replica := startServer(t, redisserver.Options{ReplicaOf: s.Address()})
+	replica := redisserver.ForTest(t, redisserver.Options{ReplicaOf: s.Address()})
 	do(t, s, "SET", "something", "to replicate")
 	if !polled(func() bool {
 		info := do(t, s, "INFO", "replication").(string)

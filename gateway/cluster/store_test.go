@@ -12,7 +12,6 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
-	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -25,11 +24,7 @@ type shelves struct {
 }
 
 func newShelves(t *testing.T, count int) *shelves {
-	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir(), Binary: needs.Program(t, "redis-server")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Kill() })
+	server := redisserver.ForTest(t, redisserver.Options{})
 	s := &shelves{T: t, server: server}
 	for range count {
 		s.join(testSecret)
