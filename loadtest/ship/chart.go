@@ -172,8 +172,10 @@ func (t *trial) kustomizations() (files []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if have, err := os.ReadFile(filepath.Join(deploy, name)); err != nil || !bytes.Equal(have, want) {
-			return nil, fmt.Errorf("deploy/kustomize/%s is not what the chart makes: run `make manifests` (%v)", name, err)
+		if have, err := os.ReadFile(filepath.Join(deploy, name)); err != nil {
+			return nil, fmt.Errorf("%w; run `make manifests`", err)
+		} else if !bytes.Equal(have, want) {
+			return nil, fmt.Errorf("deploy/kustomize/%s is not what the chart makes; run `make manifests`", name)
 		}
 	}
 	for _, overlay := range []string{"dev", "production", "cluster"} {
