@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,22 +184,37 @@ func TestSharedAbsence(t *testing.T) {
 	}
 }
 
+// heldOrigin is an origin that answers once release is called. asked waits for a request to it.
+func heldOrigin(t *testing.T) (origin *testOrigin, asked, release func()) {
+	begins, releases := make(chan bool, 9), make(chan bool)
+	origin = startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		begins <- true
+		<-releases
+		serveText("hello")(w, r)
+	})
+	release = sync.OnceFunc(func() { close(releases) })
+	t.Cleanup(release) // before the origin ends
+	return origin, func() {
+		t.Helper()
+		select {
+		case <-begins:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the origin is not asked")
+		}
+	}, release
+}
+
 // TestSharedFollowers has a request that says how old an answer may be come while another one's is
 // awaited: it gets no answer of an age that it does not want.
 func TestSharedFollowers(t *testing.T) {
-	began, release := make(chan bool, 9), make(chan bool)
-	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		began <- true
-		<-release
-		serveText("hello")(w, r)
-	})
+	origin, asked, release := heldOrigin(t)
 	s := startSharing(t, 1, origin.URL, ", client_directives: true")
 	done := make(chan string, 2)
 	go func() { done <- s.get(s.gateways[0]) }() // ends with the origin's answer
-	<-began
+	asked()
 	go func() { done <- s.get(s.gateways[0], "Cache-Control: max-age=1") }() // the same
-	<-began                                                                  // it asks by itself
-	close(release)
+	asked()                                                                  // it asks by itself
+	release()
 	for range 2 {
 		if got := <-done; !strings.HasPrefix(got, "200 MISS hello") {
 			t.Error(got)
@@ -209,22 +225,17 @@ func TestSharedFollowers(t *testing.T) {
 // TestMissedPurgesOfFetches has purges missed while an object is fetched: who asks for it later does
 // not get what was asked for before.
 func TestMissedPurgesOfFetches(t *testing.T) {
-	began, release := make(chan bool, 9), make(chan bool)
-	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		began <- true
-		<-release
-		serveText("hello")(w, r)
-	})
+	origin, asked, release := heldOrigin(t)
 	s := startSharing(t, 1, origin.URL, "")
 	gw := s.gateways[0]
 	done := make(chan string, 2)
 	go func() { done <- s.get(gw) }() // ends with the origin's answer
-	<-began
+	asked()
 	gw.node.Lease.Distrust(time.Now())
 	gw.outdate()
 	go func() { done <- s.get(gw) }() // the same
-	<-began                           // it asks by itself
-	close(release)
+	asked()                           // it asks by itself
+	release()
 	for range 2 {
 		if got := <-done; !strings.HasPrefix(got, "200 MISS hello") {
 			t.Error(got)

@@ -1,5 +1,5 @@
-// Package cluster has several gateways share what one of them is told: purges, by a log in Valkey
-// or Redis. Begin with New and Start. docs/CLUSTER.md says what it promises.
+// Package cluster has several gateways share purges, small objects and rates by Valkey or Redis. Begin
+// with New and Start; Node.step follows the log of purges. docs/CLUSTER.md says what it promises.
 package cluster
 
 import (

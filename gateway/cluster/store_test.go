@@ -254,13 +254,7 @@ func TestStoreIsBounded(t *testing.T) {
 	if waiting := len(n.store.queue); waiting > 2+absentRate+50 { // and those that come in the meantime
 		t.Errorf("%d wait", waiting)
 	}
-	old := stored("a", "", "")
-	old.Freshness.Sent = time.Now().Add(-time.Hour)
-	if err := n.connect(); err == nil {
-		n.client.Close()
-		t.Skip("something listens on port 1")
-	}
-	if got := shelf.put(old, at.at); got != Skipped {
+	if got := shelf.put(stored("a", "", ""), at.at); got != Skipped {
 		t.Errorf("without Valkey: %s", Outcomes[got])
 	}
 }

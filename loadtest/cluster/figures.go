@@ -75,7 +75,8 @@ func (f *figures) say(name, goal string, held bool, format string, args ...any) 
 	fmt.Fprintf(f.out, "%s: %s (%s: %s)\n", x.name, x.value, x.goal, verdict)
 }
 
-// figure asks a gateway for a figure's object.
+// get asks for a URL. It returns the status, what the cache had to do with the answer, and the time until
+// all of it is there.
 func (f *figures) get(ctx context.Context, url string) (status int, cache string, took time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
