@@ -25,11 +25,12 @@ const (
 	Skipped                 // Valkey was not asked: the breaker is open, too many ask, or purges are not followed
 	Written                 // it is stored
 	Dropped                 // the queue is full
+	Marked                  // it is the first time that it was to be stored, and the second counts
 	numOutcomes
 )
 
 // Outcomes are their names in the labels of metrics.
-var Outcomes = [numOutcomes]string{"found", "absent", "outdated", "foreign", "failed", "skipped", "written", "dropped"}
+var Outcomes = [numOutcomes]string{"found", "absent", "outdated", "foreign", "failed", "skipped", "written", "dropped", "marked"}
 
 const (
 	writers      = 4
@@ -40,6 +41,7 @@ const (
 	longestHead  = 64 << 10    // bytes of a head that is stored
 	absentRate   = 100         // notes of absent objects in a second
 	leastLife    = time.Second // below it, an object is not worth storing
+	mark         = "1"         // in place of an object that was fetched once; shorter than any
 )
 
 // store has what the shelves of all buckets share.
@@ -132,7 +134,7 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	if st.breaker.report(ok, now); !ok {
 		return nil, Failed
 	}
-	if len(value) == 0 || left == -2 {
+	if len(value) == 0 || left == -2 || string(value) == mark {
 		return nil, Absent
 	}
 	h, err := readHeader(value)
@@ -210,19 +212,31 @@ func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 	if keep < leastLife {
 		return Outdated
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+	defer cancel()
+	key := s.key(o.Key)
+	if st.o.Admit == config.AdmitSecond {
+		err := client.Do(ctx, client.B().Set().Key(key).Value(mark).Nx().Px(st.o.MaxTTL).Build()).Error()
+		if !valkey.IsValkeyNil(err) { // then something is there: the mark of an earlier fetch, or what was stored after it
+			return st.wrote(err, Marked, now)
+		}
+	}
 	h := header{
 		log: hashLog(at.incarnation), position: at.position, sinceSent: sinceSent, f: *f,
 		px: keep.Truncate(time.Millisecond), storedAt: now.UnixMilli(), status: o.Status,
 	}
 	value := s.box.seal(o.Key, &h, o.Header, o.Body)
-	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
-	defer cancel()
-	err := client.Do(ctx, client.B().Set().Key(s.key(o.Key)).Value(valkey.BinaryString(value)).Px(h.px).Build()).Error()
+	err := client.Do(ctx, client.B().Set().Key(key).Value(valkey.BinaryString(value)).Px(h.px).Build()).Error()
+	return st.wrote(err, Written, now)
+}
+
+// wrote tells the breaker how a write went that began at a moment; well is the outcome without an error.
+func (st *store) wrote(err error, well Outcome, began time.Time) Outcome {
 	// What takes longer than a request waits is no sign that Valkey can be asked.
-	if st.breaker.report(err == nil && time.Since(now) < st.o.Timeout, now); err != nil {
+	if st.breaker.report(err == nil && time.Since(began) < st.o.Timeout, began); err != nil {
 		return Failed
 	}
-	return Written
+	return well
 }
 
 // breaker leaves Valkey alone for a while after it has failed several times in a row. The zero value

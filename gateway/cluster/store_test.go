@@ -121,6 +121,40 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// TestStoreAdmitsTheSecond has an object stored when it was fetched twice, by whatever gateways. An
+// object that replaces a stored one needs no second fetch.
+func TestStoreAdmitsTheSecond(t *testing.T) {
+	s := newShelves(t, 2)
+	for _, n := range s.nodes {
+		n.store.o.Admit = config.AdmitSecond
+	}
+	o := stored("a", "", "hello")
+	if got := s.shelf[0].put(o, s.shelf[0].Place().at); got != Marked {
+		t.Errorf("the first fetch: %s", Outcomes[got])
+	}
+	s.want(s.shelf[1], o, Absent)
+	if left, err := s.server.Do(t.Context(), "PTTL", s.shelf[0].key(o.Key)); err != nil || left.(int64) <= 23*time.Hour.Milliseconds() {
+		t.Errorf("the mark stays for %v, %v", left, err)
+	}
+	if got := s.shelf[1].put(o, s.shelf[1].Place().at); got != Written {
+		t.Errorf("the second fetch: %s", Outcomes[got])
+	}
+	if item := s.want(s.shelf[0], o, Found); item != nil && string(item.Body) != "hello" {
+		t.Errorf("%+v", item)
+	}
+	if left, err := s.server.Do(t.Context(), "PTTL", s.shelf[0].key(o.Key)); err != nil || left.(int64) > time.Hour.Milliseconds() {
+		t.Errorf("the object stays for %v, %v", left, err)
+	}
+	newer := stored("a", "", "again")
+	if got := s.shelf[0].put(newer, s.shelf[0].Place().at); got != Written {
+		t.Errorf("a newer one: %s", Outcomes[got])
+	}
+	s.server.Freeze()
+	if got := s.shelf[0].put(stored("b", "", ""), s.shelf[0].Place().at); got != Failed {
+		t.Errorf("a frozen Valkey: %s", Outcomes[got])
+	}
+}
+
 // TestStoreAfterPurges has an object purged in each way. A node that begins later knows of them, too.
 func TestStoreAfterPurges(t *testing.T) {
 	s := newShelves(t, 2)

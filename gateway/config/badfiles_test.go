@@ -221,6 +221,7 @@ var badFiles = map[string][]string{
 		`:14:59: cluster.store.max_ttl: is too long; write at most 720h`,
 		`:14:74: cluster.store.timeout: is too long; write at most 1s`,
 		`:14:95: cluster.store.write_queue: is too small to be of use; write at least 1MB`,
+		`:14:110: cluster.store.admit: unknown admit "third"; use one of: first, second`,
 	},
 	"store": {
 		`:1:33: cache.shared: needs a place to share; set cluster.store.enabled: true, or remove it`,
@@ -232,7 +233,7 @@ var badFiles = map[string][]string{
 		`:9:41: cluster.store.max_ttl: is too short; write at least 1s`,
 		`:9:57: cluster.store.timeout: is too short; write at least 1ms`,
 		`:9:73: cluster.store.write_queue: is too large; write at most 1GB`,
-		`:9:80: cluster.store.admit: unknown key; use one of: enabled, max_object_size, max_ttl, timeout, write_queue`,
+		`:9:80: cluster.store.admits: unknown key; did you mean admit?`,
 		`:10:13: cluster.limits: has no effect without the key enabled; add enabled: true, or remove the block`,
 		`:10:19: cluster.limits.sync: is too long; write at most 10s`,
 		`:10:24: cluster.limits.burst: unknown key; use one of: enabled, sync`,

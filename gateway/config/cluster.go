@@ -112,7 +112,17 @@ type ClusterStore struct {
 	// WriteQueue bounds the memory of objects that are on their way to Valkey; with more, they
 	// are not kept there. From 1 MB to 1 GB, not below MaxObjectSize. Default 64 MB.
 	WriteQueue Size
+
+	// Admit says when an object is kept: AdmitFirst, the default, when a gateway has fetched it, or
+	// AdmitSecond, when gateways have fetched it twice within MaxTTL.
+	Admit string `of:"first, second"`
 }
+
+// The values of Admit.
+const (
+	AdmitFirst  = "first"
+	AdmitSecond = "second"
+)
 
 // ClusterLimits says whether gateways share the rates that requests are held against. Requests under
 // way are counted by each alone.
@@ -149,7 +159,7 @@ func newCluster() Cluster {
 		Namespace: "default",
 		Purge:     ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
 		Limits:    ClusterLimits{Sync: 200 * time.Millisecond},
-		Store:     ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
+		Store:     ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6, Admit: AdmitFirst},
 	}
 }
 

@@ -22,7 +22,7 @@ func TestClusterDefaults(t *testing.T) {
 		Enabled: true, Valkey: Valkey{Addresses: []string{"valkey:6379"}, Mode: ValkeyStandalone},
 		Namespace: "default", Secret: NewSecret(strings.Repeat("s", 32)), Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
 		Limits: ClusterLimits{Sync: 200 * time.Millisecond},
-		Store:  ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
+		Store:  ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6, Admit: AdmitFirst},
 	}
 	if got, asked := fmt.Sprintf("%+v", c.Cluster), fmt.Sprintf("%+v", want); got != asked || c.Cluster.Secret != want.Secret {
 		t.Errorf("got %s, want %s", got, asked)

@@ -309,7 +309,7 @@ func TestFullFile(t *testing.T) {
 			Namespace: "prod_1", Secret: NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: NewSecret("0123456789abcdef0123456789abcdef"),
 			Purge:  ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
 			Limits: ClusterLimits{Enabled: true, Sync: time.Second},
-			Store:  ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9},
+			Store:  ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9, Admit: AdmitSecond},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},

@@ -40,7 +40,7 @@ var schema = map[string][]string{
 	"cluster.valkey":                      {"addresses", "mode", "master_name", "username", "password", "tls"},
 	"cluster.valkey.tls":                  {"enabled", "ca_file"},
 	"cluster.purge":                       {"within", "wait", "replicas"},
-	"cluster.store":                       {"enabled", "max_object_size", "max_ttl", "timeout", "write_queue"},
+	"cluster.store":                       {"enabled", "max_object_size", "max_ttl", "timeout", "write_queue", "admit"},
 	"cluster.limits":                      {"enabled", "sync"},
 	"logging":                             {"level", "format", "output", "slow", "sample", "audit"},
 	"logging.audit":                       {"enabled", "output"},
