@@ -172,11 +172,17 @@ func (x *examination) primary() Finding {
 		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
 		x.info[name] = value
 	}
+	return x.role()
+}
+
+// role judges whether the server is the one that takes purges, by what it says of itself.
+func (x *examination) role() Finding {
+	mode := cmp.Or(x.info["redis_mode"], x.info["server_mode"]) // Valkey has the second alone, from 8 on
 	standalone, replicas := x.c.Valkey.Mode == config.ValkeyStandalone, x.number("connected_slaves")
 	switch {
-	case x.info["redis_mode"] == "sentinel" && standalone:
+	case mode == "sentinel" && standalone:
 		return failed("set cluster.valkey.mode: sentinel and master_name, or write the server's own address", "it is a sentinel")
-	case x.info["redis_mode"] == "cluster" && standalone:
+	case mode == "cluster" && standalone:
 		return failed("set cluster.valkey.mode: cluster", "it is part of a cluster")
 	case x.info["role"] != "master":
 		return failed("write the primary's address into cluster.valkey.addresses; or set mode: sentinel, which follows it", "it is a replica of %s:%s, which takes no purges", x.info["master_host"], x.info["master_port"])

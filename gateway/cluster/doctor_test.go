@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,9 +15,6 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
-	"yatagarasu/loadtest/needs"
-	"yatagarasu/loadtest/port"
-	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -168,7 +163,7 @@ func TestExamineCountsForNothing(t *testing.T) {
 			}
 		}
 	}
-	says("version ok: Redis ", "log ok: there is none yet", "nodes ok: 0 gateway(s)", "latency ok: p99 of 100 PINGs", "primary ok: 0 replica(s)", "MB, without a maxmemory", "eviction ok: noeviction")
+	says("version ok: ", "log ok: there is none yet", "nodes ok: 0 gateway(s)", "latency ok: p99 of 100 PINGs", "primary ok: 0 replica(s)", "MB, without a maxmemory", "eviction ok: noeviction")
 	if left := keysOf(t, s); len(left) > 0 {
 		t.Fatalf("it leaves %v", left)
 	}
@@ -243,6 +238,10 @@ func TestServerIsJudged(t *testing.T) {
 		"old enough":     {"redis_version:6.2.0", (*examination).version, "ok: Redis 6.2.0"},
 		"older":          {"redis_version:5.0.7", (*examination).version, "FAIL: it is Redis 5.0.7"},
 		"nameless":       {"", (*examination).version, ": ; fix: "},
+		"sentinel":       {"redis_mode:sentinel role:master", (*examination).role, "FAIL: it is a sentinel"},
+		"Valkey's":       {"server_mode:sentinel role:master", (*examination).role, "FAIL: it is a sentinel"},
+		"cluster":        {"redis_mode:cluster role:master", (*examination).role, "FAIL: it is part of a cluster"},
+		"Valkey's own":   {"server_mode:cluster role:master", (*examination).role, "FAIL: it is part of a cluster"},
 		"silent policy":  {"", (*examination).eviction, ": ; fix: "},
 		"silent memory":  {"", (*examination).memory, ": ; fix: "},
 		"enough memory":  {"used_memory:90000000 maxmemory:100000000", (*examination).memory, "ok: 90.0 MB of 100.0 MB"},
@@ -272,34 +271,7 @@ func TestServerIsJudged(t *testing.T) {
 // TestExamineSentinels has a sentinel where the server should be, and one that is asked for it.
 func TestExamineSentinels(t *testing.T) {
 	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}})
-	dir := t.TempDir()
-	file, at := filepath.Join(dir, "sentinel.conf"), ""
-	var sentinel *process.Process
-	err := port.Try(0, func(n int) (err error) {
-		at = port.Address(n)
-		host, number, _ := strings.Cut(s.Address(), ":")
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %q\nsentinel monitor mymaster %s %s 1\nsentinel auth-user mymaster loadtest\nsentinel auth-pass mymaster loadtest-password\n", n, dir, host, number)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return err
-		}
-		sentinel, err = process.Start(needs.Program(t, "redis-server"), []string{file, "--sentinel"}, nil, nil)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		return sentinel.Await(ctx, 5*time.Millisecond, func() error {
-			c, err := net.Dial("tcp", at)
-			if err == nil {
-				c.Close()
-			}
-			return err
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sentinel.Kill()
+	at := redisserver.SentinelForTest(t, "mymaster", s)
 	c := examinedCluster(at)
 	c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster"
 	if text := told(Examine(c)); !strings.Contains(text, "credentials FAIL: NOPERM") || !strings.Contains(text, "fix: give user gateway what finding the primary takes: +role") {

@@ -241,3 +241,38 @@ func TestModeCluster(t *testing.T) {
 		t.Errorf("refused: %v", refused)
 	}
 }
+
+// TestModeSentinel has the primary die: the sentinel makes the replica the primary, and gateways that
+// name the sentinel alone share purges by that one then, and objects.
+func TestModeSentinel(t *testing.T) {
+	t.Parallel()
+	rules := deployedACL(t)
+	rules[len(rules)-1] += " +role"
+	primary := redisserver.ForTest(t, redisserver.Options{ACL: rules})
+	replica := redisserver.ForTest(t, redisserver.Options{ACL: rules, ReplicaOf: primary.Address()})
+	at := redisserver.SentinelForTest(t, "mymaster", primary)
+	mode := func(c *config.Cluster) {
+		c.Valkey.Mode, c.Valkey.MasterName, c.Store.Enabled, c.Purge.Wait = config.ValkeySentinel, "mymaster", true, 10*time.Second
+	}
+	a, b := startNodeAt(t, at, mode, asUser("gateway")), startNodeAt(t, at, mode, asUser("gateway"))
+	settled(t, primary)
+	if r := a.publish(purgeKey("a")); r.Confirmed != 2 || r.Nodes != 2 {
+		t.Errorf("%+v", r)
+	}
+	b.shows(keyMade("a"))
+	primary.Kill()
+	if !polled(func() bool { // a sentinel that makes it the primary ends its connections
+		info, err := replica.Do(t.Context(), "INFO", "replication")
+		return err == nil && strings.Contains(info.(string), "role:master")
+	}) {
+		t.Fatal("the replica is never made the primary")
+	}
+	a.eventually("a purge is shared again", func() bool { _, err := a.share(purgeKey("b")); return err == nil })
+	b.eventually("the other one has made it", func() bool { return slices.Contains(b.made(), keyMade("b")) })
+	for _, n := range []*testNode{a, b} {
+		n.eventually("an object is shared again", n.stores)
+	}
+	if refused := do(t, replica, "ACL", "LOG").([]any); len(refused) > 0 {
+		t.Errorf("refused: %v", refused)
+	}
+}
