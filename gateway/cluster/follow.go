@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/sealed"
 )
 
 // run follows the log until ctx ends, whatever fails.
@@ -141,7 +142,7 @@ func (n *Node) step(ctx context.Context, conn asker, end *place) (*place, error)
 		if at.position > 0 {
 			n.distrust(resyncTrimmed, end.position, nil)
 		}
-		n.ledger.begin(hashLog(end.incarnation), end.position)
+		n.ledger.begin(sealed.HashLog(end.incarnation), end.position)
 		n.place.Store(end)
 	}
 	if end, err = n.report(asked, conn, n.place.Load()); err != nil {
@@ -173,7 +174,7 @@ func (n *Node) apply(entries []logged) {
 	at := *n.place.Load()
 	var unreadable error
 	purges := make(map[group]*cache.Purges)
-	log := hashLog(at.incarnation)
+	log := sealed.HashLog(at.incarnation)
 	for _, e := range entries {
 		switch {
 		case at.position == 0:

@@ -7,13 +7,14 @@ import (
 	"sync"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/sealed"
 )
 
 // ledger knows the last purge of everything that was purged, by its position in the log. The zero
 // value knows of no log. Safe for concurrent use.
 type ledger struct {
 	mu      sync.RWMutex
-	log     [16]byte // see hashLog; zero: none
+	log     [16]byte // see sealed.HashLog; zero: none
 	from    uint64   // it knows every purge behind this position
 	buckets map[string]*purged
 	size    int      // keys, prefixes and tags
@@ -116,7 +117,7 @@ func (l *ledger) pend(p *Purge) {
 func (l *ledger) settle(at *place, p *Purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.log == hashLog(at.incarnation) {
+	if l.log == sealed.HashLog(at.incarnation) {
 		l.addLocked(p, at.position)
 	}
 	l.dropLocked(p)

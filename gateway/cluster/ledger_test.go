@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"yatagarasu/cache"
+	"yatagarasu/gateway/sealed"
 )
 
 // TestLedger compares a ledger with the list of all purges.
@@ -13,7 +14,7 @@ func TestLedger(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(words ...string) string { return words[random.IntN(len(words))] }
 	name := func() string { return pick("a", "b", "a/b", "a/c", "b/a/c", "a//b", "/a/b", "") + pick("", "x", "/y") }
-	log := hashLog("log")
+	log := sealed.HashLog("log")
 	for range 200 {
 		var l ledger
 		l.begin(log, 3)
@@ -38,7 +39,7 @@ func TestLedger(t *testing.T) {
 			if got := l.holds(log, asked, bucket, []byte(object), tags); got != want {
 				t.Fatalf("%s %q %q asked for at %d: %t, want %t", bucket, object, tags, asked, got, want)
 			}
-			if l.holds(hashLog("another"), asked, bucket, []byte(object), tags) {
+			if l.holds(sealed.HashLog("another"), asked, bucket, []byte(object), tags) {
 				t.Fatal("an object of another log holds")
 			}
 		}
@@ -48,7 +49,7 @@ func TestLedger(t *testing.T) {
 // TestLedgerIsBounded has more names purged than a ledger keeps: the whole bucket counts as purged.
 func TestLedgerIsBounded(t *testing.T) {
 	var l ledger
-	log := hashLog("log")
+	log := sealed.HashLog("log")
 	l.begin(log, 0)
 	l.add(&Purge{Bucket: "small", Kind: Key, Name: []byte("k")}, 1)
 	for i := range uint64(maxLedger) {
@@ -65,7 +66,7 @@ func TestLedgerIsBounded(t *testing.T) {
 // TestLedgerPending has purges that wait for their positions.
 func TestLedgerPending(t *testing.T) {
 	var l ledger
-	log := hashLog("log")
+	log := sealed.HashLog("log")
 	first, second := &Purge{Bucket: "b", Kind: Prefix, Name: []byte("a/")}, &Purge{Bucket: "b", Kind: Prefix, Name: []byte("a/")}
 	holds := func(position uint64) bool { return l.holds(log, position, "b", []byte("a/b"), nil) }
 	l.pend(first)

@@ -9,6 +9,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/sealed"
 )
 
 //go:embed limits.lua
@@ -80,5 +81,5 @@ func (n *Node) shareLimit(ctx context.Context, l Limit, used []limit.Used, now t
 
 // limitName returns the name of a bucket at Valkey, from which nobody else can tell whose it is.
 func (n *Node) limitName(limit string, key uint64) string {
-	return hex.EncodeToString(derive([]byte(n.opts.Config.Secret.Reveal()), "limits", []byte(n.opts.Config.Namespace), cache.AppendKey(nil, []byte(limit), strconv.AppendUint(nil, key, 16)))[:12])
+	return hex.EncodeToString(sealed.Derive([]byte(n.opts.Config.Secret.Reveal()), "limits", []byte(n.opts.Config.Namespace), cache.AppendKey(nil, []byte(limit), strconv.AppendUint(nil, key, 16)))[:12])
 }

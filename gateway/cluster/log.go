@@ -20,6 +20,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/resp"
 )
 
 // Scripts that Valkey runs, each as one step.
@@ -108,7 +109,7 @@ func (n *Node) dial(ctx context.Context, address string, d *net.Dialer, config *
 	if err != nil {
 		return nil, err
 	}
-	return &connection{&guarded{Conn: conn}, context.AfterFunc(n.life, func() { conn.Close() })}, nil
+	return &connection{&resp.Guarded{Conn: conn}, context.AfterFunc(n.life, func() { conn.Close() })}, nil
 }
 
 // connection is a connection to Valkey. What closes it with the node goes when it is closed before.

@@ -17,7 +17,10 @@ import (
 	"yatagarasu/loadtest/redisserver"
 )
 
-const testPassword = "a-password-of-valkey"
+const (
+	testPassword = "a-password-of-valkey"
+	testSecret   = "0123456789abcdef0123456789abcdef"
+)
 
 // startReplica starts a replica that has told the primary how far it is when it is returned: no
 // command goes to it before, however soon it is in sync.

@@ -10,6 +10,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/sealed"
 )
 
 // Outcome is what came of asking Valkey for an object, or giving it one.
@@ -74,7 +75,7 @@ func newStore(c *config.ClusterStore) *store {
 type Shelf struct {
 	node   *Node
 	bucket string
-	box    *box
+	box    *sealed.Box
 }
 
 // Shelf returns the shelf of a bucket at an origin; nil: nothing is shared.
@@ -83,7 +84,7 @@ func (n *Node) Shelf(bucket string, origin []byte) *Shelf {
 	if !c.Store.Enabled {
 		return nil
 	}
-	return &Shelf{node: n, bucket: bucket, box: newBox(c.Secret.Reveal(), c.Namespace, bucket, origin)}
+	return &Shelf{node: n, bucket: bucket, box: sealed.NewBox(c.Secret.Reveal(), c.Namespace, bucket, origin)}
 }
 
 // Place is what was purged at a moment.
@@ -94,7 +95,14 @@ func (s *Shelf) Place() Place { return Place{s.node.place.Load()} }
 
 // key returns the key of an object at Valkey.
 func (s *Shelf) key(cacheKey []byte) string {
-	return s.node.keys.objects + s.box.name(cacheKey)
+	return s.node.keys.objects + s.box.Name(cacheKey)
+}
+
+// Item is an object that gateways share.
+type Item struct {
+	Status     int
+	Head, Body []byte
+	Freshness  cache.Freshness
 }
 
 // Get returns the object with a key of the cache, if a gateway has stored it and it was not purged
@@ -124,7 +132,7 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	key := s.key(cacheKey)
 	most := int64(headMost)
 	if !headAlone {
-		most = headerSize + int64(st.o.MaxObjectSize) + longestHead // whatever somebody else has stored there
+		most = sealed.HeaderSize + int64(st.o.MaxObjectSize) + longestHead // whatever somebody else has stored there
 	}
 	// How long it stays is asked first: it is too little for what is stored in between, and never too much.
 	replies := client.DoMulti(ctx, client.B().Pttl().Key(key).Build(), client.B().Getrange().Key(key).Start(0).End(most-1).Build())
@@ -137,42 +145,31 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	if len(value) == 0 || left == -2 || string(value) == mark {
 		return nil, Absent
 	}
-	h, err := readHeader(value)
+	h, err := sealed.ReadHeader(value)
 	if err != nil || left < 0 { // none of ours is without an end
 		return nil, Foreign
 	}
-	if headAlone && headerSize+h.headLen > len(value) {
+	if headAlone && h.HeadEnd() > len(value) {
 		return nil, Absent // its head is longer than most
 	}
-	head, body, err := s.box.open(cacheKey, &h, value, !headAlone)
+	head, body, err := s.box.Open(cacheKey, &h, value, !headAlone)
 	if err != nil {
 		return nil, Foreign
 	}
-	if !n.ledger.holds(h.log, h.position, s.bucket, cache.NameOf(cacheKey), tags(head)) {
+	if !n.ledger.holds(h.Log, h.Position, s.bucket, cache.NameOf(cacheKey), tags(head)) {
 		return nil, Outdated
 	}
-	return &Item{Status: h.status, Head: head, Body: body, Freshness: h.freshness(time.Duration(left)*time.Millisecond, verified, now)}, Found
+	return &Item{Status: h.Status, Head: head, Body: body, Freshness: h.FreshnessAt(time.Duration(left)*time.Millisecond, verified, now)}, Found
 }
 
 // followed is how old the last news of purges may be for what is shared to be used.
 const followed = block + 2*time.Second
 
-// freshness returns the freshness of a value that Valkey keeps for the time left, as of an answer
-// that has aged on the way. All purges up to the moment verified were looked at: it counts as asked
-// for then. now is before Valkey was asked, as a client counts an answer's age (RFC 9111, 4.2.3).
-func (h *header) freshness(left time.Duration, verified, now time.Time) cache.Freshness {
-	stored := max(h.px-left, time.Duration(now.UnixMilli()-h.storedAt)*time.Millisecond, 0)
-	f := h.f
-	f.Received = max(f.Received+h.sinceSent+stored-now.Sub(verified), 0)
-	f.Sent = verified
-	return f
-}
-
 // Put stores an object of the cache for all gateways, in the background, if it is worth that. at is
 // what was purged when the origin was asked for it.
 func (s *Shelf) Put(o *cache.Object, at Place) {
 	st := s.node.store
-	if at.at == nil || len(o.Body) > int(st.o.MaxObjectSize) || len(o.Header) > longestHead-2*tagSize || o.Status == 404 && !st.absent.Allow() {
+	if at.at == nil || len(o.Body) > int(st.o.MaxObjectSize) || len(o.Header) > longestHead-2*sealed.TagSize || o.Status == 404 && !st.absent.Allow() {
 		return
 	}
 	size := int64(len(o.Body) + len(o.Header))
@@ -221,12 +218,12 @@ func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 			return st.wrote(err, Marked, now)
 		}
 	}
-	h := header{
-		log: hashLog(at.incarnation), position: at.position, sinceSent: sinceSent, f: *f,
-		px: keep.Truncate(time.Millisecond), storedAt: now.UnixMilli(), status: o.Status,
+	h := sealed.Header{
+		Log: sealed.HashLog(at.incarnation), Position: at.position, SinceSent: sinceSent, Freshness: *f,
+		PX: keep.Truncate(time.Millisecond), StoredAt: now.UnixMilli(), Status: o.Status,
 	}
-	value := s.box.seal(o.Key, &h, o.Header, o.Body)
-	err := client.Do(ctx, client.B().Set().Key(key).Value(valkey.BinaryString(value)).Px(h.px).Build()).Error()
+	value := s.box.Seal(o.Key, &h, o.Header, o.Body)
+	err := client.Do(ctx, client.B().Set().Key(key).Value(valkey.BinaryString(value)).Px(h.PX).Build()).Error()
 	return st.wrote(err, Written, now)
 }
 

@@ -1,12 +1,22 @@
-package cluster
+package resp
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 )
+
+func ExampleGuarded() {
+	client, server := net.Pipe()
+	go server.Write([]byte("$9223372036854775807\r\n")) // ends with the pipe
+	c := &Guarded{Conn: client}
+	_, err := c.Read(make([]byte, 64))
+	fmt.Println(err == ErrReply)
+	// Output: true
+}
 
 // TestGuard has answers of servers, in pieces of all sizes.
 func TestGuard(t *testing.T) {
@@ -67,10 +77,10 @@ func TestGuardedConnection(t *testing.T) {
 		server.Write([]byte("+OK\r\n"))
 		server.Write([]byte("$9223372036854775807\r\n"))
 	}()
-	c := &guarded{Conn: client}
+	c := &Guarded{Conn: client}
 	defer c.Close()
 	var got bytes.Buffer
-	if _, err := io.Copy(&got, c); err != errReply || got.String() != "+OK\r\n" {
+	if _, err := io.Copy(&got, c); err != ErrReply || got.String() != "+OK\r\n" {
 		t.Errorf("%q, %v", got.String(), err)
 	}
 	if _, err := server.Write([]byte("more")); err == nil {

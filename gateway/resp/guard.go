@@ -1,20 +1,23 @@
-package cluster
+// Package resp holds what a Valkey or Redis server answers against the protocol
+// (https://valkey.io/topics/protocol/), for a client that believes it.
+package resp
 
 import (
 	"errors"
 	"net"
 )
 
-// guarded is a connection that passes on what a server answers as long as that is sound. The client
-// believes lengths and counts, and a panic of its goroutines would end the process: whoever owns
-// Valkey, or the way to it, must not be able to.
-type guarded struct {
+// Guarded is a connection that passes on what a server answers as long as that is sound, and closes
+// itself and fails with ErrReply otherwise. valkey-go believes lengths and counts, and a panic of its
+// goroutines would end the process: whoever owns Valkey, or the way to it, must not be able to. Not
+// safe for reads at the same time.
+type Guarded struct {
 	net.Conn
 	guard guard
 }
 
 // Read implements io.Reader.
-func (c *guarded) Read(b []byte) (int, error) {
+func (c *Guarded) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if bad := c.guard.scan(b[:n]); bad != nil {
 		c.Conn.Close()
@@ -42,8 +45,8 @@ type guard struct {
 	total int64   // bytes, about, that the client has made room for, of the answer under way
 }
 
-// errReply is the error of an answer that no command in use has.
-var errReply = errors.New("the server's answer is larger or deeper than that of any command that was sent: it is no Valkey, or not to be trusted")
+// ErrReply is the error of an answer that no command in use has.
+var ErrReply = errors.New("the server's answer is larger or deeper than that of any command that was sent: it is no Valkey, or not to be trusted")
 
 // scan follows the next bytes, and returns an error if they are not sound.
 func (g *guard) scan(b []byte) error {
@@ -58,7 +61,7 @@ func (g *guard) scan(b []byte) error {
 		c := b[0]
 		b = b[1:]
 		if g.line = append(g.line, c); len(g.line) > mostLine {
-			return errReply
+			return ErrReply
 		}
 		if c != '\n' {
 			continue
@@ -81,7 +84,7 @@ func (g *guard) begin(line []byte) error {
 	case '$', '!', '=':
 		n, ok := count(line, mostBulk)
 		if g.total += n; !ok || g.total > mostReply {
-			return errReply
+			return ErrReply
 		}
 		if n >= 0 {
 			g.skip = n + 2
@@ -90,7 +93,7 @@ func (g *guard) begin(line []byte) error {
 	case '*', '%', '~', '>', '|':
 		n, ok := count(line, mostItems)
 		if g.total += n * itemSize; !ok || len(g.items) == mostNested || g.total > mostReply {
-			return errReply
+			return ErrReply
 		}
 		if line[0] == '%' || line[0] == '|' {
 			n *= 2
