@@ -16,6 +16,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
 )
 
 // Options describe a node. All are required.
@@ -50,7 +51,7 @@ type Node struct {
 	place  atomic.Pointer[place]
 	own    own
 	ledger ledger
-	limits breaker // of the limits
+	limits limit.Breaker // of the limits
 	store  *store
 	down   atomic.Bool // Valkey could not be asked last time
 	stats  stats

@@ -55,7 +55,7 @@ func (n *Node) shareLimits(ctx context.Context) {
 // shareLimit shares what was taken of some buckets of a limit. It reports whether Valkey has answered.
 func (n *Node) shareLimit(ctx context.Context, l Limit, used []limit.Used, now time.Duration) bool {
 	client, began := n.ready(), time.Now()
-	if client == nil || !n.limits.allows(began) {
+	if client == nil || !n.limits.Allows(began) {
 		return false
 	}
 	rate, burst := l.Limit()
@@ -69,7 +69,7 @@ func (n *Node) shareLimit(ctx context.Context, l Limit, used []limit.Used, now t
 	defer cancel()
 	left, err := client.Do(asked, client.B().Eval().Script(scriptLimits).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()).AsIntSlice()
 	ok := err == nil && len(left) == len(used)
-	if n.limits.report(ok, began); !ok {
+	if n.limits.Report(ok, began); !ok {
 		return false
 	}
 	now += time.Since(began)

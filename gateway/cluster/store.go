@@ -10,6 +10,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/sealed"
 )
 
@@ -48,7 +49,7 @@ const (
 // store has what the shelves of all buckets share.
 type store struct {
 	o             *config.ClusterStore
-	breaker       breaker
+	breaker       limit.Breaker
 	reading       chan struct{} // one for each read under way
 	absent        *rate.Limiter
 	queue         chan write
@@ -118,7 +119,7 @@ func (s *Shelf) Get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []string, now time.Time) (*Item, Outcome) {
 	n, st := s.node, s.node.store
 	verified, client := n.Lease.Verified(), n.ready()
-	if client == nil || cache.Elapsed(now, verified) > followed || !st.breaker.allows(now) {
+	if client == nil || cache.Elapsed(now, verified) > followed || !st.breaker.Allows(now) {
 		return nil, Skipped
 	}
 	select {
@@ -139,7 +140,7 @@ func (s *Shelf) get(cacheKey []byte, headAlone bool, tags func(head []byte) []st
 	left, leftErr := replies[0].AsInt64()
 	value, err := replies[1].AsBytes()
 	ok := err == nil && leftErr == nil
-	if st.breaker.report(ok, now); !ok {
+	if st.breaker.Report(ok, now); !ok {
 		return nil, Failed
 	}
 	if len(value) == 0 || left == -2 || string(value) == mark {
@@ -200,7 +201,7 @@ func (n *Node) write(ctx context.Context) {
 func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 	n, st, now := s.node, s.node.store, time.Now()
 	client := n.ready()
-	if client == nil || !st.breaker.allows(now) {
+	if client == nil || !st.breaker.Allows(now) {
 		return Skipped
 	}
 	f := &o.Freshness
@@ -230,39 +231,8 @@ func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 // wrote tells the breaker how a write went that began at a moment; well is the outcome without an error.
 func (st *store) wrote(err error, well Outcome, began time.Time) Outcome {
 	// What takes longer than a request waits is no sign that Valkey can be asked.
-	if st.breaker.report(err == nil && time.Since(began) < st.o.Timeout, began); err != nil {
+	if st.breaker.Report(err == nil && time.Since(began) < st.o.Timeout, began); err != nil {
 		return Failed
 	}
 	return well
 }
-
-// breaker leaves Valkey alone for a while after it has failed several times in a row. The zero value
-// is closed. Safe for concurrent use.
-type breaker struct {
-	failures atomic.Int32
-	until    atomic.Int64 // Unix nanoseconds; one try is let through then
-}
-
-const (
-	breakAfter = 5 // failures
-	breakFor   = time.Second
-)
-
-// allows tells whether Valkey may be asked.
-func (b *breaker) allows(now time.Time) bool {
-	until := b.until.Load()
-	return until == 0 || now.UnixNano() >= until && b.until.CompareAndSwap(until, now.Add(breakFor).UnixNano())
-}
-
-// report notes how it went.
-func (b *breaker) report(ok bool, now time.Time) {
-	if ok {
-		b.failures.Store(0)
-		b.until.Store(0)
-	} else if b.failures.Add(1) >= breakAfter {
-		b.until.Store(now.Add(breakFor).UnixNano())
-	}
-}
-
-// open tells whether Valkey is left alone.
-func (b *breaker) open() bool { return b.until.Load() != 0 }

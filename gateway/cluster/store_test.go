@@ -12,6 +12,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -223,12 +224,12 @@ func TestStoreWithoutValkey(t *testing.T) {
 	o := s.put("a", "", "hello")
 	s.server.Freeze()
 	var outcomes []string
-	for range 2 * breakAfter {
+	for range 2 * limit.BreakAfter {
 		_, got := s.shelf[0].get(o.Key, false, tagsIn, time.Now())
 		outcomes = append(outcomes, Outcomes[got])
 	}
 	text := strings.Join(outcomes, " ")
-	if want := strings.Repeat("failed ", breakAfter) + "skipped"; !strings.HasPrefix(text, want) || !s.nodes[0].store.breaker.open() {
+	if want := strings.Repeat("failed ", limit.BreakAfter) + "skipped"; !strings.HasPrefix(text, want) || !s.nodes[0].store.breaker.Open() {
 		t.Errorf("%s, want %s", text, want)
 	}
 	s.server.Thaw()
@@ -290,28 +291,6 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 	if got := shelf.put(stored("a", "", ""), at.at); got != Skipped {
 		t.Errorf("without Valkey: %s", Outcomes[got])
-	}
-}
-
-func TestBreaker(t *testing.T) {
-	var b breaker
-	now := time.Now()
-	for range breakAfter - 1 {
-		b.report(false, now)
-	}
-	b.report(true, now)
-	for range breakAfter {
-		if !b.allows(now) {
-			t.Fatal("open too early")
-		}
-		b.report(false, now)
-	}
-	later := now.Add(breakFor)
-	if b.allows(later.Add(-1)) || !b.allows(later) || b.allows(later) {
-		t.Error("want one try after a second, and no other")
-	}
-	if b.report(true, later); !b.allows(later) || b.open() {
-		t.Error("still open after a success")
 	}
 }
 
