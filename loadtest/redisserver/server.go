@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"yatagarasu/loadtest/certificate"
 	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
 )
@@ -60,7 +61,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{opts: o}
 	if o.TLS {
-		if err := writeCertificate(o.Dir); err != nil {
+		if err := certificate.Write(o.Dir); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +103,7 @@ func (s *Server) config() string {
 	}
 	if o.TLS {
 		lines = append(lines, "port 0", fmt.Sprint("tls-port ", o.Port), "tls-auth-clients no", "tls-replication yes",
-			"tls-cert-file "+quote(filepath.Join(o.Dir, certificateFile)), "tls-key-file "+quote(filepath.Join(o.Dir, keyFile)), "tls-ca-cert-file "+quote(s.CAFile()))
+			"tls-cert-file "+quote(filepath.Join(o.Dir, certificate.File)), "tls-key-file "+quote(filepath.Join(o.Dir, certificate.KeyFile)), "tls-ca-cert-file "+quote(s.CAFile()))
 	} else {
 		lines = append(lines, fmt.Sprint("port ", o.Port))
 	}
@@ -140,7 +141,7 @@ func (s *Server) CAFile() string {
 	if !s.opts.TLS {
 		return ""
 	}
-	return filepath.Join(s.opts.Dir, certificateFile) // it signed itself
+	return filepath.Join(s.opts.Dir, certificate.File) // it signed itself
 }
 
 // Stop ends the server within 5 seconds.

@@ -1,4 +1,5 @@
-package redisserver
+// Package certificate makes certificates for servers on loopback that tests start.
+package certificate
 
 import (
 	"crypto/ecdsa"
@@ -15,22 +16,22 @@ import (
 	"time"
 )
 
-// The files of a server with TLS, in its folder.
+// The names of the files that Write writes.
 const (
-	certificateFile = "certificate.pem"
-	keyFile         = "key.pem"
+	File    = "certificate.pem"
+	KeyFile = "key.pem"
 )
 
-// writeCertificate writes a certificate for 127.0.0.1 and localhost, signed by itself,
+// Write writes a certificate for 127.0.0.1 and localhost, signed by itself,
 // and its key into a folder.
-func writeCertificate(dir string) error {
+func Write(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("cannot make the server's key: %w", err)
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "redisserver"},
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "127.0.0.1"},
 		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true, IsCA: true,
@@ -44,7 +45,7 @@ func writeCertificate(dir string) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the server's key: %w", err)
 	}
-	for name, block := range map[string]*pem.Block{certificateFile: {Type: "CERTIFICATE", Bytes: certificate}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+	for name, block := range map[string]*pem.Block{File: {Type: "CERTIFICATE", Bytes: certificate}, KeyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			return fmt.Errorf("cannot write the server's certificate: %w", err)
 		}
