@@ -46,6 +46,9 @@ K6_STAMP          := $(call stamp,k6,$(K6))
 GOVULNCHECK_STAMP := $(call stamp,govulncheck,$(GOVULNCHECK))
 BENCHSTAT_STAMP   := $(call stamp,benchstat,$(BENCHSTAT))
 
+# The OpenID provider of tests, a module of its own so that nothing of it is in ours.
+ISSUER := loadtest/issuer/provider
+
 FUZZTIME  ?= 30s
 MIN_COVERAGE := 90
 
@@ -183,6 +186,7 @@ lint: $(STATICCHECK_STAMP) ## gofmt, go vet, staticcheck
 	@unformatted=$$(find . -path ./bin -prune -o -name '*.go' -print0 | xargs -0 "$$($(GO) env GOROOT)/bin/gofmt" -l) || exit 1; if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
+	cd $(ISSUER) && $(GO) vet ./... && $(BIN)/staticcheck ./...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s), a million signatures against two oracles, 100,000 requests against a model of the cache
@@ -348,7 +352,7 @@ hitratio: ## compare the cache's policies with a library and with the best possi
 	$(GO) run ./loadtest/hitratio
 
 .PHONY: tools
-tools: $(MINIO_STAMP) $(VERSITYGW_STAMP) $(TOXIPROXY_STAMP) $(STATICCHECK_STAMP) ## install the S3 servers, a fault proxy and linters for tests into bin/, at pinned versions
+tools: $(MINIO_STAMP) $(VERSITYGW_STAMP) $(TOXIPROXY_STAMP) $(STATICCHECK_STAMP) $(BIN)/issuer ## install the S3 servers, a fault proxy, an OpenID provider and linters for tests into bin/, at pinned versions
 
 define install
 	@mkdir -p $(BIN)
@@ -380,6 +384,12 @@ $(GOVULNCHECK_STAMP): $(if $(wildcard $(BIN)/govulncheck),,FORCE)
 
 $(BENCHSTAT_STAMP): $(if $(wildcard $(BIN)/benchstat),,FORCE)
 	$(call install,benchstat,$(BENCHSTAT))
+
+tool-issuer: $(BIN)/issuer ;
+$(BIN)/issuer: $(wildcard $(ISSUER)/*)
+	@mkdir -p $(BIN)
+	@echo "compiling the OpenID provider of tests"
+	@cd $(ISSUER) && $(GO) build -buildvcs=false -trimpath -o $@ . && touch $@
 
 tool-%: FORCE
 	@module='$(patsubst $*=%,%,$(filter $*=%,$(SHIP_TOOLS)))'; stamp="$(BIN)/.$*-$$(basename "$$module" | tr @ -)"; \
