@@ -52,8 +52,6 @@ var configText string
 
 // startFleet starts what a fault needs.
 func startFleet(ctx context.Context, f *fault, within time.Duration) (_ *fleet, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	c := &fleet{within: within, objects: newObjects()}
 	if c.dir, err = os.MkdirTemp("", "yatagarasu-cluster"); err != nil {
 		return nil, err
@@ -63,6 +61,17 @@ func startFleet(ctx context.Context, f *fault, within time.Duration) (_ *fleet, 
 			c.stop()
 		}
 	}()
+	binary, err := process.Find("yatagarasu")
+	if err != nil {
+		return nil, err
+	}
+	if f.clocks != [gateways]time.Duration{} {
+		if binary, err = buildWithClock(ctx, c.dir); err != nil { // all of it, for minutes on a busy machine
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	var all []*object
 	for _, own := range c.objects {
 		all = append(all, own...)
@@ -83,15 +92,6 @@ func startFleet(ctx context.Context, f *fault, within time.Duration) (_ *fleet, 
 			return nil, err
 		}
 		if err = c.addReplica(ctx); err != nil {
-			return nil, err
-		}
-	}
-	binary, err := process.Find("yatagarasu")
-	if err != nil {
-		return nil, err
-	}
-	if f.clocks != [gateways]time.Duration{} {
-		if binary, err = buildWithClock(ctx, c.dir); err != nil {
 			return nil, err
 		}
 	}
