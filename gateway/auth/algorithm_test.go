@@ -17,8 +17,7 @@ import (
 	"testing"
 	"time"
 
-	golang "github.com/golang-jwt/jwt/v5"
-
+	"yatagarasu/loadtest/keyserver"
 	"yatagarasu/loadtest/needs"
 )
 
@@ -65,18 +64,10 @@ func opensslKeys(t testing.TB) map[string]*testKey {
 	return keys
 }
 
-// signedBy returns a token of another implementation.
+// signedBy returns a token of another implementation, valid at now.
 func signedBy(t testing.TB, algorithm string, key any, kid string) string {
 	t.Helper()
-	tok := golang.NewWithClaims(golang.GetSigningMethod(algorithm), golang.MapClaims{"sub": "alice", "exp": now.Add(time.Hour).Unix()})
-	if kid != "" {
-		tok.Header["kid"] = kid
-	}
-	s, err := tok.SignedString(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return keyserver.Sign(t, algorithm, key, kid, now.Add(time.Hour))
 }
 
 // TestAlgorithms tries each verifier with tokens of every other algorithm and key,

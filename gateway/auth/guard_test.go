@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/loadtest/keyserver"
 )
 
 // usual is the limit of failures of a file that says nothing of it.
@@ -310,7 +311,7 @@ func TestInvalidTokens(t *testing.T) {
 
 // A token that is tried with a configured key before its own is fetched has not failed.
 func TestFailuresAreForgiven(t *testing.T) {
-	one, two := ecKey(t), ecKey(t)
+	one, two := keyserver.NewKey(t), keyserver.NewKey(t)
 	public := filepath.Join(t.TempDir(), "public.pem")
 	der, err := x509.MarshalPKIXPublicKey(one.Public())
 	if err != nil {
@@ -319,10 +320,10 @@ func TestFailuresAreForgiven(t *testing.T) {
 	if err := os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"other": one})))
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"other": one})))
 	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute}, "keys: [{algorithm: ES256, public_key_file: "+public+"}]")
 	p.guard = NewGuard(config.Rate{PerSecond: 0.001, Burst: 2}, 10, nil)
-	s.set(text(keySetOf(t, map[string]crypto.Signer{"two": two})))
+	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})))
 	for i, c := range []struct {
 		token string
 		want  Reason

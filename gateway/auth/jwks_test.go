@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -34,41 +32,8 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/loadtest/keyserver"
 )
-
-// keyServer is an endpoint with a JWK set that a test changes.
-type keyServer struct {
-	*httptest.Server
-	mu      sync.Mutex // guards the following fields
-	answer  http.HandlerFunc
-	fetches int
-}
-
-func startKeyServer(t *testing.T, answer http.HandlerFunc) *keyServer {
-	t.Helper()
-	s := &keyServer{answer: answer}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.fetches++
-		answer := s.answer
-		s.mu.Unlock()
-		answer(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return s
-}
-
-func (s *keyServer) set(answer http.HandlerFunc) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answer = answer
-}
-
-func (s *keyServer) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fetches
-}
 
 // eventually polls until ok. The goroutines that it waits for use sockets, which synctest
 // cannot see.
@@ -79,45 +44,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
-}
-
-func text(s string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s) }
-}
-
-func status(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
-// keySetOf returns a JWK set of these keys, by kid; each names its algorithm.
-func keySetOf(t testing.TB, keys map[string]crypto.Signer) string {
-	t.Helper()
-	var set jose.JSONWebKeySet
-	for kid, k := range keys {
-		algorithm := "RS256"
-		switch k := k.Public().(type) {
-		case *ecdsa.PublicKey:
-			algorithm = "ES256"
-		case ed25519.PublicKey:
-			algorithm = "EdDSA"
-			_ = k
-		}
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.Public(), KeyID: kid, Algorithm: algorithm, Use: "sig"})
-	}
-	data, err := json.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func ecKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // remotePolicy returns a started policy with the keys of a URL.
@@ -145,8 +71,8 @@ func tryRemotePolicy(t *testing.T, url string, o Options, more ...string) (*Poli
 }
 
 func TestKeySetRotation(t *testing.T) {
-	one, two := ecKey(t), ecKey(t)
-	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": one})))
+	one, two := keyserver.NewKey(t), keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": one})))
 	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
 	first, second := request(signedBy(t, "ES256", one, "one"), "x"), request(signedBy(t, "ES256", two, "two"), "x")
 	if v := p.Authorize(first); v.Reason != Allowed {
@@ -155,7 +81,7 @@ func TestKeySetRotation(t *testing.T) {
 	if v := p.Authorize(second); v.Reason != KeyUnknown {
 		t.Errorf("a key that is not published: %q", v.Reason)
 	}
-	s.set(text(keySetOf(t, map[string]crypto.Signer{"one": one, "two": two})))
+	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": one, "two": two})))
 	if v := p.Authorize(second); v.Reason != Allowed {
 		t.Errorf("a key published since: %q", v.Reason)
 	}
@@ -163,8 +89,8 @@ func TestKeySetRotation(t *testing.T) {
 		t.Errorf("the old key beside the new one: %q", v.Reason)
 	}
 	// A withdrawn key: its cached results are gone, too.
-	s.set(text(keySetOf(t, map[string]crypto.Signer{"two": two})))
-	third := request(signedBy(t, "ES256", ecKey(t), "three"), "x")
+	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})))
+	third := request(signedBy(t, "ES256", keyserver.NewKey(t), "three"), "x")
 	if v := p.Authorize(third); v.Reason != KeyUnknown {
 		t.Errorf("a third key: %q", v.Reason)
 	}
@@ -179,7 +105,7 @@ func TestKeySetRotation(t *testing.T) {
 // A key set without kids, and tokens without: the right key is found, and a new
 // one fetched.
 func TestKeySetWithoutIDs(t *testing.T) {
-	one, two, three := ecKey(t), ecKey(t), ecKey(t)
+	one, two, three := keyserver.NewKey(t), keyserver.NewKey(t), keyserver.NewKey(t)
 	set := func(keys ...*ecdsa.PrivateKey) http.HandlerFunc {
 		var list []string
 		for _, k := range keys {
@@ -189,9 +115,9 @@ func TestKeySetWithoutIDs(t *testing.T) {
 			}
 			list = append(list, string(raw))
 		}
-		return text(`{"keys":[` + strings.Join(list, ",") + `]}`)
+		return keyserver.Text(`{"keys":[` + strings.Join(list, ",") + `]}`)
 	}
-	s := startKeyServer(t, set(one, two))
+	s := keyserver.Start(t, set(one, two))
 	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
 	for _, k := range []*ecdsa.PrivateKey{one, two} {
 		for _, kid := range []string{"", "some"} {
@@ -200,7 +126,7 @@ func TestKeySetWithoutIDs(t *testing.T) {
 			}
 		}
 	}
-	s.set(set(three))
+	s.Set(set(three))
 	if v := p.Authorize(request(signedBy(t, "ES256", three, ""), "x")); v.Reason != Allowed {
 		t.Errorf("a key published since: %q", v.Reason)
 	}
@@ -209,8 +135,8 @@ func TestKeySetWithoutIDs(t *testing.T) {
 // TestKeySetRotationUnderLoad rotates the keys while requests are signed with the newest
 // published one.
 func TestKeySetRotationUnderLoad(t *testing.T) {
-	keys := map[string]crypto.Signer{"k0": ecKey(t)}
-	s := startKeyServer(t, text(keySetOf(t, keys)))
+	keys := map[string]crypto.Signer{"k0": keyserver.NewKey(t)}
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, keys)))
 	p := remotePolicy(t, s.URL, Options{EarlyBurst: 1000, WaitAtMost: time.Minute})
 	var current atomic.Value // of string
 	current.Store(signedBy(t, "ES256", keys["k0"], "k0"))
@@ -226,22 +152,22 @@ func TestKeySetRotationUnderLoad(t *testing.T) {
 			})
 		}
 		kid := fmt.Sprintf("k%d", i)
-		keys[kid] = ecKey(t)
+		keys[kid] = keyserver.NewKey(t)
 		delete(keys, fmt.Sprintf("k%d", i-2)) // the last two are published
-		s.set(text(keySetOf(t, keys)))
+		s.Set(keyserver.Text(keyserver.KeySet(t, keys)))
 		current.Store(signedBy(t, "ES256", keys[kid], kid))
 		wg.Wait()
 	}
 	if v := p.Authorize(request(current.Load().(string), "x")); v.Reason != Allowed {
 		t.Errorf("the last key: %q", v.Reason)
 	}
-	t.Logf("%d rotations, %d fetches", rotations, s.count())
+	t.Logf("%d rotations, %d fetches", rotations, s.Fetches())
 }
 
 // T36: unknown kids cause a bounded number of fetches.
 func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
-	k := ecKey(t)
-	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	k := keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, EarlyBurst: 3, WaitAtMost: time.Minute})
 	good := request(signedBy(t, "ES256", k, "one"), "x")
 	var wg sync.WaitGroup
@@ -259,7 +185,7 @@ func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
 	if v := p.Authorize(good); v.Reason != Allowed {
 		t.Errorf("meanwhile: %q", v.Reason)
 	}
-	if n := s.count(); n != 1+3 {
+	if n := s.Fetches(); n != 1+3 {
 		t.Errorf("%d fetches, want one at start and three", n)
 	}
 }
@@ -267,18 +193,17 @@ func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
 // Tokens wait for a fetch only where that can help, and never for long: otherwise this
 // test hangs.
 func TestWaitingForAKeySet(t *testing.T) {
-	k := ecKey(t)
-	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	k := keyserver.NewKey(t)
 	unknown := func() *Request { return request(signedBy(t, "ES256", k, "unknown"), "x") }
-	start := func(t *testing.T, o Options, more ...string) (*keyServer, *Policy) {
-		s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	start := func(t *testing.T, o Options, more ...string) (*keyserver.Server, *Policy) {
+		s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 		o.FetchTimeout, o.RetryAfter = time.Hour, time.Hour
 		return s, remotePolicy(t, s.URL, o, more...)
 	}
 	t.Run("an algorithm that no key of the set can have", func(t *testing.T) {
 		for _, more := range [][]string{nil, {"algorithm: ES256"}} {
 			s, p := start(t, Options{WaitAtMost: time.Hour}, more...)
-			s.set(hang)
+			s.Set(keyserver.Hang)
 			algs := []string{"none", "HS256", "HS512", "es256", "RSA-OAEP", ""}
 			if more != nil {
 				algs = append(algs, "ES384", "RS256")
@@ -288,14 +213,14 @@ func TestWaitingForAKeySet(t *testing.T) {
 					t.Errorf("%q: %q", alg, r)
 				}
 			}
-			if n := s.count(); n != 1 {
+			if n := s.Fetches(); n != 1 {
 				t.Errorf("%d fetches, want the first alone", n)
 			}
 		}
 	})
 	t.Run("an endpoint that hangs", func(t *testing.T) {
 		s, p := start(t, Options{WaitAtMost: 50 * time.Millisecond})
-		s.set(hang)
+		s.Set(keyserver.Hang)
 		for range 3 {
 			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
 				t.Errorf("%q", r)
@@ -304,8 +229,8 @@ func TestWaitingForAKeySet(t *testing.T) {
 	})
 	t.Run("an endpoint that failed and hangs then", func(t *testing.T) {
 		s, p := start(t, Options{WaitAtMost: time.Hour})
-		for _, answer := range []http.HandlerFunc{status(503), hang, hang} {
-			s.set(answer)
+		for _, answer := range []http.HandlerFunc{keyserver.Status(503), keyserver.Hang, keyserver.Hang} {
+			s.Set(answer)
 			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
 				t.Errorf("%q", r)
 			}
@@ -315,7 +240,7 @@ func TestWaitingForAKeySet(t *testing.T) {
 
 // Without a first copy, only a token that it could verify is answered 503.
 func TestWithoutAFirstCopy(t *testing.T) {
-	s := startKeyServer(t, status(503))
+	s := keyserver.Start(t, keyserver.Status(503))
 	p := remotePolicy(t, s.URL, Options{RetryAfter: time.Hour}, "jwks_optional: true", "keys: [{kid: hs, algorithm: HS256, secret: "+secret+"}]")
 	badSignature := handmade(`{"alg":"HS256","kid":"hs"}`, claimsAt(""))
 	badSignature = badSignature[:strings.LastIndexByte(badSignature, '.')+1] + b64(strings.Repeat("z", 32))
@@ -328,8 +253,8 @@ func TestWithoutAFirstCopy(t *testing.T) {
 		{"configured key, another algorithm", handmade(`{"alg":"HS512","kid":"hs"}`, claimsAt("")), AlgorithmRefused},
 		{"T34 none", handmade(`{"alg":"none"}`, claimsAt("")), AlgorithmRefused},
 		{"HS256 under an unknown kid", handmade(`{"alg":"HS256","kid":"other"}`, claimsAt("")), KeyUnknown},
-		{"perhaps a key of the set", signedBy(t, "ES256", ecKey(t), "one"), KeysUnavailable},
-		{"perhaps a key of the set, no kid", signedBy(t, "ES256", ecKey(t), ""), KeysUnavailable},
+		{"perhaps a key of the set", signedBy(t, "ES256", keyserver.NewKey(t), "one"), KeysUnavailable},
+		{"perhaps a key of the set, no kid", signedBy(t, "ES256", keyserver.NewKey(t), ""), KeysUnavailable},
 	} {
 		if r := p.Authorize(request(c.token, "x")).Reason; r != c.want {
 			t.Errorf("%s: %q, want %q", c.name, r, c.want)
@@ -339,8 +264,8 @@ func TestWithoutAFirstCopy(t *testing.T) {
 
 // The last good copy stays in use, whatever the endpoint does.
 func TestKeySetKeepsLastGoodCopy(t *testing.T) {
-	k := ecKey(t)
-	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	k := keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 	var mu sync.Mutex
 	var problems []string
 	p := remotePolicy(t, s.URL, Options{RefreshEvery: 5 * time.Millisecond, RetryAfter: time.Millisecond, FetchTimeout: 50 * time.Millisecond, OnFetch: func(_ string, err error) {
@@ -359,20 +284,20 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 		answer http.HandlerFunc
 		says   string
 	}{
-		"500": {status(500), "status 500"},
-		"404": {status(404), "status 404"},
+		"500": {keyserver.Status(500), "status 500"},
+		"404": {keyserver.Status(404), "status 404"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://other.example.com/", http.StatusFound)
 		}, "redirects"},
-		"no JSON":        {text("<html>"), "no JSON object"},
-		"empty":          {text(""), "no JSON object"},
-		"no keys":        {text(`{"keys":[]}`), "no key"},
-		"secrets":        {text(`{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}`), "no public key"},
-		"a weak key":     {text(keySetOf(t, map[string]crypto.Signer{"one": weak})), "fewer than 2048 bits"},
-		"for encryption": {text(strings.Replace(keySetOf(t, map[string]crypto.Signer{"one": k}), `"sig"`, `"enc"`, 1)), "not for signatures"},
-		"too large":      {text(strings.Repeat(" ", maxKeySetSize+1)), "larger than 1 MiB"},
-		"too many":       {text(`{"keys":[` + strings.Repeat("{},", 200) + `{}]}`), "more than 200 keys"},
-		"silent":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
+		"no JSON":        {keyserver.Text("<html>"), "no JSON object"},
+		"empty":          {keyserver.Text(""), "no JSON object"},
+		"no keys":        {keyserver.Text(`{"keys":[]}`), "no key"},
+		"secrets":        {keyserver.Text(`{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}`), "no public key"},
+		"a weak key":     {keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": weak})), "fewer than 2048 bits"},
+		"for encryption": {keyserver.Text(strings.Replace(keyserver.KeySet(t, map[string]crypto.Signer{"one": k}), `"sig"`, `"enc"`, 1)), "not for signatures"},
+		"too large":      {keyserver.Text(strings.Repeat(" ", maxKeySetSize+1)), "larger than 1 MiB"},
+		"too many":       {keyserver.Text(`{"keys":[` + strings.Repeat("{},", 200) + `{}]}`), "more than 200 keys"},
+		"silent":         {keyserver.Hang, "deadline exceeded"},
 		"drips": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(200)
 			w.(http.Flusher).Flush()
@@ -383,7 +308,7 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 		mu.Lock()
 		problems = nil
 		mu.Unlock()
-		s.set(c.answer)
+		s.Set(c.answer)
 		eventually(t, fmt.Sprintf("%s: a fetch says %q", name, c.says), func() bool {
 			mu.Lock()
 			defer mu.Unlock()
@@ -397,17 +322,17 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 }
 
 func TestKeySetAtStart(t *testing.T) {
-	down := startKeyServer(t, status(503))
+	down := keyserver.Start(t, keyserver.Status(503))
 	if _, err := tryRemotePolicy(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || !strings.Contains(err.Error(), "status 503") || strings.Contains(err.Error(), "secret-in-query") {
 		t.Errorf("without a first copy: %v", err)
 	}
-	k := ecKey(t)
+	k := keyserver.NewKey(t)
 	q := request(signedBy(t, "ES256", k, "one"), "x")
 	p := remotePolicy(t, down.URL, Options{RetryAfter: time.Millisecond}, "jwks_optional: true")
 	if v := p.Authorize(q); v.Reason != KeysUnavailable || v.Reason.Answer() != Unavailable {
 		t.Errorf("before there is a copy: %q", v.Reason)
 	}
-	down.set(text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	down.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 	eventually(t, "the first copy comes", func() bool { return p.Authorize(q).Reason == Allowed })
 	// Nobody listens, and the error does not repeat the URL's query.
 	down.Close()
@@ -417,11 +342,11 @@ func TestKeySetAtStart(t *testing.T) {
 }
 
 func TestKeySetFile(t *testing.T) {
-	one, two := ecKey(t), ecKey(t)
+	one, two := keyserver.NewKey(t), keyserver.NewKey(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
 	write := func(keys map[string]crypto.Signer) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte(keySetOf(t, keys)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(keyserver.KeySet(t, keys)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -470,7 +395,7 @@ func TestParseKeySet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ec := ecKey(t)
+	ec := keyserver.NewKey(t)
 	plainRSA := jwkText(t, jose.JSONWebKey{Key: rsaKey.Public()})
 	for _, c := range []struct {
 		name, key, algorithm string
@@ -528,16 +453,16 @@ func TestLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := ecKey(t)
+	good := keyserver.NewKey(t)
 	goodJWK := jwkText(t, jose.JSONWebKey{Key: good.Public(), KeyID: "good"})
 	bad := map[string]struct{ jwk, why string }{
 		"small":   {jwkText(t, jose.JSONWebKey{Key: small.Public(), KeyID: "small", Algorithm: "RS256"}), "it is an RSA key of fewer than 2048 bits"},
-		"enc":     {jwkText(t, jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "enc", Use: "enc"}), "it is not for signatures (usual)"},
+		"enc":     {jwkText(t, jose.JSONWebKey{Key: keyserver.NewKey(t).Public(), KeyID: "enc", Use: "enc"}), "it is not for signatures (usual)"},
 		"odd":     {`{"kty":"XYZ","kid":"odd"}`, "it is no JWK of a supported type"},
 		"ed448":   {`{"kty":"OKP","crv":"Ed448","x":"AAAA","alg":"Ed448","kid":"ed448"}`, "it is no JWK of a supported type"},
-		"private": {jwkText(t, jose.JSONWebKey{Key: ecKey(t), KeyID: "private"}), "it is no public key"},
+		"private": {jwkText(t, jose.JSONWebKey{Key: keyserver.NewKey(t), KeyID: "private"}), "it is no public key"},
 		"hs":      {`{"kty":"oct","k":"AAAA","kid":"hs"}`, "it is no public key"},
-		"curve":   {jwkText(t, jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "curve", Algorithm: "ES384"}), "it is an EC key on P-256, which does not fit the algorithm"},
+		"curve":   {jwkText(t, jose.JSONWebKey{Key: keyserver.NewKey(t).Public(), KeyID: "curve", Algorithm: "ES384"}), "it is an EC key on P-256, which does not fit the algorithm"},
 		"":        {`{"kty":"XYZ","kid":7}`, "it is no JWK of a supported type"},
 		"a?b":     {`{"kty":"XYZ","kid":"a\nb"}`, "it is no JWK of a supported type"},
 	}
@@ -547,7 +472,7 @@ func TestLeftOut(t *testing.T) {
 		keys = append(keys, b.jwk)
 		want[kid] = b.why
 	}
-	s := startKeyServer(t, text(`{"keys":[`+strings.Join(keys, ",")+`]}`))
+	s := keyserver.Start(t, keyserver.Text(`{"keys":[`+strings.Join(keys, ",")+`]}`))
 	var mu sync.Mutex
 	reported := make(map[string]string)
 	p := remotePolicy(t, s.URL, Options{OnLeftOut: func(name, key string, why error, usual bool) {
@@ -577,7 +502,7 @@ func TestLeftOut(t *testing.T) {
 		{keys[1] + `,{"kty":"XYZ","kid":"last"}`, "last"},
 		{strings.Join(keys, ","), ""},
 	} {
-		s.set(text(`{"keys":[` + next.keys + `]}`))
+		s.Set(keyserver.Text(`{"keys":[` + next.keys + `]}`))
 		if p.verifier.Refresh(); next.also != "" {
 			want[next.also] = "it is no JWK of a supported type"
 		}
@@ -588,11 +513,11 @@ func TestLeftOut(t *testing.T) {
 // TestKeySetAuthority fetches a key set over TLS from a server whose authority a jwt
 // block names, and from no other.
 func TestKeySetAuthority(t *testing.T) {
-	k := ecKey(t)
-	set := text(keySetOf(t, map[string]crypto.Signer{"one": k}))
+	k := keyserver.NewKey(t)
+	set := keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k}))
 	mine, other := httptest.NewTLSServer(set), httptest.NewUnstartedServer(set)
 	defer mine.Close()
-	key := ecKey(t)
+	key := keyserver.NewKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -660,9 +585,9 @@ func TestKeySetAuthority(t *testing.T) {
 func TestCrowdedKeySet(t *testing.T) {
 	keys := make(map[string]crypto.Signer)
 	for i := range config.MaxKeysTried + 1 {
-		keys[fmt.Sprint("k", i)] = ecKey(t)
+		keys[fmt.Sprint("k", i)] = keyserver.NewKey(t)
 	}
-	s := startKeyServer(t, text(keySetOf(t, keys)))
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, keys)))
 	var reported []string
 	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { reported = append(reported, name+" "+algorithm) }})
 	if len(reported) != 1 || reported[0] != s.URL+" ES256" {
@@ -678,8 +603,8 @@ func TestCrowdedKeySet(t *testing.T) {
 // Starting and closing leaves no goroutine, and ends all waiting.
 func TestKeySetClose(t *testing.T) {
 	before := runtime.NumGoroutine()
-	k := ecKey(t)
-	s := startKeyServer(t, text(keySetOf(t, map[string]crypto.Signer{"one": k})))
+	k := keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 	a := loadAuth(t, "jwt: {jwks_url: "+s.URL+"}")
 	v, err := NewVerifier(a.JWT, Options{FetchTimeout: time.Minute, WaitAtMost: time.Minute})
 	if err != nil {
@@ -689,7 +614,7 @@ func TestKeySetClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan struct{}, 100)
-	s.set(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() })
+	s.Set(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() })
 	p := NewPolicy(a, "files", v, NewTokenCache(0, 0), nil)
 	var wg sync.WaitGroup
 	for range 10 {
@@ -721,8 +646,8 @@ func TestKeyProblems(t *testing.T) {
 
 // TestKeySetTooOld is T105: a key set that cannot be refreshed is trusted for its maximum age.
 func TestKeySetTooOld(t *testing.T) {
-	private := ecKey(t)
-	set := keySetOf(t, map[string]crypto.Signer{"one": private})
+	private := keyserver.NewKey(t)
+	set := keyserver.KeySet(t, map[string]crypto.Signer{"one": private})
 	token := request(signedBy(t, "ES256", private, "one"), "x")
 	configured := request(valid(""), "x")
 	// start returns a policy with a set that can be fetched while up is true.
