@@ -85,8 +85,9 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
 	"config":   "",
-	"auth":     "config limit",
+	"auth":     "config limit token",
 	"limit":    "",
+	"token":    "",
 	"route":    "",
 	"flags":    "config",
 	"cluster":  "config limit resp sealed",
@@ -116,6 +117,7 @@ var outside = map[string][]string{
 	"yatagarasu/sign":          {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 	"yatagarasu/cache":         {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/sign", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 	"yatagarasu/gateway/auth":  {"yatagarasu/pool", "yatagarasu/sign", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+	"yatagarasu/gateway/token": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "github.com/valyala", "net/http"},
 	"yatagarasu/gateway/limit": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "github.com"},
 	"yatagarasu":               {"yatagarasu/loadtest", "github.com/aws", "github.com/chromedp"},
 }

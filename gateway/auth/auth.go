@@ -13,6 +13,7 @@ import (
 
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/token"
 )
 
 // Request has the parts of a request that access depends on. The slices stay the
@@ -81,7 +82,7 @@ func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, gu
 	}
 	for _, s := range p.sets {
 		for _, r := range s.rules {
-			for name := range prefixes(r.Name) {
+			for name := range token.Prefixes(r.Name) {
 				p.claims = append(p.claims, name)
 			}
 		}
@@ -130,15 +131,15 @@ func (p *Policy) Authorize(q *Request) Verdict {
 
 // lookUp returns the result for the token of q; r is another than Allowed if there is none.
 func (p *Policy) lookUp(q *Request) (e *entry, r Reason) {
-	token, r, _ := findToken(p.sources, q)
+	raw, r, _ := findToken(p.sources, q)
 	if r != Allowed {
 		return nil, r
 	}
-	if len(token) > MaxTokenLen {
+	if len(raw) > token.MaxLen {
 		return nil, TokenTooLong
 	}
-	if e = p.cache.get(p.id, token, q.Now.UnixNano(), p.verifier.ring.Load().version); e == nil {
-		e = p.verify(token, q)
+	if e = p.cache.get(p.id, raw, q.Now.UnixNano(), p.verifier.ring.Load().version); e == nil {
+		e = p.verify(raw, q)
 	}
 	return e, Allowed
 }
@@ -205,7 +206,7 @@ func (p *Policy) verify(raw []byte, q *Request) *entry {
 	e := &entry{notBefore: now - 1, expires: now + refusedFor.Nanoseconds()}
 	keep := false
 	e.reason, keep = p.judge(w, raw, q, e)
-	w.token.forget()
+	w.token.Forget()
 	if keep {
 		p.cache.put(p.id, raw, e)
 	}
@@ -220,12 +221,12 @@ func (p *Policy) verify(raw []byte, q *Request) *entry {
 // That depends on no key, and tells nobody what keys there are.
 func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason, keep bool) {
 	v := p.verifier
-	if r := w.token.parse(raw); r != Allowed {
-		return r, false
+	if err := w.token.Parse(raw); err != nil {
+		return refusal(err), false
 	}
-	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
+	claims, err := w.token.Claims(p.claims...)
 	if err != nil {
-		return ClaimsMalformed, false
+		return refusal(err), false
 	}
 	valid, r := v.registered(&w.token, claims, q.Now.UnixNano())
 	if r != Allowed {
@@ -239,7 +240,7 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 		return r, r == SignatureInvalid
 	}
 	e.notBefore, e.expires = valid.from, valid.until
-	e.subject, e.subjectID = claims.subject()
+	e.subject, e.subjectID = claims.Subject()
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
 		e.sets[i] = p.sets[i].judge(claims)
@@ -249,13 +250,13 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 
 // judge checks claims against the rules of s that do not depend on the request, and
 // keeps the claims for the rules that do.
-func (s *ruleSet) judge(claims object) (v setVerdict) {
+func (s *ruleSet) judge(claims token.Object) (v setVerdict) {
 	if len(s.dynamic) > 0 {
 		v.claims = make([]any, 0, len(s.dynamic))
 	}
 	for i := range s.rules {
 		r := &s.rules[i]
-		claim, _ := claims.find(r.Name)
+		claim, _ := claims.Find(r.Name)
 		switch {
 		case r.dynamic:
 			v.claims = append(v.claims, claim)

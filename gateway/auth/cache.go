@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"yatagarasu/gateway/token"
 )
 
 // TokenCache caches the results of verified tokens, so that a repeated token costs a
@@ -118,16 +120,16 @@ func (c *TokenCache) get(policy uint64, token []byte, now int64, keys uint64) *e
 	return e
 }
 
-// put caches e for a copy of token, unless e is larger than the cache.
-func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
-	size := entryOverhead + len(token) + len(e.subject)
+// put caches e for a copy of a token, unless e is larger than the cache.
+func (c *TokenCache) put(policy uint64, raw []byte, e *entry) {
+	size := entryOverhead + len(raw) + len(e.subject)
 	for _, set := range e.sets {
 		size += 32
 		for _, claim := range set.claims {
-			size += sizeOf(claim)
+			size += token.SizeOf(claim)
 		}
 	}
-	s := c.shard(token)
+	s := c.shard(raw)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := &s.good
@@ -137,7 +139,7 @@ func (c *TokenCache) put(policy uint64, token []byte, e *entry) {
 	if list.maxLen == 0 || size > list.maxBytes {
 		return
 	}
-	e.key, e.size, e.list = tokenKey{policy, string(token)}, size, list
+	e.key, e.size, e.list = tokenKey{policy, string(raw)}, size, list
 	if old := s.entries[e.key]; old != nil {
 		s.remove(old)
 	}

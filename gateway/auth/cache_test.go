@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/token"
 )
 
 func TestTokenCacheHoldsForItsTime(t *testing.T) {
@@ -123,7 +125,7 @@ func TestTokenCacheIsBounded(t *testing.T) {
 			p := newPolicyIn(t, hs256("claims: [{claim: sub, operator: not_equals, value: \"${path.0}\"}]\n"), cache)
 			for i := range 20_000 {
 				tok := []byte(strings.Repeat("t", i%700) + fmt.Sprint(i))
-				cache.put(p.id, tok, &entry{subject: "s", expires: forever, sets: []setVerdict{{claims: []any{"s"}}}})
+				cache.put(p.id, tok, &entry{subject: "s", expires: token.Forever, sets: []setVerdict{{claims: []any{"s"}}}})
 				if i%1000 == 0 {
 					var s Stats
 					cache.UpdateStats(&s)
@@ -144,7 +146,7 @@ func TestTokenCacheIsBounded(t *testing.T) {
 // The least recently used token goes, others stay.
 func TestTokenCacheEvictsLeastRecentlyUsed(t *testing.T) {
 	cache := NewTokenCache(3, 1<<20) // few enough for one shard
-	put := func(name string) { cache.put(1, []byte(name), &entry{expires: forever}) }
+	put := func(name string) { cache.put(1, []byte(name), &entry{expires: token.Forever}) }
 	get := func(name string) bool { return cache.get(1, []byte(name), 1, 0) != nil }
 	put("a")
 	put("b")

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"yatagarasu/gateway/token"
 )
 
 // Explain describes step by step how Authorize decides on q. A token that is not
@@ -60,13 +62,13 @@ func (p *Policy) explained(r Reason, line func(name, text string)) Reason {
 // explainToken explains a token; unchecked reports that its signature was not verified.
 func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, text string)) (r Reason, unchecked bool) {
 	w := new(workspace)
-	if r := w.token.parse(raw); r != Allowed {
-		return r, false
+	if err := w.token.Parse(raw); err != nil {
+		return refusal(err), false
 	}
-	line("header", fmt.Sprintf("alg %q, kid %q, typ %q", w.token.alg, w.token.kid, w.token.typ))
-	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
+	line("header", fmt.Sprintf("alg %q, kid %q, typ %q", w.token.Alg, w.token.Kid, w.token.Typ))
+	claims, err := w.token.Claims(p.claims...)
 	if err != nil {
-		return ClaimsMalformed, false
+		return refusal(err), false
 	}
 	if r := p.verifier.explainClaims(w, claims, q, line); r != Allowed {
 		return r, false
@@ -96,7 +98,7 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 		}
 	}
 	remote := v.config.JWKSURL != "" && !known
-	if remote && v.set.mayHave(w.token.alg) {
+	if remote && v.set.mayHave(w.token.Alg) {
 		line("signature", "not checked: the keys of "+v.set.name+" are not fetched for an explanation")
 		return Allowed, true
 	}
@@ -113,9 +115,9 @@ func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason
 }
 
 // explainClaims explains the registered claims of a token.
-func (v *Verifier) explainClaims(w *workspace, claims object, q *Request, line func(name, text string)) Reason {
+func (v *Verifier) explainClaims(w *workspace, claims token.Object, q *Request, line func(name, text string)) Reason {
 	for _, name := range []string{"sub", "iss", "aud", "exp", "nbf", "iat"} {
-		if v, found := claims.get(name); found {
+		if v, found := claims.Get(name); found {
 			line(name, describe(name, v))
 		}
 	}
@@ -134,11 +136,11 @@ func (v *Verifier) explainClaims(w *workspace, claims object, q *Request, line f
 }
 
 // explain shows for each rule whether it holds, and reports whether all do.
-func (s *ruleSet) explain(claims object, q *Request, line func(name, text string)) bool {
+func (s *ruleSet) explain(claims token.Object, q *Request, line func(name, text string)) bool {
 	all := true
 	for i := range s.rules {
 		r := &s.rules[i]
-		claim, found := claims.find(r.Name)
+		claim, found := claims.Find(r.Name)
 		is := "absent"
 		if found {
 			is = describe(r.Name, claim)
@@ -180,8 +182,8 @@ func quote(v any) string {
 	switch v := v.(type) {
 	case string:
 		return strconv.Quote(v)
-	case number:
-		return v.text
+	case token.Number:
+		return v.Text
 	}
 	return fmt.Sprint(v)
 }
@@ -200,13 +202,13 @@ func describe(name string, v any) string {
 			items = append(items, describe("", item))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
-	case object:
+	case token.Object:
 		return "an object"
-	case number:
-		if t, _, ok := (object{{name, v}}).date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
-			return fmt.Sprintf("%s (%s)", v.text, time.Unix(0, t).UTC().Format(time.RFC3339))
+	case token.Number:
+		if t, _, ok := (token.Object{{Name: name, Value: v}}).Date(name, false); ok && slices.Contains([]string{"exp", "nbf", "iat"}, name) {
+			return fmt.Sprintf("%s (%s)", v.Text, time.Unix(0, t).UTC().Format(time.RFC3339))
 		}
-		return fmt.Sprintf("%.*s", most, v.text)
+		return fmt.Sprintf("%.*s", most, v.Text)
 	}
 	return fmt.Sprint(v)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
 
@@ -34,7 +35,7 @@ func guarded(t *testing.T, block string, takes time.Duration) (*Policy, *atomic.
 	tries, busy := new(atomic.Int64), new(atomic.Int64)
 	for i := range p.verifier.keys { // the ring shares them
 		verifies := p.verifier.keys[i].verifies
-		p.verifier.keys[i].verifies = func(tok *token) bool {
+		p.verifier.keys[i].verifies = func(tok *token.Token) bool {
 			if tries.Add(1); busy.Add(1) > 1 {
 				t.Error("two tokens are verified at once")
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/cristalhq/jwt/v5"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 )
 
 // key verifies signatures of one algorithm, which comes from the configuration and never
@@ -19,8 +20,8 @@ import (
 type key struct {
 	id        string // "kid"; empty: the key is for tokens whose kid names no other
 	algorithm string
-	verifies  func(t *token) bool // whether the signature of t holds, which has the algorithm
-	name      string              // its place in the configuration or the set, for people
+	verifies  func(t *token.Token) bool // whether the signature of t holds, which has the algorithm
+	name      string                    // its place in the configuration or the set, for people
 }
 
 // newKey returns the key for a secret or a public key that fits algorithm.
@@ -32,9 +33,9 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 	case nil:
 		var hs *jwt.HSAlg
 		hs, err = jwt.NewVerifierHS(alg, secret)
-		k.verifies = func(t *token) bool {
-			digest, err := hs.Sign(t.payload)
-			return err == nil && hmac.Equal(digest, t.signature)
+		k.verifies = func(t *token.Token) bool {
+			digest, err := hs.Sign(t.Payload)
+			return err == nil && hmac.Equal(digest, t.Signature)
 		}
 	case *rsa.PublicKey:
 		if strings.HasPrefix(algorithm, "PS") {
@@ -51,7 +52,7 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 		es, err = jwt.NewVerifierES(alg, public)
 		k.verifies = byLibrary(es)
 	case ed25519.PublicKey: // under both names of the algorithm, of which the library knows one
-		k.verifies = func(t *token) bool { return ed25519.Verify(public, t.payload, t.signature) }
+		k.verifies = func(t *token.Token) bool { return ed25519.Verify(public, t.Payload, t.Signature) }
 	default:
 		err = fmt.Errorf("keys of type %T are not supported", public)
 	}
@@ -63,9 +64,9 @@ func newKey(name, id, algorithm string, secret []byte, public crypto.PublicKey) 
 
 // byLibrary verifies by v, which takes a token that the library has parsed. That costs
 // little beside a public key's arithmetic, and as much as the whole rest beside a secret's.
-func byLibrary(v jwt.Verifier) func(t *token) bool {
-	return func(t *token) bool {
-		parsed, err := jwt.ParseNoVerify(t.raw)
+func byLibrary(v jwt.Verifier) func(t *token.Token) bool {
+	return func(t *token.Token) bool {
+		parsed, err := jwt.ParseNoVerify(t.Raw)
 		return err == nil && v.Verify(parsed) == nil
 	}
 }

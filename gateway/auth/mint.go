@@ -2,6 +2,7 @@ package auth
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,13 +56,13 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 		Type      string `json:"typ"`
 		KeyID     string `json:"kid,omitempty"`
 	}{k.algorithm, cmp.Or(c.Typ, "JWT"), k.id})
-	signed := strict.AppendEncode(nil, header)
-	signed = strict.AppendEncode(append(signed, '.'), body)
+	signed := base64.RawURLEncoding.AppendEncode(nil, header)
+	signed = base64.RawURLEncoding.AppendEncode(append(signed, '.'), body)
 	signature, err := signer.Sign(signed)
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
 	}
-	signed = strict.AppendEncode(append(signed, '.'), signature)
+	signed = base64.RawURLEncoding.AppendEncode(append(signed, '.'), signature)
 	return string(signed), append(notes, p.shortcomings(signed, now)...), nil
 }
 
@@ -69,12 +70,12 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 // depend on the request.
 func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 	w := new(workspace)
-	if r := w.token.parse(raw); r != Allowed {
-		return []string{"the gateway will refuse it: " + reasons[r].text}
+	if err := w.token.Parse(raw); err != nil {
+		return []string{"the gateway will refuse it: " + reasons[refusal(err)].text}
 	}
-	claims, err := w.token.decoder.object(w.token.claims, p.claims...)
+	claims, err := w.token.Claims(p.claims...)
 	if err != nil {
-		return []string{"the gateway will refuse it: " + reasons[ClaimsMalformed].text}
+		return []string{"the gateway will refuse it: " + reasons[refusal(err)].text}
 	}
 	if _, r := p.verifier.registered(&w.token, claims, now.UnixNano()); r != Allowed {
 		notes = append(notes, "the gateway will refuse it: "+reasons[r].text)
@@ -87,7 +88,7 @@ func (p *Policy) shortcomings(raw []byte, now time.Time) (notes []string) {
 		}
 		for j := range set.rules {
 			r := &set.rules[j]
-			claim, _ := claims.find(r.Name)
+			claim, _ := claims.Find(r.Name)
 			switch {
 			case r.dynamic && claim == nil:
 				notes = append(notes, fmt.Sprintf("a claim rule%s compares %s with the request; add -claim %s=VALUE", below, r.Name, r.Name))

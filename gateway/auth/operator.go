@@ -3,6 +3,8 @@ package auth
 import (
 	"strings"
 	"unsafe"
+
+	"yatagarasu/gateway/token"
 )
 
 // operator compares a claim that is not nil with a rule's value. It must not keep q.
@@ -44,10 +46,10 @@ func (o *operand) equal(claim any, q *Request) (equal, ok bool) {
 		}
 		text, ok := o.value.(string)
 		return ok && claim == text, ok
-	case number:
-		n, ok := o.value.(number)
-		ok = ok && claim.exact
-		return ok && claim.compare(n) == 0, ok
+	case token.Number:
+		n, ok := o.value.(token.Number)
+		ok = ok && claim.Exact
+		return ok && claim.Compare(n) == 0, ok
 	case bool:
 		b, ok := o.value.(bool)
 		return ok && claim == b, ok
@@ -113,7 +115,7 @@ func contains(r *rule, claim any, q *Request) bool {
 // ordered returns an operator that compares a number with the rule's.
 func ordered(holds func(order int) bool) operator {
 	return func(r *rule, claim any, _ *Request) bool {
-		n, _ := claim.(number)
-		return n.exact && holds(n.compare(r.operands[0].value.(number)))
+		n, _ := claim.(token.Number)
+		return n.Exact && holds(n.Compare(r.operands[0].value.(token.Number)))
 	}
 }

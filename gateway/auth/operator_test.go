@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 )
 
 // TestOperators has claims and rules, and whether the rule lets a token with these claims
@@ -319,7 +320,7 @@ func FuzzRules(f *testing.F) {
 			}
 		}
 		text := append(append([]byte(`{"c":`), claim...), '}')
-		o, err := new(decoder).object(text)
+		o, err := new(token.Decoder).Object(text)
 		if err != nil {
 			return
 		}
@@ -336,7 +337,7 @@ func FuzzRules(f *testing.F) {
 			return // math/big takes its time with such numbers
 		}
 		r := newRule(config.Claim{Name: "c", Operator: op, Value: template(want)}, "files")
-		v, _ := o.find("c")
+		v, _ := o.Find("c")
 		q := &Request{Key: []byte(key), Method: "GET"}
 		if got, want := r.holds(v, q), naive(op, all["c"], want, key, "GET"); got != want {
 			t.Fatalf("%s %v, claim %s, key %q: %v, want %v", op, r.Value, claim, key, got, want)

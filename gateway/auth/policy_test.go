@@ -190,41 +190,6 @@ func TestMatchPath(t *testing.T) {
 	}
 }
 
-// There is one way to write a token: the stray bits of its parts are zero.
-func TestTokensAreCanonical(t *testing.T) {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	p := newPolicy(t, hs256(""))
-	for _, pad := range []string{"", "x", "xx"} {
-		header := fmt.Sprintf(`{"alg":"HS256","x":%q}`, pad)
-		good := handmade(header, claimsAt(fmt.Sprintf(`"pad":%q`, pad)))
-		if r := p.Authorize(request(good, "x")).Reason; r != Allowed {
-			t.Fatal(r)
-		}
-		parts := strings.Split(good, ".")
-		altered := 0
-		for i, part := range parts {
-			if len(part)%4 == 0 {
-				continue // no bits are left over
-			}
-			altered++
-			last := strings.IndexByte(alphabet, part[len(part)-1]) | 1
-			other := append([]string(nil), parts...)
-			other[i] = part[:len(part)-1] + alphabet[last:last+1]
-			if i < 2 { // signed as it is written
-				h := hmac.New(sha256.New, []byte(secret))
-				h.Write([]byte(other[0] + "." + other[1]))
-				other[2] = b64(string(h.Sum(nil)))
-			}
-			if r := p.Authorize(request(strings.Join(other, "."), "x")).Reason; r != TokenMalformed {
-				t.Errorf("part %d of %d bytes: %q", i, len(part), r)
-			}
-		}
-		if altered < 2 {
-			t.Errorf("pad %q: only %d parts end in spare bits", pad, altered)
-		}
-	}
-}
-
 // FuzzToken parses any text as a token: it never panics, and lets no unsigned token in.
 func FuzzToken(f *testing.F) {
 	for _, s := range []string{valid(""), valid(`"a":[{"b":null}]`), "a.b.c", "..", "eyJhbGciOiJub25lIn0.e30.", strings.Repeat("a", 9000), valid("") + "=", "e30.e30.e30"} {

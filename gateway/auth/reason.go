@@ -1,5 +1,7 @@
 package auth
 
+import "yatagarasu/gateway/token"
+
 // Reason is why a request may or may not read, for log and metrics. The zero value is
 // Allowed.
 type Reason uint8
@@ -9,7 +11,7 @@ const (
 	Allowed          Reason = iota
 	TokenMissing            // no source of the policy carries a token
 	TokenTwice              // the source that decides carries more than one
-	TokenTooLong            // over MaxTokenLen
+	TokenTooLong            // over token.MaxLen
 	TokenMalformed          // no JWS in compact form, or a bad header
 	CriticalHeader          // the header has "crit"
 	AlgorithmRefused        // no configured key has the token's "alg"
@@ -74,6 +76,19 @@ var reasons = [NumReasons]struct {
 	PathClaimRefused: {"path_claim_refused", InsufficientScope, "a claim rule of the sub-path does not hold"},
 	TooManyFailures:  {"token_failures", Later, "too many tokens of the client were invalid lately"},
 	VerifiersBusy:    {"verifiers_busy", Later, "too many tokens wait to be verified"},
+}
+
+// refusal returns the Reason for what another room says of a token.
+func refusal(err error) Reason {
+	switch err {
+	case token.ErrTooLong:
+		return TokenTooLong
+	case token.ErrCritical:
+		return CriticalHeader
+	case token.ErrJSON:
+		return ClaimsMalformed
+	}
+	return TokenMalformed
 }
 
 // String returns the name of r: a word for log and metrics, empty for Allowed.

@@ -8,32 +8,8 @@ import (
 	"slices"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 )
-
-// sizeOf estimates the memory of a claim, in bytes.
-func sizeOf(claim any) int {
-	const header = 16 // of an interface, and of a string
-	switch claim := claim.(type) {
-	case string:
-		return 2*header + 8 + len(claim) // 8: rounding by the allocator
-	case number:
-		return header + 64 + 8 + 2*len(claim.text) // digits may be a copy
-	case []any:
-		n := 2*header + 8 + header*(cap(claim)-len(claim))
-		for _, item := range claim {
-			n += sizeOf(item)
-		}
-		return n
-	case object:
-		const slot = 2 * header
-		n := 2*header + 8 + slot*(cap(claim)-len(claim))
-		for _, m := range claim {
-			n += header + 8 + len(m.name) + sizeOf(m.value)
-		}
-		return n
-	}
-	return header
-}
 
 // operand is a configured value that a claim is compared with.
 type operand struct {
@@ -80,7 +56,7 @@ func newOperand(v any, bucket string) operand {
 	case string, bool:
 		return operand{value: v}
 	case json.Number:
-		n, ok := parseNumber(string(v))
+		n, ok := token.ParseNumber(string(v))
 		if !ok {
 			panic("BUG: number of a claim rule was not validated: " + v)
 		}

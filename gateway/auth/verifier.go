@@ -3,16 +3,13 @@ package auth
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 )
 
 // Options are the settings that the configuration file does not have. The zero value
@@ -85,7 +82,7 @@ type Verifier struct {
 // workspace has the buffers for verifying one token. The zero value is ready for use. Not
 // safe for concurrent use.
 type workspace struct {
-	token      token
+	token      token.Token
 	candidates []*key
 }
 
@@ -191,7 +188,7 @@ func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Rea
 				g.forgive(client, failed)
 			}
 		}
-		if r == Allowed || r.Answer() == Later || known || v.set == nil || !v.set.mayHave(w.token.alg) {
+		if r == Allowed || r.Answer() == Later || known || v.set == nil || !v.set.mayHave(w.token.Alg) {
 			return r, wait, ring.version
 		}
 		if tries == 0 {
@@ -209,7 +206,7 @@ func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Rea
 // choose has w's candidates be the keys for its token; known reports that its kid names one
 // of them.
 func (ring *keyring) choose(w *workspace) (known bool, r Reason) {
-	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.alg, w.token.kid)
+	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.Alg, w.token.Kid)
 	return known, r
 }
 
@@ -226,14 +223,12 @@ func (w *workspace) try() (k *key, r Reason) {
 // period is the time in which a token is valid, in Unix nanoseconds, leeway included.
 type period struct{ from, until int64 }
 
-const forever = int64(1<<63 - 1)
-
 // registered checks the registered claims (RFC 7519, 4.1) of a token, and its type.
-func (v *Verifier) registered(t *token, claims object, now int64) (p period, r Reason) {
+func (v *Verifier) registered(t *token.Token, claims token.Object, now int64) (p period, r Reason) {
 	leeway := v.config.Leeway.Nanoseconds()
-	exp, expires, expOK := claims.date("exp", false)
-	nbf, _, nbfOK := claims.date("nbf", true)
-	iat, _, iatOK := claims.date("iat", true)
+	exp, expires, expOK := claims.Date("exp", false)
+	nbf, _, nbfOK := claims.Date("nbf", true)
+	iat, _, iatOK := claims.Date("iat", true)
 	switch {
 	case !expOK:
 		return p, DateInvalid
@@ -242,9 +237,9 @@ func (v *Verifier) registered(t *token, claims object, now int64) (p period, r R
 	case !nbfOK, !iatOK:
 		return p, DateInvalid
 	}
-	p = period{from: max(nbf, iat) - leeway, until: forever}
+	p = period{from: max(nbf, iat) - leeway, until: token.Forever}
 	if expires {
-		p.until = min(exp, forever-leeway) + leeway
+		p.until = min(exp, token.Forever-leeway) + leeway
 	}
 	switch {
 	case now >= p.until:
@@ -253,84 +248,12 @@ func (v *Verifier) registered(t *token, claims object, now int64) (p period, r R
 		return p, NotYetValid
 	case now < iat-leeway:
 		return p, IssuedInFuture
-	case !claims.issuedBy(v.config.Issuer):
+	case !claims.IssuedBy(v.config.Issuer):
 		return p, IssuerRefused
-	case !v.config.AnyAudience && !claims.meantFor(v.config.Audience):
+	case !v.config.AnyAudience && !claims.MeantFor(v.config.Audience):
 		return p, AudienceRefused
-	case v.config.Typ != "" && !strings.EqualFold(subtype(t.typ), subtype(v.config.Typ)):
+	case v.config.Typ != "" && !t.IsType(v.config.Typ):
 		return p, TypeRefused
 	}
 	return p, Allowed
-}
-
-// date returns a claim that is a date of RFC 7519 section 2, in Unix nanoseconds,
-// fractions of a second rounded up or down. Dates that nanoseconds cannot hold
-// are the last one that they can.
-func (o object) date(name string, up bool) (t int64, found, ok bool) {
-	v, found := o.get(name)
-	n, _ := v.(number)
-	if !n.exact {
-		return 0, found, !found
-	}
-	s, fraction, ok := n.seconds()
-	if fraction && up {
-		s++
-	}
-	if s >= forever/int64(time.Second) {
-		return forever, true, ok
-	}
-	return s * int64(time.Second), true, ok
-}
-
-// issuedBy reports whether "iss" is one of the accepted; any is, if none are named.
-func (o object) issuedBy(accepted []string) bool {
-	issuer, ok := o.text("iss")
-	return len(accepted) == 0 || ok && slices.Contains(accepted, issuer)
-}
-
-// subtype returns a media type without "application/", which a header may leave out
-// (RFC 7515, 4.1.9).
-func subtype(typ string) string {
-	const prefix = "application/"
-	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		return typ[len(prefix):]
-	}
-	return typ
-}
-
-// meantFor reports whether "aud", a string or an array of them, has one of the accepted. If
-// none are named, no "aud" will do: who does not know what he is called there is not meant
-// (RFC 7519, 4.1.3).
-func (o object) meantFor(accepted []string) bool {
-	aud, found := o.get("aud")
-	if len(accepted) == 0 {
-		return !found
-	}
-	list, ok := aud.([]any)
-	if !ok {
-		list = []any{aud}
-	}
-	found = false
-	for _, v := range list {
-		audience, ok := v.(string)
-		if !ok {
-			return false
-		}
-		found = found || slices.Contains(accepted, audience)
-	}
-	return found
-}
-
-// subject returns "sub" if it is a string, shortened for the log, and
-// Verdict.SubjectID.
-func (o object) subject() (sub string, id uint64) {
-	const most = 256
-	text, _ := o.text("sub")
-	if text == "" {
-		return "", 0
-	}
-	issuer, _ := o.text("iss")
-	both := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(issuer)))
-	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
-	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)
 }

@@ -1,4 +1,4 @@
-package auth
+package token
 
 import (
 	"bytes"
@@ -15,67 +15,69 @@ const maxDepth = 16
 // maxMembers is how many members an object may have.
 const maxMembers = 256
 
-var errJSON = errors.New("no strict JSON object")
+// ErrJSON is the error of what is no strict JSON object within the bounds.
+var ErrJSON = errors.New("no strict JSON object")
 
-// object has the members of a JSON object, in order. Their values are nil, bool, number,
-// string, []any and object.
-type object []member
+// Object has the members of a JSON object, in order. Their values are nil, bool, Number,
+// string, []any and Object.
+type Object []Member
 
-type member struct {
-	name  string
-	value any
+// Member is a member of an Object.
+type Member struct {
+	Name  string
+	Value any
 }
 
-// get returns the value of a member.
-func (o object) get(name string) (v any, found bool) {
+// Get returns the value of a member.
+func (o Object) Get(name string) (v any, found bool) {
 	for i := range o {
-		if o[i].name == name {
-			return o[i].value, true
+		if o[i].Name == name {
+			return o[i].Value, true
 		}
 	}
 	return nil, false
 }
 
-// text returns the value of a member that is a string.
-func (o object) text(name string) (s string, ok bool) {
-	v, _ := o.get(name)
+// Text returns the value of a member that is a string.
+func (o Object) Text(name string) (s string, ok bool) {
+	v, _ := o.Get(name)
 	s, ok = v.(string)
 	return s, ok
 }
 
-// decoder decodes objects. The zero value is ready for use. Not safe for concurrent use.
-type decoder struct {
+// Decoder decodes objects. The zero value is ready for use. Not safe for concurrent use.
+type Decoder struct {
 	rest []byte // of the data, which are valid JSON
 	text []byte // a text with escapes, decoded
-	top  object
+	top  Object
 }
 
-// object decodes data strictly (RFC 8259): no duplicate names, no invalid UTF-8, no lone
+// Object decodes data strictly (RFC 8259): no duplicate names, no invalid UTF-8, no lone
 // surrogates, nothing behind the object (RFC 7519, 4; RFC 8725, 3.10). Of its members it
 // returns those of the given names, without any all. The object is valid until the next
 // call, its values always; they keep no reference to data.
 //
 // The library validates, as fast as it can; behind that, taking the members out needs no
 // more than to see where a value ends. Its decoder would make a text of every name.
-func (d *decoder) object(data []byte, names ...string) (object, error) {
+func (d *Decoder) Object(data []byte, names ...string) (Object, error) {
 	if !jsontext.Value(data).IsValid() {
-		return nil, errJSON
+		return nil, ErrJSON
 	}
 	d.rest = data
 	if d.next() != '{' {
-		return nil, errJSON
+		return nil, ErrJSON
 	}
 	var ok bool
 	d.top, ok = d.members(d.top[:0], true, names, 1)
 	if d.rest = nil; !ok {
-		return nil, errJSON
+		return nil, ErrJSON
 	}
 	return d.top, nil
 }
 
 // next skips what is between values and returns the byte where the next one begins, or
 // the end of an array or object.
-func (d *decoder) next() byte {
+func (d *Decoder) next() byte {
 	for {
 		switch c := d.rest[0]; c {
 		case ' ', '\t', '\n', '\r', ',', ':':
@@ -87,28 +89,28 @@ func (d *decoder) next() byte {
 }
 
 // take returns the next n bytes.
-func (d *decoder) take(n int) (part []byte) {
+func (d *Decoder) take(n int) (part []byte) {
 	part, d.rest = d.rest[:n], d.rest[n:]
 	return part
 }
 
 // members decodes an object and appends to o what is to be kept: the members of the given
 // names, without any all. depth is that of the object.
-func (d *decoder) members(o object, keep bool, names []string, depth int) (_ object, ok bool) {
+func (d *Decoder) members(o Object, keep bool, names []string, depth int) (_ Object, ok bool) {
 	d.take(1)
 	for n := 1; d.next() != '}'; n++ {
 		if n > maxMembers {
 			return o, false
 		}
-		m, wanted, name := member{}, keep, d.str()
+		m, wanted, name := Member{}, keep, d.str()
 		if names == nil && keep {
-			m.name = string(name)
+			m.Name = string(name)
 		} else if i := indexOf(names, name); i >= 0 {
-			m.name = names[i]
+			m.Name = names[i]
 		} else {
 			wanted = false
 		}
-		if m.value, ok = d.value(wanted, depth); !ok {
+		if m.Value, ok = d.value(wanted, depth); !ok {
 			return o, false
 		}
 		if wanted {
@@ -131,7 +133,7 @@ func indexOf(names []string, name []byte) int {
 
 // value decodes the next value, and makes nothing of it unless it is to be kept. depth is
 // that of what it is in.
-func (d *decoder) value(keep bool, depth int) (v any, ok bool) {
+func (d *Decoder) value(keep bool, depth int) (v any, ok bool) {
 	c := d.next()
 	switch {
 	case (c == '{' || c == '[') && depth == maxDepth:
@@ -156,13 +158,13 @@ func (d *decoder) value(keep bool, depth int) (v any, ok bool) {
 	case c == 't', c == 'f':
 		v = c == 't'
 	default:
-		v, _ = parseNumber(string(word))
+		v, _ = ParseNumber(string(word))
 	}
 	return v, true
 }
 
 // list decodes an array.
-func (d *decoder) list(keep bool, depth int) (v any, ok bool) {
+func (d *Decoder) list(keep bool, depth int) (v any, ok bool) {
 	list := []any{}
 	for d.take(1); d.next() != ']'; {
 		item, ok := d.value(keep, depth)
@@ -180,7 +182,7 @@ func (d *decoder) list(keep bool, depth int) (v any, ok bool) {
 }
 
 // str returns the next string, decoded. It is valid until the next call, or aliases the data.
-func (d *decoder) str() []byte {
+func (d *Decoder) str() []byte {
 	end, escaped := 1, false
 	for ; d.rest[end] != '"'; end++ {
 		if d.rest[end] == '\\' {
@@ -196,8 +198,8 @@ func (d *decoder) str() []byte {
 	return d.text
 }
 
-// prefixes returns the parts of a dotted name that may be members, the longest first.
-func prefixes(name string) iter.Seq[string] {
+// Prefixes returns the parts of a dotted name that may be members, the longest first.
+func Prefixes(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for name != "" && yield(name) {
 			name = name[:max(strings.LastIndexByte(name, '.'), 0)]
@@ -205,19 +207,44 @@ func prefixes(name string) iter.Seq[string] {
 	}
 }
 
-// find returns the value that a dotted name reaches. At each object the longest part
+// Find returns the value that a dotted name reaches. At each object the longest part
 // of the name that is a member counts, so a literal "a.b" wins over b within a.
-func (o object) find(name string) (v any, found bool) {
-	for first := range prefixes(name) {
-		v, found = o.get(first)
+func (o Object) Find(name string) (v any, found bool) {
+	for first := range Prefixes(name) {
+		v, found = o.Get(first)
 		switch {
 		case !found:
 			continue
 		case len(first) == len(name):
 			return v, true
 		}
-		inner, _ := v.(object)
-		return inner.find(name[len(first)+1:])
+		inner, _ := v.(Object)
+		return inner.Find(name[len(first)+1:])
 	}
 	return nil, false
+}
+
+// SizeOf estimates the memory of the value of a claim, in bytes.
+func SizeOf(claim any) int {
+	const header = 16 // of an interface, and of a string
+	switch claim := claim.(type) {
+	case string:
+		return 2*header + 8 + len(claim) // 8: rounding by the allocator
+	case Number:
+		return header + 64 + 8 + 2*len(claim.Text) // digits may be a copy
+	case []any:
+		n := 2*header + 8 + header*(cap(claim)-len(claim))
+		for _, item := range claim {
+			n += SizeOf(item)
+		}
+		return n
+	case Object:
+		const slot = 2 * header
+		n := 2*header + 8 + slot*(cap(claim)-len(claim))
+		for _, m := range claim {
+			n += header + 8 + len(m.Name) + SizeOf(m.Value)
+		}
+		return n
+	}
+	return header
 }

@@ -1,4 +1,4 @@
-package auth
+package token
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func TestDecode(t *testing.T) {
 		{"byte order mark", "\xef\xbb\xbf{}", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := new(decoder).object([]byte(c.data)); (err == nil) != c.ok {
+			if _, err := new(Decoder).Object([]byte(c.data)); (err == nil) != c.ok {
 				t.Errorf("%s: %v", c.data, err)
 			}
 		})
@@ -55,7 +55,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	o, err := new(decoder).object([]byte(`{
+	o, err := new(Decoder).Object([]byte(`{
 		"role": "admin",
 		"a": {"b": "nested", "c": {"d": "deep"}, "list": [{"x": 1}]},
 		"a.b": "literal",
@@ -72,12 +72,12 @@ func TestFind(t *testing.T) {
 		"role": "admin", "a.b": "literal", "a.c.d": "deep", "https://example.com/app.roles": "namespaced", "https://example.com/app.x.y": "dotted",
 		"Role": "", "a.c.e": "", "a.b.c": "", "role.x": "", "a.list.x": "", "x": "", "a.": "", ".a": "", "text": "abc 😀",
 	} {
-		v, found := o.find(name)
+		v, found := o.Find(name)
 		if got, _ := v.(string); got != want || found != (want != "") {
 			t.Errorf("%q is %v, want %q", name, v, want)
 		}
 	}
-	if v, found := o.find("s.t"); !found || v != nil {
+	if v, found := o.Find("s.t"); !found || v != nil {
 		t.Error("null is not found")
 	}
 }
@@ -85,18 +85,18 @@ func TestFind(t *testing.T) {
 // plain returns v as encoding/json decodes it.
 func plain(v any) any {
 	switch v := v.(type) {
-	case number:
-		return json.Number(v.text)
+	case Number:
+		return json.Number(v.Text)
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
 			list[i] = plain(v[i])
 		}
 		return list
-	case object:
+	case Object:
 		m := map[string]any{}
 		for _, member := range v {
-			m[member.name] = plain(member.value)
+			m[member.Name] = plain(member.Value)
 		}
 		return m
 	}
@@ -115,7 +115,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		given := bytes.Clone(data)
-		o, err := new(decoder).object(data)
+		o, err := new(Decoder).Object(data)
 		if !bytes.Equal(given, data) {
 			t.Fatal("the input was changed")
 		}

@@ -1,4 +1,4 @@
-package auth
+package token
 
 import (
 	"cmp"
@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// number is a JSON number in exact form: sign x 0.DIGITS x 10^exponent. The zero
-// value compares as 0.
-type number struct {
-	text     string // as written
-	exact    bool   // the following fields have the value of text
-	sign     int    // -1, 0 or 1
+// Number is a JSON number in exact form: sign x 0.DIGITS x 10^exponent. The zero
+// value compares as 0. It never changes.
+type Number struct {
+	Text     string // as written
+	Exact    bool   // whether it can be compared
+	sign     int    // -1, 0 or 1; of an exact number, as what follows
 	digits   string // without zeros at either side
 	exponent int64
 }
@@ -19,10 +19,10 @@ type number struct {
 // maxExponent keeps sums of an exponent and a token's length in an int64.
 const maxExponent = 1e15
 
-// parseNumber takes a number of JSON (RFC 8259, 6). It is not ok, and the number not
+// ParseNumber takes a number of JSON (RFC 8259, 6). It is not ok, and the number not
 // exact, where that has an exponent too long to compare.
-func parseNumber(text string) (n number, ok bool) {
-	n.text = text
+func ParseNumber(text string) (n Number, ok bool) {
+	n.Text = text
 	mantissa, exponent := text, "0"
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		mantissa, exponent = text[:i], text[i+1:]
@@ -34,7 +34,7 @@ func parseNumber(text string) (n number, ok bool) {
 	if err != nil || e >= maxExponent || e <= -maxExponent || digits == "" || strings.ContainsFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) {
 		return n, false
 	}
-	n.exact = true
+	n.Exact = true
 	significant := strings.TrimLeft(digits, "0")
 	if significant == "" { // zero, which has no sign
 		return n, true
@@ -47,9 +47,9 @@ func parseNumber(text string) (n number, ok bool) {
 	return n, true
 }
 
-// compare returns -1, 0 or 1 as a is less than, equal to or greater than b, both of
+// Compare returns -1, 0 or 1 as a is less than, equal to or greater than b, both of
 // which are exact, whatever the number of digits.
-func (a number) compare(b number) int {
+func (a Number) Compare(b Number) int {
 	return cmp.Or(cmp.Compare(a.sign, b.sign), a.sign*cmp.Or(cmp.Compare(a.exponent, b.exponent), strings.Compare(a.digits, b.digits)))
 }
 
@@ -58,7 +58,7 @@ const lastSecond = 253402300799
 
 // seconds returns n as a date of RFC 7519 section 2, rounded down; fraction reports
 // that it was. It is not ok for a negative number or one beyond the year 9999.
-func (n number) seconds() (s int64, fraction, ok bool) {
+func (n Number) seconds() (s int64, fraction, ok bool) {
 	const zeros = "000000000000"
 	switch {
 	case n.sign == 0:

@@ -1,6 +1,6 @@
 //go:build !race
 
-package auth
+package token
 
 import (
 	"runtime"
@@ -21,13 +21,13 @@ func TestSizeOfArrays(t *testing.T) {
 		kept := make([]any, 0, 200)
 		counted, before := 0, heap()
 		for range cap(kept) {
-			o, err := new(decoder).object(claims)
+			o, err := new(Decoder).Object(claims)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, _ := o.get("c")
+			c, _ := o.Get("c")
 			kept = append(kept, c)
-			counted += sizeOf(c)
+			counted += SizeOf(c)
 		}
 		if used := heap() - before; used > counted*21/20 {
 			t.Errorf("%s: %d bytes of heap, %d counted", item, used, counted)

@@ -1,4 +1,4 @@
-package auth
+package token
 
 import (
 	"fmt"
@@ -19,30 +19,30 @@ func TestCompare(t *testing.T) {
 		{"1e400", "1e401", -1}, {"-1e400", "1", -1}, {"99", "100", -1}, {"100", "1e2", 0}, {"1.5", "1.50", 0}, {"12.5", "12.05", 1}, {"0.1", "0.01", 1},
 		{"1e999999999999999", "9e999999999999999", -1},
 	} {
-		a, okA := parseNumber(c.a)
-		b, okB := parseNumber(c.b)
+		a, okA := ParseNumber(c.a)
+		b, okB := ParseNumber(c.b)
 		if !okA || !okB {
 			t.Errorf("%s or %s is no number", c.a, c.b)
 			continue
 		}
-		if got := a.compare(b); got != c.want {
-			t.Errorf("compare(%s, %s) = %d, want %d", c.a, c.b, got, c.want)
+		if got := a.Compare(b); got != c.want {
+			t.Errorf("Compare(%s, %s) = %d, want %d", c.a, c.b, got, c.want)
 		}
-		if got := b.compare(a); got != -c.want {
-			t.Errorf("compare(%s, %s) = %d, want %d", c.b, c.a, got, -c.want)
+		if got := b.Compare(a); got != -c.want {
+			t.Errorf("Compare(%s, %s) = %d, want %d", c.b, c.a, got, -c.want)
 		}
 	}
 }
 
 func TestParseNumberRefuses(t *testing.T) {
 	for _, s := range []string{"", "-", "x", "1e1000000000000000", "NaN", "1.2.3", "e5", "1e", "1ex", "Infinity", "1e99999999999999999999"} {
-		if n, ok := parseNumber(s); ok {
+		if n, ok := ParseNumber(s); ok {
 			t.Errorf("%q is taken as %+v", s, n)
 		}
 	}
 }
 
-// TestCompareMatchesBig compares compare with math/big.
+// TestCompareMatchesBig compares Compare with math/big.
 func TestCompareMatchesBig(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	random := func() string {
@@ -61,15 +61,15 @@ func TestCompareMatchesBig(t *testing.T) {
 	}
 	for range 200_000 {
 		s, u := random(), random()
-		a, okA := parseNumber(s)
-		b, okB := parseNumber(u)
+		a, okA := ParseNumber(s)
+		b, okB := ParseNumber(u)
 		x, okX := new(big.Rat).SetString(s)
 		y, okY := new(big.Rat).SetString(u)
 		if !okA || !okB || !okX || !okY {
 			t.Fatalf("%s, %s: %v %v %v %v", s, u, okA, okB, okX, okY)
 		}
-		if got, want := a.compare(b), x.Cmp(y); got != want {
-			t.Fatalf("compare(%s, %s) = %d, want %d", s, u, got, want)
+		if got, want := a.Compare(b), x.Cmp(y); got != want {
+			t.Fatalf("Compare(%s, %s) = %d, want %d", s, u, got, want)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestSeconds(t *testing.T) {
 		{"253402300799", lastSecond, false, true}, {"253402300800", 0, false, false}, {"1e300", 0, false, false}, {"-1", 0, false, false}, {"-0.5", 0, false, false},
 		{"1e12", 0, false, false}, {"100.0", 100, false, true},
 	} {
-		n, ok := parseNumber(c.text)
+		n, ok := ParseNumber(c.text)
 		if !ok {
 			t.Errorf("%s is no number", c.text)
 			continue
