@@ -295,7 +295,7 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 		"secrets":        {keyserver.Text(`{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}`), "no public key"},
 		"a weak key":     {keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": weak})), "fewer than 2048 bits"},
 		"for encryption": {keyserver.Text(strings.Replace(keyserver.KeySet(t, map[string]crypto.Signer{"one": k}), `"sig"`, `"enc"`, 1)), "not for signatures"},
-		"too large":      {keyserver.Text(strings.Repeat(" ", maxKeySetSize+1)), "larger than 1 MiB"},
+		"too large":      {keyserver.Text(strings.Repeat(" ", maxSize+1)), "larger than 1 MiB"},
 		"too many":       {keyserver.Text(`{"keys":[` + strings.Repeat("{},", 200) + `{}]}`), "more than 200 keys"},
 		"silent":         {keyserver.Hang, "deadline exceeded"},
 		"drips": {func(w http.ResponseWriter, r *http.Request) {
