@@ -85,9 +85,10 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
 	"config":   "",
-	"auth":     "config limit token",
+	"auth":     "config keys limit token",
 	"limit":    "",
 	"token":    "",
+	"keys":     "config token",
 	"route":    "",
 	"flags":    "config",
 	"cluster":  "config limit resp sealed",
@@ -108,7 +109,7 @@ var rooms = map[string]string{
 	"serve":    "config auth cluster coding limit route web problem request observe s3error origin listen fill",
 	"admin":    "config cluster limit problem request observe origin probe listen fill serve",
 	"inspect":  "config auth cluster flags web problem request observe s3error origin serve",
-	"":         "config auth cluster flags observe origin probe listen handover fill serve admin",
+	"":         "config auth keys cluster flags observe origin probe listen handover fill serve admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.
@@ -117,6 +118,7 @@ var outside = map[string][]string{
 	"yatagarasu/sign":          {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 	"yatagarasu/cache":         {"yatagarasu/gateway", "yatagarasu/pool", "yatagarasu/sign", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 	"yatagarasu/gateway/auth":  {"yatagarasu/pool", "yatagarasu/sign", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
+	"yatagarasu/gateway/keys":  {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "github.com/rs/zerolog", "github.com/VictoriaMetrics/metrics"},
 	"yatagarasu/gateway/token": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "github.com/valyala", "net/http"},
 	"yatagarasu/gateway/limit": {"yatagarasu/pool", "yatagarasu/sign", "yatagarasu/cache", "github.com"},
 	"yatagarasu":               {"yatagarasu/loadtest", "github.com/aws", "github.com/chromedp"},

@@ -22,6 +22,7 @@ import (
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/handover"
+	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
@@ -141,7 +142,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 
 // generationOptions are those of each generation.
 func (g *Gateway) generationOptions() *serve.GenerationOptions {
-	verifiers := auth.Options{
+	keySets := keys.Options{
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
 			g.Metrics.KeyFetches.Count(err)
@@ -164,7 +165,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 		},
 	}
 	return &serve.GenerationOptions{
-		Node: g.node, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
+		Node: g.node, Origins: g.Origins, Auth: auth.Options{Keys: keySets}, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }

@@ -78,7 +78,7 @@ func TestReloadPanicsLate(t *testing.T) {
 }
 
 // fetchers returns how many goroutines fetch key sets at intervals.
-func fetchers() int { return goroutinesIn("created by yatagarasu/gateway/auth.(*document).start ") }
+func fetchers() int { return goroutinesIn("created by yatagarasu/gateway/keys.(*document).start ") }
 
 // goroutinesIn returns how often a line of the stacks of all goroutines begins with call.
 func goroutinesIn(call string) int {

@@ -138,7 +138,7 @@ func (p *Policy) lookUp(q *Request) (e *entry, r Reason) {
 	if len(raw) > token.MaxLen {
 		return nil, TokenTooLong
 	}
-	if e = p.cache.get(p.id, raw, q.Now.UnixNano(), p.verifier.ring.Load().version); e == nil {
+	if e = p.cache.get(p.id, raw, q.Now.UnixNano(), p.verifier.keys.Ring().Version); e == nil {
 		e = p.verify(raw, q)
 	}
 	return e, Allowed

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 )
 
@@ -88,25 +89,26 @@ func (p *Policy) explainToken(raw []byte, at int, q *Request, line func(name, te
 // explain names the key that verifies the signature of w.token, or says why none does.
 // The signature is unchecked where only a key that is not fetched could verify it.
 func (v *Verifier) explain(w *workspace, line func(name, text string)) (r Reason, unchecked bool) {
-	ring := v.ring.Load()
-	known, r := ring.choose(w)
+	ring := v.keys.Ring()
+	set, _, _ := v.KeySet()
+	known, r := w.choose(ring)
 	if r == Allowed {
-		var k *key
+		var k *keys.Key
 		if k, r = w.try(); r == Allowed {
-			line("signed by", k.name)
+			line("signed by", k.Name)
 			return r, false
 		}
 	}
 	remote := v.config.JWKSURL != "" && !known
-	if remote && v.set.mayHave(w.token.Alg) {
-		line("signature", "not checked: the keys of "+v.set.name+" are not fetched for an explanation")
+	if remote && v.keys.MayFetch(w.token.Alg) {
+		line("signature", "not checked: the keys of "+set+" are not fetched for an explanation")
 		return Allowed, true
 	}
-	for i := range ring.keys {
-		line("verifies", ring.keys[i].name)
+	for i := range ring.Keys {
+		line("verifies", ring.Keys[i].Name)
 	}
 	if remote {
-		line("verifies", "the keys of "+v.set.name+", but for no such \"alg\"")
+		line("verifies", "the keys of "+set+", but for no such \"alg\"")
 		if r == KeyUnknown {
 			r = AlgorithmRefused
 		}

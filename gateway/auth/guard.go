@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/limit"
 )
 
@@ -40,7 +41,7 @@ func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
 //
 // There is a turn for each key, since some take milliseconds, and others wait. The client's other
 // tokens do not come in between: what a token costs is known before the next one is tried.
-func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *key, r Reason, wait time.Duration) {
+func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *keys.Key, r Reason, wait time.Duration) {
 	if g == nil {
 		k, r = w.try()
 		return k, r, 0
@@ -61,13 +62,13 @@ func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *key,
 }
 
 // verifyWith tries a key when the turn has come, and ends the turn.
-func (g *Guard) verifyWith(k *key, w *workspace, client uint64, last bool) (r Reason, wait time.Duration) {
+func (g *Guard) verifyWith(k *keys.Key, w *workspace, client uint64, last bool) (r Reason, wait time.Duration) {
 	r = SignatureInvalid // of a verification that panics
 	defer func() { g.turns.give(client, r == SignatureInvalid && last) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait // others of the client have failed meanwhile
 	}
-	if k.verifies(&w.token) {
+	if k.Verifies(&w.token) {
 		return Allowed, 0
 	}
 	if last {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
@@ -33,9 +34,10 @@ func guarded(t *testing.T, block string, takes time.Duration) (*Policy, *atomic.
 	p.guard = NewGuard(usual, 1000, nil)
 	p.guard.turns.free = 1
 	tries, busy := new(atomic.Int64), new(atomic.Int64)
-	for i := range p.verifier.keys { // the ring shares them
-		verifies := p.verifier.keys[i].verifies
-		p.verifier.keys[i].verifies = func(tok *token.Token) bool {
+	all := p.verifier.keys.Ring().Keys
+	for i := range all {
+		verifies := all[i].Verifies
+		all[i].Verifies = func(tok *token.Token) bool {
 			if tries.Add(1); busy.Add(1) > 1 {
 				t.Error("two tokens are verified at once")
 			}
@@ -322,7 +324,7 @@ func TestFailuresAreForgiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"other": one})))
-	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute}, "keys: [{algorithm: ES256, public_key_file: "+public+"}]")
+	p := remotePolicy(t, s.URL, keys.Options{WaitAtMost: time.Minute}, "keys: [{algorithm: ES256, public_key_file: "+public+"}]")
 	p.guard = NewGuard(config.Rate{PerSecond: 0.001, Burst: 2}, 10, nil)
 	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})))
 	for i, c := range []struct {

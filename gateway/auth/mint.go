@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cristalhq/jwt/v5"
+
+	"yatagarasu/gateway/keys"
 )
 
 // Mint returns a token for development: signed with the first secret that the
@@ -22,12 +24,12 @@ import (
 // notes describe the claims filled in and the claim rules that the token will not pass.
 // Without a secret there is an error: private keys do not belong on a gateway.
 func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime time.Duration) (token string, notes []string, err error) {
-	c := p.verifier.config
-	secret := slices.IndexFunc(p.verifier.keys, func(k key) bool { return strings.HasPrefix(k.algorithm, "HS") })
+	c, configured := p.verifier.config, p.verifier.keys.Configured()
+	secret := slices.IndexFunc(configured, func(k keys.Key) bool { return strings.HasPrefix(k.Algorithm, "HS") })
 	if secret < 0 {
 		return "", nil, errors.New("no key of the bucket is a secret (HS256, HS384 or HS512); ask the issuer of its tokens for one")
 	}
-	k := &p.verifier.keys[secret]
+	k := &configured[secret]
 	all := map[string]json.RawMessage{
 		"sub": json.RawMessage(`"dev"`),
 		"iat": fmt.Append(nil, now.Unix()),
@@ -47,20 +49,20 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot encode the claims: %w", err)
 	}
-	signer, err := jwt.NewSignerHS(jwt.Algorithm(k.algorithm), []byte(c.Keys[secret].Secret.Reveal()))
+	signer, err := jwt.NewSignerHS(jwt.Algorithm(k.Algorithm), []byte(c.Keys[secret].Secret.Reveal()))
 	if err != nil {
-		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
+		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.Name, err)
 	}
 	header, _ := json.Marshal(struct { // texts can always be encoded
 		Algorithm string `json:"alg"`
 		Type      string `json:"typ"`
 		KeyID     string `json:"kid,omitempty"`
-	}{k.algorithm, cmp.Or(c.Typ, "JWT"), k.id})
+	}{k.Algorithm, cmp.Or(c.Typ, "JWT"), k.ID})
 	signed := base64.RawURLEncoding.AppendEncode(nil, header)
 	signed = base64.RawURLEncoding.AppendEncode(append(signed, '.'), body)
 	signature, err := signer.Sign(signed)
 	if err != nil {
-		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.name, err)
+		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.Name, err)
 	}
 	signed = base64.RawURLEncoding.AppendEncode(append(signed, '.'), signature)
 	return string(signed), append(notes, p.shortcomings(signed, now)...), nil

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/keys"
+	"yatagarasu/gateway/token"
 )
 
 func TestRegisteredClaims(t *testing.T) {
@@ -364,6 +367,21 @@ claims: [{claim: role, operator: equals, value: admin}, {claim: tenant, operator
 	}
 	if _, notes, err := p.Mint(map[string]json.RawMessage{"x": raw(strings.Repeat("[", 20) + strings.Repeat("]", 20))}, now, time.Hour); err != nil || !strings.Contains(strings.Join(notes, "\n"), "16 levels") {
 		t.Error(notes, err)
+	}
+}
+
+// Each error of the rooms below has a reason of its own, and one that is not known refuses.
+func TestRefusal(t *testing.T) {
+	seen := map[Reason]error{}
+	for _, err := range []error{nil, token.ErrTooLong, token.ErrMalformed, token.ErrCritical, token.ErrJSON, keys.ErrAlgorithm, keys.ErrUnknown} {
+		r := refusal(err)
+		if other, twice := seen[r]; twice || (r == Allowed) != (err == nil) {
+			t.Errorf("%v is %q, as %v", err, r, other)
+		}
+		seen[r] = err
+	}
+	if r := refusal(os.ErrInvalid); r.Answer() != InvalidToken {
+		t.Errorf("another error: %q", r)
 	}
 }
 

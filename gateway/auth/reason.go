@@ -1,6 +1,9 @@
 package auth
 
-import "yatagarasu/gateway/token"
+import (
+	"yatagarasu/gateway/keys"
+	"yatagarasu/gateway/token"
+)
 
 // Reason is why a request may or may not read, for log and metrics. The zero value is
 // Allowed.
@@ -78,15 +81,21 @@ var reasons = [NumReasons]struct {
 	VerifiersBusy:    {"verifiers_busy", Later, "too many tokens wait to be verified"},
 }
 
-// refusal returns the Reason for what another room says of a token.
+// refusal returns the Reason for what another room says of a token; Allowed for nothing.
 func refusal(err error) Reason {
 	switch err {
+	case nil:
+		return Allowed
 	case token.ErrTooLong:
 		return TokenTooLong
 	case token.ErrCritical:
 		return CriticalHeader
 	case token.ErrJSON:
 		return ClaimsMalformed
+	case keys.ErrAlgorithm:
+		return AlgorithmRefused
+	case keys.ErrUnknown:
+		return KeyUnknown
 	}
 	return TokenMalformed
 }

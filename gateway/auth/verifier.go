@@ -1,69 +1,18 @@
 package auth
 
 import (
-	"bytes"
-	"cmp"
-	"crypto/x509"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 )
 
 // Options are the settings that the configuration file does not have. The zero value
 // has the defaults.
 type Options struct {
-	// RefreshEvery is the interval between fetches of a key set. Default 5 minutes.
-	RefreshEvery time.Duration
-	// RetryAfter is the interval after a failed fetch. It doubles with each further
-	// failure, up to RefreshEvery. Default 5 s.
-	RetryAfter time.Duration
-	// EarlyEvery and EarlyBurst bound the fetches that unknown keys cause: EarlyBurst
-	// at once, and one more in each EarlyEvery. Default 10 s, 3.
-	EarlyEvery time.Duration
-	EarlyBurst int
-	// FetchTimeout bounds one fetch. Default 5 s.
-	FetchTimeout time.Duration
-	// WaitAtMost is how long a token with an unknown key waits for a fetch. Default 1 s.
-	WaitAtMost time.Duration
-	// RootCAs are the authorities trusted for a jwks_url. Nil: the system's.
-	RootCAs *x509.CertPool
-	// OnFetch is called after each fetch of the key set of this name, by the goroutine
-	// that fetches; err is nil after a success. Default: no call.
-	OnFetch func(name string, err error)
-	// OnCrowd is called, likewise, where a new key set of this name brings more keys for
-	// an algorithm than are tried with a token that names none. Default: no call.
-	OnCrowd func(name, algorithm string)
-	// OnTooOld is called, likewise, where the key set of this name is no longer trusted,
-	// because it could not be fetched for maxAge. Default: no call.
-	OnTooOld func(name string, maxAge time.Duration)
-	// OnLeftOut is called, likewise, once for each key of the set of this name that
-	// verifies nothing. key is its kid, for people; usual reports that the key is right,
-	// but for another use. Default: no call.
-	OnLeftOut func(name, key string, why error, usual bool)
-}
-
-func (o *Options) setDefaults() {
-	o.RefreshEvery = cmp.Or(max(o.RefreshEvery, 0), 5*time.Minute)
-	o.RetryAfter = cmp.Or(max(o.RetryAfter, 0), 5*time.Second)
-	o.EarlyEvery = cmp.Or(max(o.EarlyEvery, 0), 10*time.Second)
-	o.EarlyBurst = cmp.Or(max(o.EarlyBurst, 0), 3)
-	o.FetchTimeout = cmp.Or(max(o.FetchTimeout, 0), 5*time.Second)
-	o.WaitAtMost = cmp.Or(max(o.WaitAtMost, 0), time.Second)
-	if o.OnFetch == nil {
-		o.OnFetch = func(string, error) {}
-	}
-	if o.OnLeftOut == nil {
-		o.OnLeftOut = func(string, string, error, bool) {}
-	}
-	if o.OnTooOld == nil {
-		o.OnTooOld = func(string, time.Duration) {}
-	}
-	if o.OnCrowd == nil {
-		o.OnCrowd = func(string, string) {}
-	}
+	Keys keys.Options
 }
 
 // Verifier checks signatures and registered claims as one jwt block of the
@@ -73,9 +22,7 @@ func (o *Options) setDefaults() {
 // concurrent use.
 type Verifier struct {
 	config *config.JWT
-	keys   []key
-	ring   atomic.Pointer[keyring]
-	set    *keySet   // nil: there are configured keys alone
+	keys   *keys.Keys
 	work   sync.Pool // of *workspace
 }
 
@@ -83,91 +30,40 @@ type Verifier struct {
 // safe for concurrent use.
 type workspace struct {
 	token      token.Token
-	candidates []*key
+	candidates []*keys.Key
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
 func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
-	o.setDefaults()
-	v := &Verifier{config: c}
-	v.work.New = func() any { return new(workspace) }
-	var err error
-	if v.keys, err = configuredKeys(c); err != nil {
+	k, err := keys.New(c, o.Keys)
+	if err != nil {
 		return nil, err
 	}
-	v.ring.Store(&keyring{keys: v.keys, version: 1})
-	if c.JWKSURL != "" || c.JWKSFile != "" {
-		v.set = newKeySet(c, o, v.setKeys)
-	}
-	if c.JWKSFile != "" {
-		if err := v.set.refresh(); err != nil {
-			v.set.close()
-			return nil, err
-		}
-	}
+	v := &Verifier{config: c, keys: k}
+	v.work.New = func() any { return new(workspace) }
 	return v, nil
-}
-
-// setKeys uses fetched keys beside the configured ones; without any, those alone. Only the
-// fetching goroutine calls it, and Inherit before there is one.
-func (v *Verifier) setKeys(fetched []key) {
-	ring := &keyring{version: v.ring.Load().version + 1, fetched: len(fetched) > 0}
-	ring.keys = append(append(ring.keys, v.keys...), fetched...)
-	v.ring.Store(ring)
-	if a := ring.crowded(); a != "" {
-		v.set.o.OnCrowd(v.set.name, a)
-	}
 }
 
 // Inherit takes over old's copy of the key set, if v has the same set and no copy yet.
 // Call it before Start.
-func (v *Verifier) Inherit(old *Verifier) {
-	ring, c, o := old.ring.Load(), v.config, old.config
-	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.fetched && !v.ring.Load().fetched {
-		v.setKeys(ring.keys[len(old.keys):])
-		_, at, _ := old.KeySet()
-		v.set.succeeded(at) // a reload makes it no younger
-	}
-}
+func (v *Verifier) Inherit(old *Verifier) { v.keys.Inherit(old.keys) }
 
 // KeySet returns the name of the key set, empty where there is none, when it was last
 // fetched, zero before that, and how long after that it is trusted; 0: for good.
 func (v *Verifier) KeySet() (name string, fetched time.Time, maxAge time.Duration) {
-	if v.set == nil {
-		return "", time.Time{}, 0
-	}
-	v.set.mu.Lock()
-	defer v.set.mu.Unlock()
-	return v.set.name, v.set.fetched, v.set.maxAge
+	return v.keys.Set()
 }
 
 // Start fetches the key set, if there is one, and keeps it fresh until Close. It fails
 // where there is no copy and the configuration does not allow that.
-func (v *Verifier) Start() error {
-	if v.set == nil {
-		return nil
-	}
-	if err := v.set.start(); err != nil && !v.config.JWKSOptional && !v.ring.Load().fetched {
-		v.set.close()
-		return err
-	}
-	return nil
-}
+func (v *Verifier) Start() error { return v.keys.Start() }
 
 // Refresh fetches the key set, if there is one, and waits for that. It does nothing
 // where there were too many fetches lately.
-func (v *Verifier) Refresh() {
-	if v.set != nil {
-		v.set.refetch()
-	}
-}
+func (v *Verifier) Refresh() { v.keys.Refresh() }
 
-// Close ends the goroutine that Start has started. Verifying goes on with the keys at hand.
-func (v *Verifier) Close() {
-	if v.set != nil {
-		v.set.close()
-	}
-}
+// Close ends what Start has started. Verifying goes on with the keys at hand.
+func (v *Verifier) Close() { v.keys.Close() }
 
 // verifySignature reports whether a key verifies the signature of w.token, by leave of g,
 // and the version of the keys that it tried. Where the token names no key at hand, but the
@@ -178,8 +74,8 @@ func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Rea
 	turnUntil := time.Now().Add(turnAtMost)
 	failed := 0 // signatures verified with keys that were not the token's
 	for tries := 0; ; tries++ {
-		ring := v.ring.Load()
-		known, r := ring.choose(w)
+		ring := v.keys.Ring()
+		known, r := w.choose(ring)
 		if r == Allowed {
 			switch _, r, wait = g.verify(w, client, turnUntil); r {
 			case SignatureInvalid:
@@ -188,32 +84,33 @@ func (v *Verifier) verifySignature(w *workspace, g *Guard, client uint64) (r Rea
 				g.forgive(client, failed)
 			}
 		}
-		if r == Allowed || r.Answer() == Later || known || v.set == nil || !v.set.mayHave(w.token.Alg) {
-			return r, wait, ring.version
+		if r == Allowed || r.Answer() == Later || known || !v.keys.MayFetch(w.token.Alg) {
+			return r, wait, ring.Version
 		}
 		if tries == 0 {
-			deadline = time.Now().Add(v.set.o.WaitAtMost)
+			deadline = v.keys.Deadline()
 		}
-		if tries == 2 || !v.set.waitForNewer(deadline, func() bool { return v.ring.Load().version != ring.version }) {
-			if !ring.fetched {
+		if tries == 2 || !v.keys.WaitForNewer(ring, deadline) {
+			if !ring.Fetched {
 				r = KeysUnavailable
 			}
-			return r, 0, ring.version
+			return r, 0, ring.Version
 		}
 	}
 }
 
-// choose has w's candidates be the keys for its token; known reports that its kid names one
-// of them.
-func (ring *keyring) choose(w *workspace) (known bool, r Reason) {
-	w.candidates, known, r = ring.candidates(w.candidates[:0], w.token.Alg, w.token.Kid)
-	return known, r
+// choose has w's candidates be the keys of ring for its token; known reports that its kid
+// names one of them.
+func (w *workspace) choose(ring *keys.Ring) (known bool, r Reason) {
+	candidates, known, err := ring.Candidates(w.candidates[:0], &w.token)
+	w.candidates = candidates
+	return known, refusal(err)
 }
 
 // try tries the candidates for the token.
-func (w *workspace) try() (k *key, r Reason) {
+func (w *workspace) try() (k *keys.Key, r Reason) {
 	for _, k := range w.candidates {
-		if k.verifies(&w.token) {
+		if k.Verifies(&w.token) {
 			return k, Allowed
 		}
 	}

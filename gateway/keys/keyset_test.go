@@ -1,4 +1,4 @@
-package auth
+package keys
 
 import (
 	"context"
@@ -32,8 +32,92 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+// load returns a jwt block with these lines.
+func load(t testing.TB, lines ...string) *config.JWT {
+	t.Helper()
+	text := `
+buckets:
+  - name: files
+    path_prefix: /files
+    s3: {bucket: b, region: us-east-1, access_key: AK, secret_key: SK}
+    auth:
+      enabled: true
+      jwt:
+`
+	for _, line := range lines {
+		text += "        " + line + "\n"
+	}
+	c, err := config.Parse("test.yaml", []byte(text), nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return c.Buckets[0].Auth.JWT
+}
+
+// remote returns started keys with those of a URL.
+func remote(t *testing.T, url string, o Options, more ...string) *Keys {
+	t.Helper()
+	k, err := tryRemote(t, url, o, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func tryRemote(t *testing.T, url string, o Options, more ...string) (*Keys, error) {
+	t.Helper()
+	k, err := New(load(t, append(more, "jwks_url: "+url)...), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(); err != nil {
+		return nil, err
+	}
+	t.Cleanup(k.Close)
+	return k, nil
+}
+
+// signedBy returns a token by another implementation.
+func signedBy(t testing.TB, algorithm string, key any, kid string) string {
+	t.Helper()
+	return keyserver.Sign(t, algorithm, key, kid, time.Now().Add(time.Hour))
+}
+
+var errSignature = errors.New("no key bears the signature out")
+
+// verify tries the keys at hand, and says why none verifies a token.
+func verify(t testing.TB, k *Keys, raw string) error {
+	t.Helper()
+	tok := new(token.Token)
+	if err := tok.Parse([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	candidates, _, err := k.Ring().Candidates(nil, tok)
+	if err != nil {
+		return err
+	}
+	for _, c := range candidates {
+		if c.Verifies(tok) {
+			return nil
+		}
+	}
+	return errSignature
+}
+
+// verifyLater waits for newer keys than those at hand, and is verify then.
+func verifyLater(t testing.TB, k *Keys, raw string) error {
+	t.Helper()
+	if ring := k.Ring(); !k.WaitForNewer(ring, k.Deadline()) || k.Ring().Version == ring.Version {
+		return errors.New("there are no newer keys")
+	}
+	return verify(t, k, raw)
+}
 
 // eventually polls until ok. The goroutines that it waits for use sockets, which synctest
 // cannot see.
@@ -46,229 +130,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// remotePolicy returns a started policy with the keys of a URL.
-func remotePolicy(t *testing.T, url string, o Options, more ...string) *Policy {
-	t.Helper()
-	p, err := tryRemotePolicy(t, url, o, more...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func tryRemotePolicy(t *testing.T, url string, o Options, more ...string) (*Policy, error) {
-	t.Helper()
-	a := loadAuth(t, "jwt:\n  jwks_url: "+url+"\n"+indent(strings.Join(more, "\n"), "  "))
-	v, err := NewVerifier(a.JWT, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Start(); err != nil {
-		return nil, err
-	}
-	t.Cleanup(v.Close)
-	return NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), nil), nil
-}
-
-func TestKeySetRotation(t *testing.T) {
-	one, two := keyserver.NewKey(t), keyserver.NewKey(t)
-	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": one})))
-	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
-	first, second := request(signedBy(t, "ES256", one, "one"), "x"), request(signedBy(t, "ES256", two, "two"), "x")
-	if v := p.Authorize(first); v.Reason != Allowed {
-		t.Fatal(v.Reason)
-	}
-	if v := p.Authorize(second); v.Reason != KeyUnknown {
-		t.Errorf("a key that is not published: %q", v.Reason)
-	}
-	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": one, "two": two})))
-	if v := p.Authorize(second); v.Reason != Allowed {
-		t.Errorf("a key published since: %q", v.Reason)
-	}
-	if v := p.Authorize(first); v.Reason != Allowed {
-		t.Errorf("the old key beside the new one: %q", v.Reason)
-	}
-	// A withdrawn key: its cached results are gone, too.
-	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})))
-	third := request(signedBy(t, "ES256", keyserver.NewKey(t), "three"), "x")
-	if v := p.Authorize(third); v.Reason != KeyUnknown {
-		t.Errorf("a third key: %q", v.Reason)
-	}
-	if v := p.Authorize(first); v.Reason != KeyUnknown {
-		t.Errorf("a withdrawn key: %q", v.Reason)
-	}
-	if v := p.Authorize(second); v.Reason != Allowed {
-		t.Errorf("the key that is left: %q", v.Reason)
-	}
-}
-
-// A key set without kids, and tokens without: the right key is found, and a new
-// one fetched.
-func TestKeySetWithoutIDs(t *testing.T) {
-	one, two, three := keyserver.NewKey(t), keyserver.NewKey(t), keyserver.NewKey(t)
-	set := func(keys ...*ecdsa.PrivateKey) http.HandlerFunc {
-		var list []string
-		for _, k := range keys {
-			raw, err := json.Marshal(jose.JSONWebKey{Key: k.Public()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, string(raw))
-		}
-		return keyserver.Text(`{"keys":[` + strings.Join(list, ",") + `]}`)
-	}
-	s := keyserver.Start(t, set(one, two))
-	p := remotePolicy(t, s.URL, Options{WaitAtMost: time.Minute})
-	for _, k := range []*ecdsa.PrivateKey{one, two} {
-		for _, kid := range []string{"", "some"} {
-			if v := p.Authorize(request(signedBy(t, "ES256", k, kid), "x")); v.Reason != Allowed {
-				t.Errorf("kid %q: %q", kid, v.Reason)
-			}
-		}
-	}
-	s.Set(set(three))
-	if v := p.Authorize(request(signedBy(t, "ES256", three, ""), "x")); v.Reason != Allowed {
-		t.Errorf("a key published since: %q", v.Reason)
-	}
-}
-
-// TestKeySetRotationUnderLoad rotates the keys while requests are signed with the newest
-// published one.
-func TestKeySetRotationUnderLoad(t *testing.T) {
-	keys := map[string]crypto.Signer{"k0": keyserver.NewKey(t)}
-	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, keys)))
-	p := remotePolicy(t, s.URL, Options{EarlyBurst: 1000, WaitAtMost: time.Minute})
-	var current atomic.Value // of string
-	current.Store(signedBy(t, "ES256", keys["k0"], "k0"))
-
-	const rotations, requests = 20, 20
-	for i := 1; i <= rotations; i++ {
-		var wg sync.WaitGroup
-		for range requests {
-			wg.Go(func() {
-				if v := p.Authorize(request(current.Load().(string), "x")); v.Reason != Allowed {
-					t.Errorf("rotation %d: %q", i, v.Reason)
-				}
-			})
-		}
-		kid := fmt.Sprintf("k%d", i)
-		keys[kid] = keyserver.NewKey(t)
-		delete(keys, fmt.Sprintf("k%d", i-2)) // the last two are published
-		s.Set(keyserver.Text(keyserver.KeySet(t, keys)))
-		current.Store(signedBy(t, "ES256", keys[kid], kid))
-		wg.Wait()
-	}
-	if v := p.Authorize(request(current.Load().(string), "x")); v.Reason != Allowed {
-		t.Errorf("the last key: %q", v.Reason)
-	}
-	t.Logf("%d rotations, %d fetches", rotations, s.Fetches())
-}
-
-// T36: unknown kids cause a bounded number of fetches.
-func TestUnknownKidsFetchAtALimitedRate(t *testing.T) {
-	k := keyserver.NewKey(t)
-	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
-	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, EarlyBurst: 3, WaitAtMost: time.Minute})
-	good := request(signedBy(t, "ES256", k, "one"), "x")
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			for j := i; j < 10_000; j += 64 {
-				tok := handmade(fmt.Sprintf(`{"alg":"ES256","kid":"unknown-%d"}`, j), claimsAt(""))
-				if v := p.Authorize(request(tok, "x")); v.Reason != KeyUnknown {
-					t.Errorf("%q", v.Reason)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if v := p.Authorize(good); v.Reason != Allowed {
-		t.Errorf("meanwhile: %q", v.Reason)
-	}
-	if n := s.Fetches(); n != 1+3 {
-		t.Errorf("%d fetches, want one at start and three", n)
-	}
-}
-
-// Tokens wait for a fetch only where that can help, and never for long: otherwise this
-// test hangs.
-func TestWaitingForAKeySet(t *testing.T) {
-	k := keyserver.NewKey(t)
-	unknown := func() *Request { return request(signedBy(t, "ES256", k, "unknown"), "x") }
-	start := func(t *testing.T, o Options, more ...string) (*keyserver.Server, *Policy) {
-		s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
-		o.FetchTimeout, o.RetryAfter = time.Hour, time.Hour
-		return s, remotePolicy(t, s.URL, o, more...)
-	}
-	t.Run("an algorithm that no key of the set can have", func(t *testing.T) {
-		for _, more := range [][]string{nil, {"algorithm: ES256"}} {
-			s, p := start(t, Options{WaitAtMost: time.Hour}, more...)
-			s.Set(keyserver.Hang)
-			algs := []string{"none", "HS256", "HS512", "es256", "RSA-OAEP", ""}
-			if more != nil {
-				algs = append(algs, "ES384", "RS256")
-			}
-			for _, alg := range algs {
-				if r := p.Authorize(request(handmade(fmt.Sprintf(`{"alg":%q}`, alg), claimsAt("")), "x")).Reason; r != AlgorithmRefused {
-					t.Errorf("%q: %q", alg, r)
-				}
-			}
-			if n := s.Fetches(); n != 1 {
-				t.Errorf("%d fetches, want the first alone", n)
-			}
-		}
-	})
-	t.Run("an endpoint that hangs", func(t *testing.T) {
-		s, p := start(t, Options{WaitAtMost: 50 * time.Millisecond})
-		s.Set(keyserver.Hang)
-		for range 3 {
-			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
-				t.Errorf("%q", r)
-			}
-		}
-	})
-	t.Run("an endpoint that failed and hangs then", func(t *testing.T) {
-		s, p := start(t, Options{WaitAtMost: time.Hour})
-		for _, answer := range []http.HandlerFunc{keyserver.Status(503), keyserver.Hang, keyserver.Hang} {
-			s.Set(answer)
-			if r := p.Authorize(unknown()).Reason; r != KeyUnknown {
-				t.Errorf("%q", r)
-			}
-		}
-	})
-}
-
-// Without a first copy, only a token that it could verify is answered 503.
-func TestWithoutAFirstCopy(t *testing.T) {
-	s := keyserver.Start(t, keyserver.Status(503))
-	p := remotePolicy(t, s.URL, Options{RetryAfter: time.Hour}, "jwks_optional: true", "keys: [{kid: hs, algorithm: HS256, secret: "+secret+"}]")
-	badSignature := handmade(`{"alg":"HS256","kid":"hs"}`, claimsAt(""))
-	badSignature = badSignature[:strings.LastIndexByte(badSignature, '.')+1] + b64(strings.Repeat("z", 32))
-	for _, c := range []struct {
-		name, token string
-		want        Reason
-	}{
-		{"configured key", handmade(`{"alg":"HS256","kid":"hs"}`, claimsAt("")), Allowed},
-		{"configured key, bad signature", badSignature, SignatureInvalid},
-		{"configured key, another algorithm", handmade(`{"alg":"HS512","kid":"hs"}`, claimsAt("")), AlgorithmRefused},
-		{"T34 none", handmade(`{"alg":"none"}`, claimsAt("")), AlgorithmRefused},
-		{"HS256 under an unknown kid", handmade(`{"alg":"HS256","kid":"other"}`, claimsAt("")), KeyUnknown},
-		{"perhaps a key of the set", signedBy(t, "ES256", keyserver.NewKey(t), "one"), KeysUnavailable},
-		{"perhaps a key of the set, no kid", signedBy(t, "ES256", keyserver.NewKey(t), ""), KeysUnavailable},
-	} {
-		if r := p.Authorize(request(c.token, "x")).Reason; r != c.want {
-			t.Errorf("%s: %q, want %q", c.name, r, c.want)
-		}
-	}
-}
-
 // The last good copy stays in use, whatever the endpoint does.
 func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 	k := keyserver.NewKey(t)
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
 	var mu sync.Mutex
 	var problems []string
-	p := remotePolicy(t, s.URL, Options{RefreshEvery: 5 * time.Millisecond, RetryAfter: time.Millisecond, FetchTimeout: 50 * time.Millisecond, OnFetch: func(_ string, err error) {
+	keys := remote(t, s.URL, Options{RefreshEvery: 5 * time.Millisecond, RetryAfter: time.Millisecond, FetchTimeout: 50 * time.Millisecond, OnFetch: func(_ string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -279,7 +147,7 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := request(signedBy(t, "ES256", k, "one"), "x")
+	good := signedBy(t, "ES256", k, "one")
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		says   string
@@ -314,29 +182,28 @@ func TestKeySetKeepsLastGoodCopy(t *testing.T) {
 			defer mu.Unlock()
 			return strings.Contains(strings.Join(problems, "\n"), c.says)
 		})
-		p.cache = NewTokenCache(0, 0)
-		if v := p.Authorize(good); v.Reason != Allowed {
-			t.Errorf("%s: %q", name, v.Reason)
+		if err := verify(t, keys, good); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestKeySetAtStart(t *testing.T) {
 	down := keyserver.Start(t, keyserver.Status(503))
-	if _, err := tryRemotePolicy(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || !strings.Contains(err.Error(), "status 503") || strings.Contains(err.Error(), "secret-in-query") {
+	if _, err := tryRemote(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || !strings.Contains(err.Error(), "status 503") || strings.Contains(err.Error(), "secret-in-query") {
 		t.Errorf("without a first copy: %v", err)
 	}
 	k := keyserver.NewKey(t)
-	q := request(signedBy(t, "ES256", k, "one"), "x")
-	p := remotePolicy(t, down.URL, Options{RetryAfter: time.Millisecond}, "jwks_optional: true")
-	if v := p.Authorize(q); v.Reason != KeysUnavailable || v.Reason.Answer() != Unavailable {
-		t.Errorf("before there is a copy: %q", v.Reason)
+	good := signedBy(t, "ES256", k, "one")
+	keys := remote(t, down.URL, Options{RetryAfter: time.Millisecond}, "jwks_optional: true")
+	if err := verify(t, keys, good); err != ErrUnknown || keys.Ring().Fetched {
+		t.Errorf("before there is a copy: %v", err)
 	}
 	down.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
-	eventually(t, "the first copy comes", func() bool { return p.Authorize(q).Reason == Allowed })
+	eventually(t, "the first copy comes", func() bool { return verify(t, keys, good) == nil && keys.Ring().Fetched })
 	// Nobody listens, and the error does not repeat the URL's query.
 	down.Close()
-	if _, err := tryRemotePolicy(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || strings.Contains(err.Error(), "secret-in-query") {
+	if _, err := tryRemote(t, down.URL+"/jwks?key=secret-in-query", Options{}); err == nil || strings.Contains(err.Error(), "secret-in-query") {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
@@ -351,31 +218,30 @@ func TestKeySetFile(t *testing.T) {
 		}
 	}
 	write(map[string]crypto.Signer{"one": one})
-	a := loadAuth(t, "jwt: {jwks_file: "+file+"}")
-	v, err := NewVerifier(a.JWT, Options{})
+	c := load(t, "jwks_file: "+file)
+	keys, err := New(c, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewPolicy(a, "files", v, NewTokenCache(0, 0), nil)
-	if r := p.Authorize(request(signedBy(t, "ES256", one, "one"), "x")).Reason; r != Allowed {
-		t.Errorf("before start: %q", r)
+	if err := verify(t, keys, signedBy(t, "ES256", one, "one")); err != nil {
+		t.Errorf("before start: %v", err)
 	}
 	// Before start, no token waits for a fetch: there is no goroutine for it.
-	if r := p.Authorize(request(signedBy(t, "ES256", two, "two"), "x")).Reason; r != KeyUnknown {
-		t.Errorf("before start: %q", r)
+	if err := verify(t, keys, signedBy(t, "ES256", two, "two")); err != ErrUnknown || !keys.MayFetch("ES256") || keys.WaitForNewer(keys.Ring(), time.Now().Add(time.Hour)) {
+		t.Errorf("before start: %v", err)
 	}
-	if err := v.Start(); err != nil {
+	if err := keys.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(v.Close)
+	t.Cleanup(keys.Close)
 	write(map[string]crypto.Signer{"two": two})
-	if r := p.Authorize(request(signedBy(t, "ES256", two, "two"), "x")).Reason; r != Allowed {
-		t.Errorf("after it changed: %q", r)
+	if err := verifyLater(t, keys, signedBy(t, "ES256", two, "two")); err != nil {
+		t.Errorf("after it changed: %v", err)
 	}
 	if err := os.WriteFile(file, []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewVerifier(a.JWT, Options{}); err == nil || !strings.Contains(err.Error(), "no public key") {
+	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "no public key") {
 		t.Errorf("a file without a key to use: %v", err)
 	}
 }
@@ -430,7 +296,7 @@ func TestParseKeySet(t *testing.T) {
 				good = jwkText(t, jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "good"})
 			}
 			keys, _, err := parseKeySet([]byte(`{"keys":[`+good+`,`+c.key+`]}`), algorithm)
-			if err != nil || len(keys) == 0 || keys[0].id != "good" || (len(keys) == 2) != (c.problem == "") {
+			if err != nil || len(keys) == 0 || keys[0].ID != "good" || (len(keys) == 2) != (c.problem == "") {
 				t.Errorf("beside a good one: %v, %v", keys, err)
 			}
 			keys, _, err = parseKeySet([]byte(`{"keys":[`+c.key+`]}`), algorithm)
@@ -439,7 +305,7 @@ func TestParseKeySet(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), c.problem) {
 					t.Errorf("got %v, %v", keys, err)
 				}
-			case err != nil || len(keys) != 1 || keys[0].algorithm != c.want:
+			case err != nil || len(keys) != 1 || keys[0].Algorithm != c.want:
 				t.Errorf("got %v, %v", keys, err)
 			}
 		})
@@ -475,7 +341,7 @@ func TestLeftOut(t *testing.T) {
 	s := keyserver.Start(t, keyserver.Text(`{"keys":[`+strings.Join(keys, ",")+`]}`))
 	var mu sync.Mutex
 	reported := make(map[string]string)
-	p := remotePolicy(t, s.URL, Options{OnLeftOut: func(name, key string, why error, usual bool) {
+	k := remote(t, s.URL, Options{OnLeftOut: func(name, key string, why error, usual bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, again := reported[key]; again || name != s.URL {
@@ -503,7 +369,7 @@ func TestLeftOut(t *testing.T) {
 		{strings.Join(keys, ","), ""},
 	} {
 		s.Set(keyserver.Text(`{"keys":[` + next.keys + `]}`))
-		if p.verifier.Refresh(); next.also != "" {
+		if k.Refresh(); next.also != "" {
 			want[next.also] = "it is no JWK of a supported type"
 		}
 		expect(want)
@@ -541,7 +407,7 @@ func TestKeySetAuthority(t *testing.T) {
 		{"the system's", mine.URL, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := tryRemotePolicy(t, c.url, Options{}, c.more)
+			keys, err := tryRemote(t, c.url, Options{}, c.more)
 			if c.trusted != (err == nil) {
 				t.Fatal(err)
 			}
@@ -549,14 +415,14 @@ func TestKeySetAuthority(t *testing.T) {
 				if !strings.Contains(err.Error(), "certificate") {
 					t.Error(err)
 				}
-			} else if r := p.Authorize(request(signedBy(t, "ES256", k, "one"), "x")).Reason; r != Allowed {
-				t.Errorf("%q", r)
+			} else if err := verify(t, keys, signedBy(t, "ES256", k, "one")); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 	// A copy that another authority vouched for is not taken over.
-	old := loadAuth(t, "jwt:\n  jwks_url: "+mine.URL+"\n  ca_file: "+file+"\n").JWT
-	was, err := NewVerifier(old, Options{})
+	old := load(t, "jwks_url: "+mine.URL, "ca_file: "+file)
+	was, err := New(old, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -570,11 +436,11 @@ func TestKeySetAuthority(t *testing.T) {
 	}{{old.CA, true}, {nil, false}, {append([]byte("\n"), old.CA...), false}} {
 		next := *old
 		next.CA = c.ca
-		v, err := NewVerifier(&next, Options{})
+		k, err := New(&next, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.Inherit(was); v.ring.Load().fetched != c.want {
+		if k.Inherit(was); k.Ring().Fetched != c.want {
 			t.Errorf("with an authority of %d bytes: taken over %v", len(c.ca), !c.want)
 		}
 	}
@@ -589,13 +455,13 @@ func TestCrowdedKeySet(t *testing.T) {
 	}
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, keys)))
 	var reported []string
-	p := remotePolicy(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { reported = append(reported, name+" "+algorithm) }})
+	all := remote(t, s.URL, Options{EarlyEvery: time.Hour, OnCrowd: func(name, algorithm string) { reported = append(reported, name+" "+algorithm) }})
 	if len(reported) != 1 || reported[0] != s.URL+" ES256" {
 		t.Errorf("reported %q", reported)
 	}
 	for kid, k := range keys {
-		if r := p.Authorize(request(signedBy(t, "ES256", k.(*ecdsa.PrivateKey), kid), "x")).Reason; r != Allowed {
-			t.Errorf("%s: %q", kid, r)
+		if err := verify(t, all, signedBy(t, "ES256", k.(*ecdsa.PrivateKey), kid)); err != nil {
+			t.Errorf("%s: %v", kid, err)
 		}
 	}
 }
@@ -605,29 +471,27 @@ func TestKeySetClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	k := keyserver.NewKey(t)
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": k})))
-	a := loadAuth(t, "jwt: {jwks_url: "+s.URL+"}")
-	v, err := NewVerifier(a.JWT, Options{FetchTimeout: time.Minute, WaitAtMost: time.Minute})
+	keys, err := New(load(t, "jwks_url: "+s.URL), Options{FetchTimeout: time.Minute, WaitAtMost: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Start(); err != nil {
+	if err := keys.Start(); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan struct{}, 100)
 	s.Set(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() })
-	p := NewPolicy(a, "files", v, NewTokenCache(0, 0), nil)
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if r := p.Authorize(request(signedBy(t, "ES256", k, "two"), "x")).Reason; r != KeyUnknown {
-				t.Errorf("%q", r)
+			if keys.WaitForNewer(keys.Ring(), keys.Deadline()) {
+				t.Error("there are other keys")
 			}
 		})
 	}
 	<-asked
-	v.Close()
+	keys.Close()
 	wg.Wait()
-	v.Close() // again is fine
+	keys.Close() // again is fine
 	s.Close()
 	eventually(t, fmt.Sprintf("no more than the %d goroutines from before", before), func() bool { return runtime.NumGoroutine() <= before })
 }
@@ -639,7 +503,7 @@ func TestKeyProblems(t *testing.T) {
 	if _, err := newKey("k", "", "RS256", nil, "text"); err == nil || !strings.Contains(err.Error(), "not supported") {
 		t.Error(err)
 	}
-	if _, err := NewVerifier(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
+	if _, err := New(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
 		t.Error("a key without anything")
 	}
 }
@@ -648,39 +512,37 @@ func TestKeyProblems(t *testing.T) {
 func TestKeySetTooOld(t *testing.T) {
 	private := keyserver.NewKey(t)
 	set := keyserver.KeySet(t, map[string]crypto.Signer{"one": private})
-	token := request(signedBy(t, "ES256", private, "one"), "x")
-	configured := request(valid(""), "x")
-	// start returns a policy with a set that can be fetched while up is true.
-	start := func(t *testing.T, maxAge string, up *atomic.Bool, old *Verifier) (*Policy, *atomic.Int64) {
+	fetched, configured := signedBy(t, "ES256", private, "one"), signedBy(t, "HS256", []byte(secret), "")
+	// start returns keys with a set that can be fetched while up is true.
+	start := func(t *testing.T, maxAge string, up *atomic.Bool, old *Keys) (*Keys, *atomic.Int64) {
 		t.Helper()
-		a := loadAuth(t, "jwt:\n  jwks_url: https://issuer.example.com/keys\n  jwks_max_age: "+maxAge+"\n  keys: [{algorithm: HS256, secret: "+secret+"}]\n")
 		dropped := new(atomic.Int64)
-		v, err := NewVerifier(a.JWT, Options{OnTooOld: func(string, time.Duration) { dropped.Add(1) }})
+		k, err := New(load(t, "jwks_url: https://issuer.example.com/keys", "jwks_max_age: "+maxAge, "keys: [{algorithm: HS256, secret: "+secret+"}]"), Options{OnTooOld: func(string, time.Duration) { dropped.Add(1) }})
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.set.fetch = func(context.Context) ([]byte, error) {
+		k.set.fetch = func(context.Context) ([]byte, error) {
 			if !up.Load() {
 				return nil, errors.New("nobody there")
 			}
 			return []byte(set), nil
 		}
 		if old != nil {
-			v.Inherit(old)
+			k.Inherit(old)
 		}
-		if err := v.Start(); err != nil {
+		if err := k.Start(); err != nil {
 			t.Fatal(err)
 		}
-		return NewPolicy(a, "files", v, NewTokenCache(100, 1<<20), nil), dropped
+		return k, dropped
 	}
-	expect := func(t *testing.T, p *Policy, when string, want Reason) {
+	expect := func(t *testing.T, k *Keys, when string, trusted bool) {
 		t.Helper()
 		synctest.Wait()
-		if got := p.Authorize(token).Reason; got != want {
-			t.Errorf("%s: %q, want %q", when, got, want)
+		if err := verify(t, k, fetched); (err == nil) != trusted || k.Ring().Fetched != trusted {
+			t.Errorf("%s: %v", when, err)
 		}
-		if got := p.Authorize(configured).Reason; got != Allowed {
-			t.Errorf("%s, a configured key: %q", when, got)
+		if err := verify(t, k, configured); err != nil {
+			t.Errorf("%s, a configured key: %v", when, err)
 		}
 	}
 	const day = 24 * time.Hour
@@ -688,26 +550,26 @@ func TestKeySetTooOld(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var up atomic.Bool
 			up.Store(true)
-			p, dropped := start(t, "24h", &up, nil)
-			defer p.verifier.Close()
+			k, dropped := start(t, "24h", &up, nil)
+			defer k.Close()
 			time.Sleep(3 * day)
-			expect(t, p, "after days of fetches", Allowed)
+			expect(t, k, "after days of fetches", true)
 			up.Store(false)
 			time.Sleep(day - 10*time.Minute) // the last fetch was up to five minutes ago
-			expect(t, p, "almost a day later", Allowed)
+			expect(t, k, "almost a day later", true)
 			time.Sleep(10 * time.Minute)
-			expect(t, p, "a day later, though its token is remembered", KeysUnavailable)
+			expect(t, k, "a day later", false)
 			time.Sleep(day)
-			expect(t, p, "two days later", KeysUnavailable)
+			expect(t, k, "two days later", false)
 			if n := dropped.Load(); n != 1 {
 				t.Errorf("told of it %d times", n)
 			}
 			up.Store(true)
 			time.Sleep(6 * time.Minute)
-			expect(t, p, "when it can be fetched again", Allowed)
+			expect(t, k, "when it can be fetched again", true)
 			up.Store(false)
 			time.Sleep(day + time.Minute)
-			expect(t, p, "the next time", KeysUnavailable)
+			expect(t, k, "the next time", false)
 		})
 	})
 	t.Run("T105_a_reload_makes_it_no_younger", func(t *testing.T) {
@@ -718,27 +580,27 @@ func TestKeySetTooOld(t *testing.T) {
 			began := time.Now()
 			up.Store(false)
 			time.Sleep(12 * time.Hour)
-			first.verifier.Close()
-			p, _ := start(t, "20h", &up, first.verifier)
-			defer p.verifier.Close()
-			if name, fetched, maxAge := p.verifier.KeySet(); name != "https://issuer.example.com/keys" || !fetched.Equal(began) || maxAge != 20*time.Hour {
+			first.Close()
+			k, _ := start(t, "20h", &up, first)
+			defer k.Close()
+			if name, fetched, maxAge := k.Set(); name != "https://issuer.example.com/keys" || !fetched.Equal(began) || maxAge != 20*time.Hour {
 				t.Errorf("%s, %v, %v", name, fetched, maxAge)
 			}
 			time.Sleep(8*time.Hour - time.Minute)
-			expect(t, p, "before 20 h", Allowed)
+			expect(t, k, "before 20 h", true)
 			time.Sleep(2 * time.Minute)
-			expect(t, p, "after 20 h", KeysUnavailable)
+			expect(t, k, "after 20 h", false)
 		})
 	})
 	t.Run("T105_for_good", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var up atomic.Bool
 			up.Store(true)
-			p, _ := start(t, "0", &up, nil)
-			defer p.verifier.Close()
+			k, _ := start(t, "0", &up, nil)
+			defer k.Close()
 			up.Store(false)
 			time.Sleep(100 * day)
-			expect(t, p, "after 100 days", Allowed)
+			expect(t, k, "after 100 days", true)
 		})
 	})
 }

@@ -1,4 +1,4 @@
-package auth
+package keys
 
 import (
 	"crypto/sha256"
@@ -26,7 +26,7 @@ type leftOut struct {
 // parseKeySet returns the keys of a JWK set that can verify signatures, and the keys
 // left out, as RFC 7517 section 5 wants. A set without any usable key is an error, which
 // says what is wrong with its last key.
-func parseKeySet(data []byte, algorithm string) (keys []key, left []leftOut, err error) {
+func parseKeySet(data []byte, algorithm string) (keys []Key, left []leftOut, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -74,23 +74,23 @@ func kidOf(raw []byte) string {
 var errOtherUse = errors.New("it is not for signatures")
 
 // parseKey parses one JWK, for algorithm or, where that is empty, for the key's own.
-func parseKey(raw []byte, algorithm string, i int) (key, error) {
+func parseKey(raw []byte, algorithm string, i int) (Key, error) {
 	var more struct {
 		Operations []string `json:"key_ops"`
 	}
 	var k jose.JSONWebKey
 	if err := json.Unmarshal(raw, &more); err != nil {
-		return key{}, errors.New("it is no JWK")
+		return Key{}, errors.New("it is no JWK")
 	}
 	if err := k.UnmarshalJSON(raw); err != nil {
-		return key{}, errors.New("it is no JWK of a supported type")
+		return Key{}, errors.New("it is no JWK of a supported type")
 	}
 	verifies := len(more.Operations) == 0 || slices.Contains(more.Operations, "verify")
 	switch {
 	case k.Use != "" && k.Use != "sig", !verifies:
-		return key{}, errOtherUse
+		return Key{}, errOtherUse
 	case !k.IsPublic() || !k.Valid():
-		return key{}, errors.New("it is no public key")
+		return Key{}, errors.New("it is no public key")
 	}
 	own := config.CanonicalAlgorithm(k.Algorithm)
 	if own == "" {
@@ -98,14 +98,14 @@ func parseKey(raw []byte, algorithm string, i int) (key, error) {
 	}
 	switch {
 	case algorithm == "" && own == "":
-		return key{}, errors.New("it names no algorithm; configure jwt.algorithm")
+		return Key{}, errors.New("it names no algorithm; configure jwt.algorithm")
 	case algorithm == "":
 		algorithm = own
 	case own != "" && own != algorithm:
-		return key{}, fmt.Errorf("it is not for %s", algorithm)
+		return Key{}, fmt.Errorf("it is not for %s", algorithm)
 	}
 	if problem := config.KeyProblem(k.Key, algorithm); problem != "" {
-		return key{}, errors.New("it is " + problem)
+		return Key{}, errors.New("it is " + problem)
 	}
 	return newKey(fmt.Sprintf("key %d of the set (%s, kid %q)", i, algorithm, k.KeyID), k.KeyID, algorithm, nil, k.Key)
 }

@@ -1,4 +1,4 @@
-package auth
+package keys
 
 import (
 	"crypto/x509"
@@ -14,11 +14,11 @@ const maxKeySetKeys = 200
 type keySet struct {
 	*document
 	algorithm string           // of all keys; empty: the one that each key names
-	update    func(keys []key) // nil: there are none any more
+	update    func(keys []Key) // nil: there are none any more
 	reported  map[leftOut]bool // keys that OnLeftOut has reported; the fetching goroutine's own
 }
 
-func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
+func newKeySet(c *config.JWT, o Options, update func([]Key)) *keySet {
 	s := &keySet{document: newDocument(o), algorithm: c.JWKSAlgorithm, update: update}
 	s.kind, s.use, s.maxAge = "key set", s.take, c.JWKSMaxAge
 	s.drop = func() { update(nil) }
