@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"errors"
+
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 )
@@ -83,18 +85,18 @@ var reasons = [NumReasons]struct {
 
 // refusal returns the Reason for what another room says of a token; Allowed for nothing.
 func refusal(err error) Reason {
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return Allowed
-	case token.ErrTooLong:
+	case errors.Is(err, token.ErrTooLong):
 		return TokenTooLong
-	case token.ErrCritical:
+	case errors.Is(err, token.ErrCritical):
 		return CriticalHeader
-	case token.ErrJSON:
+	case errors.Is(err, token.ErrJSON):
 		return ClaimsMalformed
-	case keys.ErrAlgorithm:
+	case errors.Is(err, keys.ErrAlgorithm):
 		return AlgorithmRefused
-	case keys.ErrUnknown:
+	case errors.Is(err, keys.ErrUnknown):
 		return KeyUnknown
 	}
 	return TokenMalformed
