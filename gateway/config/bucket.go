@@ -30,13 +30,13 @@ func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bu
 	if b.Compress.Enabled && (b.Cache == nil || !b.Cache.Enabled) {
 		d.fail(o.get("compress"), "has no effect without a cache: objects in memory are compressed, once each", "set cache.enabled: true, or remove it")
 	}
-	if at := (object{d: d, n: o.get("compress")}).get("min_size"); at != nil && b.Compress.Enabled && b.Cache != nil && b.Cache.Enabled && b.Compress.MinSize > b.Cache.MaxObjectSize {
+	if at := d.within(o.get("compress")).get("min_size"); at != nil && b.Compress.Enabled && b.Cache != nil && b.Cache.Enabled && b.Compress.MinSize > b.Cache.MaxObjectSize {
 		d.fail(at, "is more than cache.max_object_size, which is "+b.Cache.MaxObjectSize.String()+": nothing is ever that large in memory", "lower it, or raise max_object_size")
 	}
 	d.checkWebsite(o, &b)
 	d.checkMatches(o, &b)
 	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
-		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
+		at := d.within(o.get("limits")).get("requests_per_second_per_subject")
 		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
 	}
 	b.Allow, b.Deny = o.addresses()
@@ -97,53 +97,6 @@ func (d *decoder) checkPrefix(o object, b *Bucket) {
 	}
 }
 
-// canonicalPath checks a decoded path and returns it without a trailing slash, the root
-// as "/".
-func canonicalPath(s string) (path, problem, fix string) {
-	if !strings.HasPrefix(s, "/") {
-		return "", "does not begin with \"/\"", "put a \"/\" before it"
-	}
-	for _, r := range s {
-		switch {
-		case isControl(r):
-			return "", "contains a control character", "remove it"
-		case r == '?' || r == '#':
-			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"
-		case r == '%':
-			return "", "contains \"%\"", "write the path decoded: a space as a space, not as %20"
-		}
-	}
-	path = strings.TrimSuffix(s, "/")
-	if path == "" {
-		return "/", "", ""
-	}
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		switch segment {
-		case "":
-			return "", "contains \"//\"", "write single slashes"
-		case ".", "..":
-			return "", "contains a \".\" or \"..\" segment", "write the path without it"
-		}
-	}
-	if len(path) > 1024 {
-		return "", "is longer than 1024 bytes", "shorten it"
-	}
-	return path, "", ""
-}
-
-// keyPrefix checks the prefix of keys at the origin.
-func keyPrefix(s string) (_, problem, fix string) {
-	switch {
-	case !strings.HasSuffix(s, "/"):
-		// "tenant-1" would reach the keys of tenant-10.
-		return "", "does not end in \"/\"", "add it: the prefix is of whole segments"
-	case strings.HasPrefix(s, "/"):
-		return "", "begins with \"/\"", "remove it: keys begin without one"
-	}
-	path, problem, fix := canonicalPath("/" + s)
-	return strings.TrimPrefix(path, "/") + "/", problem, fix
-}
-
 // uniqueness has the first bucket with each name, and with each route.
 type uniqueness struct {
 	names  map[string]*node
@@ -152,7 +105,7 @@ type uniqueness struct {
 
 // add adds b, which is item, and reports a name or route that an earlier bucket has.
 func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
-	o := object{d: d, n: item}
+	o := d.within(item)
 	if first := s.names[b.Name]; b.Name != "" && first != nil {
 		d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
 	} else {

@@ -101,6 +101,8 @@ type cacheBlock struct {
 	maxTTL   bool  // max_ttl is written here or in the global block
 	used     bool  // for the global block: a bucket's cache is enabled
 	at       *node // nil: the block is not there
+
+	sharing []*node // for the global block: where it and those of buckets have shared: true
 }
 
 const (
@@ -147,7 +149,11 @@ func (d *decoder) cacheBlock(n *node, defaults *cacheBlock) cacheBlock {
 	}
 
 	if at := o.get("shared"); at != nil && b.Shared {
-		d.shared = append(d.shared, at)
+		if defaults == nil {
+			b.sharing = append(b.sharing, at)
+		} else {
+			defaults.sharing = append(defaults.sharing, at)
+		}
 		if defaults != nil && b.explicit && !b.Enabled {
 			d.fail(at, "has no effect without a cache", "set cache.enabled: true, or remove it")
 		}
@@ -181,6 +187,6 @@ func (d *decoder) checkMaxTTL(o object, b *cacheBlock) {
 // checkCacheUse reports a global block that enables nothing.
 func (d *decoder) checkCacheUse(global *cacheBlock) {
 	if global.at != nil && !global.explicit && !global.used {
-		d.needEnabled(object{d: d, n: global.at})
+		d.needEnabled(d.within(global.at))
 	}
 }

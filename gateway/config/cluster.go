@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -143,6 +144,12 @@ const (
 	mostWriteQueue      Size = 1e9
 )
 
+// The forms of names at Valkey.
+var (
+	namespaceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	primaryForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`) // the letters that sentinels take
+)
+
 // newCluster returns the defaults of a block cluster. That of Valkey.Mode comes with its check.
 func newCluster() Cluster {
 	return Cluster{
@@ -162,7 +169,7 @@ func (c *Cluster) check(d *decoder, o object) {
 	o.need("valkey", "say where the server is that the gateways share, such as valkey: { addresses: \"valkey:6379\" }")
 	o.need("secret", "set one secret for all gateways: openssl rand -hex 32")
 	for key, secret := range map[string]Secret{"secret": c.Secret, "previous_secret": c.PreviousSecret} {
-		if !secret.Empty() && len(secret.value) < minClusterSecret {
+		if !secret.Empty() && len(secret.Reveal()) < minClusterSecret {
 			d.fail(o.get(key), "is shorter than 32 bytes", "make one: openssl rand -hex 32")
 		}
 	}
@@ -250,10 +257,10 @@ func (l *ClusterLimits) check(d *decoder, o object) {
 }
 
 // checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
-// without a cache that shares. o is the whole file.
-func (d *decoder) checkClusterUse(o object, c *Config) {
+// without a cache that shares. o is the whole file, and sharing is where it has shared: true.
+func (d *decoder) checkClusterUse(o object, c *Config, sharing []*node) {
 	if !c.Cluster.Store.Enabled {
-		for _, at := range d.shared {
+		for _, at := range sharing {
 			d.fail(at, "needs a place to share", "set cluster.store.enabled: true, or remove it")
 		}
 	}
@@ -263,6 +270,6 @@ func (d *decoder) checkClusterUse(o object, c *Config) {
 	case c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached):
 		d.warn(o.get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
 	case c.Cluster.Store.Enabled && !slices.ContainsFunc(c.Buckets, shared):
-		d.warn(object{d: d, n: o.get("cluster")}.get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
+		d.warn(d.within(o.get("cluster")).get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
 	}
 }

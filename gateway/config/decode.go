@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // decoder collects the mistakes of one file. Its methods report a mistake and
@@ -16,16 +19,41 @@ import (
 // A message shows a value only where it was written in the file itself, for a
 // key that takes one of a few words, and when it looks like such a word.
 type decoder struct {
-	file string
-	env  func(string) (string, bool)
-	errs Errors
+	file    string
+	env     func(string) (string, bool)
+	grammar Grammar
 
-	warnings Errors
+	errs, warnings Errors
 
 	keyed map[reflect.Type][]keyedField // see keyedFields
-
-	shared []*node // where a cache has shared: true; see checkClusterUse
 }
+
+// Open returns the root of the YAML in data, which is called name in messages, and what decodes
+// it by a grammar, with the variables of env; nil is an empty environment. The root is nil where
+// the decoder has what is wrong with all of it. The error is the first mistake of syntax.
+func Open(name string, data []byte, env func(string) (string, bool), g Grammar) (*decoder, *node, error) {
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	body, err := parseYAML(name, data)
+	if err != nil {
+		return nil, nil, Errors{err}
+	}
+	d := &decoder{file: name, env: env, grammar: g, keyed: make(map[reflect.Type][]keyedField)}
+	t := &tree{d: d, anchors: map[string]ast.Node{}, open: map[string]bool{}, left: maxNodes}
+	return d, t.convert(body, ""), nil
+}
+
+// Err returns the mistakes that were reported, as Errors; nil without one.
+func (d *decoder) Err() error {
+	if len(d.errs) == 0 {
+		return nil
+	}
+	return d.errs.sorted()
+}
+
+// Warnings returns what is valid, and hardly meant.
+func (d *decoder) Warnings() Errors { return d.warnings.sorted() }
 
 // fail reports a mistake at n.
 func (d *decoder) fail(n *node, problem, fix string) {
@@ -36,6 +64,9 @@ func (d *decoder) fail(n *node, problem, fix string) {
 func (d *decoder) warn(n *node, problem, fix string) {
 	d.warnings = append(d.warnings, &Error{File: d.file, Line: n.line, Column: n.column, Path: n.path, Problem: problem, Fix: fix})
 }
+
+// wordForm matches what looks like a word.
+var wordForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
 
 // quotedWord returns " \"text\"" for a value that may be shown, else "".
 func quotedWord(text string, fromEnv bool) string {
@@ -53,13 +84,16 @@ type object struct {
 	misspelt []string // keys that are there in another spelling
 }
 
+// within returns the mapping n, which may be nil, whose keys are checked elsewhere.
+func (d *decoder) within(n *node) object { return object{d: d, n: n} }
+
 // object checks that n, which may be nil, is a mapping with the keys that the
-// schema has for block.
+// grammar has for block.
 func (d *decoder) object(n *node, block string) object {
 	if n == nil {
 		return object{d: d}
 	}
-	known := schema[block]
+	known := d.grammar.Keys[block]
 	if n.kind != kindMap {
 		d.fail(n, "must be a mapping, not "+n.kind.String(), "give it keys, of: "+strings.Join(known, ", "))
 		return object{d: d}
@@ -109,6 +143,14 @@ func (o object) need(key, fix string) *node {
 	return n
 }
 
+// needEnabled reports a block without "enabled", whose keys have no effect. An explicit
+// false is a decision and no mistake.
+func (d *decoder) needEnabled(o object) {
+	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
+		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
+	}
+}
+
 // text returns the string of n. It is not ok for nil and an empty string.
 func (d *decoder) text(n *node) (text string, fromEnv, ok bool) {
 	if n == nil {
@@ -142,12 +184,12 @@ func variables(s string) string {
 	return strings.Join(names, ", ")
 }
 
-// form returns the problem of a value of a wrong type; empty if the type is right.
-type form func(n *node, text string, fromEnv bool) (problem string)
+// typed returns the problem of a value of a wrong type; empty if the type is right.
+type typed func(n *node, text string, fromEnv bool) (problem string)
 
-// scalar is the form of values of kind want, and of strings that came from a variable,
+// scalar is the type of values of kind want, and of strings that came from a variable,
 // whose type the environment cannot express.
-func scalar(want kind) form {
+func scalar(want kind) typed {
 	return func(n *node, _ string, fromEnv bool) string {
 		if n.kind == want || n.kind == kindString && fromEnv {
 			return ""
@@ -156,9 +198,9 @@ func scalar(want kind) form {
 	}
 }
 
-// measure is the form of numbers with or without unit. A quoted bare number is refused
+// measure is the type of numbers with or without unit. A quoted bare number is refused
 // like any other quoted number.
-func measure(what string) form {
+func measure(what string) typed {
 	return func(n *node, text string, fromEnv bool) string {
 		switch {
 		case n.kind == kindString && !fromEnv && isDecimal(text):
@@ -172,7 +214,7 @@ func measure(what string) form {
 
 // parsed returns the text of key as parse reads it, or otherwise, where key is absent or
 // wrong. fix goes with every problem.
-func parsed[T any](o object, key string, otherwise T, is form, fix string, parse func(text string) (T, error)) T {
+func parsed[T any](o object, key string, otherwise T, is typed, fix string, parse func(text string) (T, error)) T {
 	n := o.get(key)
 	if n == nil {
 		return otherwise
@@ -202,7 +244,7 @@ func (o object) str(key, otherwise string) string {
 
 // checked returns the text of key in the form that check gives it, or otherwise, where
 // key is absent or wrong.
-func (o object) checked(key, otherwise string, check func(text string) (form, problem, fix string)) string {
+func (o object) checked(key, otherwise string, check Form) string {
 	n := o.get(key)
 	text, _, ok := o.d.text(n)
 	if !ok {
@@ -217,7 +259,7 @@ func (o object) checked(key, otherwise string, check func(text string) (form, pr
 }
 
 // mustBe returns a check that leaves a right text as it is and reports any other.
-func mustBe(isRight func(text string) bool, problem, fix string) func(text string) (string, string, string) {
+func mustBe(isRight func(text string) bool, problem, fix string) Form {
 	return func(text string) (string, string, string) {
 		if isRight(text) {
 			return text, "", ""
@@ -228,7 +270,7 @@ func mustBe(isRight func(text string) bool, problem, fix string) func(text strin
 
 func (o object) secret(key string) Secret {
 	return Secret{o.checked(key, "", mustBe(func(text string) bool {
-		return !strings.ContainsFunc(text, isControl) && strings.TrimSpace(text) == text
+		return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) && strings.TrimSpace(text) == text
 	}, "begins or ends with white space or contains a line break", "remove it, often a line break at the end of a file or variable"))}
 }
 

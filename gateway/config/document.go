@@ -4,36 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 )
-
-// Document is a configuration for people to read, in the words of the file: defaults
-// included, durations and sizes with units, *** in the place of each secret. It encodes
-// as a JSON object with its keys in order.
-type Document []member
-
-type member struct {
-	key   string
-	value any // of a type that encodes as JSON
-}
-
-// MarshalJSON implements json.Marshaler.
-func (d Document) MarshalJSON() ([]byte, error) {
-	b := []byte("{")
-	for i, m := range d {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(strconv.AppendQuote(b, m.key), ':')
-		value, err := json.Marshal(m.value)
-		if err != nil {
-			return nil, err
-		}
-		b = append(b, value...)
-	}
-	return append(b, '}'), nil
-}
 
 // Document returns c for people to read. With the secrets filled in, Parse would return
 // c again.
@@ -209,9 +181,6 @@ func (d documenter) value(v reflect.Value) any {
 	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
 }
 
-// literal returns s with its references to variables escaped.
-func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
-
 // members returns the keys of a block of limits for r, without rates that are no limit.
 func (r Rates) members() (list Document) {
 	for _, one := range []struct {
@@ -223,20 +192,4 @@ func (r Rates) members() (list Document) {
 		}
 	}
 	return list
-}
-
-// String returns t as it is written in the file.
-func (t Template) String() string {
-	var b strings.Builder
-	for _, p := range t {
-		switch p.Var {
-		case "":
-			b.WriteString(literal(p.Literal))
-		case "path":
-			b.WriteString("${path." + strconv.Itoa(p.Index) + "}")
-		default:
-			b.WriteString("${" + p.Var + "}")
-		}
-	}
-	return b.String()
 }

@@ -64,13 +64,6 @@ func canonicalBase(path string) (base, problem, fix string) {
 	return base, "", ""
 }
 
-// isURLHost reports whether s can be the host of a URL: an address, or a name, which
-// may end in the dot of an absolute one.
-func isURLHost(s string) bool {
-	name, absolute := strings.CutSuffix(s, ".")
-	return isHost(s) || absolute && isHostName(name)
-}
-
 func isAddressEndpoint(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -78,4 +71,17 @@ func isAddressEndpoint(endpoint string) bool {
 	}
 	_, err = netip.ParseAddr(u.Hostname())
 	return err == nil
+}
+
+// keyPrefix checks the prefix of keys at the origin.
+func keyPrefix(s string) (_, problem, fix string) {
+	switch {
+	case !strings.HasSuffix(s, "/"):
+		// "tenant-1" would reach the keys of tenant-10.
+		return "", "does not end in \"/\"", "add it: the prefix is of whole segments"
+	case strings.HasPrefix(s, "/"):
+		return "", "begins with \"/\"", "remove it: keys begin without one"
+	}
+	path, problem, fix := canonicalPath("/" + s)
+	return strings.TrimPrefix(path, "/") + "/", problem, fix
 }

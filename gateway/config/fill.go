@@ -9,41 +9,11 @@ import (
 	"time"
 )
 
-// forms are the forms of texts that a field's tag names; see fill and checked.
-var forms = map[string]func(text string) (form, problem, fix string){
-	"access key": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, "/,=") },
-		"has characters that no access key id has", "use printable ASCII without spaces, '/', ',' and '='"),
-	"bucket": func(s string) (_, problem, fix string) {
-		problem, fix = bucketNameProblem(s)
-		return s, problem, fix
-	},
-	"endpoint":  func(s string) (_, problem, fix string) { return canonicalEndpoint(s, true) },
-	"host":      mustBe(isHost, "is no host", "write an address or a host name alone, such as 127.0.0.1; the port is metrics.port"),
-	"host:port": mustBe(isListenAddress, "is no host:port", "write such as \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\""),
-	"name of a bucket": mustBe(func(s string) bool { return isName(s, 128) },
-		"is no name", "use letters, digits, '.', '_' and '-', at most 128, a letter or digit first"),
-	"key prefix": keyPrefix,
-	"name of a primary": mustBe(primaryForm.MatchString,
-		"is no name of a primary", "use letters, digits, '.', '_' and '-', at most 128, as the sentinels have it"),
-	"namespace": mustBe(namespaceForm.MatchString,
-		"is no namespace", "use letters, digits, '_' and '-', at most 64"),
-	"object key":  objectKey,
-	"object name": objectName,
-	"path":        canonicalPath,
-	"region": mustBe(func(s string) bool { return isName(s, 64) && !strings.Contains(s, ".") },
-		"is no region", "use letters, digits, '-' and '_' only, such as us-east-1"),
-	"type of a token": mustBe(func(s string) bool { return isVisible(s) && !strings.ContainsAny(s, `"(),:;<=>?@[\]{}`) },
-		"is no media type", "write it as the header of the tokens has it, such as at+jwt"),
-	"service": func(s string) (_, problem, fix string) { return canonicalEndpoint(s, false) },
-	"user at Valkey": mustBe(func(s string) bool { return !strings.Contains(s, " ") && !strings.ContainsFunc(s, isControl) },
-		"has characters that no user of Valkey has", "remove spaces and control characters"),
-}
-
 // fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer
 // to a struct with the defaults, and has v check itself. The tags of a field are
 //
 //	key    its key, where that is not its name in the style of the file; "-" for none
-//	form   one of forms; "-" for a field that v's check, or the caller, decodes
+//	form   one of the forms of the grammar; "-" for a field that v's check, or the caller, decodes
 //	of     the words that it may be
 //	least  the least value; 0 without it
 //	most   the greatest value of a number; maxCount without it
@@ -51,7 +21,7 @@ func (d *decoder) fill(n *node, block string, v any) object {
 	o := d.object(n, block)
 	fields := reflect.ValueOf(v).Elem()
 	for _, f := range d.keyedFields(fields.Type()) {
-		if slices.Contains(schema[block], f.key) {
+		if slices.Contains(d.grammar.Keys[block], f.key) {
 			o.field(block, f.key, f.Tag, fields.FieldByIndex(f.Index))
 		}
 	}
@@ -87,7 +57,7 @@ func (d *decoder) keyedFields(t reflect.Type) []keyedField {
 func (o object) field(block, key string, tag reflect.StructTag, v reflect.Value) {
 	switch f := v.Addr().Interface().(type) {
 	case *string:
-		if form, ok := forms[tag.Get("form")]; ok {
+		if form, ok := o.d.grammar.Forms[tag.Get("form")]; ok {
 			*f = o.checked(key, *f, form)
 		} else if words, ok := tag.Lookup("of"); ok {
 			*f = o.oneOf(key, *f, strings.Split(words, ", ")...)

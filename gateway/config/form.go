@@ -1,31 +1,20 @@
 package config
 
 import (
+	"net"
+	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
-// The forms of texts. In all of them letters are those of ASCII.
 var (
-	nameForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	variableForm  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	digitsForm    = regexp.MustCompile(`^[0-9]+$`)
-	decimalForm   = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
-	numberForm    = regexp.MustCompile(`^-?((0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$`) // RFC 8259, 6
-	segmentForm   = regexp.MustCompile(`^path\.(0|[1-9][0-9]{0,2})$`)
-	hostForm      = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
-	extensionForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,16}$`)
-	wordForm      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
-	namespaceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	primaryForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)                 // the letters that sentinels take
-	keyForm       = regexp.MustCompile(`^(s3|failover_on_404|[A-Za-z_-]{1,31})$`) // 31: requests_per_second_per_address
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	hostForm = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
 )
 
 // labelForm is a label of a DNS name (RFC 1123, 2.1), underscores allowed.
 const labelForm = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
-
-// maxDigits bounds the length of numbers for exact arithmetic.
-const maxDigits = 40
 
 // isName reports whether s is letters, digits, '.', '_' and '-', a letter or
 // digit first.
@@ -35,18 +24,6 @@ func isName(s string, most int) bool { return len(s) <= most && nameForm.MatchSt
 func isHostName(s string) bool {
 	return len(s) <= 253 && hostForm.MatchString(s) && strings.Trim(s, "0123456789.") != ""
 }
-
-// isDecimal reports whether s is digits with at most one point between them, and
-// short enough for exact arithmetic.
-func isDecimal(s string) bool { return len(s) <= maxDigits && decimalForm.MatchString(s) }
-
-// isNumber reports whether s is a number of JSON, short enough to compare exactly.
-func isNumber(s string) bool {
-	parts := numberForm.FindStringSubmatch(s)
-	return parts != nil && len(parts[1]) <= maxDigits
-}
-
-func isDigits(s string) bool { return digitsForm.MatchString(s) }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
@@ -58,4 +35,65 @@ func isToken(s string) bool {
 // isVisible reports whether s is visible ASCII without spaces.
 func isVisible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// isListenAddress reports whether s is [host]:port with a numeric port.
+func isListenAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && isPort(port, 0) && (host == "" || isHost(host))
+}
+
+// isPort reports whether s is a port number of at least least.
+func isPort(s string, least int) bool {
+	v, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && int(v) >= least
+}
+
+// isHost reports whether s is an IP address or a host name.
+func isHost(s string) bool {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Zone() == "" || strings.HasPrefix(s, "fe80:")
+	}
+	return isHostName(s)
+}
+
+// isURLHost reports whether s can be the host of a URL: an address, or a name, which
+// may end in the dot of an absolute one.
+func isURLHost(s string) bool {
+	name, absolute := strings.CutSuffix(s, ".")
+	return isHost(s) || absolute && isHostName(name)
+}
+
+// canonicalPath checks a decoded path and returns it without a trailing slash, the root
+// as "/".
+func canonicalPath(s string) (path, problem, fix string) {
+	if !strings.HasPrefix(s, "/") {
+		return "", "does not begin with \"/\"", "put a \"/\" before it"
+	}
+	for _, r := range s {
+		switch {
+		case isControl(r):
+			return "", "contains a control character", "remove it"
+		case r == '?' || r == '#':
+			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"
+		case r == '%':
+			return "", "contains \"%\"", "write the path decoded: a space as a space, not as %20"
+		}
+	}
+	path = strings.TrimSuffix(s, "/")
+	if path == "" {
+		return "/", "", ""
+	}
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		switch segment {
+		case "":
+			return "", "contains \"//\"", "write single slashes"
+		case ".", "..":
+			return "", "contains a \".\" or \"..\" segment", "write the path without it"
+		}
+	}
+	if len(path) > 1024 {
+		return "", "is longer than 1024 bytes", "shorten it"
+	}
+	return path, "", ""
 }

@@ -45,7 +45,7 @@ func (d *decoder) globalJWT(n *node) globalJWT {
 	if n == nil {
 		return globalJWT{}
 	}
-	on := object{d: d, n: n}.boolean("enabled", true)
+	on := d.within(n).boolean("enabled", true)
 	jwt := d.jwt(n, on)
 	if !on {
 		return globalJWT{off: true}
@@ -61,8 +61,8 @@ func (d *decoder) auth(n *node, global *globalJWT) Auth {
 	rules := d.authRules(o)
 
 	if own := o.get("jwt"); own != nil {
-		if e := own.find("enabled"); e != nil {
-			d.fail(e.value, "is a key of the global jwt block alone", "remove it; auth.enabled switches the bucket")
+		if at := d.within(own).get("enabled"); at != nil {
+			d.fail(at, "is a key of the global jwt block alone", "remove it; auth.enabled switches the bucket")
 		}
 		a.JWT = d.jwt(own, a.Enabled)
 	} else if a.JWT = global.jwt; a.Enabled {
@@ -86,7 +86,7 @@ func (d *decoder) auth(n *node, global *globalJWT) Auth {
 	}
 	if a.Rules = rules; a.JWT != nil && len(a.JWT.Audience) == 0 && !a.JWT.AnyAudience {
 		for i, item := range o.list("rules") {
-			d.noAudience(object{d: d, n: item}, rules[i].Claims)
+			d.noAudience(d.within(item), rules[i].Claims)
 		}
 	}
 	return a
@@ -230,7 +230,7 @@ func (d *decoder) algorithm(o object, key string) (name string, ok bool) {
 func (d *decoder) hashSecret(o object, algorithm string) Secret {
 	secret := o.secret("secret")
 	bits, err := strconv.Atoi(strings.TrimPrefix(algorithm, "HS"))
-	if err == nil && !secret.Empty() && len(secret.value) < bits/8 {
+	if err == nil && !secret.Empty() && len(secret.Reveal()) < bits/8 {
 		size := strconv.Itoa(bits / 8)
 		d.fail(o.get("secret"), "the secret is shorter than the "+size+" bytes that "+algorithm+" needs", "make one: openssl rand -hex "+size)
 	}

@@ -89,7 +89,7 @@ func (d *decoder) needReplicas(o object, s *S3, why, fix string) {
 
 // checkOrigin checks the keys of an origin, in s3 and in each replica.
 func (d *decoder) checkOrigin(o object, origin *Origin) {
-	if o.has("session_token") && strings.ContainsFunc(origin.SessionToken.value, func(r rune) bool { return r > '~' }) {
+	if o.has("session_token") && strings.ContainsFunc(origin.SessionToken.Reveal(), func(r rune) bool { return r > '~' }) {
 		d.fail(o.get("session_token"), "has characters that a header cannot carry", "copy the token again")
 	}
 	if o.has("ca_file") {
@@ -213,7 +213,7 @@ var sourceKeys = map[string][]string{
 func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
 func (c *Credentials) check(d *decoder, o object) {
-	for _, key := range schema["buckets[].s3.credentials"][1:] {
+	for _, key := range grammar.Keys["buckets[].s3.credentials"][1:] {
 		if o.has(key) && !slices.Contains(sourceKeys[c.Source], key) {
 			d.fail(o.get(key), "has no effect with source "+c.Source, "remove it, or choose the source that takes it")
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"math"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -23,26 +22,6 @@ func (s *Server) check(d *decoder, o object) {
 		}
 	}
 	s.Allow, s.Deny = o.addresses()
-}
-
-// isListenAddress reports whether s is [host]:port with a numeric port.
-func isListenAddress(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	return err == nil && isPort(port, 0) && (host == "" || isHost(host))
-}
-
-// isPort reports whether s is a port number of at least least.
-func isPort(s string, least int) bool {
-	v, err := strconv.Atoi(s)
-	return err == nil && isDigits(s) && v >= least && v <= math.MaxUint16
-}
-
-// isHost reports whether s is an IP address or a host name.
-func isHost(s string) bool {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return a.Zone() == "" || strings.HasPrefix(s, "fe80:")
-	}
-	return isHostName(s)
 }
 
 func (h *HTTPS) check(d *decoder, o object) {
@@ -96,14 +75,6 @@ func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	}
 }
 
-// needEnabled reports a block without "enabled", whose keys have no effect. An explicit
-// false is a decision and no mistake.
-func (d *decoder) needEnabled(o object) {
-	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
-		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
-	}
-}
-
 func (a *Audit) check(d *decoder, o object) {
 	d.needEnabled(o)
 	if a.Enabled && a.Output == "" {
@@ -122,10 +93,10 @@ func (a *Admin) check(d *decoder, o object) {
 		return
 	}
 	at := o.get("token")
-	if len(a.Token.value) < minAdminToken {
+	if len(a.Token.Reveal()) < minAdminToken {
 		d.fail(at, "is shorter than 16 bytes", "make one: openssl rand -hex 16")
 	}
-	if strings.ContainsFunc(a.Token.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(a.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		d.fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
 	}
 }
@@ -140,8 +111,8 @@ func (d *decoder) checkPorts(o object, c *Config) {
 		redirect = c.Server.HTTPS.RedirectAddress
 	}
 	at := o.get("metrics")
-	if at != nil && at.find("port") != nil {
-		at = at.find("port").value
+	if port := d.within(at).get("port"); port != nil {
+		at = port
 	}
 	if collide(c.Server.Address, metrics) {
 		d.fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
@@ -150,8 +121,8 @@ func (d *decoder) checkPorts(o object, c *Config) {
 		d.fail(at, "the metrics listener has the port of server.https.redirect_address", "change metrics.port or metrics.address")
 	}
 	if collide(c.Server.Address, redirect) {
-		https := object{d: d, n: o.get("server")}.get("https")
-		d.fail(https.find("redirect_address").value, "has the port of server.address", "choose another port, such as 8081")
+		https := d.within(d.within(o.get("server")).get("https"))
+		d.fail(https.get("redirect_address"), "has the port of server.address", "choose another port, such as 8081")
 	}
 }
 

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -49,6 +49,9 @@ func (c *ContentTypes) check(d *decoder, o object) {
 	})
 }
 
+// extensionForm matches extensions that a message may show.
+var extensionForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,16}$`)
+
 // MaxExtension is the most bytes of an extension in content_types, with its dot.
 const MaxExtension = 16
 
@@ -63,36 +66,6 @@ func isMediaType(s string) bool {
 // characters, and without white space at its ends.
 func isFieldValue(s string) bool {
 	return s != "" && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
-}
-
-// Pairs are the entries of a mapping whose keys the file chooses, in its order.
-type Pairs []Pair
-
-// Pair is one entry.
-type Pair struct{ Name, Value string }
-
-// has reports whether p has a name.
-func (p Pairs) has(name string) bool {
-	return slices.ContainsFunc(p, func(one Pair) bool { return one.Name == name })
-}
-
-// pairs calls use for each entry of key, a mapping of strings.
-func (o object) pairs(key string, use func(at *node, key, value string)) {
-	n := o.get(key)
-	switch {
-	case n == nil:
-		return
-	case n.kind != kindMap:
-		o.d.fail(n, "must be a mapping, not "+n.kind.String(), "write one entry on each line, as name: \"value\"")
-		return
-	case len(n.entries) == 0:
-		o.d.fail(n, "is an empty mapping", "give it an entry, or remove the key")
-	}
-	for _, e := range n.entries {
-		if text, _, ok := o.d.text(e.value); ok {
-			use(e.value, e.key, text)
-		}
-	}
 }
 
 // HeaderRule changes the headers of answers.
@@ -146,8 +119,8 @@ func (d *decoder) checkMatches(o object, b *Bucket) {
 	var paths []*node
 	if at := o.get("headers"); at != nil {
 		for _, item := range at.items {
-			rule := object{d: d, n: item}
-			match := object{d: d, n: rule.get("match")}
+			rule := d.within(item)
+			match := d.within(rule.get("match"))
 			if at := match.get("path"); at != nil {
 				paths = append(paths, at)
 			}
@@ -157,7 +130,7 @@ func (d *decoder) checkMatches(o object, b *Bucket) {
 			}
 		}
 	}
-	if at := (object{d: d, n: o.get("listing")}).get("paths"); at != nil {
+	if at := d.within(o.get("listing")).get("paths"); at != nil {
 		paths = append(paths, at.items...)
 	}
 	for _, at := range paths {

@@ -1,9 +1,12 @@
 package config
 
 import (
-	"strconv"
+	"regexp"
 	"strings"
 )
+
+// variableForm matches the names of variables.
+var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // reference is one ${...} of a value.
 type reference struct {
@@ -72,38 +75,20 @@ func (d *decoder) resolve(n *node) (text string, fromEnv, ok bool) {
 	if n.kind != kindString || !strings.Contains(n.text, "${") {
 		return n.text, false, true
 	}
-	parts, fromEnv, ok := d.substitute(n, false)
-	text, _ = parts.constant()
-	return text, fromEnv, ok
+	var b strings.Builder
+	fromEnv, ok = d.substitute(n, func(s string) { b.WriteString(s) }, nil)
+	return b.String(), fromEnv, ok
 }
 
-// resolveTemplate is resolve for the value of a claim rule: ${path.N}, ${bucket}
-// and ${method} stay for the request. It returns a string or a Template.
-func (d *decoder) resolveTemplate(n *node) (value any, ok bool) {
-	parts, _, ok := d.substitute(n, true)
-	if text, constant := parts.constant(); ok && constant {
-		return text, true
-	}
-	return parts, ok
-}
-
-// substitute returns the parts of a string with variables substituted, with values of
-// the request only where dynamic.
-func (d *decoder) substitute(n *node, dynamic bool) (parts Template, fromEnv, ok bool) {
-	literal := func(s string) {
-		if last := len(parts) - 1; last >= 0 && parts[last].Var == "" {
-			parts[last].Literal += s
-		} else if s != "" {
-			parts = append(parts, TemplatePart{Literal: s})
-		}
-	}
+// substitute cuts the string of n into its parts: it calls literal for each text, those of
+// variables too. refer, which may be nil, is asked first whether a reference is its own, or
+// what is wrong with it. A failure is reported and not ok.
+func (d *decoder) substitute(n *node, literal func(string), refer func(inner string) (taken bool, problem, fix string)) (fromEnv, ok bool) {
 	problem, fix := splitReferences(n.text, literal, func(inner string) (problem, fix string) {
-		if part, ok := requestValue(inner); ok && dynamic {
-			parts = append(parts, part)
-			return "", ""
-		}
-		if dynamic && strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
-			return "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
+		if refer != nil {
+			if taken, problem, fix := refer(inner); taken || problem != "" {
+				return problem, fix
+			}
 		}
 		value, problem, fix := d.expand(inner)
 		literal(value)
@@ -112,28 +97,7 @@ func (d *decoder) substitute(n *node, dynamic bool) (parts Template, fromEnv, ok
 	})
 	if problem != "" {
 		d.fail(n, problem, fix)
-		return nil, true, false
+		return true, false
 	}
-	return parts, fromEnv, true
-}
-
-// constant returns the text of a template without values of the request.
-func (t Template) constant() (text string, ok bool) {
-	if len(t) == 0 {
-		return "", true
-	}
-	return t[0].Literal, len(t) == 1 && t[0].Var == ""
-}
-
-// requestValue parses the text between the braces of a request value.
-func requestValue(inner string) (TemplatePart, bool) {
-	if inner == "bucket" || inner == "method" {
-		return TemplatePart{Var: inner}, true
-	}
-	segment := segmentForm.FindStringSubmatch(inner)
-	if segment == nil {
-		return TemplatePart{}, false
-	}
-	index, err := strconv.Atoi(segment[1])
-	return TemplatePart{Var: "path", Index: index}, err == nil
+	return fromEnv, true
 }

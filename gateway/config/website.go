@@ -325,7 +325,7 @@ func objectName(s string) (_, problem, fix string) {
 
 // checkWebsite checks what the website of b wants of the bucket's other blocks. o is the bucket.
 func (d *decoder) checkWebsite(o object, b *Bucket) {
-	site := object{d: d, n: o.get("website")}
+	site := d.within(o.get("website"))
 	if site.n == nil || site.n.kind != kindMap {
 		return
 	}
@@ -333,7 +333,7 @@ func (d *decoder) checkWebsite(o object, b *Bucket) {
 		documents := b.Website.ErrorDocuments
 		for _, item := range at.items {
 			if item.kind == kindMap { // else it was reported, and is no document
-				d.checkErrorDocument(object{d: d, n: item}, documents[0], &b.Auth)
+				d.checkErrorDocument(d.within(item), documents[0], &b.Auth)
 				documents = documents[1:]
 			}
 		}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// resolveTemplate returns the value of a claim rule: a string with its variables substituted, or
+// a Template with ${path.N}, ${bucket} and ${method}, which stay for the request.
+func (d *decoder) resolveTemplate(n *node) (value any, ok bool) {
+	var parts Template
+	_, ok = d.substitute(n, func(s string) {
+		if last := len(parts) - 1; last >= 0 && parts[last].Var == "" {
+			parts[last].Literal += s
+		} else if s != "" {
+			parts = append(parts, TemplatePart{Literal: s})
+		}
+	}, func(inner string) (taken bool, problem, fix string) {
+		if part, ok := requestValue(inner); ok {
+			parts = append(parts, part)
+			return true, "", ""
+		}
+		if strings.ContainsRune(inner, '.') && !strings.Contains(inner, ":-") {
+			return false, "a request value is unknown", "use ${path.N} with N from 0 to 999, ${bucket} or ${method}"
+		}
+		return false, "", ""
+	})
+	if !ok {
+		return Template(nil), false
+	}
+	if text, constant := parts.constant(); constant {
+		return text, true
+	}
+	return parts, true
+}
+
+// constant returns the text of a template without values of the request.
+func (t Template) constant() (text string, ok bool) {
+	if len(t) == 0 {
+		return "", true
+	}
+	return t[0].Literal, len(t) == 1 && t[0].Var == ""
+}
+
+// segmentForm matches the request value that is a segment of the path.
+var segmentForm = regexp.MustCompile(`^path\.(0|[1-9][0-9]{0,2})$`)
+
+// requestValue parses the text between the braces of a request value.
+func requestValue(inner string) (TemplatePart, bool) {
+	if inner == "bucket" || inner == "method" {
+		return TemplatePart{Var: inner}, true
+	}
+	segment := segmentForm.FindStringSubmatch(inner)
+	if segment == nil {
+		return TemplatePart{}, false
+	}
+	index, err := strconv.Atoi(segment[1])
+	return TemplatePart{Var: "path", Index: index}, err == nil
+}
+
+// String returns t as it is written in the file.
+func (t Template) String() string {
+	var b strings.Builder
+	for _, p := range t {
+		switch p.Var {
+		case "":
+			b.WriteString(literal(p.Literal))
+		case "path":
+			b.WriteString("${path." + strconv.Itoa(p.Index) + "}")
+		default:
+			b.WriteString("${" + p.Var + "}")
+		}
+	}
+	return b.String()
+}
