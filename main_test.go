@@ -95,7 +95,7 @@ var rooms = map[string]string{
 	"web":      "config media request problem",
 	"problem":  "",
 	"request":  "problem",
-	"observe":  "config problem",
+	"observe":  "problem",
 	"s3error":  "problem",
 	"origin":   "config media problem request observe s3error",
 	"probe":    "config problem observe origin",

@@ -108,9 +108,9 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Reserved = g.operators.Reserved
 	var err error
 	if o.inspects {
-		err = g.CheckLogs(&c.Logging)
+		err = g.CheckLogs(logging(&c.Logging))
 	} else {
-		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.LogRefused, o.Output)
+		err = g.OpenLogs(logging(&c.Logging), o.LogBuffer, o.LogRefused, o.Output)
 	}
 	if err != nil {
 		return nil, err
@@ -137,6 +137,15 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.reloads = reloader{calls: make(chan chan admin.ReloadResult), holds: make(chan chan struct{}), done: make(chan struct{})}
 	g.operators.Ready.Store(probe.New(slices.Collect(gen.Origins()), c.Server.Ready, nil))
 	return g, nil
+}
+
+// logging returns how c says that the process logs.
+func logging(c *config.Logging) *observe.Logging {
+	l := &observe.Logging{Level: c.Level, Format: c.Format, Output: c.Output, Slow: c.Slow, Sample: c.Sample}
+	if c.Audit.Enabled {
+		l.Audit = c.Audit.Output
+	}
+	return l
 }
 
 // generationOptions are those of each generation.

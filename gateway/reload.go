@@ -148,7 +148,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 
 	// From here on nothing fails.
 	g.limitConns(c)
-	g.Apply(&c.Logging)
+	g.Apply(logging(&c.Logging))
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)
 	old.Retire(gen)

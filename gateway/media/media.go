@@ -17,13 +17,15 @@ type Types struct {
 	id    string
 }
 
-// New returns the types that c says; nil if it says nothing.
-func New(c *config.ContentTypes) *Types {
-	if !c.Guess && len(c.Map) == 0 {
+// New returns the types that objects have by their keys: whatever the origin says, those of own
+// by the extension, in lower case and with its dot; and, where guess is set, those of this
+// package in place of none. It returns nil if no object has any.
+func New(guess bool, own config.Pairs) *Types {
+	if !guess && len(own) == 0 {
 		return nil
 	}
-	t := &Types{own: make(map[string][]byte), guess: c.Guess, id: fmt.Sprint(*c)}
-	for _, p := range c.Map {
+	t := &Types{own: make(map[string][]byte), guess: guess, id: fmt.Sprint(guess, own)}
+	for _, p := range own {
 		t.own[p.Name] = []byte(p.Value)
 	}
 	return t

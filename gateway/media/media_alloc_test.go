@@ -9,7 +9,7 @@ import (
 )
 
 func TestOfAllocs(t *testing.T) {
-	types := New(&config.ContentTypes{Guess: true, Map: config.Pairs{{Name: ".x", Value: "own/x"}}})
+	types := New(true, config.Pairs{{Name: ".x", Value: "own/x"}})
 	key, said := []byte("assets/app.9f2c.JS"), []byte("binary/octet-stream")
 	var got []byte
 	if n := testing.AllocsPerRun(100, func() { got = types.Of(key, said) }); n > 0 || string(got) != "text/javascript; charset=utf-8" {

@@ -10,8 +10,8 @@ import (
 )
 
 func TestOf(t *testing.T) {
-	types := New(&config.ContentTypes{Guess: true, Map: config.Pairs{{Name: ".x", Value: "own/x"}, {Name: ".html", Value: "own/html"}}})
-	mapped := New(&config.ContentTypes{Map: config.Pairs{{Name: ".x", Value: "own/x"}}})
+	types := New(true, config.Pairs{{Name: ".x", Value: "own/x"}, {Name: ".html", Value: "own/html"}})
+	mapped := New(false, config.Pairs{{Name: ".x", Value: "own/x"}})
 	for _, c := range []struct {
 		name, key, said, want string
 		types                 *Types
@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 }
 
 func Example() {
-	types := New(&config.ContentTypes{Guess: true})
+	types := New(true, nil)
 	fmt.Printf("%s\n%s\n", types.Of([]byte("logo.svg"), []byte("binary/octet-stream")), types.Of([]byte("logo.svg"), []byte("text/plain")))
 	fmt.Println(Known([]byte("docs/v1.2")))
 	// Output:

@@ -64,7 +64,7 @@ type Bucket struct {
 // NewBucket returns the bucket of c; probed says that origins are probed. It opens no
 // connection. What before, which may be nil, has of the same is taken over.
 func NewBucket(c *config.Bucket, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
-	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404, Types: media.New(&c.ContentTypes)}
+	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404, Types: media.New(c.ContentTypes.Guess, c.ContentTypes.Map)}
 	for i, s := range c.S3.Origins() {
 		r := &Replica{S3: s}
 		if len(c.S3.Replicas) > 0 {
