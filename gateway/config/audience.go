@@ -3,51 +3,53 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // anyAudience is the word for tokens that are for whomever.
 const anyAudience = "any"
 
-// audience decodes the audience of a jwt block, and reports rules that no token could pass
+// decodeAudience decodes the audience of a jwt block, and reports rules that no token could pass
 // without one.
-func (d *decoder) audience(o object, j *JWT) {
-	o.stringOrList("audience", func(n *node, text string, _ bool) {
+func decodeAudience(d *file.Decoder, o file.Object, j *JWT) {
+	o.StringOrList("audience", func(n *file.Node, text string, _ bool) {
 		switch {
 		case text != anyAudience:
 			j.Audience = append(j.Audience, text)
-		case n == o.get("audience"):
+		case n == o.Get("audience"):
 			j.AnyAudience = true
 		default:
-			d.fail(n, "is the word for every audience, which makes a list of no use", "write audience: any, or remove it from the list")
+			d.Fail(n, "is the word for every audience, which makes a list of no use", "write audience: any, or remove it from the list")
 		}
 	})
-	if !o.has("audience") && !o.misspells("audience") {
-		d.noAudience(o, j.Claims)
+	if !o.Has("audience") && !o.Misspells("audience") {
+		checkNoAudience(d, o, j.Claims)
 	}
 }
 
-// noAudience reports claim rules on "aud" in o where no audience is configured.
-func (d *decoder) noAudience(o object, claims []Claim) {
+// checkNoAudience reports claim rules on "aud" in o where no audience is configured.
+func checkNoAudience(d *file.Decoder, o file.Object, claims []Claim) {
 	if slices.ContainsFunc(claims, func(c Claim) bool { return c.Name == "aud" }) {
 		key := "claims"
-		if o.has("claims_verification") {
+		if o.Has("claims_verification") {
 			key = "claims_verification"
 		}
-		d.fail(o.get(key), "has a rule on aud, which no token can pass: without jwt.audience, tokens with an aud are refused", "set audience in the jwt block to the values accepted, or to any")
+		d.Fail(o.Get(key), "has a rule on aud, which no token can pass: without jwt.audience, tokens with an aud are refused", "set audience in the jwt block to the values accepted, or to any")
 	}
 }
 
 // advise warns of a key set of an identity provider whose tokens are not held against what
 // they are for. Such a provider signs tokens for others with the same keys.
-func (d *decoder) advise(o object, j *JWT) {
+func advise(d *file.Decoder, o file.Object, j *JWT) {
 	if !strings.HasPrefix(strings.ToLower(j.JWKSURL), "https:") { // else for trying
 		return
 	}
-	n := o.get("jwks_url")
-	if !o.has("issuer") {
-		d.warn(n, "is there without issuer: a token is accepted whoever it says has issued it", "set issuer to the iss of the provider's tokens")
+	n := o.Get("jwks_url")
+	if !o.Has("issuer") {
+		d.Warn(n, "is there without issuer: a token is accepted whoever it says has issued it", "set issuer to the iss of the provider's tokens")
 	}
-	if !o.has("audience") {
-		d.warn(n, "is there without audience: a token with an aud is refused, and one without is accepted, whomever it is for", "set audience to the aud that the provider's tokens have for this gateway")
+	if !o.Has("audience") {
+		d.Warn(n, "is there without audience: a token with an aud is refused, and one without is accepted, whomever it is for", "set audience to the aud that the provider's tokens have for this gateway")
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"crypto"
 	"time"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Auth says who may read a bucket.
@@ -121,7 +123,7 @@ type Key struct {
 
 	// Secret is the key of an HS algorithm, never shorter than its hash; empty
 	// for the others.
-	Secret Secret `form:"-"`
+	Secret file.Secret `form:"-"`
 
 	// PublicKeyFile is the PEM file of the public key or certificate of any
 	// other algorithm.

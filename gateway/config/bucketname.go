@@ -3,6 +3,9 @@ package config
 import (
 	"net/url"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 const (
@@ -35,7 +38,7 @@ var arnServices = map[string]struct{ problem, fix string }{
 // bucketNameProblem says why text can be no bucket's name at any server; empty if it can.
 func bucketNameProblem(text string) (problem, fix string) {
 	switch {
-	case isName(text, 255) && !strings.Contains(text, ".."):
+	case form.IsName(text, 255) && !strings.Contains(text, ".."):
 		return "", ""
 	case strings.HasPrefix(text, "arn:"):
 		return arnProblem(text)
@@ -83,14 +86,14 @@ var otherEndpoints = [...]struct{ label, problem, fix string }{
 	{"s3tables", "is one of S3 Tables and has no objects", "remove it; s3.region leads to the bucket"},
 }
 
-// awsNames reports names and endpoints that AWS reserves for other uses; other servers
+// checkAWSNames reports names and endpoints that AWS reserves for other uses; other servers
 // may have buckets with such names. The keys are in o, or else in base.
-func (d *decoder) awsNames(o, base object, s *Origin) {
-	at := func(key string) *node {
-		if n := o.get(key); n != nil {
+func checkAWSNames(d *file.Decoder, o, base file.Object, s *Origin) {
+	at := func(key string) *file.Node {
+		if n := o.Get(key); n != nil {
 			return n
 		}
-		return base.get(key)
+		return base.Get(key)
 	}
 	if s.Endpoint != "" {
 		u, err := url.Parse(s.Endpoint)
@@ -103,25 +106,25 @@ func (d *decoder) awsNames(o, base object, s *Origin) {
 		}
 		for _, e := range otherEndpoints {
 			if strings.HasPrefix(label, e.label) {
-				d.fail(at("endpoint"), e.problem, e.fix)
+				d.Fail(at("endpoint"), e.problem, e.fix)
 				return
 			}
 		}
 		if u.Path != "" {
-			d.fail(at("endpoint"), "has a path, and those of AWS have none", "end it after the host; the bucket is s3.bucket")
+			d.Fail(at("endpoint"), "has a path, and those of AWS have none", "end it after the host; the bucket is s3.bucket")
 		}
 		if s.Addressing != "virtual" {
 			switch {
 			case strings.HasPrefix(label, "s3-accesspoint"):
-				d.fail(at("endpoint"), "is for access points, which have a host name each", nameAlias)
+				d.Fail(at("endpoint"), "is for access points, which have a host name each", nameAlias)
 			case strings.HasPrefix(label, "s3-accelerate"):
-				d.fail(at("endpoint"), "is for transfer acceleration, where buckets have a host name each", "set s3.addressing: virtual")
+				d.Fail(at("endpoint"), "is for transfer acceleration, where buckets have a host name each", "set s3.addressing: virtual")
 			}
 		}
 	}
 	for _, r := range reservedSuffixes {
 		if n := at("bucket"); n != nil && strings.HasSuffix(s.Bucket, r.suffix) {
-			d.fail(n, r.problem, r.fix)
+			d.Fail(n, r.problem, r.fix)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // s3Problems returns the messages about one bucket's s3 block, without place.
@@ -12,7 +14,7 @@ func s3Problems(t *testing.T, s3 string) string {
 	if err == nil {
 		return ""
 	}
-	errs, ok := err.(Errors)
+	errs, ok := err.(file.Errors)
 	if !ok {
 		t.Fatal(err)
 	}

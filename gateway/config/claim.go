@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // operand is the type of value that an operator takes.
@@ -29,95 +31,95 @@ var (
 	}
 )
 
-// claims decodes the claim rules of o, under either name.
-func (d *decoder) claims(o object) []Claim {
+// decodeClaims decodes the claim rules of o, under either name.
+func decodeClaims(d *file.Decoder, o file.Object) []Claim {
 	key := "claims"
-	if o.has("claims_verification") {
+	if o.Has("claims_verification") {
 		key = "claims_verification"
-		if n := o.get("claims"); n != nil {
-			d.fail(n, "is there beside claims_verification, which is the same list", "put all rules into one of them")
+		if n := o.Get("claims"); n != nil {
+			d.Fail(n, "is there beside claims_verification, which is the same list", "put all rules into one of them")
 		}
 	}
 	var claims []Claim
-	for _, item := range o.list(key) {
+	for _, item := range o.List(key) {
 		var c Claim
-		co := d.fill(item, "jwt.claims[]", &c)
-		co.need("claim", "name the claim, such as role")
-		co.need("operator", "use one of: "+strings.Join(operators[:], ", "))
-		if c.Operator = co.oneOf("operator", "", operators[:]...); c.Operator != "" {
-			c.Value = d.claimValue(co, operands[c.Operator])
+		co := d.Fill(item, "jwt.claims[]", &c)
+		co.Need("claim", "name the claim, such as role")
+		co.Need("operator", "use one of: "+strings.Join(operators[:], ", "))
+		if c.Operator = co.OneOf("operator", "", operators[:]...); c.Operator != "" {
+			c.Value = decodeClaimValue(d, co, operands[c.Operator])
 		}
 		if c.Operator == "contains" && c.Value == "" {
-			d.fail(co.get("value"), "is empty, and every string contains that", "say what the claim must contain")
+			d.Fail(co.Get("value"), "is empty, and every string contains that", "say what the claim must contain")
 		}
 		claims = append(claims, c)
 	}
 	return claims
 }
 
-// claimValue decodes the value of a claim rule; see Claim.Value.
-func (d *decoder) claimValue(o object, want operand) any {
+// decodeClaimValue decodes the value of a claim rule; see Claim.Value.
+func decodeClaimValue(d *file.Decoder, o file.Object, want operand) any {
 	if want == operandNone {
-		if n := o.get("value"); n != nil && (n.kind != kindBool || n.text != "true") {
-			d.fail(n, "has no effect: exists compares with nothing, and an absent claim fails every rule", "remove it")
+		if n := o.Get("value"); n != nil && (n.Kind != file.Bool || n.Text != "true") {
+			d.Fail(n, "has no effect: exists compares with nothing, and an absent claim fails every rule", "remove it")
 		}
 		return nil
 	}
-	n := o.need("value", "say what the claim is compared with")
+	n := o.Need("value", "say what the claim is compared with")
 	if n == nil {
 		return nil
 	}
 	switch want {
 	case operandList:
 		var values []any
-		for _, item := range o.list("value") {
-			values = append(values, d.claimScalar(item))
+		for _, item := range o.List("value") {
+			values = append(values, decodeClaimScalar(d, item))
 		}
 		return values
 	case operandNumber:
-		return parsed(o, "value", "", scalar(kindNumber), "write a decimal number without quotes", func(text string) (json.Number, error) {
-			if !isNumber(text) {
+		return file.Parsed(o, "value", "", file.Scalar(file.Number), "write a decimal number without quotes", func(text string) (json.Number, error) {
+			if !file.IsNumber(text) {
 				return "", errors.New("is no decimal number")
 			}
 			return json.Number(text), nil
 		})
 	case operandPattern:
-		return d.pattern(n)
+		return decodePattern(d, n)
 	}
-	return d.claimScalar(n)
+	return decodeClaimScalar(d, n)
 }
 
-// claimScalar decodes a value that is compared with its type.
-func (d *decoder) claimScalar(n *node) any {
-	switch n.kind {
-	case kindBool:
-		return n.text == "true"
-	case kindNumber:
-		if !isNumber(n.text) {
-			d.fail(n, "is no decimal number", "write digits with at most one point, or put a string in quotes")
+// decodeClaimScalar decodes a value that is compared with its type.
+func decodeClaimScalar(d *file.Decoder, n *file.Node) any {
+	switch n.Kind {
+	case file.Bool:
+		return n.Text == "true"
+	case file.Number:
+		if !file.IsNumber(n.Text) {
+			d.Fail(n, "is no decimal number", "write digits with at most one point, or put a string in quotes")
 		}
-		return json.Number(n.text)
-	case kindString:
-		value, _ := d.resolveTemplate(n)
+		return json.Number(n.Text)
+	case file.String:
+		value, _ := resolveTemplate(d, n)
 		return value
 	}
-	d.fail(n, "must be a string, a number or true or false, not "+n.kind.String(), "write one value; lists go with the operators in and not_in")
+	d.Fail(n, "must be a string, a number or true or false, not "+n.Kind.String(), "write one value; lists go with the operators in and not_in")
 	return nil
 }
 
-// pattern decodes an RE2 expression.
-func (d *decoder) pattern(n *node) any {
-	if n.kind != kindString {
-		d.fail(n, "must be a string, not "+n.kind.String(), "put the expression in quotes")
+// decodePattern decodes an RE2 expression.
+func decodePattern(d *file.Decoder, n *file.Node) any {
+	if n.Kind != file.String {
+		d.Fail(n, "must be a string, not "+n.Kind.String(), "put the expression in quotes")
 		return nil
 	}
-	value, ok := d.resolveTemplate(n)
+	value, ok := resolveTemplate(d, n)
 	if !ok {
 		return nil
 	}
 	text, ok := value.(string)
 	if !ok {
-		d.fail(n, "a request value cannot be part of an expression", "use the operator equals")
+		d.Fail(n, "a request value cannot be part of an expression", "use the operator equals")
 		return nil
 	}
 	if _, err := CompilePattern(text); err != nil {
@@ -126,7 +128,7 @@ func (d *decoder) pattern(n *node) any {
 		if errors.As(err, &s) {
 			problem += ": " + s.Code.String()
 		}
-		d.fail(n, problem, "see https://github.com/google/re2/wiki/Syntax")
+		d.Fail(n, problem, "see https://github.com/google/re2/wiki/Syntax")
 	}
 	return text
 }

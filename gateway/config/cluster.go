@@ -5,6 +5,9 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // Cluster is what several gateways behind one balancer share. The zero value: nothing.
@@ -21,11 +24,11 @@ type Cluster struct {
 
 	// Secret proves that what is read from the server is of one of the gateways, and the keys of
 	// objects there are made from it. 32 bytes or more.
-	Secret Secret
+	Secret file.Secret
 
 	// PreviousSecret was Secret before, and counts as well while gateways change to the new
 	// one. 32 bytes or more, and another than Secret. Empty: there is none.
-	PreviousSecret Secret
+	PreviousSecret file.Secret
 
 	// Purge says when purges have reached the others.
 	Purge ClusterPurge
@@ -54,7 +57,7 @@ type Valkey struct {
 	Username string `form:"user at Valkey"`
 
 	// Password is that of Username. Empty: there is none.
-	Password Secret
+	Password file.Secret
 
 	ValkeyTLS `key:"tls"`
 }
@@ -100,7 +103,7 @@ type ClusterStore struct {
 
 	// MaxObjectSize is the largest object that is kept there: from 1 byte to 4 MB, and no more
 	// than a bucket's Cache.MaxObjectSize where that is less. Default 256 KB.
-	MaxObjectSize Size
+	MaxObjectSize file.Size
 
 	// MaxTTL is the longest time that an object is kept there, whatever its freshness. From 1 s
 	// to 720 h, default 24 h.
@@ -112,7 +115,7 @@ type ClusterStore struct {
 
 	// WriteQueue bounds the memory of objects that are on their way to Valkey; with more, they
 	// are not kept there. From 1 MB to 1 GB, not below MaxObjectSize. Default 64 MB.
-	WriteQueue Size
+	WriteQueue file.Size
 }
 
 // ClusterLimits says whether gateways share the rates that requests are held against. Requests under
@@ -136,12 +139,12 @@ const (
 	longestPurgeWait   = 30 * time.Second
 
 	// An object is one value at Valkey, and what is larger would hold up the commands behind it.
-	largestShared       Size = 4e6
-	longestShared            = 30 * 24 * time.Hour
-	longestStoreTimeout      = time.Second
-	longestSync              = 10 * time.Second
-	leastWriteQueue     Size = 1e6
-	mostWriteQueue      Size = 1e9
+	largestShared       file.Size = 4e6
+	longestShared                 = 30 * 24 * time.Hour
+	longestStoreTimeout           = time.Second
+	longestSync                   = 10 * time.Second
+	leastWriteQueue     file.Size = 1e6
+	mostWriteQueue      file.Size = 1e9
 )
 
 // The forms of names at Valkey.
@@ -160,116 +163,116 @@ func newCluster() Cluster {
 	}
 }
 
-func (c *Cluster) check(d *decoder, o object) {
-	if o.n == nil {
+func (c *Cluster) Check(d *file.Decoder, o file.Object) {
+	if o.Node == nil {
 		*c = Cluster{}
 		return
 	}
 	c.Enabled = true
-	o.need("valkey", "say where the server is that the gateways share, such as valkey: { addresses: \"valkey:6379\" }")
-	o.need("secret", "set one secret for all gateways: openssl rand -hex 32")
-	for key, secret := range map[string]Secret{"secret": c.Secret, "previous_secret": c.PreviousSecret} {
+	o.Need("valkey", "say where the server is that the gateways share, such as valkey: { addresses: \"valkey:6379\" }")
+	o.Need("secret", "set one secret for all gateways: openssl rand -hex 32")
+	for key, secret := range map[string]file.Secret{"secret": c.Secret, "previous_secret": c.PreviousSecret} {
 		if !secret.Empty() && len(secret.Reveal()) < minClusterSecret {
-			d.fail(o.get(key), "is shorter than 32 bytes", "make one: openssl rand -hex 32")
+			d.Fail(o.Get(key), "is shorter than 32 bytes", "make one: openssl rand -hex 32")
 		}
 	}
 	if !c.Secret.Empty() && c.PreviousSecret == c.Secret {
-		d.fail(o.get("previous_secret"), "is the same as secret", "write the one that secret replaces, or remove it")
+		d.Fail(o.Get("previous_secret"), "is the same as secret", "write the one that secret replaces, or remove it")
 	}
 }
 
-func (v *Valkey) check(d *decoder, o object) {
-	o.need("addresses", "name the server, such as \"valkey:6379\"")
-	o.stringOrList("addresses", func(n *node, text string, _ bool) {
+func (v *Valkey) Check(d *file.Decoder, o file.Object) {
+	o.Need("addresses", "name the server, such as \"valkey:6379\"")
+	o.StringOrList("addresses", func(n *file.Node, text string, _ bool) {
 		if !isServerAddress(text) {
-			d.fail(n, "is no host:port", "write such as \"valkey:6379\", \"10.1.2.3:6379\" or \"[::1]:6379\", without a scheme")
+			d.Fail(n, "is no host:port", "write such as \"valkey:6379\", \"10.1.2.3:6379\" or \"[::1]:6379\", without a scheme")
 			return
 		}
 		v.Addresses = append(v.Addresses, text)
 	})
-	if !o.has("mode") && !o.misspells("mode") {
+	if !o.Has("mode") && !o.Misspells("mode") {
 		v.Mode = ValkeyStandalone
 	}
 	switch { // without a mode, there is a mistake in it
 	case v.Mode == ValkeyStandalone && len(v.Addresses) > 1:
-		d.fail(o.get("addresses"), "has several addresses, and mode standalone is for one", "keep one address, or set mode: cluster or mode: sentinel")
+		d.Fail(o.Get("addresses"), "has several addresses, and mode standalone is for one", "keep one address, or set mode: cluster or mode: sentinel")
 	case v.Mode == ValkeySentinel:
-		o.need("master_name", "write the primary's name at the sentinels, such as mymaster")
+		o.Need("master_name", "write the primary's name at the sentinels, such as mymaster")
 	}
-	if v.Mode != ValkeySentinel && v.Mode != "" && o.has("master_name") {
-		d.fail(o.get("master_name"), "has no effect with mode "+v.Mode, "remove it, or set mode: sentinel")
+	if v.Mode != ValkeySentinel && v.Mode != "" && o.Has("master_name") {
+		d.Fail(o.Get("master_name"), "has no effect with mode "+v.Mode, "remove it, or set mode: sentinel")
 	}
-	if o.has("username") && !o.has("password") && !o.misspells("password") {
-		d.fail(o.get("username"), "is there without a password", "add password, or remove it")
+	if o.Has("username") && !o.Has("password") && !o.Misspells("password") {
+		d.Fail(o.Get("username"), "is there without a password", "add password, or remove it")
 	}
 }
 
 // isServerAddress reports whether s is host:port of a server to connect to.
 func isServerAddress(s string) bool {
 	host, port, err := net.SplitHostPort(s)
-	return err == nil && isHost(host) && isPort(port, 1)
+	return err == nil && form.IsHost(host) && form.IsPort(port, 1)
 }
 
-func (t *ValkeyTLS) check(d *decoder, o object) {
-	d.needEnabled(o)
-	t.CAFile, _ = d.authorities(o.get("ca_file"), "", "", t.TLS)
+func (t *ValkeyTLS) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
+	t.CAFile, _ = d.Authorities(o.Get("ca_file"), "", "", t.TLS)
 }
 
-func (p *ClusterPurge) check(d *decoder, o object) {
+func (p *ClusterPurge) Check(d *file.Decoder, o file.Object) {
 	switch {
 	case p.Within > 0 && p.Within < leastPurgeWithin:
-		d.fail(o.get("within"), "is too short", "write at least 2s, or 0 to switch it off")
+		d.Fail(o.Get("within"), "is too short", "write at least 2s, or 0 to switch it off")
 	case p.Within > longestPurgeWithin:
-		d.fail(o.get("within"), "is too long", "write at most 1h, or 0 to switch it off")
+		d.Fail(o.Get("within"), "is too long", "write at most 1h, or 0 to switch it off")
 	}
 	if p.Wait > longestPurgeWait {
-		d.fail(o.get("wait"), "is too long", "write at most 30s")
+		d.Fail(o.Get("wait"), "is too long", "write at most 30s")
 	}
 }
 
-func (s *ClusterStore) check(d *decoder, o object) {
-	d.needEnabled(o)
+func (s *ClusterStore) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
 	if s.MaxTTL > longestShared {
-		d.fail(o.get("max_ttl"), "is too long", "write at most 720h")
+		d.Fail(o.Get("max_ttl"), "is too long", "write at most 720h")
 	}
 	if s.Timeout > longestStoreTimeout {
-		d.fail(o.get("timeout"), "is too long", "write at most 1s")
+		d.Fail(o.Get("timeout"), "is too long", "write at most 1s")
 	}
 	large := s.MaxObjectSize > largestShared
 	if large {
-		d.fail(o.get("max_object_size"), "is too large", "write at most "+largestShared.String())
+		d.Fail(o.Get("max_object_size"), "is too large", "write at most "+largestShared.String())
 	}
 	switch {
 	case s.WriteQueue < leastWriteQueue:
-		d.fail(o.get("write_queue"), "is too small to be of use", "write at least "+leastWriteQueue.String())
+		d.Fail(o.Get("write_queue"), "is too small to be of use", "write at least "+leastWriteQueue.String())
 	case s.WriteQueue > mostWriteQueue:
-		d.fail(o.get("write_queue"), "is too large", "write at most "+mostWriteQueue.String())
+		d.Fail(o.Get("write_queue"), "is too large", "write at most "+mostWriteQueue.String())
 	case s.WriteQueue < s.MaxObjectSize && !large:
-		d.fail(o.get("write_queue"), "is less than max_object_size, which is "+s.MaxObjectSize.String()+": the largest objects would never be written", "raise it, or lower max_object_size")
+		d.Fail(o.Get("write_queue"), "is less than max_object_size, which is "+s.MaxObjectSize.String()+": the largest objects would never be written", "raise it, or lower max_object_size")
 	}
 }
 
-func (l *ClusterLimits) check(d *decoder, o object) {
-	d.needEnabled(o)
+func (l *ClusterLimits) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
 	if l.Sync > longestSync {
-		d.fail(o.get("sync"), "is too long", "write at most 10s")
+		d.Fail(o.Get("sync"), "is too long", "write at most 10s")
 	}
 }
 
 // checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
 // without a cache that shares. o is the whole file, and sharing is where it has shared: true.
-func (d *decoder) checkClusterUse(o object, c *Config, sharing []*node) {
+func checkClusterUse(d *file.Decoder, o file.Object, c *Config, sharing []*file.Node) {
 	if !c.Cluster.Store.Enabled {
 		for _, at := range sharing {
-			d.fail(at, "needs a place to share", "set cluster.store.enabled: true, or remove it")
+			d.Fail(at, "needs a place to share", "set cluster.store.enabled: true, or remove it")
 		}
 	}
 	cached := func(b Bucket) bool { return b.Cache != nil && b.Cache.Enabled }
 	shared := func(b Bucket) bool { return b.Cache != nil && b.Cache.Shared }
 	switch {
 	case c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached):
-		d.warn(o.get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
+		d.Warn(o.Get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
 	case c.Cluster.Store.Enabled && !slices.ContainsFunc(c.Buckets, shared):
-		d.warn(d.within(o.get("cluster")).get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
+		d.Warn(d.Within(o.Get("cluster")).Get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
 	}
 }

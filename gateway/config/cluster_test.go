@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // clusterFile returns a file with a cluster block: lines of valkey, then of the block itself.
@@ -20,7 +22,7 @@ func TestClusterDefaults(t *testing.T) {
 	}
 	want := Cluster{
 		Enabled: true, Valkey: Valkey{Addresses: []string{"valkey:6379"}, Mode: ValkeyStandalone},
-		Namespace: "default", Secret: NewSecret(strings.Repeat("s", 32)), Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Namespace: "default", Secret: file.NewSecret(strings.Repeat("s", 32)), Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
 		Limits: ClusterLimits{Sync: 200 * time.Millisecond},
 		Store:  ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6},
 	}

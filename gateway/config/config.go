@@ -8,6 +8,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Config is what one configuration file declares. Load and Parse return it with
@@ -41,7 +43,7 @@ type Config struct {
 	Admin Admin
 
 	// Warnings say what the file has that is valid, and hardly meant.
-	Warnings Errors `key:"-"`
+	Warnings file.Errors `key:"-"`
 }
 
 // Server is the main listener.
@@ -231,10 +233,10 @@ type Origin struct {
 	AccessKey string `form:"access key"`
 
 	// SecretKey signs requests.
-	SecretKey Secret
+	SecretKey file.Secret
 
 	// SessionToken accompanies temporary credentials. Empty: none.
-	SessionToken Secret
+	SessionToken file.Secret
 
 	// Credentials are the source of the credential, in place of AccessKey and SecretKey.
 	Credentials Credentials
@@ -280,7 +282,7 @@ type Credentials struct {
 
 	// SessionName and ExternalID go with the role.
 	SessionName string
-	ExternalID  Secret `key:"external_id"`
+	ExternalID  file.Secret `key:"external_id"`
 
 	// TokenFile has the token for web_identity. Empty: AWS_WEB_IDENTITY_TOKEN_FILE.
 	TokenFile string
@@ -303,7 +305,7 @@ type Retry struct {
 
 	// Budget bounds the repetitions at an origin, in percent of the other requests.
 	// Default 20.
-	Budget Percent
+	Budget file.Percent
 }
 
 // Breaker gives a failing origin up for a while.
@@ -313,7 +315,7 @@ type Breaker struct {
 
 	// FailureRate is the share of at least 20 requests in 10 s that must fail. Default
 	// 50 %.
-	FailureRate Percent `least:"1"`
+	FailureRate file.Percent `least:"1"`
 
 	// Consecutive is the number of requests in a row that must fail to connect or to
 	// bring a first byte. Default 10.
@@ -333,7 +335,7 @@ type Hedge struct {
 	After time.Duration `form:"-"`
 
 	// Max bounds the second requests, in percent of the first. Default 5.
-	Max Percent `least:"1"`
+	Max file.Percent `least:"1"`
 }
 
 // Timeouts bound the phases of a request to an origin; none bounds a whole body.
@@ -399,5 +401,5 @@ type Metrics struct {
 type Admin struct {
 	// Token is the bearer token for the calls, 16 bytes or more. Empty: they answer on
 	// loopback only.
-	Token Secret
+	Token file.Secret
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // testEnv are the variables of the tests. No message may contain one of secretParts.
@@ -43,11 +45,11 @@ func TestBadFiles(t *testing.T) {
 	if err != nil || len(files) != len(badFiles) {
 		t.Fatalf("%d files for %d entries: %v", len(files), len(badFiles), err)
 	}
-	for _, file := range files {
-		base := filepath.Base(file)
+	for _, path := range files {
+		base := filepath.Base(path)
 		t.Run(base, func(t *testing.T) {
-			c, err := parseFile(file)
-			var errs Errors
+			c, err := parseFile(path)
+			var errs file.Errors
 			if c != nil || !errors.As(err, &errs) {
 				t.Fatalf("got %v, %v; want Errors", c, err)
 			}
@@ -87,7 +89,7 @@ func checkNoSecret(t *testing.T, text string) {
 
 func TestEightMistakesAtOnce(t *testing.T) {
 	_, err := parseFile("testdata/eight.bad.yml")
-	var errs Errors
+	var errs file.Errors
 	if !errors.As(err, &errs) || len(errs) != 8 {
 		t.Fatalf("got %d mistakes, want 8:\n%v", len(errs), err)
 	}
@@ -99,7 +101,7 @@ func TestEightMistakesAtOnce(t *testing.T) {
 	if lines := strings.Split(err.Error(), "\n"); len(lines) != 8 {
 		t.Errorf("%d lines, want 8", len(lines))
 	}
-	var one *Error
+	var one *file.Error
 	if !errors.As(err, &one) || one != errs[0] {
 		t.Errorf("errors.As found %v, want the first mistake", one)
 	}
@@ -124,7 +126,7 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 			Name: "a", PathPrefix: "/a",
 			S3: S3{
 				Origin: Origin{
-					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"), Addressing: "virtual", Credentials: static,
+					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: file.NewSecret("secret"), Addressing: "virtual", Credentials: static,
 				},
 				MaxConnections: 1024,
 				MaxWaiting:     4096,
@@ -155,8 +157,8 @@ func TestFullFile(t *testing.T) {
 			{Type: SourceQuery, Name: "token"}, {Type: SourceCookie, Name: "session"},
 		},
 		Keys: []Key{
-			{Algorithm: "HS256", Secret: NewSecret("0123456789abcdef0123456789abcdef")},
-			{ID: "old", Algorithm: "HS384", Secret: NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
+			{Algorithm: "HS256", Secret: file.NewSecret("0123456789abcdef0123456789abcdef")},
+			{ID: "old", Algorithm: "HS384", Secret: file.NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
 		},
 		Issuer: []string{"https://issuer"}, AnyAudience: true, Typ: "application/at+jwt", Leeway: 0, RequireExp: false,
 		Claims: []Claim{
@@ -202,7 +204,7 @@ func TestFullFile(t *testing.T) {
 				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
 				S3: S3{
 					Origin: Origin{
-						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: file.NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: file.NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: file.NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
 					},
 					MaxConnections: 12,
 					MaxWaiting:     13,
@@ -219,7 +221,7 @@ func TestFullFile(t *testing.T) {
 				Name: "two", PathPrefix: "/a b/é",
 				S3: S3{
 					Origin: Origin{
-						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 					},
 					MaxConnections: 1024,
 					MaxWaiting:     4096,
@@ -235,10 +237,10 @@ func TestFullFile(t *testing.T) {
 					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
 					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
 				},
-				ContentTypes: ContentTypes{Guess: true, Map: Pairs{{".yaml", "text/plain; charset=utf-8"}, {".x", "a/b"}}},
+				ContentTypes: ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
 				Headers: []HeaderRule{
-					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: Pairs{{"Cache-Control", "public, ${x"}, {"X-A", "b"}}, When: "success"},
-					{Set: Pairs{{"X-Content-Type-Options", "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
+					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
+					{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
 				},
 				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
 				Cache:    &own,
@@ -247,7 +249,7 @@ func TestFullFile(t *testing.T) {
 					SPA:            SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
 					ErrorDocuments: []ErrorDocument{{403, "e/403.html"}, {404, "404.html"}},
 					Redirects:      []Redirect{{"/old/*", "/new/*.html", 301}, {"/blog", "https://blog.example.com/?from=here", 307}},
-					Files:          Pairs{{"/robots.txt", "User-agent: *\nDisallow: /\n"}, {"/.well-known/x", "${x}"}},
+					Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
 				},
 				DownloadQuery: true,
 				Maintenance: Maintenance{
@@ -259,7 +261,7 @@ func TestFullFile(t *testing.T) {
 				Name: "three", PathPrefix: "/three",
 				S3: S3{
 					Origin: Origin{
-						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
 					},
 					MaxConnections: 1024,
 					MaxWaiting:     4096,
@@ -274,14 +276,14 @@ func TestFullFile(t *testing.T) {
 					Replicas: []Replica{
 						{
 							Origin: Origin{
-								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
+								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
 							},
 							Name:    "near",
 							Timeout: 10 * time.Second,
 						},
 						{
 							Origin: Origin{
-								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 							},
 							Name:     "far",
 							Priority: 12,
@@ -304,16 +306,16 @@ func TestFullFile(t *testing.T) {
 			Enabled: true,
 			Valkey: Valkey{
 				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: ValkeySentinel, MasterName: "my.primary",
-				Username: "gateway", Password: NewSecret("hunter2"), ValkeyTLS: ValkeyTLS{TLS: true},
+				Username: "gateway", Password: file.NewSecret("hunter2"), ValkeyTLS: ValkeyTLS{TLS: true},
 			},
-			Namespace: "prod_1", Secret: NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: NewSecret("0123456789abcdef0123456789abcdef"),
+			Namespace: "prod_1", Secret: file.NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: file.NewSecret("0123456789abcdef0123456789abcdef"),
 			Purge:  ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
 			Limits: ClusterLimits{Enabled: true, Sync: time.Second},
 			Store:  ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
-		Admin:   Admin{Token: NewSecret("0123456789abcdef")},
+		Admin:   Admin{Token: file.NewSecret("0123456789abcdef")},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %s\nwant %s", dump(c), dump(want))
@@ -353,9 +355,6 @@ func TestLoad(t *testing.T) {
 	_, err = Load("testdata", os.LookupEnv)
 	if want := "testdata: cannot read the file: is a directory; name the file in the folder"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
-	}
-	if got := reason(errors.New("plain")); got != "plain" {
-		t.Errorf("got %s", got)
 	}
 }
 

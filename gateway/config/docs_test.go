@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // supply is an environment with a plausible value for each variable without a default.
@@ -144,6 +146,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example, reference := read(t, examplePath), read(t, "../../docs/CONFIGURATION.md")
+	join := func(block, key string) string { return strings.TrimPrefix(block+"."+key, ".") }
 	for block, keys := range schema {
 		for _, key := range keys {
 			if schema[join(block, key)] != nil || schema[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
@@ -176,7 +179,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestBucketKeys has the name that a reload reports for each part of a bucket be its key.
 func TestBucketKeys(t *testing.T) {
 	for field := range reflect.TypeFor[Bucket]().Fields() {
-		if key := KeyOf(field); !slices.Contains(schema["buckets[]"], key) {
+		if key := file.KeyOf(field); !slices.Contains(schema["buckets[]"], key) {
 			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Document returns c for people to read. With the secrets filled in, Parse would return
 // c again.
-func (c *Config) Document() Document {
+func (c *Config) Document() file.Document {
 	return documenter{c}.object(reflect.ValueOf(c).Elem())
 }
 
@@ -17,12 +19,12 @@ func (c *Config) Document() Document {
 type documenter struct{ config *Config }
 
 // object returns the document of a struct.
-func (d documenter) object(v reflect.Value) Document {
-	doc := Document{}
+func (d documenter) object(v reflect.Value) file.Document {
+	doc := file.Document{}
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := v.Type().Name() + "." + field.Name
-		key := KeyOf(field)
+		key := file.KeyOf(field)
 		if origin, ok := v.Field(i).Interface().(Origin); ok {
 			if name == "Replica.Origin" {
 				origin.Credentials = Credentials{} // those of the bucket
@@ -38,8 +40,8 @@ func (d documenter) object(v reflect.Value) Document {
 			continue
 		}
 		if rate, ok := v.Field(i).Interface().(Rate); ok {
-			if doc = append(doc, member{"token_failures_per_second", rate.PerSecond}); rate.Burst > 0 {
-				doc = append(doc, member{"burst_token_failures", rate.Burst})
+			if doc = append(doc, file.Member{Key: "token_failures_per_second", Value: rate.PerSecond}); rate.Burst > 0 {
+				doc = append(doc, file.Member{Key: "burst_token_failures", Value: rate.Burst})
 			}
 			continue
 		}
@@ -54,7 +56,7 @@ func (d documenter) object(v reflect.Value) Document {
 			value = partlyMasked(name, text)
 		}
 		if value != nil {
-			doc = append(doc, member{key, value})
+			doc = append(doc, file.Member{Key: key, Value: value})
 		}
 	}
 	return doc
@@ -109,12 +111,12 @@ func partlyMasked(name, text string) string {
 	switch name {
 	case "Origin.AccessKey": // its end tells which one it is
 		if len(text) < 16 {
-			return masked
+			return file.Masked
 		}
-		return masked + text[len(text)-4:]
+		return file.Masked + text[len(text)-4:]
 	case "JWT.JWKSURL":
 		if address, _, ok := strings.Cut(text, "?"); ok {
-			return address + "?" + masked
+			return address + "?" + file.Masked
 		}
 	}
 	return text
@@ -123,7 +125,7 @@ func partlyMasked(name, text string) string {
 // value returns the form of v in the document; nil for an empty value.
 func (d documenter) value(v reflect.Value) any {
 	switch value := v.Interface().(type) {
-	case Secret:
+	case file.Secret:
 		if value.Empty() {
 			return nil
 		}
@@ -135,13 +137,13 @@ func (d documenter) value(v reflect.Value) any {
 			return names
 		}
 		return nil
-	case Pairs:
+	case file.Pairs:
 		if len(value) == 0 {
 			return nil
 		}
-		doc := Document{}
+		doc := file.Document{}
 		for _, p := range value {
-			doc = append(doc, member{p.Name, literal(p.Value)})
+			doc = append(doc, file.Member{Key: p.Name, Value: file.Literal(p.Value)})
 		}
 		return doc
 	case fmt.Stringer: // a size, duration, percentage, network or template
@@ -174,7 +176,7 @@ func (d documenter) value(v reflect.Value) any {
 		if v.Len() == 0 {
 			return nil
 		}
-		return literal(v.String())
+		return file.Literal(v.String())
 	case reflect.Bool, reflect.Int, reflect.Float64:
 		return v.Interface()
 	}
@@ -182,13 +184,13 @@ func (d documenter) value(v reflect.Value) any {
 }
 
 // members returns the keys of a block of limits for r, without rates that are no limit.
-func (r Rates) members() (list Document) {
+func (r Rates) members() (list file.Document) {
 	for _, one := range []struct {
 		suffix string
 		Rate
 	}{{"", r.All}, {"_per_address", r.PerAddress}, {"_per_subject", r.PerSubject}} {
 		if one.Rate != (Rate{}) {
-			list = append(list, member{"requests_per_second" + one.suffix, one.PerSecond}, member{"burst" + one.suffix, one.Burst})
+			list = append(list, file.Member{Key: "requests_per_second" + one.suffix, Value: one.PerSecond}, file.Member{Key: "burst" + one.suffix, Value: one.Burst})
 		}
 	}
 	return list

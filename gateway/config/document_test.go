@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // TestDocumentReadsBack puts the secrets back into the document of a file with all keys
@@ -14,7 +16,7 @@ func TestDocumentReadsBack(t *testing.T) {
 	for file, secrets := range map[string][]string{
 		"testdata/minimal.good.yml": {"id", "secret"},
 		"testdata/full.good.yml": {
-			"id", literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", literal(testEnv["YAML"]), "id", literal(testEnv["YAML"]), "other", "s",
+			"id", file.Literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", file.Literal(testEnv["YAML"]), "id", file.Literal(testEnv["YAML"]), "other", "s",
 			"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef",
 			"hunter2", "0123456789abcdef0123456789abcdefhunter2", "0123456789abcdef0123456789abcdef", "0123456789abcdef",
 		},
@@ -57,8 +59,8 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	n := 0
 	fill = func(v reflect.Value) {
 		switch {
-		case v.Type() == reflect.TypeFor[Secret]():
-			v.Set(reflect.ValueOf(NewSecret(mark)))
+		case v.Type() == reflect.TypeFor[file.Secret]():
+			v.Set(reflect.ValueOf(file.NewSecret(mark)))
 			n++
 		case v.Type() == reflect.TypeFor[any]() || v.Kind() == reflect.Interface:
 		case v.Kind() == reflect.Pointer:

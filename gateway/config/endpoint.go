@@ -5,19 +5,21 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"yatagarasu/gateway/config/form"
 )
 
 // canonicalEndpoint returns scheme://host[:port][/path], scheme and host in lower case. It
 // may have a path only where path is set.
 // Its messages quote nothing: a URL can carry a password.
 func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
-	const form = "write such as https://s3.example.com or http://127.0.0.1:9000"
+	const example = "write such as https://s3.example.com or http://127.0.0.1:9000"
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return "", "is no URL", form
+		return "", "is no URL", example
 	case u.Scheme != "http" && u.Scheme != "https":
-		return "", "has no scheme http or https", form
+		return "", "has no scheme http or https", example
 	case u.User != nil:
 		return "", "contains credentials", "put them into access_key and secret_key"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
@@ -32,10 +34,10 @@ func canonicalEndpoint(s string, path bool) (endpoint, problem, fix string) {
 	}
 	host, port := u.Hostname(), u.Port()
 	bracketed := strings.HasPrefix(u.Host, "[")
-	if a, err := netip.ParseAddr(host); bracketed && (err != nil || !a.Is6() || a.Zone() != "") || !bracketed && !isURLHost(host) {
-		return "", "has no valid host", form
+	if a, err := netip.ParseAddr(host); bracketed && (err != nil || !a.Is6() || a.Zone() != "") || !bracketed && !form.IsURLHost(host) {
+		return "", "has no valid host", example
 	}
-	if port != "" && !isPort(port, 1) || port == "" && strings.HasSuffix(u.Host, ":") {
+	if port != "" && !form.IsPort(port, 1) || port == "" && strings.HasSuffix(u.Host, ":") {
 		return "", "has no valid port", "write a port from 1 to 65535, or none"
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host) + base, "", ""
@@ -49,7 +51,7 @@ func canonicalBase(path string) (base, problem, fix string) {
 	for segment := range strings.SplitSeq(path[1:], "/") {
 		decoded, err := url.PathUnescape(segment)
 		switch {
-		case err != nil || strings.ContainsFunc(decoded, isControl):
+		case err != nil || strings.ContainsFunc(decoded, form.IsControl):
 			return path, "has a path with a control character", "write the path without it"
 		case decoded == "":
 			return path, "has a path with \"//\"", "write single slashes"
@@ -82,6 +84,6 @@ func keyPrefix(s string) (_, problem, fix string) {
 	case strings.HasPrefix(s, "/"):
 		return "", "begins with \"/\"", "remove it: keys begin without one"
 	}
-	path, problem, fix := canonicalPath("/" + s)
+	path, problem, fix := form.Path("/" + s)
 	return strings.TrimPrefix(path, "/") + "/", problem, fix
 }

@@ -9,12 +9,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
-// publicKey returns the one public key in the file at path, nil after a mistake. It must
+// readPublicKey returns the one public key in the file at path, nil after a mistake. It must
 // fit algorithm, if that is not empty.
-func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
-	data, ok := d.readFile(n, path)
+func readPublicKey(d *file.Decoder, n *file.Node, path, algorithm string) crypto.PublicKey {
+	data, ok := d.ReadFile(n, path)
 	if !ok {
 		return nil
 	}
@@ -28,7 +30,7 @@ func (d *decoder) publicKey(n *node, path, algorithm string) crypto.PublicKey {
 		}
 	}
 	if problem != "" {
-		d.fail(n, d.showPath(n)+" "+problem, fix)
+		d.Fail(n, d.ShowPath(n)+" "+problem, fix)
 		return nil
 	}
 	return key
@@ -39,10 +41,10 @@ const rsaCommand = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072
 
 // parsePublicKey returns the one public key in data, or a problem and its fix.
 func parsePublicKey(data []byte) (key crypto.PublicKey, problem, fix string) {
-	const form = "name a PEM file with one public key or certificate"
+	const example = "name a PEM file with one public key or certificate"
 	block, rest := pem.Decode(data)
 	if block == nil {
-		return nil, "holds no PEM block", form
+		return nil, "holds no PEM block", example
 	}
 	if next, _ := pem.Decode(rest); next != nil {
 		return nil, "holds more than one PEM block", "keep one in each file; public_key_file takes a list of files"
@@ -62,7 +64,7 @@ func parsePublicKey(data []byte) (key crypto.PublicKey, problem, fix string) {
 		if strings.Contains(block.Type, "PRIVATE") {
 			return nil, "holds a private key, which does not belong on the gateway", "name a file with its public half: openssl pkey -in KEY -pubout"
 		}
-		return nil, "holds no public key", form
+		return nil, "holds no public key", example
 	}
 	if err != nil {
 		return nil, "holds a public key that cannot be read", "have it exported again: openssl pkey -in KEY -pubout"
@@ -99,10 +101,10 @@ func KeyProblem(key crypto.PublicKey, algorithm string) string {
 	return ""
 }
 
-// jwksFile checks that the file at path is a JSON object with keys. The verifier checks
+// checkJWKSFile checks that the file at path is a JSON object with keys. The verifier checks
 // the keys themselves.
-func (d *decoder) jwksFile(n *node, path string) {
-	data, ok := d.readFile(n, path)
+func checkJWKSFile(d *file.Decoder, n *file.Node, path string) {
+	data, ok := d.ReadFile(n, path)
 	if !ok {
 		return
 	}
@@ -110,6 +112,6 @@ func (d *decoder) jwksFile(n *node, path string) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 {
-		d.fail(n, d.showPath(n)+" holds no JWK set", "name a JSON file of the form {\"keys\": [...]} with at least one key")
+		d.Fail(n, d.ShowPath(n)+" holds no JWK set", "name a JSON file of the form {\"keys\": [...]} with at least one key")
 	}
 }

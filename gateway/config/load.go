@@ -4,11 +4,13 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Load reads the file at path, which may be a pipe, and checks it; see Parse.
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
-	data, err := Read(path)
+	data, err := file.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -18,13 +20,13 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 // LoadListeners reads from the file at path where the gateway listens, and how it is spoken to
 // there. Mistakes elsewhere are no error: variables and key files may be the gateway's own.
 func LoadListeners(path string, env func(string) (string, bool)) (Server, Metrics, error) {
-	data, err := Read(path)
+	data, err := file.Read(path)
 	if err != nil {
 		return Server{}, Metrics{}, err
 	}
 	c, err := parse(path, data, env)
-	mistakes, _ := errors.AsType[Errors](err)
-	mistakes = slices.DeleteFunc(mistakes, func(e *Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
+	mistakes, _ := errors.AsType[file.Errors](err)
+	mistakes = slices.DeleteFunc(mistakes, func(e *file.Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
 	if len(mistakes) > 0 {
 		return Server{}, Metrics{}, mistakes
 	}
@@ -54,51 +56,51 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 // parse is Parse, but returns what it could make of the file beside the mistakes; nil: it is
 // no YAML.
 func parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
-	d, root, err := Open(name, data, env, grammar)
+	d, root, err := file.Open(name, data, env, grammar)
 	if err != nil {
 		return nil, err
 	}
 	c := new(Config)
 	if root != nil {
-		d.config(root, c)
+		decodeConfig(d, root, c)
 	}
 	c.Warnings = d.Warnings()
 	return c, d.Err()
 }
 
-// config decodes the whole file. Blocks that others refer to come first.
-func (d *decoder) config(n *node, c *Config) {
+// decodeConfig decodes the whole file. Blocks that others refer to come first.
+func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 	*c = Config{
 		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
 		Cluster: newCluster(),
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}
-	o := d.fill(n, "", c)
-	if o.n == nil {
+	o := d.Fill(n, "", c)
+	if o.Node == nil {
 		return
 	}
-	d.checkPorts(o, c)
+	checkPorts(d, o, c)
 
-	global := d.globalJWT(o.get("jwt"))
+	global := decodeGlobalJWT(d, o.Get("jwt"))
 	c.JWT = global.jwt
-	defaults := d.cacheBlock(o.get("cache"), nil)
+	defaults := decodeCache(d, o.Get("cache"), nil)
 	if defaults.set {
 		c.Cache = &defaults.Cache
 	}
-	o.need("buckets", "add a list of one or more buckets")
-	used := uniqueness{map[string]*node{}, map[[2]string]*node{}}
-	for _, item := range o.list("buckets") {
-		if b, ok := d.bucket(item, &global, &defaults); ok {
+	o.Need("buckets", "add a list of one or more buckets")
+	used := uniqueness{map[string]*file.Node{}, map[[2]string]*file.Node{}}
+	for _, item := range o.List("buckets") {
+		if b, ok := decodeBucket(d, item, &global, &defaults); ok {
 			used.add(d, item, &b)
 			c.Buckets = append(c.Buckets, b)
 		}
 	}
 	if global.jwt != nil && !global.used {
-		d.fail(o.get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
+		d.Fail(o.Get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
 			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
 	}
-	d.checkCacheUse(&defaults)
-	d.checkClusterUse(o, c, defaults.sharing)
-	d.checkSubjects(c, d.within(o.get("server")))
+	checkCacheUse(d, &defaults)
+	checkClusterUse(d, o, c, defaults.sharing)
+	checkSubjects(d, c, d.Within(o.Get("server")))
 }

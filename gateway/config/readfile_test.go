@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -47,16 +46,6 @@ func TestFileAdvice(t *testing.T) {
 			if _, err := parseString(fmt.Sprintf(yaml, c.path)); err == nil || !strings.Contains(err.Error(), key+": ") || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s: %v, want %s", c.name, err, c.says)
 			}
-		}
-	}
-	for cause, want := range map[error]string{
-		syscall.EACCES: "let the user", syscall.EPERM: "let the user", syscall.EMFILE: "ulimit", syscall.EIO: "see to the disk", syscall.EINVAL: "write a path",
-	} {
-		if got := fileFix(&fs.PathError{Op: "open", Path: "x", Err: cause}); !strings.HasPrefix(got, strings.Split(want, "ulimit")[0]) || !strings.Contains(got, want) {
-			t.Errorf("%v: %s", cause, got)
-		}
-		if got := readError("x", &fs.PathError{Op: "open", Path: "x", Err: cause}).Error(); !strings.Contains(got, want) {
-			t.Errorf("%v: %s", cause, got)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package config
 
+import "yatagarasu/gateway/config/file"
+
 // grammar is that of the file.
-var grammar = Grammar{schema, forms}
+var grammar = file.Grammar{Keys: schema, Forms: forms}
 
 // schema lists the keys of every block, in the order in which they are
 // documented. Nothing writes to it. The block of a list's items ends in "[]".

@@ -4,13 +4,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // resolveTemplate returns the value of a claim rule: a string with its variables substituted, or
 // a Template with ${path.N}, ${bucket} and ${method}, which stay for the request.
-func (d *decoder) resolveTemplate(n *node) (value any, ok bool) {
+func resolveTemplate(d *file.Decoder, n *file.Node) (value any, ok bool) {
 	var parts Template
-	_, ok = d.substitute(n, func(s string) {
+	_, ok = d.Substitute(n, func(s string) {
 		if last := len(parts) - 1; last >= 0 && parts[last].Var == "" {
 			parts[last].Literal += s
 		} else if s != "" {
@@ -65,7 +67,7 @@ func (t Template) String() string {
 	for _, p := range t {
 		switch p.Var {
 		case "":
-			b.WriteString(literal(p.Literal))
+			b.WriteString(file.Literal(p.Literal))
 		case "path":
 			b.WriteString("${path." + strconv.Itoa(p.Index) + "}")
 		default:

@@ -117,7 +117,7 @@ func TestThreat(t *testing.T) {
 			"anchors":          {"a: " + strings.Repeat("&a ", 1<<18), "nested too deeply"},
 			"indentation":      {deep(40), "nested too deeply"},
 			"keys":             {keys.String(), "too many keys"},
-			"size":             {strings.Repeat("#", maxFileSize+1), "larger than 1 MiB"},
+			"size":             {strings.Repeat("#", 1<<20+1), "larger than 1 MiB"},
 			"size as a string": {"a: \"" + strings.Repeat("x", 1<<20) + "\"", "larger than 1 MiB"},
 		} {
 			start := time.Now()

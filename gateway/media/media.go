@@ -6,7 +6,8 @@ import (
 	"bytes"
 	"fmt"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // Types gives a bucket's objects their types. The nil value leaves all as they are. Get one by
@@ -20,7 +21,7 @@ type Types struct {
 // New returns the types that objects have by their keys: whatever the origin says, those of own
 // by the extension, in lower case and with its dot; and, where guess is set, those of this
 // package in place of none. It returns nil if no object has any.
-func New(guess bool, own config.Pairs) *Types {
+func New(guess bool, own file.Pairs) *Types {
 	if !guess && len(own) == 0 {
 		return nil
 	}
@@ -47,7 +48,7 @@ func (t *Types) Of(key, said []byte) []byte {
 	if t == nil {
 		return said
 	}
-	var buf [config.MaxExtension]byte
+	var buf [form.MaxExtension]byte
 	extension := appendExtension(buf[:0], key)
 	if own := t.own[string(extension)]; own != nil {
 		return own
@@ -69,7 +70,7 @@ func (t *Types) Explain(key []byte) (kind []byte, whatever bool) {
 
 // Known tells whether a key has an extension that this package has a type for.
 func Known(key []byte) bool {
-	var buf [config.MaxExtension]byte
+	var buf [form.MaxExtension]byte
 	return known[string(appendExtension(buf[:0], key))] != nil
 }
 

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 // Error is one mistake in a configuration file. It never contains a value that
 // may be secret or that came from the environment.
 type Error struct {
-	// File is the name given to Load or Parse.
+	// File is the name given to Open or Read.
 	File string
 
 	// Line and Column are the place of the mistake, from 1, the column in characters.

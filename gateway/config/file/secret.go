@@ -1,9 +1,9 @@
-package config
+package file
 
 import "fmt"
 
-// masked is the text in place of a Secret.
-const masked = "***"
+// Masked is the text in place of a Secret.
+const Masked = "***"
 
 // Secret is a string that no formatter, logger or encoder prints: all of them
 // get "***". The zero value is the empty secret. Two Secrets compare with ==,
@@ -21,13 +21,13 @@ func (s Secret) Reveal() string { return s.value }
 func (s Secret) Empty() bool { return s.value == "" }
 
 // String returns "***".
-func (s Secret) String() string { return masked }
+func (s Secret) String() string { return Masked }
 
 // GoString returns "***".
-func (s Secret) GoString() string { return masked }
+func (s Secret) GoString() string { return Masked }
 
 // Format writes "***" for every verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(masked)) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Masked)) }
 
 // MarshalText returns "***".
-func (s Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(Masked), nil }

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"encoding/json"
@@ -9,11 +9,12 @@ import (
 // Document is a configuration for people to read, in the words of the file: defaults
 // included, durations and sizes with units, *** in the place of each secret. It encodes
 // as a JSON object with its keys in order.
-type Document []member
+type Document []Member
 
-type member struct {
-	key   string
-	value any // of a type that encodes as JSON
+// Member is one key of a Document.
+type Member struct {
+	Key   string
+	Value any // of a type that encodes as JSON
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -23,8 +24,8 @@ func (d Document) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(strconv.AppendQuote(b, m.key), ':')
-		value, err := json.Marshal(m.value)
+		b = append(strconv.AppendQuote(b, m.Key), ':')
+		value, err := json.Marshal(m.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -33,5 +34,5 @@ func (d Document) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// literal returns s with its references to variables escaped.
-func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
+// Literal returns s with its references to variables escaped.
+func Literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }

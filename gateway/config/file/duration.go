@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if strings.HasPrefix(s, "-") {
 		return 0, errDurationNegative
 	}
-	if isDecimal(s) {
+	if IsDecimal(s) {
 		r := scaled(s, int64(time.Second))
 		ns := new(big.Int).Quo(r.Num(), r.Denom())
 		if !ns.IsInt64() || ns.Int64() > math.MaxInt64/2 {

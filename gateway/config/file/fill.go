@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"reflect"
@@ -9,15 +9,21 @@ import (
 	"time"
 )
 
-// fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer
-// to a struct with the defaults, and has v check itself. The tags of a field are
+// Checker is a block that checks itself, once its keys are decoded.
+type Checker interface {
+	Check(d *Decoder, o Object)
+}
+
+// Fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer
+// to a struct with the defaults, and has v check itself, if it is a Checker. The tags of a field are
 //
 //	key    its key, where that is not its name in the style of the file; "-" for none
-//	form   one of the forms of the grammar; "-" for a field that v's check, or the caller, decodes
+//	form   one of the forms of the grammar; "-" for a field that
+//	       Check, or the caller, decodes
 //	of     the words that it may be
 //	least  the least value; 0 without it
-//	most   the greatest value of a number; maxCount without it
-func (d *decoder) fill(n *node, block string, v any) object {
+//	most   the greatest value of a number; 2147483647 without it
+func (d *Decoder) Fill(n *Node, block string, v any) Object {
 	o := d.object(n, block)
 	fields := reflect.ValueOf(v).Elem()
 	for _, f := range d.keyedFields(fields.Type()) {
@@ -25,13 +31,13 @@ func (d *decoder) fill(n *node, block string, v any) object {
 			o.field(block, f.key, f.Tag, fields.FieldByIndex(f.Index))
 		}
 	}
-	if v, ok := v.(interface{ check(d *decoder, o object) }); ok {
-		v.check(d, o)
+	if v, ok := v.(Checker); ok {
+		v.Check(d, o)
 	}
 	return o
 }
 
-// keyedField is a field that fill decodes, and its key.
+// keyedField is a field that Fill decodes, and its key.
 type keyedField struct {
 	reflect.StructField
 	key string
@@ -39,7 +45,7 @@ type keyedField struct {
 
 // keyedFields returns those of a struct. They are looked for once: a file may have very many
 // buckets.
-func (d *decoder) keyedFields(t reflect.Type) []keyedField {
+func (d *Decoder) keyedFields(t reflect.Type) []keyedField {
 	fields, ok := d.keyed[t]
 	if !ok {
 		for _, f := range reflect.VisibleFields(t) {
@@ -54,26 +60,26 @@ func (d *decoder) keyedFields(t reflect.Type) []keyedField {
 
 // field decodes key of block into v, unless that is a list of other things than strings,
 // or of a type with several forms.
-func (o object) field(block, key string, tag reflect.StructTag, v reflect.Value) {
+func (o Object) field(block, key string, tag reflect.StructTag, v reflect.Value) {
 	switch f := v.Addr().Interface().(type) {
 	case *string:
 		if form, ok := o.d.grammar.Forms[tag.Get("form")]; ok {
-			*f = o.checked(key, *f, form)
+			*f = o.Checked(key, *f, form)
 		} else if words, ok := tag.Lookup("of"); ok {
-			*f = o.oneOf(key, *f, strings.Split(words, ", ")...)
+			*f = o.OneOf(key, *f, strings.Split(words, ", ")...)
 		} else {
-			*f = o.str(key, *f)
+			*f = o.Text(key, *f)
 		}
 	case *[]string:
-		o.stringOrList(key, func(_ *node, text string, _ bool) { *f = append(*f, text) })
+		o.StringOrList(key, func(_ *Node, text string, _ bool) { *f = append(*f, text) })
 	case *Secret:
-		if o.has(key) {
-			*f = o.secret(key)
+		if o.Has(key) {
+			*f = o.Secret(key)
 		}
 	case *bool:
-		*f = o.boolean(key, *f)
+		*f = o.Boolean(key, *f)
 	case *int:
-		*f = o.integer(key, *f, number(tag, "least", 0), number(tag, "most", maxCount))
+		*f = o.Integer(key, *f, number(tag, "least", 0), number(tag, "most", maxCount))
 	case *float64:
 		*f = o.share(key, *f)
 	case *Percent:
@@ -82,10 +88,10 @@ func (o object) field(block, key string, tag reflect.StructTag, v reflect.Value)
 		*f = o.size(key, *f)
 	case *time.Duration:
 		least, _ := time.ParseDuration(tag.Get("least"))
-		*f = o.duration(key, *f, least)
+		*f = o.Duration(key, *f, least)
 	default:
 		if v.Kind() == reflect.Struct {
-			o.d.fill(o.get(key), join(block, key), v.Addr().Interface())
+			o.d.Fill(o.Get(key), join(block, key), v.Addr().Interface())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"net/netip"
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// networks decodes a list of distinct addresses and networks, none of them in one of
+// Networks decodes a list of distinct addresses and networks, none of them in one of
 // denied.
-func (o object) networks(key string, denied []netip.Prefix) []netip.Prefix {
+func (o Object) Networks(key string, denied []netip.Prefix) []netip.Prefix {
 	var list []netip.Prefix
-	o.strings(key, func(n *node, text string, _ bool) {
+	o.Strings(key, func(n *Node, text string, _ bool) {
 		p, problem := parseNetwork(text)
 		fix := "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8"
 		if problem == "" {
@@ -26,7 +26,7 @@ func (o object) networks(key string, denied []netip.Prefix) []netip.Prefix {
 			list = append(list, p)
 			return
 		}
-		o.d.fail(n, problem, fix)
+		o.d.Fail(n, problem, fix)
 	})
 	return list
 }

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"errors"
@@ -37,7 +37,7 @@ func ParseSize(s string) (Size, error) {
 			break
 		}
 	}
-	if !isDecimal(number) {
+	if !IsDecimal(number) {
 		return 0, errSizeSyntax
 	}
 	r := scaled(number, unit)

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"crypto/x509"
@@ -51,51 +51,51 @@ func modeProblem(mode fs.FileMode) (problem, fix string) {
 // maxKeyFile bounds the certificate, key and JWKS files.
 const maxKeyFile = 1 << 20
 
-// readFile returns the content of the file that n names, which is at path.
-func (d *decoder) readFile(n *node, path string) ([]byte, bool) {
+// ReadFile returns the content of the file that n names, which is at path.
+func (d *Decoder) ReadFile(n *Node, path string) ([]byte, bool) {
 	if info, err := os.Stat(path); err == nil {
 		if problem, fix := modeProblem(info.Mode()); problem != "" {
-			d.fail(n, d.showPath(n)+" "+problem, fix)
+			d.Fail(n, d.ShowPath(n)+" "+problem, fix)
 			return nil, false
 		}
 	}
 	data, err := readAtMost(path, maxKeyFile)
 	if err != nil {
-		d.fail(n, "cannot read "+d.showPath(n)+": "+reason(err), fileFix(err))
+		d.Fail(n, "cannot read "+d.ShowPath(n)+": "+reason(err), fileFix(err))
 		return nil, false
 	}
 	if len(data) > maxKeyFile {
-		d.fail(n, d.showPath(n)+" is larger than 1 MiB", "name the right file")
+		d.Fail(n, d.ShowPath(n)+" is larger than 1 MiB", "name the right file")
 		return nil, false
 	}
 	return data, true
 }
 
-// showPath quotes the path in n as written, variables not substituted. It does not show
+// ShowPath quotes the path in n as written, variables not substituted. It does not show
 // a key pasted in place of its path.
-func (d *decoder) showPath(n *node) string {
-	if len(n.text) > 256 || strings.Contains(n.text, "-----") || strings.ContainsAny(n.text, "\n\t") {
+func (d *Decoder) ShowPath(n *Node) string {
+	if len(n.Text) > 256 || strings.Contains(n.Text, "-----") || strings.ContainsAny(n.Text, "\n\t") {
 		return "the file"
 	}
-	return strconv.Quote(n.text)
+	return strconv.Quote(n.Text)
 }
 
-// authorities returns the path in n of a PEM bundle, and its content where it is in use.
+// Authorities returns the path in n of a PEM bundle, and its content where it is in use.
 // The bundle is for the server at url, the value of key.
-func (d *decoder) authorities(n *node, key, url string, inUse bool) (path string, bundle []byte) {
-	path, _, ok := d.text(n)
+func (d *Decoder) Authorities(n *Node, key, url string, inUse bool) (path string, bundle []byte) {
+	path, _, ok := d.Text(n)
 	switch {
 	case !ok:
 		return "", nil
 	case strings.HasPrefix(strings.ToLower(url), "http:"):
-		d.fail(n, "has no effect: the "+key+" is http", "remove it, or make the "+key+" https")
+		d.Fail(n, "has no effect: the "+key+" is http", "remove it, or make the "+key+" https")
 		return "", nil
 	case !inUse:
 		return path, nil
 	}
-	bundle, ok = d.readFile(n, path)
+	bundle, ok = d.ReadFile(n, path)
 	if ok && !x509.NewCertPool().AppendCertsFromPEM(bundle) {
-		d.fail(n, d.showPath(n)+" holds no certificate", "name a PEM file with one or more CERTIFICATE blocks")
+		d.Fail(n, d.ShowPath(n)+" holds no certificate", "name a PEM file with one or more CERTIFICATE blocks")
 	}
 	return path, bundle
 }

@@ -1,4 +1,6 @@
-package config
+// Package form knows how texts in the configuration are written that are more than words: names,
+// hosts, ports, paths. In all of them letters are those of ASCII.
+package form
 
 import (
 	"net"
@@ -8,6 +10,9 @@ import (
 	"strings"
 )
 
+// MaxExtension is the most bytes of an extension of a key, with its dot.
+const MaxExtension = 16
+
 var (
 	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	hostForm = regexp.MustCompile(`^` + labelForm + `(\.` + labelForm + `)*$`)
@@ -16,63 +21,64 @@ var (
 // labelForm is a label of a DNS name (RFC 1123, 2.1), underscores allowed.
 const labelForm = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// isName reports whether s is letters, digits, '.', '_' and '-', a letter or
+// IsName reports whether s is letters, digits, '.', '_' and '-', a letter or
 // digit first.
-func isName(s string, most int) bool { return len(s) <= most && nameForm.MatchString(s) }
+func IsName(s string, most int) bool { return len(s) <= most && nameForm.MatchString(s) }
 
-// isHostName reports whether s is a DNS name. All digits and dots is a mistyped address.
-func isHostName(s string) bool {
+// IsHostName reports whether s is a DNS name. All digits and dots is a mistyped address.
+func IsHostName(s string) bool {
 	return len(s) <= 253 && hostForm.MatchString(s) && strings.Trim(s, "0123456789.") != ""
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+// IsControl reports whether r is a control character of ASCII.
+func IsControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// isToken reports whether s is a token of HTTP (RFC 9110, 5.6.2).
-func isToken(s string) bool {
-	return s != "" && isVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
+// IsToken reports whether s is a token of HTTP (RFC 9110, 5.6.2).
+func IsToken(s string) bool {
+	return s != "" && IsVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
 }
 
-// isVisible reports whether s is visible ASCII without spaces.
-func isVisible(s string) bool {
+// IsVisible reports whether s is visible ASCII without spaces.
+func IsVisible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// isListenAddress reports whether s is [host]:port with a numeric port.
-func isListenAddress(s string) bool {
+// IsListenAddress reports whether s is [host]:port with a numeric port.
+func IsListenAddress(s string) bool {
 	host, port, err := net.SplitHostPort(s)
-	return err == nil && isPort(port, 0) && (host == "" || isHost(host))
+	return err == nil && IsPort(port, 0) && (host == "" || IsHost(host))
 }
 
-// isPort reports whether s is a port number of at least least.
-func isPort(s string, least int) bool {
+// IsPort reports whether s is a port number of at least least.
+func IsPort(s string, least int) bool {
 	v, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && int(v) >= least
 }
 
-// isHost reports whether s is an IP address or a host name.
-func isHost(s string) bool {
+// IsHost reports whether s is an IP address or a host name.
+func IsHost(s string) bool {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Zone() == "" || strings.HasPrefix(s, "fe80:")
 	}
-	return isHostName(s)
+	return IsHostName(s)
 }
 
-// isURLHost reports whether s can be the host of a URL: an address, or a name, which
+// IsURLHost reports whether s can be the host of a URL: an address, or a name, which
 // may end in the dot of an absolute one.
-func isURLHost(s string) bool {
+func IsURLHost(s string) bool {
 	name, absolute := strings.CutSuffix(s, ".")
-	return isHost(s) || absolute && isHostName(name)
+	return IsHost(s) || absolute && IsHostName(name)
 }
 
-// canonicalPath checks a decoded path and returns it without a trailing slash, the root
+// Path checks a decoded path and returns it without a trailing slash, the root
 // as "/".
-func canonicalPath(s string) (path, problem, fix string) {
+func Path(s string) (path, problem, fix string) {
 	if !strings.HasPrefix(s, "/") {
 		return "", "does not begin with \"/\"", "put a \"/\" before it"
 	}
 	for _, r := range s {
 		switch {
-		case isControl(r):
+		case IsControl(r):
 			return "", "contains a control character", "remove it"
 		case r == '?' || r == '#':
 			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"

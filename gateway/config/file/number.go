@@ -1,6 +1,9 @@
-package config
+package file
 
-import "regexp"
+import (
+	"math"
+	"regexp"
+)
 
 var (
 	digitsForm  = regexp.MustCompile(`^[0-9]+$`)
@@ -11,14 +14,17 @@ var (
 // maxDigits bounds the length of numbers for exact arithmetic.
 const maxDigits = 40
 
-// isDecimal reports whether s is digits with at most one point between them, and
+// IsDecimal reports whether s is digits with at most one point between them, and
 // short enough for exact arithmetic.
-func isDecimal(s string) bool { return len(s) <= maxDigits && decimalForm.MatchString(s) }
+func IsDecimal(s string) bool { return len(s) <= maxDigits && decimalForm.MatchString(s) }
 
-// isNumber reports whether s is a number of JSON, short enough to compare exactly.
-func isNumber(s string) bool {
+// IsNumber reports whether s is a number of JSON, short enough to compare exactly.
+func IsNumber(s string) bool {
 	parts := numberForm.FindStringSubmatch(s)
 	return parts != nil && len(parts[1]) <= maxDigits
 }
 
 func isDigits(s string) bool { return digitsForm.MatchString(s) }
+
+// maxCount bounds counts, such as of connections and requests.
+const maxCount = math.MaxInt32

@@ -1,4 +1,4 @@
-package config
+package file
 
 import (
 	"regexp"
@@ -52,7 +52,7 @@ func parseReference(inner string) (r reference, ok bool) {
 
 // expand returns the value of the reference between the braces. As in a shell, the
 // default also stands in for an empty variable.
-func (d *decoder) expand(inner string) (value, problem, fix string) {
+func (d *Decoder) expand(inner string) (value, problem, fix string) {
 	r, ok := parseReference(inner)
 	if !ok {
 		return "", "a variable reference is malformed", "write ${NAME} or ${NAME:-default}; a name has letters, digits and _ only, and $${ is a literal ${"
@@ -71,20 +71,20 @@ func (d *decoder) expand(inner string) (value, problem, fix string) {
 
 // resolve returns the text of a scalar with variables substituted, and whether
 // there were any. A failure is reported and not ok.
-func (d *decoder) resolve(n *node) (text string, fromEnv, ok bool) {
-	if n.kind != kindString || !strings.Contains(n.text, "${") {
-		return n.text, false, true
+func (d *Decoder) resolve(n *Node) (text string, fromEnv, ok bool) {
+	if n.Kind != String || !strings.Contains(n.Text, "${") {
+		return n.Text, false, true
 	}
 	var b strings.Builder
-	fromEnv, ok = d.substitute(n, func(s string) { b.WriteString(s) }, nil)
+	fromEnv, ok = d.Substitute(n, func(s string) { b.WriteString(s) }, nil)
 	return b.String(), fromEnv, ok
 }
 
-// substitute cuts the string of n into its parts: it calls literal for each text, those of
+// Substitute cuts the string of n into its parts: it calls literal for each text, those of
 // variables too. refer, which may be nil, is asked first whether a reference is its own, or
 // what is wrong with it. A failure is reported and not ok.
-func (d *decoder) substitute(n *node, literal func(string), refer func(inner string) (taken bool, problem, fix string)) (fromEnv, ok bool) {
-	problem, fix := splitReferences(n.text, literal, func(inner string) (problem, fix string) {
+func (d *Decoder) Substitute(n *Node, literal func(string), refer func(inner string) (taken bool, problem, fix string)) (fromEnv, ok bool) {
+	problem, fix := splitReferences(n.Text, literal, func(inner string) (problem, fix string) {
 		if refer != nil {
 			if taken, problem, fix := refer(inner); taken || problem != "" {
 				return problem, fix
@@ -96,7 +96,7 @@ func (d *decoder) substitute(n *node, literal func(string), refer func(inner str
 		return problem, fix
 	})
 	if problem != "" {
-		d.fail(n, problem, fix)
+		d.Fail(n, problem, fix)
 		return true, false
 	}
 	return fromEnv, true
