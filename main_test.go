@@ -90,7 +90,7 @@ var rooms = map[string]string{
 	"auth":        "config limit",
 	"limit":       "",
 	"route":       "",
-	"flags":       "config",
+	"flags":       "config/file",
 	"cluster":     "config limit",
 	"coding":      "problem request",
 	"media":       "config/file config/form",
@@ -99,15 +99,15 @@ var rooms = map[string]string{
 	"request":     "problem",
 	"observe":     "problem",
 	"s3error":     "problem",
-	"origin":      "config media problem request observe s3error",
+	"origin":      "config config/file media problem request observe s3error",
 	"probe":       "config problem observe origin",
 	"listen":      "config limit problem request observe",
 	"handover":    "",
 	"fill":        "config cluster coding problem request observe s3error origin",
 	"serve":       "config auth cluster coding limit route web problem request observe s3error origin listen fill",
-	"admin":       "config cluster limit problem request observe origin probe listen fill serve",
+	"admin":       "config config/file cluster limit problem request observe origin probe listen fill serve",
 	"inspect":     "config auth cluster flags web problem request observe s3error origin serve",
-	"":            "config auth cluster flags observe origin probe listen handover fill serve admin",
+	"":            "config config/file auth cluster flags observe origin probe listen handover fill serve admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

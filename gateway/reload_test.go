@@ -21,6 +21,7 @@ import (
 
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 // fileGateway is a gateway over a file, which write replaces.
@@ -207,7 +208,7 @@ func TestSettingsComplete(t *testing.T) {
 		switch {
 		case buckets[name] || certificate[name] || name == ".Warnings": // no key
 			return
-		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[config.Secret]():
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[file.Secret]():
 			for i := range v.NumField() {
 				fields(v.Field(i), name+"."+v.Type().Field(i).Name)
 			}
@@ -266,7 +267,7 @@ func anotherValue(t *testing.T, of reflect.Type) reflect.Value {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(of, 1, 1))
 	case reflect.Struct:
-		v.Set(reflect.ValueOf(config.NewSecret("other")))
+		v.Set(reflect.ValueOf(file.NewSecret("other")))
 	default:
 		t.Fatalf("no value of %s", of)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/redisserver"
 )
@@ -47,7 +48,7 @@ func deployedACL(t *testing.T) (rules []string) {
 func TestACLFile(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{Args: []string{"--include", aclFile(t)}})
-	startNode(t, s, asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("PASSWORD") })
+	startNode(t, s, asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = file.NewSecret("PASSWORD") })
 	if users := do(t, s, "ACL", "USERS"); !reflect.DeepEqual(users, []any{"default", "gateway", "loadtest"}) {
 		t.Errorf("users %v", users)
 	}
@@ -173,7 +174,7 @@ func TestACLIsNeeded(t *testing.T) {
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
-	n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("not-" + testPassword) })
+	n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = file.NewSecret("not-" + testPassword) })
 	n.Start()
 	t.Cleanup(n.Close)
 	n.eventually("it says so", func() bool { return n.log.has("WRONGPASS") })
@@ -219,7 +220,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 func TestSecretsAreRotated(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{})
-	next := config.NewSecret(strings.Repeat("n", 32))
+	next := file.NewSecret(strings.Repeat("n", 32))
 	before := startNode(t, s, func(c *config.Cluster) { c.PreviousSecret = next }) // the first step
 	after := startNode(t, s, func(c *config.Cluster) { c.Secret, c.PreviousSecret = next, c.Secret })
 	before.publish(purgeKey("before"))

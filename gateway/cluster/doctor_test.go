@@ -17,6 +17,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/loadtest/needs"
 	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/process"
@@ -26,8 +27,8 @@ import (
 // examinedCluster is a cluster of the user gateway at a server.
 func examinedCluster(address string) *config.Cluster {
 	return &config.Cluster{
-		Enabled: true, Namespace: "prod", Secret: config.NewSecret(strings.Repeat("s", 32)),
-		Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone, Username: "gateway", Password: config.NewSecret("gateway-password")},
+		Enabled: true, Namespace: "prod", Secret: file.NewSecret(strings.Repeat("s", 32)),
+		Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone, Username: "gateway", Password: file.NewSecret("gateway-password")},
 		Purge:  config.ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
 		Store:  config.ClusterStore{MaxObjectSize: 256 << 10},
 	}
@@ -84,8 +85,8 @@ func TestExamine(t *testing.T) {
 		says  string
 		fix   string
 	}{
-		"password":           {healthy, func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
-		"no password":        {healthy, func(c *config.Cluster) { c.Valkey.Username, c.Valkey.Password = "", config.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
+		"password":           {healthy, func(c *config.Cluster) { c.Valkey.Password = file.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
+		"no password":        {healthy, func(c *config.Cluster) { c.Valkey.Username, c.Valkey.Password = "", file.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
 		"name":               {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"no-such-host.invalid:6379"} }, "dns", Broken, "no-such-host.invalid", "check the names"},
 		"not listening":      {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"127.0.0.1:1"} }, "connect", Broken, "refused", "check the port"},
 		"silent":             {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{hole.Addr().String()} }, "credentials", Broken, "", "is a Valkey or Redis server"},
@@ -195,11 +196,11 @@ func TestExamineCountsForNothing(t *testing.T) {
 		t.Error(r, err)
 	}
 
-	c.Secret = config.NewSecret(strings.Repeat("t", 32))
+	c.Secret = file.NewSecret(strings.Repeat("t", 32))
 	if text := told(Examine(c)); !strings.Contains(text, "log warn: 3 entries, from 1 to 3; the last purge was not made with the secret") {
 		t.Error(text)
 	}
-	c.PreviousSecret = config.NewSecret(strings.Repeat("s", 32))
+	c.PreviousSecret = file.NewSecret(strings.Repeat("s", 32))
 	says("log ok: 3 entries")
 }
 
@@ -273,16 +274,16 @@ func TestServerIsJudged(t *testing.T) {
 func TestExamineSentinels(t *testing.T) {
 	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}})
 	dir := t.TempDir()
-	file, at := filepath.Join(dir, "sentinel.conf"), ""
+	path, at := filepath.Join(dir, "sentinel.conf"), ""
 	var sentinel *process.Process
 	err := port.Try(0, func(n int) (err error) {
 		at = port.Address(n)
 		host, number, _ := strings.Cut(s.Address(), ":")
 		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %q\nsentinel monitor mymaster %s %s 1\nsentinel auth-user mymaster loadtest\nsentinel auth-pass mymaster loadtest-password\n", n, dir, host, number)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
-		sentinel, err = process.Start(needs.Program(t, "redis-server"), []string{file, "--sentinel"}, nil, nil)
+		sentinel, err = process.Start(needs.Program(t, "redis-server"), []string{path, "--sentinel"}, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -315,7 +316,7 @@ func TestExamineSentinels(t *testing.T) {
 	if text := told(Examine(c)); !strings.Contains(text, "credentials FAIL: ") || !strings.Contains(text, "fix: check cluster.valkey.master_name") {
 		t.Error(text)
 	}
-	c.Valkey.Mode, c.Valkey.Username, c.Valkey.Password = config.ValkeyStandalone, "", config.Secret{}
+	c.Valkey.Mode, c.Valkey.Username, c.Valkey.Password = config.ValkeyStandalone, "", file.Secret{}
 	if text := told(Examine(c)); !strings.Contains(text, "primary FAIL: it is a sentinel; fix: set cluster.valkey.mode: sentinel") {
 		t.Error(text)
 	}

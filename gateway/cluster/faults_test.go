@@ -11,6 +11,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -327,11 +328,11 @@ func TestOutboxOverflow(t *testing.T) {
 // TestForeignEntries has entries in the log that no gateway of this group has made.
 func TestForeignEntries(t *testing.T) {
 	t.Parallel()
-	c := config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)}
+	c := config.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)}
 	own := newSeal(&c)
-	c.Secret = config.NewSecret(strings.Repeat("x", 32))
+	c.Secret = file.NewSecret(strings.Repeat("x", 32))
 	unknown := newSeal(&c)
-	c.Namespace, c.Secret = "other", config.NewSecret(testSecret)
+	c.Namespace, c.Secret = "other", file.NewSecret(testSecret)
 	elsewhere := newSeal(&c)
 	numbered := func(e entry) []string {
 		return []string{"2-0", "prev", "1", "body", e.body, "mac", e.mac}

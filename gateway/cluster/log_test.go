@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/redisserver"
 )
@@ -199,7 +200,7 @@ func TestReceiptWithoutCount(t *testing.T) {
 // asUser has a node name itself to the server.
 func asUser(name string) func(*config.Cluster) {
 	return func(c *config.Cluster) {
-		c.Valkey.Username, c.Valkey.Password = name, config.NewSecret(testPassword)
+		c.Valkey.Username, c.Valkey.Password = name, file.NewSecret(testPassword)
 	}
 }
 

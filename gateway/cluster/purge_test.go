@@ -7,6 +7,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 func ExamplePurge_AddTo() {
@@ -22,13 +23,13 @@ func ExamplePurge_AddTo() {
 // entry in clear: whoever reads the log sees the names of keys, prefixes and tags. The secret proves
 // who made the entry, and hides nothing.
 func TestSeal(t *testing.T) {
-	made := config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)}
+	made := config.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)}
 	with := func(change func(*config.Cluster)) *config.Cluster {
 		c := made
 		change(&c)
 		return &c
 	}
-	other := config.NewSecret(strings.Repeat("o", 32))
+	other := file.NewSecret(strings.Repeat("o", 32))
 	for name, c := range map[string]struct {
 		reader *config.Cluster
 		change func(*entry)
@@ -66,7 +67,7 @@ func TestSeal(t *testing.T) {
 
 // TestSealOfNonsense has an entry of a gateway that is no purge.
 func TestSealOfNonsense(t *testing.T) {
-	s := newSeal(&config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)})
+	s := newSeal(&config.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)})
 	e := entry{body: "{"}
 	e.mac = s.mac(s.secrets[0], e)
 	if p, err := s.open(e); err == nil {

@@ -12,6 +12,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -284,7 +285,7 @@ func TestBreaker(t *testing.T) {
 // storeConfig is a configuration with a store.
 func storeConfig(address, secret string) *config.Cluster {
 	return &config.Cluster{
-		Enabled: true, Namespace: "test", Secret: config.NewSecret(secret), Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone},
+		Enabled: true, Namespace: "test", Secret: file.NewSecret(secret), Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone},
 		Purge: config.ClusterPurge{Within: 10 * time.Second, Wait: 10 * time.Second},
 		Store: config.ClusterStore{Enabled: true, MaxObjectSize: 256 << 10, MaxTTL: 24 * time.Hour, Timeout: 100 * time.Millisecond, WriteQueue: 1 << 20},
 	}

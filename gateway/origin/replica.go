@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
@@ -64,7 +65,7 @@ type Access struct {
 	tls                     bool
 	address, ca, region     string
 	accessKey               string
-	secretKey, sessionToken config.Secret
+	secretKey, sessionToken file.Secret
 	credentials             config.Credentials
 }
 
