@@ -104,7 +104,7 @@ var rooms = map[string]string{
 	"listen":      "config limit problem request observe",
 	"handover":    "",
 	"fill":        "config cluster coding problem request observe s3error origin",
-	"serve":       "config auth cluster coding limit route web problem request observe s3error origin listen fill",
+	"serve":       "config auth cluster coding limit media route web problem request observe s3error origin listen fill",
 	"admin":       "config config/file cluster limit problem request observe origin probe listen fill serve",
 	"inspect":     "config auth cluster flags web problem request observe s3error origin serve",
 	"":            "config config/file auth cluster flags observe origin probe listen handover fill serve admin",

@@ -17,6 +17,7 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -112,7 +113,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 // add compiles the bucket of c and mounts it.
 func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
 	before := cmp.Or(old.Bucket(c.Name), new(Bucket))
-	asked, err := origin.NewBucket(c, o.Origins, gen.Config.Server.Ready != "config", before.Origin)
+	asked, err := origin.NewBucket(c.Name, &c.S3, media.New(c.ContentTypes.Guess, c.ContentTypes.Map), o.Origins, gen.Config.Server.Ready != "config", before.Origin)
 	if err != nil {
 		return fmt.Errorf("cannot set up bucket %q: %w", c.Name, err)
 	}
