@@ -147,9 +147,9 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example, reference := read(t, examplePath), read(t, "../../docs/CONFIGURATION.md")
 	join := func(block, key string) string { return strings.TrimPrefix(block+"."+key, ".") }
-	for block, keys := range schema {
+	for block, keys := range grammar.Keys {
 		for _, key := range keys {
-			if schema[join(block, key)] != nil || schema[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
+			if grammar.Keys[join(block, key)] != nil || grammar.Keys[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
 				// A block: its keys are documented.
 			} else if path := "`" + join(block, key) + "`"; !strings.Contains(reference, path) && key != "claims_verification" && block+key != "buckets[].authjwt" {
 				t.Errorf("docs/CONFIGURATION.md lacks %s", path)
@@ -167,7 +167,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			continue
 		}
 		found := false
-		for _, key := range schema[m[1][:i]] {
+		for _, key := range grammar.Keys[m[1][:i]] {
 			found = found || key == m[1][i+1:]
 		}
 		if !found && m[1] != "admin.token" {
@@ -179,7 +179,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestBucketKeys has the name that a reload reports for each part of a bucket be its key.
 func TestBucketKeys(t *testing.T) {
 	for field := range reflect.TypeFor[Bucket]().Fields() {
-		if key := file.KeyOf(field); !slices.Contains(schema["buckets[]"], key) {
+		if key := file.KeyOf(field); !slices.Contains(grammar.Keys["buckets[]"], key) {
 			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}

@@ -216,7 +216,7 @@ var sourceKeys = map[string][]string{
 func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
 func (c *Credentials) Check(d *file.Decoder, o file.Object) {
-	for _, key := range grammar.Keys["buckets[].s3.credentials"][1:] {
+	for _, key := range upstreamGrammar.Keys["buckets[].s3.credentials"][1:] {
 		if o.Has(key) && !slices.Contains(sourceKeys[c.Source], key) {
 			d.Fail(o.Get(key), "has no effect with source "+c.Source, "remove it, or choose the source that takes it")
 		}
