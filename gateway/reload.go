@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
@@ -251,7 +252,7 @@ func keepStarted(c, effective *config.Config) {
 }
 
 // rotated returns whether the credential of a replica in both has changed.
-func rotated(was, s *config.S3) bool {
+func rotated(was, s *upstream.S3) bool {
 	before := staticCredentials(was)
 	for origin, c := range staticCredentials(s) {
 		if b, ok := before[origin]; ok && b != c {
@@ -263,7 +264,7 @@ func rotated(was, s *config.S3) bool {
 
 // staticCredentials returns the credentials in s by the names of its replicas: access key,
 // secret key and session token. Without replicas, the name is empty.
-func staticCredentials(s *config.S3) map[string][3]file.Secret {
+func staticCredentials(s *upstream.S3) map[string][3]file.Secret {
 	all := make(map[string][3]file.Secret)
 	for i, o := range s.Origins() {
 		name := ""

@@ -22,6 +22,7 @@ import (
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // fileGateway is a gateway over a file, which write replaces.
@@ -234,10 +235,10 @@ func TestSettingsComplete(t *testing.T) {
 // TestReloadShares has a bucket's shared be a change of its cache, for fetches under way, while the
 // store waits for a restart.
 func TestReloadShares(t *testing.T) {
-	file := func(shared bool) *config.Config {
+	file := func(on bool) *config.Config {
 		return &config.Config{
-			Buckets: []config.Bucket{{Name: "a", Cache: &config.Cache{Enabled: true, Shared: shared}}, {Name: "b", Cache: &config.Cache{Enabled: true}}},
-			Cluster: config.Cluster{Enabled: true, Store: config.ClusterStore{Enabled: shared}},
+			Buckets: []config.Bucket{{Name: "a", Cache: &config.Cache{Enabled: true, Shared: on}}, {Name: "b", Cache: &config.Cache{Enabled: true}}},
+			Cluster: shared.Cluster{Enabled: true, Store: shared.ClusterStore{Enabled: on}},
 		}
 	}
 	var r admin.ReloadResult

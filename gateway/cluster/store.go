@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // Outcome is what came of asking Valkey for an object, or giving it one.
@@ -44,7 +44,7 @@ const (
 
 // store has what the shelves of all buckets share.
 type store struct {
-	o             *config.ClusterStore
+	o             *shared.ClusterStore
 	breaker       breaker
 	reading       chan struct{} // one for each read under way
 	absent        *rate.Limiter
@@ -60,7 +60,7 @@ type write struct {
 	at     *place
 }
 
-func newStore(c *config.ClusterStore) *store {
+func newStore(c *shared.ClusterStore) *store {
 	return &store{
 		o: c, queue: make(chan write, maxWaiting), absent: rate.NewLimiter(absentRate, absentRate),
 		reading: make(chan struct{}, min(max(inFlightMost/max(int(c.MaxObjectSize), 1), 1), maxInFlight)),

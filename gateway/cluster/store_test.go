@@ -11,8 +11,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -283,10 +283,10 @@ func TestBreaker(t *testing.T) {
 }
 
 // storeConfig is a configuration with a store.
-func storeConfig(address, secret string) *config.Cluster {
-	return &config.Cluster{
-		Enabled: true, Namespace: "test", Secret: file.NewSecret(secret), Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone},
-		Purge: config.ClusterPurge{Within: 10 * time.Second, Wait: 10 * time.Second},
-		Store: config.ClusterStore{Enabled: true, MaxObjectSize: 256 << 10, MaxTTL: 24 * time.Hour, Timeout: 100 * time.Millisecond, WriteQueue: 1 << 20},
+func storeConfig(address, secret string) *shared.Cluster {
+	return &shared.Cluster{
+		Enabled: true, Namespace: "test", Secret: file.NewSecret(secret), Valkey: shared.Valkey{Addresses: []string{address}, Mode: shared.ValkeyStandalone},
+		Purge: shared.ClusterPurge{Within: 10 * time.Second, Wait: 10 * time.Second},
+		Store: shared.ClusterStore{Enabled: true, MaxObjectSize: 256 << 10, MaxTTL: 24 * time.Hour, Timeout: 100 * time.Millisecond, WriteQueue: 1 << 20},
 	}
 }

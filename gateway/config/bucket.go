@@ -8,11 +8,12 @@ import (
 
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
+	"yatagarasu/gateway/config/upstream"
 )
 
 // decodeBucket decodes one item of buckets. It is not ok for an item that is no mapping.
 func decodeBucket(d *file.Decoder, n *file.Node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
-	b.S3 = defaultS3()
+	b.S3 = upstream.Default()
 	o := d.Fill(n, "buckets[]", &b)
 	if o.Node == nil {
 		return Bucket{}, false

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/upstream"
 )
 
 // testEnv are the variables of the tests. No message may contain one of secretParts.
@@ -109,10 +111,10 @@ func TestEightMistakesAtOnce(t *testing.T) {
 
 // The defaults of every origin.
 var (
-	timeouts = Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second}
-	retry    = Retry{Tries: 2, Resumes: 5, Budget: 20}
-	static   = Credentials{Source: "static"}
-	breaker  = Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second}
+	timeouts = upstream.Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second}
+	retry    = upstream.Retry{Tries: 2, Resumes: 5, Budget: 20}
+	static   = upstream.Credentials{Source: "static"}
+	breaker  = upstream.Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second}
 )
 
 func TestMinimalFileHasDefaults(t *testing.T) {
@@ -124,8 +126,8 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: Rate{5, 50}}},
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
-			S3: S3{
-				Origin: Origin{
+			S3: upstream.S3{
+				Origin: upstream.Origin{
 					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: file.NewSecret("secret"), Addressing: "virtual", Credentials: static,
 				},
 				MaxConnections: 1024,
@@ -202,25 +204,25 @@ func TestFullFile(t *testing.T) {
 		Buckets: []Bucket{
 			{
 				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
-				S3: S3{
-					Origin: Origin{
-						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: file.NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: file.NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: file.NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+				S3: upstream.S3{
+					Origin: upstream.Origin{
+						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: file.NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: file.NewSecret("${literal}"), Addressing: "path", Credentials: upstream.Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: file.NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
 					},
 					MaxConnections: 12,
 					MaxWaiting:     13,
 					EmptySegments:  "refuse",
 					AllowQuery:     []string{"versionId", "partNumber"},
 					AccessDenied:   404,
-					Timeouts:       Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
-					Retry:          Retry{Tries: 0, Resumes: 7, Budget: 5},
+					Timeouts:       upstream.Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+					Retry:          upstream.Retry{Tries: 0, Resumes: 7, Budget: 5},
 				},
 				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
 				Cache: cache,
 			},
 			{
 				Name: "two", PathPrefix: "/a b/é",
-				S3: S3{
-					Origin: Origin{
+				S3: upstream.S3{
+					Origin: upstream.Origin{
 						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 					},
 					MaxConnections: 1024,
@@ -230,7 +232,7 @@ func TestFullFile(t *testing.T) {
 					Timeouts:       timeouts,
 					ProbeInterval:  time.Minute,
 					Retry:          retry,
-					Breaker:        Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
+					Breaker:        upstream.Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
 				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
 				CORS: CORS{
@@ -259,8 +261,8 @@ func TestFullFile(t *testing.T) {
 			},
 			{
 				Name: "three", PathPrefix: "/three",
-				S3: S3{
-					Origin: Origin{
+				S3: upstream.S3{
+					Origin: upstream.Origin{
 						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
 					},
 					MaxConnections: 1024,
@@ -272,17 +274,17 @@ func TestFullFile(t *testing.T) {
 					Retry:          retry,
 					Breaker:        breaker,
 					FailoverOn404:  true,
-					Hedge:          Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
-					Replicas: []Replica{
+					Hedge:          upstream.Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
+					Replicas: []upstream.Replica{
 						{
-							Origin: Origin{
+							Origin: upstream.Origin{
 								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
 							},
 							Name:    "near",
 							Timeout: 10 * time.Second,
 						},
 						{
-							Origin: Origin{
+							Origin: upstream.Origin{
 								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 							},
 							Name:     "far",
@@ -302,16 +304,16 @@ func TestFullFile(t *testing.T) {
 			},
 		},
 		JWT: global, Cache: cache,
-		Cluster: Cluster{
+		Cluster: shared.Cluster{
 			Enabled: true,
-			Valkey: Valkey{
-				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: ValkeySentinel, MasterName: "my.primary",
-				Username: "gateway", Password: file.NewSecret("hunter2"), ValkeyTLS: ValkeyTLS{TLS: true},
+			Valkey: shared.Valkey{
+				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: shared.ValkeySentinel, MasterName: "my.primary",
+				Username: "gateway", Password: file.NewSecret("hunter2"), ValkeyTLS: shared.ValkeyTLS{TLS: true},
 			},
 			Namespace: "prod_1", Secret: file.NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: file.NewSecret("0123456789abcdef0123456789abcdef"),
-			Purge:  ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
-			Limits: ClusterLimits{Enabled: true, Sync: time.Second},
-			Store:  ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9},
+			Purge:  shared.ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
+			Limits: shared.ClusterLimits{Enabled: true, Sync: time.Second},
+			Store:  shared.ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // supply is an environment with a plausible value for each variable without a default.
@@ -121,11 +122,11 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
-	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
+	if cluster := shared.Default(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != shared.ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
 	}
 	c.Cluster.Store.Enabled, c.Cluster.Limits.Enabled = false, false
-	if c.Cluster.Store != newCluster().Store || c.Cluster.Limits != newCluster().Limits {
+	if c.Cluster.Store != shared.Default().Store || c.Cluster.Limits != shared.Default().Limits {
 		t.Errorf("got %+v, %+v", c.Cluster.Store, c.Cluster.Limits)
 	}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""

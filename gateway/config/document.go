@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/upstream"
 )
 
 // Document returns c for people to read. With the secrets filled in, Parse would return
@@ -25,9 +26,9 @@ func (d documenter) object(v reflect.Value) file.Document {
 		field := v.Type().Field(i)
 		name := v.Type().Name() + "." + field.Name
 		key := file.KeyOf(field)
-		if origin, ok := v.Field(i).Interface().(Origin); ok {
+		if origin, ok := v.Field(i).Interface().(upstream.Origin); ok {
 			if name == "Replica.Origin" {
-				origin.Credentials = Credentials{} // those of the bucket
+				origin.Credentials = upstream.Credentials{} // those of the bucket
 			}
 			doc = append(doc, d.object(reflect.ValueOf(origin))...)
 			continue
@@ -50,7 +51,7 @@ func (d documenter) object(v reflect.Value) file.Document {
 			value = anyAudience
 		}
 		if name == "Hedge.After" && v.Field(i).Int() == 0 {
-			value = p95
+			value = upstream.P95
 		}
 		if text, ok := value.(string); ok {
 			value = partlyMasked(name, text)
@@ -78,7 +79,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "S3.FailoverOn404":
 		return v.FieldByName("Replicas").Len() == 0
 	case "Origin.Credentials":
-		return v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
+		return v.FieldByName("Credentials").FieldByName("Source").String() == upstream.SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
 	case "Bucket.CORS":

@@ -3,10 +3,12 @@ package config
 import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
+	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/upstream"
 )
 
 // grammar is that of the whole file.
-var grammar = file.Join(upstreamGrammar, sharedGrammar, accessGrammar, siteGrammar, frontendGrammar, file.Grammar{
+var grammar = file.Join(upstream.Grammar, shared.Grammar, accessGrammar, siteGrammar, frontendGrammar, file.Grammar{
 	Keys: map[string][]string{
 		"":              {"server", "buckets", "jwt", "cache", "cluster", "logging", "metrics", "admin"},
 		"buckets[]":     {"name", "path_prefix", "hosts", "s3", "auth", "cors", "content_types", "headers", "listing", "compress", "website", "download_query", "maintenance", "cache", "limits", "allow", "deny"},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -77,18 +76,6 @@ func (l *Limits) Check(d *file.Decoder, o file.Object) {
 var tokenFailures = Rate{PerSecond: 5, Burst: 50}
 
 func (l *BucketLimits) Check(d *file.Decoder, o file.Object) { l.Rates = decodeRates(d, o) }
-
-// checkSubjects reports a limit for subjects where no bucket asks for a token.
-func checkSubjects(d *file.Decoder, c *Config, server file.Object) {
-	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
-		return
-	}
-	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {
-		return
-	}
-	o := d.Within(server.Get("limits"))
-	d.Fail(o.Get("requests_per_second_per_subject"), "has no effect: no bucket asks for a token", "set auth.enabled: true on the private buckets, or remove it")
-}
 
 // decodeRates decodes the keys of rates among those of a block of limits.
 func decodeRates(d *file.Decoder, o file.Object) Rates {

@@ -37,8 +37,8 @@ const (
 	FormatJSON = "json"
 )
 
-// MostListed is the most entries that S3 lists at once (ListObjectsV2, "max-keys").
-const MostListed = 1000
+// defaultPageSize is the most that S3 lists at once.
+const defaultPageSize = 1000
 
 func (l *Listing) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
@@ -72,7 +72,7 @@ func (l *Listing) Check(d *file.Decoder, o file.Object) {
 		return
 	}
 	if !o.Has("page_size") {
-		l.PageSize = MostListed
+		l.PageSize = defaultPageSize
 	}
 	if !o.Has("formats") {
 		l.Formats = []string{FormatHTML, FormatJSON}

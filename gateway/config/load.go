@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // Load reads the file at path, which may be a pipe, and checks it; see Parse.
@@ -72,7 +73,7 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 	*c = Config{
 		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
-		Cluster: newCluster(),
+		Cluster: shared.Default(),
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}

@@ -3,8 +3,6 @@ package config
 import (
 	"crypto/tls"
 	"encoding/pem"
-	"net"
-	"strconv"
 	"strings"
 
 	"yatagarasu/gateway/config/file"
@@ -97,37 +95,4 @@ func (a *Admin) Check(d *file.Decoder, o file.Object) {
 	if strings.ContainsFunc(a.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		d.Fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
 	}
-}
-
-// checkPorts reports two listeners that cannot both open.
-func checkPorts(d *file.Decoder, o file.Object, c *Config) {
-	metrics, redirect := "", ""
-	if c.Metrics.Enabled {
-		metrics = net.JoinHostPort(c.Metrics.Address, strconv.Itoa(c.Metrics.Port))
-	}
-	if c.Server.HTTPS.Enabled {
-		redirect = c.Server.HTTPS.RedirectAddress
-	}
-	at := o.Get("metrics")
-	if port := d.Within(at).Get("port"); port != nil {
-		at = port
-	}
-	if collide(c.Server.Address, metrics) {
-		d.Fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
-	}
-	if collide(redirect, metrics) {
-		d.Fail(at, "the metrics listener has the port of server.https.redirect_address", "change metrics.port or metrics.address")
-	}
-	if collide(c.Server.Address, redirect) {
-		https := d.Within(d.Within(o.Get("server")).Get("https"))
-		d.Fail(https.Get("redirect_address"), "has the port of server.address", "choose another port, such as 8081")
-	}
-}
-
-// collide reports whether two listeners cannot both open. An empty address is of none.
-func collide(a, b string) bool {
-	hostA, portA, err := net.SplitHostPort(a)
-	hostB, portB, err2 := net.SplitHostPort(b)
-	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	return err == nil && err2 == nil && portA != "0" && portA == portB && (hostA == hostB || wild(hostA) || wild(hostB))
 }

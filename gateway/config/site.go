@@ -114,32 +114,6 @@ func decodeHeaderRules(d *file.Decoder, o file.Object) (rules []HeaderRule) {
 	return rules
 }
 
-// checkMatches warns of what b's rules hardly ever meet. o is the bucket.
-func checkMatches(d *file.Decoder, o file.Object, b *Bucket) {
-	var paths []*file.Node
-	if at := o.Get("headers"); at != nil {
-		for _, item := range at.Items {
-			rule := d.Within(item)
-			match := d.Within(rule.Get("match"))
-			if at := match.Get("path"); at != nil {
-				paths = append(paths, at)
-			}
-			at, when := match.Get("content_type"), rule.Get("when")
-			if at != nil && when != nil && when.Text == "always" && len(b.Website.ErrorDocuments) == 0 {
-				d.Warn(at, "is never met by errors, which have no type", "leave out when: always, or the type")
-			}
-		}
-	}
-	if at := d.Within(o.Get("listing")).Get("paths"); at != nil {
-		paths = append(paths, at.Items...)
-	}
-	for _, at := range paths {
-		if b.PathPrefix != "" && b.PathPrefix != "/" && strings.HasPrefix(at.Text+"/", b.PathPrefix+"/") {
-			d.Warn(at, "begins with path_prefix, below which it is already", "leave path_prefix out of it")
-		}
-	}
-}
-
 func (r *HeaderRule) Check(d *file.Decoder, o file.Object) {
 	if o.Node != nil && !o.Has("set", "remove") && !o.Misspells("set") && !o.Misspells("remove") {
 		d.Fail(o.Node, "changes nothing", "add set or remove")

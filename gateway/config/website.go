@@ -326,38 +326,6 @@ func objectName(s string) (_, problem, fix string) {
 	return objectKey(s)
 }
 
-// checkWebsite checks what the website of b wants of the bucket's other blocks. o is the bucket.
-func checkWebsite(d *file.Decoder, o file.Object, b *Bucket) {
-	site := d.Within(o.Get("website"))
-	if site.Node == nil || site.Node.Kind != file.Map {
-		return
-	}
-	if at := site.Get("error_documents"); at != nil {
-		documents := b.Website.ErrorDocuments
-		for _, item := range at.Items {
-			if item.Kind == file.Map { // else it was reported, and is no document
-				checkErrorDocument(d, d.Within(item), documents[0], &b.Auth)
-				documents = documents[1:]
-			}
-		}
-	}
-	if at := site.Get("spa"); at != nil && b.Website.SPA.Fallback != "" && b.Cache != nil && b.Cache.Enabled && b.Cache.NegativeTTL == 0 {
-		d.Warn(at, "has the origin asked at each request for a page of the application, as that there is no such object is not remembered", "set cache.negative_ttl, such as 10s")
-	}
-}
-
-// checkErrorDocument checks that who gets an error document, which is item, may read it. Without a
-// token, that is only what is public.
-func checkErrorDocument(d *file.Decoder, item file.Object, e ErrorDocument, a *Auth) {
-	switch {
-	case e.Key == "" || e.Status != 401 && e.Status != 403: // or it was reported
-	case e.Status == 401 && !a.Enabled:
-		d.Fail(item.Get("status"), "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
-	case a.Enabled && !a.isPublic(e.Key):
-		d.Fail(item.Get("key"), "is not public: who gets this error may not read it", "add a rule with its path and enabled: false to auth.rules")
-	}
-}
-
 // isPublic reports whether anybody may read a key.
 func (a *Auth) isPublic(key string) bool {
 	public, longest := false, -1

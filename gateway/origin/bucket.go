@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
@@ -54,7 +54,7 @@ func (b *Background) Recover() {
 type Bucket struct {
 	Shared     *Shared
 	Name       string
-	S3         *config.S3
+	S3         *upstream.S3
 	Replicas   []*Replica    // at least one; the preferred ones first
 	turn       atomic.Uint32 // of replicas with equal priority
 	hideDenied bool          // AccessDenied is answered as 404
@@ -64,7 +64,7 @@ type Bucket struct {
 // NewBucket returns the bucket with a name at s3, whose objects have types by their keys, which
 // may be nil; probed says that origins are probed. It opens no connection. What before, which may
 // be nil, has of the same is taken over.
-func NewBucket(name string, s3 *config.S3, types *media.Types, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
+func NewBucket(name string, s3 *upstream.S3, types *media.Types, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
 	b := &Bucket{Shared: h, Name: name, S3: s3, hideDenied: s3.AccessDenied == 404, Types: types}
 	for i, s := range s3.Origins() {
 		r := &Replica{S3: s}

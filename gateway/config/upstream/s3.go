@@ -1,4 +1,4 @@
-package config
+package upstream
 
 import (
 	"slices"
@@ -9,9 +9,9 @@ import (
 	"yatagarasu/gateway/config/form"
 )
 
-// defaultS3 returns the defaults of an origin; docs/RESILIENCE.md has the reason for
+// Default returns the defaults of an origin; docs/RESILIENCE.md has the reason for
 // those of retries, breakers, hedges and probes.
-func defaultS3() S3 {
+func Default() S3 {
 	return S3{
 		Origin:         Origin{Region: "us-east-1", Addressing: "auto", Credentials: Credentials{Source: SourceStatic}},
 		Timeouts:       Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second},
@@ -26,11 +26,14 @@ func defaultS3() S3 {
 	}
 }
 
+// MostListed is the most entries that S3 lists at once (ListObjectsV2, "max-keys").
+const MostListed = 1000
+
 // PayerRequester is the value of s3.request_payer.
 const PayerRequester = "requester"
 
-// p95 is the value of hedge.after for the 95th percentile of the latest requests.
-const p95 = "p95"
+// P95 is the value of hedge.after for the 95th percentile of the latest requests.
+const P95 = "p95"
 
 // maxReplicas bounds the replicas of a bucket.
 const maxReplicas = 16
@@ -188,7 +191,7 @@ func (h *Hedge) Check(d *file.Decoder, o file.Object) {
 		return
 	}
 	h.Enabled = true
-	if text, _, ok := d.Text(o.Need("after", "write p95, or a duration such as 100ms")); ok && text != p95 || o.Has("after") && o.Get("after").Kind == file.Number {
+	if text, _, ok := d.Text(o.Need("after", "write p95, or a duration such as 100ms")); ok && text != P95 || o.Has("after") && o.Get("after").Kind == file.Number {
 		h.After = o.Duration("after", 0, time.Millisecond)
 	}
 }
@@ -216,7 +219,7 @@ var sourceKeys = map[string][]string{
 func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
 func (c *Credentials) Check(d *file.Decoder, o file.Object) {
-	for _, key := range upstreamGrammar.Keys["buckets[].s3.credentials"][1:] {
+	for _, key := range Grammar.Keys["buckets[].s3.credentials"][1:] {
 		if o.Has(key) && !slices.Contains(sourceKeys[c.Source], key) {
 			d.Fail(o.Get(key), "has no effect with source "+c.Source, "remove it, or choose the source that takes it")
 		}

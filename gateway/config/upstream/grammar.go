@@ -1,4 +1,4 @@
-package config
+package upstream
 
 import (
 	"strings"
@@ -7,8 +7,8 @@ import (
 	"yatagarasu/gateway/config/form"
 )
 
-// upstreamGrammar is what the block s3 of a bucket may have.
-var upstreamGrammar = file.Grammar{
+// Grammar is what the block s3 of a bucket may have.
+var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"buckets[].s3":             {"bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "empty_segments", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},
 		"buckets[].s3.credentials": {"source", "profile", "file", "role_arn", "session_name", "external_id", "token_file", "endpoint", "duration"},

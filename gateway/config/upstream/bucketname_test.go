@@ -1,4 +1,4 @@
-package config
+package upstream
 
 import (
 	"strings"
@@ -10,19 +10,18 @@ import (
 // s3Problems returns the messages about one bucket's s3 block, without place.
 func s3Problems(t *testing.T, s3 string) string {
 	t.Helper()
-	_, err := parseString("buckets:\n  - name: a\n    path_prefix: /a\n    s3: { " + s3 + " }\n")
-	if err == nil {
-		return ""
-	}
-	errs, ok := err.(file.Errors)
-	if !ok {
+	d, root, err := file.Open("test.yaml", []byte("{ "+s3+" }"), nil, Grammar)
+	if err != nil {
 		t.Fatal(err)
 	}
+	block := Default()
+	d.Fill(root, "buckets[].s3", &block)
+	errs, _ := d.Err().(file.Errors)
 	var all []string
 	for _, e := range errs {
 		all = append(all, e.Path+": "+e.Problem+"; "+e.Fix)
 	}
-	return strings.ReplaceAll(strings.Join(all, "\n"), "buckets[0].s3.", "")
+	return strings.Join(all, "\n")
 }
 
 func TestNamesThatOthersServe(t *testing.T) {

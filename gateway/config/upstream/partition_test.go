@@ -1,4 +1,4 @@
-package config
+package upstream
 
 import (
 	"os"
@@ -62,12 +62,16 @@ func TestAWSS3Label(t *testing.T) {
 // TestOneTableOfPartitions finds host names of AWS outside of the table.
 func TestOneTableOfPartitions(t *testing.T) {
 	found := 0
-	for _, dir := range []string{"..", "../../sign", "../../pool", "../../loadtest"} {
+	for _, dir := range []string{"../..", "../../../sign", "../../../pool", "../../../loadtest"} {
 		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
-			for i, line := range strings.Split(read(t, path), "\n") {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for i, line := range strings.Split(string(data), "\n") {
 				code, _, _ := strings.Cut(line, "//")
 				if !strings.Contains(code, "amazonaws.") {
 					continue

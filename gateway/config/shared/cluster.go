@@ -1,9 +1,10 @@
-package config
+// Package shared has the block cluster: what the gateways behind one balancer share, and the server
+// by which they do. Others decode the file, and a block checks itself.
+package shared
 
 import (
 	"net"
 	"regexp"
-	"slices"
 	"time"
 
 	"yatagarasu/gateway/config/file"
@@ -153,8 +154,8 @@ var (
 	primaryForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`) // the letters that sentinels take
 )
 
-// newCluster returns the defaults of a block cluster. That of Valkey.Mode comes with its check.
-func newCluster() Cluster {
+// Default returns the defaults of a block cluster. That of Valkey.Mode comes with its check.
+func Default() Cluster {
 	return Cluster{
 		Namespace: "default",
 		Purge:     ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
@@ -256,23 +257,5 @@ func (l *ClusterLimits) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	if l.Sync > longestSync {
 		d.Fail(o.Get("sync"), "is too long", "write at most 10s")
-	}
-}
-
-// checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
-// without a cache that shares. o is the whole file, and sharing is where it has shared: true.
-func checkClusterUse(d *file.Decoder, o file.Object, c *Config, sharing []*file.Node) {
-	if !c.Cluster.Store.Enabled {
-		for _, at := range sharing {
-			d.Fail(at, "needs a place to share", "set cluster.store.enabled: true, or remove it")
-		}
-	}
-	cached := func(b Bucket) bool { return b.Cache != nil && b.Cache.Enabled }
-	shared := func(b Bucket) bool { return b.Cache != nil && b.Cache.Shared }
-	switch {
-	case c.Cluster.Enabled && !slices.ContainsFunc(c.Buckets, cached):
-		d.Warn(o.Get("cluster"), "shares the purges of caches, and no bucket has a cache", "set cache.enabled: true, or remove the block")
-	case c.Cluster.Store.Enabled && !slices.ContainsFunc(c.Buckets, shared):
-		d.Warn(d.Within(o.Get("cluster")).Get("store"), "is for the objects of buckets that share them, and none does", "set cache.shared: true, or remove the block")
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package shared
 
 import (
 	"strings"
@@ -7,8 +7,8 @@ import (
 	"yatagarasu/gateway/config/form"
 )
 
-// sharedGrammar is what the block cluster may have.
-var sharedGrammar = file.Grammar{
+// Grammar is what the block cluster may have.
+var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"cluster":            {"valkey", "namespace", "secret", "previous_secret", "purge", "store", "limits"},
 		"cluster.valkey":     {"addresses", "mode", "master_name", "username", "password", "tls"},
