@@ -84,12 +84,13 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // sign and cache are below all of them, and config, auth, limit and route below those that
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
-	"config":          "config/file config/form config/shared config/upstream",
+	"config":          "config/access config/file config/form config/shared config/upstream",
 	"config/file":     "",
 	"config/form":     "",
 	"config/shared":   "config/file config/form",
 	"config/upstream": "config/file config/form",
-	"auth":            "config limit",
+	"config/access":   "config/file config/form",
+	"auth":            "config config/access limit",
 	"limit":           "",
 	"route":           "",
 	"flags":           "config/file",
@@ -106,10 +107,10 @@ var rooms = map[string]string{
 	"listen":          "config limit problem request observe",
 	"handover":        "",
 	"fill":            "config cluster coding problem request observe s3error origin",
-	"serve":           "config config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
+	"serve":           "config config/access config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
 	"admin":           "config config/file cluster limit problem request observe origin probe listen fill serve",
 	"inspect":         "config config/shared config/upstream auth cluster flags web problem request observe s3error origin serve",
-	"":                "config config/file config/shared config/upstream auth cluster flags observe origin probe listen handover fill serve admin",
+	"":                "config config/access config/file config/shared config/upstream auth cluster flags observe origin probe listen handover fill serve admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

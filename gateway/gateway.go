@@ -20,6 +20,7 @@ import (
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
@@ -169,7 +170,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			e.Str("jwks", name).Str("kid", key).Err(why).Msg("a key of a key set is left out")
 		},
 		OnCrowd: func(name, algorithm string) {
-			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
+			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", access.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
 	return &serve.GenerationOptions{

@@ -11,7 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/limit"
 )
 
@@ -69,7 +69,7 @@ type ruleSet struct {
 
 // NewPolicy compiles c for the bucket of this name. c must be enabled, and v be the
 // verifier for c.JWT. guard may be nil.
-func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, guard *Guard) *Policy {
+func NewPolicy(c *access.Auth, bucket string, v *Verifier, cache *TokenCache, guard *Guard) *Policy {
 	p := &Policy{id: cache.policies.Add(1), verifier: v, cache: cache, guard: guard}
 	for _, s := range c.JWT.Sources {
 		p.sources = append(p.sources, newSource(s))
@@ -90,7 +90,7 @@ func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, gu
 	return p
 }
 
-func newRuleSet(path string, public bool, claims []config.Claim, bucket string) ruleSet {
+func newRuleSet(path string, public bool, claims []access.Claim, bucket string) ruleSet {
 	s := ruleSet{path: path, public: public}
 	for i, c := range claims {
 		s.rules = append(s.rules, newRule(c, bucket))

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // The bounds of a key set, from a URL or a file.
@@ -64,7 +64,7 @@ type keyFetch struct {
 	afterFailure bool // the fetch before failed
 }
 
-func newKeySet(c *config.JWT, o Options, update func([]key)) *keySet {
+func newKeySet(c *access.JWT, o Options, update func([]key)) *keySet {
 	s := &keySet{
 		algorithm: c.JWKSAlgorithm,
 		update:    update,
@@ -201,9 +201,9 @@ func (s *keySet) left() time.Duration {
 // mayHave reports whether the set could have a key for alg.
 func (s *keySet) mayHave(alg string) bool {
 	if s.algorithm != "" {
-		return config.CanonicalAlgorithm(alg) == s.algorithm
+		return access.CanonicalAlgorithm(alg) == s.algorithm
 	}
-	return config.IsPublicKeyAlgorithm(alg)
+	return access.IsPublicKeyAlgorithm(alg)
 }
 
 // waitForNewer requests a fetch and waits until deadline for keys other than those that

@@ -33,7 +33,7 @@ import (
 
 	jose "github.com/go-jose/go-jose/v4"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // keyServer is an endpoint with a JWK set that a test changes.
@@ -659,7 +659,7 @@ func TestKeySetAuthority(t *testing.T) {
 // same.
 func TestCrowdedKeySet(t *testing.T) {
 	keys := make(map[string]crypto.Signer)
-	for i := range config.MaxKeysTried + 1 {
+	for i := range access.MaxKeysTried + 1 {
 		keys[fmt.Sprint("k", i)] = ecKey(t)
 	}
 	s := startKeyServer(t, text(keySetOf(t, keys)))
@@ -714,7 +714,7 @@ func TestKeyProblems(t *testing.T) {
 	if _, err := newKey("k", "", "RS256", nil, "text"); err == nil || !strings.Contains(err.Error(), "not supported") {
 		t.Error(err)
 	}
-	if _, err := NewVerifier(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
+	if _, err := NewVerifier(&access.JWT{Keys: []access.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
 		t.Error("a key without anything")
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cristalhq/jwt/v5"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // key verifies signatures of one algorithm, which comes from the configuration and never
@@ -71,7 +71,7 @@ func byLibrary(v jwt.Verifier) func(t *token) bool {
 }
 
 // configuredKeys returns the keys in the configuration itself.
-func configuredKeys(c *config.JWT) ([]key, error) {
+func configuredKeys(c *access.JWT) ([]key, error) {
 	var keys []key
 	for i := range c.Keys {
 		k := &c.Keys[i]
@@ -108,12 +108,12 @@ func (r *keyring) candidates(dst []*key, alg, kid string) (keys []*key, known bo
 			known = known || r.keys[i].id == kid
 		}
 	}
-	any, wanted := false, config.CanonicalAlgorithm(alg)
+	any, wanted := false, access.CanonicalAlgorithm(alg)
 	take := func(is func(id string) bool) {
 		for i := range r.keys {
 			if k := &r.keys[i]; is(k.id) {
 				any = true
-				if k.algorithm == wanted && len(dst) < config.MaxKeysTried {
+				if k.algorithm == wanted && len(dst) < access.MaxKeysTried {
 					dst = append(dst, k)
 				}
 			}
@@ -142,7 +142,7 @@ func (r *keyring) crowded() string {
 	count := make(map[string]int)
 	for i := range r.keys {
 		a := r.keys[i].algorithm
-		if count[a]++; count[a] > config.MaxKeysTried {
+		if count[a]++; count[a] > access.MaxKeysTried {
 			return a
 		}
 	}
@@ -153,7 +153,7 @@ func (r *keyring) crowded() string {
 // there are several.
 func soleAlgorithm(public crypto.PublicKey) string {
 	for _, algorithm := range [...]string{"ES256", "ES384", "ES512", "EdDSA"} {
-		if config.KeyProblem(public, algorithm) == "" {
+		if access.KeyProblem(public, algorithm) == "" {
 			return algorithm
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // Options are the settings that the configuration file does not have. The zero value
@@ -75,7 +75,7 @@ func (o *Options) setDefaults() {
 // Create it with NewVerifier, call Start before use and Close after. It is safe for
 // concurrent use.
 type Verifier struct {
-	config *config.JWT
+	config *access.JWT
 	keys   []key
 	ring   atomic.Pointer[keyring]
 	set    *keySet   // nil: there are configured keys alone
@@ -90,7 +90,7 @@ type workspace struct {
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
-func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
+func NewVerifier(c *access.JWT, o Options) (*Verifier, error) {
 	o.setDefaults()
 	v := &Verifier{config: c}
 	v.work.New = func() any { return new(workspace) }

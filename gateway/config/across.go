@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 )
 
@@ -120,12 +121,12 @@ func checkWebsite(d *file.Decoder, o file.Object, b *Bucket) {
 
 // checkErrorDocument checks that who gets an error document, which is item, may read it. Without a
 // token, that is only what is public.
-func checkErrorDocument(d *file.Decoder, item file.Object, e ErrorDocument, a *Auth) {
+func checkErrorDocument(d *file.Decoder, item file.Object, e ErrorDocument, a *access.Auth) {
 	switch {
 	case e.Key == "" || e.Status != 401 && e.Status != 403: // or it was reported
 	case e.Status == 401 && !a.Enabled:
 		d.Fail(item.Get("status"), "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
-	case a.Enabled && !a.isPublic(e.Key):
+	case a.Enabled && !a.IsPublic(e.Key):
 		d.Fail(item.Get("key"), "is not public: who gets this error may not read it", "add a rule with its path and enabled: false to auth.rules")
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"strconv"
 	"strings"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
 	"yatagarasu/gateway/config/upstream"
 )
 
 // decodeBucket decodes one item of buckets. It is not ok for an item that is no mapping.
-func decodeBucket(d *file.Decoder, n *file.Node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
+func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults *cacheBlock) (b Bucket, ok bool) {
 	b.S3 = upstream.Default()
 	o := d.Fill(n, "buckets[]", &b)
 	if o.Node == nil {
@@ -22,7 +23,7 @@ func decodeBucket(d *file.Decoder, n *file.Node, global *globalJWT, defaults *ca
 	b.Hosts = decodeHosts(d, o)
 	checkPrefix(d, o, &b)
 	o.Need("s3", "say where the objects are")
-	b.Auth = decodeAuth(d, o.Get("auth"), global)
+	b.Auth = access.Decode(d, o.Get("auth"), global)
 	b.Headers = decodeHeaderRules(d, o)
 	if b.Listing.Enabled && b.S3.AccessDenied == 404 {
 		d.Warn(o.Get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/config/upstream"
@@ -26,7 +27,7 @@ type Config struct {
 	// JWT is the verifier of the buckets without one of their own. Nil when the file
 	// has no jwt block or one with enabled: false. The verifier in effect for a bucket
 	// is its Auth.JWT.
-	JWT *JWT
+	JWT *access.JWT
 
 	// Cache has the defaults of the buckets' caches, nil without a cache block. The
 	// policy in effect for a bucket is its Cache.
@@ -121,7 +122,7 @@ type Bucket struct {
 	S3 upstream.S3
 
 	// Auth says who may read them. The zero value: everyone.
-	Auth Auth `form:"-"`
+	Auth access.Auth `form:"-"`
 
 	// CORS says which pages of other sites may read by script.
 	CORS CORS

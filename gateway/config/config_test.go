@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/config/upstream"
@@ -153,27 +154,27 @@ func TestFullFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	global := &JWT{
-		Sources: []TokenSource{
-			{Type: SourceBearer}, {Type: SourceHeader, Name: "X-Auth-Token", Prefix: "Token "},
-			{Type: SourceQuery, Name: "token"}, {Type: SourceCookie, Name: "session"},
+	global := &access.JWT{
+		Sources: []access.TokenSource{
+			{Type: access.SourceBearer}, {Type: access.SourceHeader, Name: "X-Auth-Token", Prefix: "Token "},
+			{Type: access.SourceQuery, Name: "token"}, {Type: access.SourceCookie, Name: "session"},
 		},
-		Keys: []Key{
+		Keys: []access.Key{
 			{Algorithm: "HS256", Secret: file.NewSecret("0123456789abcdef0123456789abcdef")},
 			{ID: "old", Algorithm: "HS384", Secret: file.NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
 		},
 		Issuer: []string{"https://issuer"}, AnyAudience: true, Typ: "application/at+jwt", Leeway: 0, RequireExp: false,
-		Claims: []Claim{
+		Claims: []access.Claim{
 			{Name: "role", Operator: "equals", Value: "admin"},
 			{Name: "n", Operator: "not_equals", Value: json.Number("9007199254740993")},
 			{Name: "b", Operator: "equals", Value: true},
 			{Name: "f", Operator: "contains", Value: json.Number("-1.5e3")},
-			{Name: "in", Operator: "in", Value: []any{"a", json.Number("1"), false, Template{{Var: "bucket"}}}},
+			{Name: "in", Operator: "in", Value: []any{"a", json.Number("1"), false, access.Template{{Var: "bucket"}}}},
 			{Name: "not", Operator: "not_in", Value: []any{"a"}},
 			{Name: "gt", Operator: "gt", Value: json.Number("12")},
 			{Name: "a.b", Operator: "exists"},
 			{Name: "m", Operator: "matches", Value: "[a-z]+${x"},
-			{Name: "t", Operator: "equals", Value: Template{
+			{Name: "t", Operator: "equals", Value: access.Template{
 				{Literal: "x-"}, {Var: "path", Index: 0}, {Literal: "/12${path.1}"}, {Var: "method"},
 			}},
 			{Name: "env", Operator: "equals", Value: "wJalrXUtnFEMI/K7MDENG+${COUNT}"},
@@ -216,7 +217,7 @@ func TestFullFile(t *testing.T) {
 					Timeouts:       upstream.Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
 					Retry:          upstream.Retry{Tries: 0, Resumes: 7, Budget: 5},
 				},
-				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
+				Auth:  access.Auth{Enabled: true, JWT: global, Rules: []access.AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []access.Claim{{Name: "x", Operator: "exists"}}}}},
 				Cache: cache,
 			},
 			{
@@ -293,8 +294,8 @@ func TestFullFile(t *testing.T) {
 						},
 					},
 				},
-				Auth: Auth{Enabled: true, JWT: &JWT{
-					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
+				Auth: access.Auth{Enabled: true, JWT: &access.JWT{
+					Sources: []access.TokenSource{{Type: access.SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
 				Cache:  &off,

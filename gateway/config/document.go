@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/upstream"
 )
@@ -48,7 +49,7 @@ func (d documenter) object(v reflect.Value) file.Document {
 		}
 		value := d.value(v.Field(i))
 		if name == "JWT.Audience" && v.FieldByName("AnyAudience").Bool() {
-			value = anyAudience
+			value = access.AnyAudience
 		}
 		if name == "Hedge.After" && v.Field(i).Int() == 0 {
 			value = upstream.P95
@@ -69,7 +70,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "Config.Cluster":
 		return !v.FieldByName("Cluster").FieldByName("Enabled").Bool()
 	case "Auth.JWT": // the bucket has none of its own
-		return v.FieldByName("JWT").Interface().(*JWT) == d.config.JWT
+		return v.FieldByName("JWT").Interface().(*access.JWT) == d.config.JWT
 	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share
 		return v.Addr().Interface().(*Cache) != d.config.Cache && !v.FieldByName("OwnBudget").Bool()
 	case "JWT.JWKSMaxAge":

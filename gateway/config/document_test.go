@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 )
 
@@ -125,7 +126,7 @@ func TestSecretsHaveTheirType(t *testing.T) {
 		}
 	}
 	look(reflect.TypeFor[Config]())
-	if !seen[reflect.TypeFor[Key]()] {
+	if !seen[reflect.TypeFor[access.Key]()] {
 		t.Error("not all types are looked at")
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
 	"yatagarasu/gateway/config/shared"
@@ -8,7 +9,7 @@ import (
 )
 
 // grammar is that of the whole file.
-var grammar = file.Join(upstream.Grammar, shared.Grammar, accessGrammar, siteGrammar, frontendGrammar, file.Grammar{
+var grammar = file.Join(upstream.Grammar, shared.Grammar, access.Grammar, siteGrammar, frontendGrammar, file.Grammar{
 	Keys: map[string][]string{
 		"":              {"server", "buckets", "jwt", "cache", "cluster", "logging", "metrics", "admin"},
 		"buckets[]":     {"name", "path_prefix", "hosts", "s3", "auth", "cors", "content_types", "headers", "listing", "compress", "website", "download_query", "maintenance", "cache", "limits", "allow", "deny"},

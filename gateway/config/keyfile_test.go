@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/access"
 )
 
 func must[T any](t *testing.T) func(v T, err error) T {
@@ -122,7 +124,7 @@ func TestPublicKeyFiles(t *testing.T) {
 					got, err := parseString(y)
 					if err != nil {
 						t.Errorf("%s: %v", algorithm, err)
-					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != CanonicalAlgorithm(algorithm) || k[0].PublicKeyFile != file || KeyProblem(k[0].Public, k[0].Algorithm) != "" {
+					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != access.CanonicalAlgorithm(algorithm) || k[0].PublicKeyFile != file || access.KeyProblem(k[0].Public, k[0].Algorithm) != "" {
 						t.Errorf("got %+v", k)
 					}
 				}

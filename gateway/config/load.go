@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/shared"
 )
@@ -83,8 +84,8 @@ func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 	}
 	checkPorts(d, o, c)
 
-	global := decodeGlobalJWT(d, o.Get("jwt"))
-	c.JWT = global.jwt
+	global := access.DecodeGlobal(d, o.Get("jwt"))
+	c.JWT = global.JWT
 	defaults := decodeCache(d, o.Get("cache"), nil)
 	if defaults.set {
 		c.Cache = &defaults.Cache
@@ -97,7 +98,7 @@ func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 			c.Buckets = append(c.Buckets, b)
 		}
 	}
-	if global.jwt != nil && !global.used {
+	if global.JWT != nil && !global.Used {
 		d.Fail(o.Get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
 			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
 	}

@@ -325,14 +325,3 @@ func objectName(s string) (_, problem, fix string) {
 	}
 	return objectKey(s)
 }
-
-// isPublic reports whether anybody may read a key.
-func (a *Auth) isPublic(key string) bool {
-	public, longest := false, -1
-	for _, r := range a.Rules {
-		if n := len(r.Path); n > longest && (r.Path == "/" || "/"+key == r.Path || strings.HasPrefix("/"+key, r.Path+"/")) {
-			public, longest = !r.Enabled, n
-		}
-	}
-	return public
-}

@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"slices"
@@ -7,15 +7,15 @@ import (
 	"yatagarasu/gateway/config/file"
 )
 
-// anyAudience is the word for tokens that are for whomever.
-const anyAudience = "any"
+// AnyAudience is the word for tokens that are for whomever.
+const AnyAudience = "any"
 
 // decodeAudience decodes the audience of a jwt block, and reports rules that no token could pass
 // without one.
 func decodeAudience(d *file.Decoder, o file.Object, j *JWT) {
 	o.StringOrList("audience", func(n *file.Node, text string, _ bool) {
 		switch {
-		case text != anyAudience:
+		case text != AnyAudience:
 			j.Audience = append(j.Audience, text)
 		case n == o.Get("audience"):
 			j.AnyAudience = true

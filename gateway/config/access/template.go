@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"regexp"
@@ -7,6 +7,22 @@ import (
 
 	"yatagarasu/gateway/config/file"
 )
+
+// Template is a string that contains values of the request: its parts, joined.
+type Template []TemplatePart
+
+// TemplatePart is a literal or one value of the request.
+type TemplatePart struct {
+	// Literal is the text of the part where Var is empty.
+	Literal string
+
+	// Var is "path", "bucket" or "method"; empty for a literal.
+	Var string
+
+	// Index is the segment of "path", from 0, among the decoded segments of the object
+	// key after the prefix.
+	Index int
+}
 
 // resolveTemplate returns the value of a claim rule: a string with its variables substituted, or
 // a Template with ${path.N}, ${bucket} and ${method}, which stay for the request.

@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"encoding/json"
@@ -9,6 +9,21 @@ import (
 
 	"yatagarasu/gateway/config/file"
 )
+
+// Claim is one rule on one claim of a token.
+type Claim struct {
+	// Name is the claim, "a.b" for member b of a.
+	Name string `key:"claim"`
+
+	// Operator is one of equals, not_equals, contains, in, not_in, gt, lt, gte,
+	// lte, exists and matches.
+	Operator string `form:"-"`
+
+	// Value is compared with the claim: a string, bool, json.Number (the exact decimal
+	// text) or Template; []any of these for in and not_in; nil for exists. For matches
+	// it is a valid RE2 expression, which must match the whole claim.
+	Value any
+}
 
 // operand is the type of value that an operator takes.
 type operand uint8

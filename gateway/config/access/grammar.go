@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"strings"
@@ -7,9 +7,9 @@ import (
 	"yatagarasu/gateway/config/form"
 )
 
-// accessGrammar is what the blocks jwt and auth may have. The jwt of a bucket has the keys of the
+// Grammar is what the blocks jwt and auth may have. The jwt of a bucket has the keys of the
 // global one, and the claims of a rule have those of jwt.claims.
-var accessGrammar = file.Grammar{
+var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"buckets[].auth":         {"enabled", "jwt", "rules"},
 		"buckets[].auth.rules[]": {"path", "enabled", "claims", "claims_verification"},
