@@ -5,11 +5,11 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/cluster"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // newNode returns the part of this gateway among several; nil: there is only this one.
-func (g *Gateway) newNode(c *config.Cluster) *cluster.Node {
+func (g *Gateway) newNode(c *shared.Cluster) *cluster.Node {
 	if !c.Enabled {
 		return nil
 	}

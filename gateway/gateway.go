@@ -20,6 +20,7 @@ import (
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/keys"
@@ -109,9 +110,9 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.Reserved = g.operators.Reserved
 	var err error
 	if o.inspects {
-		err = g.CheckLogs(&c.Logging)
+		err = g.CheckLogs(logging(&c.Logging))
 	} else {
-		err = g.OpenLogs(&c.Logging, o.LogBuffer, o.LogRefused, o.Output)
+		err = g.OpenLogs(logging(&c.Logging), o.LogBuffer, o.LogRefused, o.Output)
 	}
 	if err != nil {
 		return nil, err
@@ -140,6 +141,15 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	return g, nil
 }
 
+// logging returns how c says that the process logs.
+func logging(c *config.Logging) *observe.Logging {
+	l := &observe.Logging{Level: c.Level, Format: c.Format, Output: c.Output, Slow: c.Slow, Sample: c.Sample}
+	if c.Audit.Enabled {
+		l.Audit = c.Audit.Output
+	}
+	return l
+}
+
 // generationOptions are those of each generation.
 func (g *Gateway) generationOptions() *serve.GenerationOptions {
 	keySets := keys.Options{
@@ -161,7 +171,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			e.Str("jwks", name).Str("kid", key).Err(why).Msg("a key of a key set is left out")
 		},
 		OnCrowd: func(name, algorithm string) {
-			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
+			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", access.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
 	return &serve.GenerationOptions{

@@ -14,6 +14,8 @@ import (
 
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
@@ -76,7 +78,7 @@ func (g *Gateway) reload(ctx context.Context) admin.ReloadResult {
 	r, err := g.tryReload(ctx)
 	if err != nil {
 		r = admin.ReloadResult{Result: "failed", Generation: r.Generation, Errors: []string{err.Error()}} // nothing changed
-		if _, many := errors.AsType[config.Errors](err); many {
+		if _, many := errors.AsType[file.Errors](err); many {
 			r.Errors = strings.Split(err.Error(), "\n") // one line for each
 		}
 	}
@@ -148,7 +150,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 
 	// From here on nothing fails.
 	g.limitConns(c)
-	g.Apply(&c.Logging)
+	g.Apply(logging(&c.Logging))
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)
 	old.Retire(gen)
@@ -250,7 +252,7 @@ func keepStarted(c, effective *config.Config) {
 }
 
 // rotated returns whether the credential of a replica in both has changed.
-func rotated(was, s *config.S3) bool {
+func rotated(was, s *upstream.S3) bool {
 	before := staticCredentials(was)
 	for origin, c := range staticCredentials(s) {
 		if b, ok := before[origin]; ok && b != c {
@@ -262,14 +264,14 @@ func rotated(was, s *config.S3) bool {
 
 // staticCredentials returns the credentials in s by the names of its replicas: access key,
 // secret key and session token. Without replicas, the name is empty.
-func staticCredentials(s *config.S3) map[string][3]config.Secret {
-	all := make(map[string][3]config.Secret)
+func staticCredentials(s *upstream.S3) map[string][3]file.Secret {
+	all := make(map[string][3]file.Secret)
 	for i, o := range s.Origins() {
 		name := ""
 		if len(s.Replicas) > 0 {
 			name = s.Replicas[i].Name
 		}
-		all[name] = [3]config.Secret{config.NewSecret(o.AccessKey), o.SecretKey, o.SessionToken}
+		all[name] = [3]file.Secret{file.NewSecret(o.AccessKey), o.SecretKey, o.SessionToken}
 	}
 	return all
 }
@@ -279,7 +281,7 @@ func differences(was, b *config.Bucket) (parts []string) {
 	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
 	for i := range x.NumField() {
 		if !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
-			parts = append(parts, config.KeyOf(x.Type().Field(i)))
+			parts = append(parts, file.KeyOf(x.Type().Field(i)))
 		}
 	}
 	return parts

@@ -21,6 +21,8 @@ import (
 
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // fileGateway is a gateway over a file, which write replaces.
@@ -207,7 +209,7 @@ func TestSettingsComplete(t *testing.T) {
 		switch {
 		case buckets[name] || certificate[name] || name == ".Warnings": // no key
 			return
-		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[config.Secret]():
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[file.Secret]():
 			for i := range v.NumField() {
 				fields(v.Field(i), name+"."+v.Type().Field(i).Name)
 			}
@@ -233,10 +235,10 @@ func TestSettingsComplete(t *testing.T) {
 // TestReloadShares has a bucket's shared be a change of its cache, for fetches under way, while the
 // store waits for a restart.
 func TestReloadShares(t *testing.T) {
-	file := func(shared bool) *config.Config {
+	file := func(on bool) *config.Config {
 		return &config.Config{
-			Buckets: []config.Bucket{{Name: "a", Cache: &config.Cache{Enabled: true, Shared: shared}}, {Name: "b", Cache: &config.Cache{Enabled: true}}},
-			Cluster: config.Cluster{Enabled: true, Store: config.ClusterStore{Enabled: shared}},
+			Buckets: []config.Bucket{{Name: "a", Cache: &config.Cache{Enabled: true, Shared: on}}, {Name: "b", Cache: &config.Cache{Enabled: true}}},
+			Cluster: shared.Cluster{Enabled: true, Store: shared.ClusterStore{Enabled: on}},
 		}
 	}
 	var r admin.ReloadResult
@@ -266,7 +268,7 @@ func anotherValue(t *testing.T, of reflect.Type) reflect.Value {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(of, 1, 1))
 	case reflect.Struct:
-		v.Set(reflect.ValueOf(config.NewSecret("other")))
+		v.Set(reflect.ValueOf(file.NewSecret("other")))
 	default:
 		t.Fatalf("no value of %s", of)
 	}

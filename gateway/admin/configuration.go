@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 // ReloadResult is what a reload changed: the reply of the administrative call, and the log
@@ -60,7 +60,7 @@ type configReply struct {
 	Generation int64             `json:"generation"`
 	File       string            `json:"file"`
 	Loaded     time.Time         `json:"loaded"`
-	Config     config.Document   `json:"config"` // with the values of flags that win over the file; keys that need a restart have the values of the start
+	Config     file.Document     `json:"config"` // with the values of flags that win over the file; keys that need a restart have the values of the start
 	Flags      map[string]string `json:"flags"`
 }
 

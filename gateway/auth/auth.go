@@ -11,7 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/token"
 )
@@ -62,7 +62,7 @@ type Policy struct {
 
 // ruleSet has the rules for tokens below a path.
 type ruleSet struct {
-	path    string // as config.AuthRule.Path; empty for the verifier's own
+	path    string // as access.AuthRule.Path; empty for the verifier's own
 	public  bool
 	rules   []rule
 	dynamic []int // indexes of the rules that depend on the request
@@ -70,7 +70,7 @@ type ruleSet struct {
 
 // NewPolicy compiles c for the bucket of this name. c must be enabled, and v be the
 // verifier for c.JWT. guard may be nil.
-func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, guard *Guard) *Policy {
+func NewPolicy(c *access.Auth, bucket string, v *Verifier, cache *TokenCache, guard *Guard) *Policy {
 	p := &Policy{id: cache.policies.Add(1), verifier: v, cache: cache, guard: guard}
 	for _, s := range c.JWT.Sources {
 		p.sources = append(p.sources, newSource(s))
@@ -91,7 +91,7 @@ func NewPolicy(c *config.Auth, bucket string, v *Verifier, cache *TokenCache, gu
 	return p
 }
 
-func newRuleSet(path string, public bool, claims []config.Claim, bucket string) ruleSet {
+func newRuleSet(path string, public bool, claims []access.Claim, bucket string) ruleSet {
 	s := ruleSet{path: path, public: public}
 	for i, c := range claims {
 		s.rules = append(s.rules, newRule(c, bucket))

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // now is the injected time of all tests.
@@ -47,7 +48,7 @@ func valid(more string) string { return handmade(plainHeader, claimsAt(more)) }
 
 // loadAuth returns the auth block of a bucket "files" with the lines in block, at
 // the depth of the block's keys.
-func loadAuth(t testing.TB, block string) *config.Auth {
+func loadAuth(t testing.TB, block string) *access.Auth {
 	t.Helper()
 	text := `
 buckets:

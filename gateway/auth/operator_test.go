@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/token"
 )
 
@@ -315,7 +316,7 @@ func FuzzRules(f *testing.F) {
 			if second%2 == 1 {
 				want = key
 			}
-			if _, err := config.CompilePattern(want.(string)); err != nil || len(key) > 100 {
+			if _, err := access.CompilePattern(want.(string)); err != nil || len(key) > 100 {
 				return
 			}
 		}
@@ -336,7 +337,7 @@ func FuzzRules(f *testing.F) {
 		if len(regexp.MustCompile(`[eE][-+0-9]{4,}`).Find(text)) > 0 {
 			return // math/big takes its time with such numbers
 		}
-		r := newRule(config.Claim{Name: "c", Operator: op, Value: template(want)}, "files")
+		r := newRule(access.Claim{Name: "c", Operator: op, Value: template(want)}, "files")
 		v, _ := o.Find("c")
 		q := &Request{Key: []byte(key), Method: "GET"}
 		if got, want := r.holds(v, q), naive(op, all["c"], want, key, "GET"); got != want {
@@ -354,13 +355,13 @@ func template(v any) any {
 		if !strings.Contains(v, "${") {
 			return v
 		}
-		var parts config.Template
+		var parts access.Template
 		for _, m := range regexp.MustCompile(`\$\{([a-z]+)(?:\.([0-9]))?\}|[^$]+`).FindAllStringSubmatch(v, -1) {
 			if m[1] == "" {
-				parts = append(parts, config.TemplatePart{Literal: m[0]})
+				parts = append(parts, access.TemplatePart{Literal: m[0]})
 				continue
 			}
-			p := config.TemplatePart{Var: m[1]}
+			p := access.TemplatePart{Var: m[1]}
 			if m[2] != "" {
 				p.Index = int(m[2][0] - '0')
 			}

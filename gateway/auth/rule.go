@@ -7,19 +7,19 @@ import (
 	"regexp"
 	"slices"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/token"
 )
 
 // operand is a configured value that a claim is compared with.
 type operand struct {
 	value    any             // a string, number or bool
-	template config.Template // in place of value: a string that depends on the request
+	template access.Template // in place of value: a string that depends on the request
 }
 
 // rule is a claim rule, compiled.
 type rule struct {
-	config.Claim
+	access.Claim
 	op       operator
 	operands []operand
 	pattern  *regexp.Regexp // of matches
@@ -27,14 +27,14 @@ type rule struct {
 }
 
 // newRule compiles c for a bucket.
-func newRule(c config.Claim, bucket string) rule {
+func newRule(c access.Claim, bucket string) rule {
 	r := rule{Claim: c, op: operators[c.Operator]}
 	if r.op == nil {
 		panic("BUG: claim operator was not validated: " + c.Operator)
 	}
 	if c.Operator == "matches" {
 		var err error
-		if r.pattern, err = config.CompilePattern(c.Value.(string)); err != nil {
+		if r.pattern, err = access.CompilePattern(c.Value.(string)); err != nil {
 			panic("BUG: pattern of a claim rule was not validated: " + err.Error())
 		}
 		return r
@@ -61,15 +61,15 @@ func newOperand(v any, bucket string) operand {
 			panic("BUG: number of a claim rule was not validated: " + v)
 		}
 		return operand{value: n}
-	case config.Template:
+	case access.Template:
 		var o operand
 		for _, part := range v {
 			if part.Var == "bucket" { // known by now
-				part = config.TemplatePart{Literal: bucket}
+				part = access.TemplatePart{Literal: bucket}
 			}
 			o.template = append(o.template, part)
 		}
-		if slices.ContainsFunc(o.template, func(p config.TemplatePart) bool { return p.Var != "" }) {
+		if slices.ContainsFunc(o.template, func(p access.TemplatePart) bool { return p.Var != "" }) {
 			return o
 		}
 		var q Request

@@ -6,7 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // presence is the result of looking for a token in a source.
@@ -21,7 +21,7 @@ const (
 
 // source is one place of a request that may carry the token.
 type source struct {
-	config.TokenSource
+	access.TokenSource
 	find   func(s *source, q *Request) ([]byte, presence)
 	scheme string // Prefix without the spaces at its end
 	spaces int    // number of those spaces
@@ -31,18 +31,18 @@ type source struct {
 // sourceTypes has the function of each type of source. A new type is a row here
 // and its name in the configuration.
 var sourceTypes = map[string]func(s *source, q *Request) ([]byte, presence){
-	config.SourceBearer: fromHeader, // compiled to the header it is
-	config.SourceHeader: fromHeader,
-	config.SourceQuery:  fromQuery,
-	config.SourceCookie: fromCookie,
+	access.SourceBearer: fromHeader, // compiled to the header it is
+	access.SourceHeader: fromHeader,
+	access.SourceQuery:  fromQuery,
+	access.SourceCookie: fromCookie,
 }
 
-func newSource(c config.TokenSource) source {
+func newSource(c access.TokenSource) source {
 	s := source{TokenSource: c, find: sourceTypes[c.Type]}
 	if s.find == nil {
 		panic("BUG: token source type was not validated: " + c.Type)
 	}
-	if c.Type == config.SourceBearer {
+	if c.Type == access.SourceBearer {
 		s.Name, s.Prefix = fasthttp.HeaderAuthorization, "Bearer "
 	}
 	s.single = strings.EqualFold(s.Name, fasthttp.HeaderAuthorization)
@@ -54,9 +54,9 @@ func newSource(c config.TokenSource) source {
 // String describes s for people.
 func (s *source) String() string {
 	switch s.Type {
-	case config.SourceBearer:
+	case access.SourceBearer:
 		return "bearer (Authorization: Bearer TOKEN)"
-	case config.SourceHeader:
+	case access.SourceHeader:
 		return "header (" + s.Name + ": " + s.Prefix + "TOKEN)"
 	}
 	return s.Type + " (" + s.Name + "=TOKEN)"

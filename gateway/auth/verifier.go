@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 )
@@ -21,7 +21,7 @@ type Options struct {
 // Create it with NewVerifier, call Start before use and Close after. It is safe for
 // concurrent use.
 type Verifier struct {
-	config *config.JWT
+	config *access.JWT
 	keys   *keys.Keys
 	work   sync.Pool // of *workspace
 }
@@ -34,7 +34,7 @@ type workspace struct {
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
-func NewVerifier(c *config.JWT, o Options) (*Verifier, error) {
+func NewVerifier(c *access.JWT, o Options) (*Verifier, error) {
 	k, err := keys.New(c, o.Keys)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/process"
 	"yatagarasu/loadtest/redisserver"
 )
@@ -47,7 +48,7 @@ func deployedACL(t *testing.T) (rules []string) {
 func TestACLFile(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{Args: []string{"--include", aclFile(t)}})
-	startNode(t, s, asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("PASSWORD") })
+	startNode(t, s, asUser("gateway"), func(c *shared.Cluster) { c.Valkey.Password = file.NewSecret("PASSWORD") })
 	if users := do(t, s, "ACL", "USERS"); !reflect.DeepEqual(users, []any{"default", "gateway", "loadtest"}) {
 		t.Errorf("users %v", users)
 	}
@@ -59,7 +60,7 @@ func TestACL(t *testing.T) {
 	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	replica := startReplica(t, s)
 	user := asUser("gateway")
-	a := startNode(t, s, user, waitOf(10*time.Second), func(c *config.Cluster) { c.Purge.Replicas, c.Store.Enabled = 1, true })
+	a := startNode(t, s, user, waitOf(10*time.Second), func(c *shared.Cluster) { c.Purge.Replicas, c.Store.Enabled = 1, true })
 	b := startNode(t, s, user)
 	settled(t, s)
 	do(t, s, "HSET", "y:{test}:meta", "node gone", "x 0 1")
@@ -139,7 +140,7 @@ func TestACLIsNeeded(t *testing.T) {
 	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
 	uses := func(namespace string) (refused []any) {
 		do(t, s, "ACL", "LOG", "RESET")
-		n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Namespace, c.Store.Enabled = namespace, true })
+		n := newNode(t, s.Address(), asUser("gateway"), func(c *shared.Cluster) { c.Namespace, c.Store.Enabled = namespace, true })
 		n.Start()
 		polled(func() bool { return n.Status().Connected || n.Status().Failures > 0 })
 		if n.Status().Connected {
@@ -173,7 +174,7 @@ func TestACLIsNeeded(t *testing.T) {
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{ACL: deployedACL(t)})
-	n := newNode(t, s.Address(), asUser("gateway"), func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("not-" + testPassword) })
+	n := newNode(t, s.Address(), asUser("gateway"), func(c *shared.Cluster) { c.Valkey.Password = file.NewSecret("not-" + testPassword) })
 	n.Start()
 	t.Cleanup(n.Close)
 	n.eventually("it says so", func() bool { return n.log.has("WRONGPASS") })
@@ -219,9 +220,9 @@ func TestNothingSecretIsLogged(t *testing.T) {
 func TestSecretsAreRotated(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{})
-	next := config.NewSecret(strings.Repeat("n", 32))
-	before := startNode(t, s, func(c *config.Cluster) { c.PreviousSecret = next }) // the first step
-	after := startNode(t, s, func(c *config.Cluster) { c.Secret, c.PreviousSecret = next, c.Secret })
+	next := file.NewSecret(strings.Repeat("n", 32))
+	before := startNode(t, s, func(c *shared.Cluster) { c.PreviousSecret = next }) // the first step
+	after := startNode(t, s, func(c *shared.Cluster) { c.Secret, c.PreviousSecret = next, c.Secret })
 	before.publish(purgeKey("before"))
 	after.publish(purgeKey("after"))
 	before.awaits(3)
@@ -237,20 +238,20 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{TLS: true})
 	another := redisserver.ForTest(t, redisserver.Options{TLS: true})
-	trusting := func(file string) func(*config.Cluster) {
-		return func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, file }
+	trusting := func(file string) func(*shared.Cluster) {
+		return func(c *shared.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, file }
 	}
 	a, b := startNode(t, s, trusting(s.CAFile())), startNode(t, s, trusting(s.CAFile()))
 	a.publish(purgeKey("a"))
 	b.awaits(2)
 	b.shows(keyMade("a"))
 	for name, c := range map[string]struct {
-		tune func(*config.Cluster)
+		tune func(*shared.Cluster)
 		says string
 	}{
 		"a wrong authority":      {trusting(another.CAFile()), "certificate signed by unknown authority"},
 		"the system's authority": {trusting(""), "certificate signed by unknown authority"},
-		"no TLS":                 {func(*config.Cluster) {}, "cannot follow the purges"},
+		"no TLS":                 {func(*shared.Cluster) {}, "cannot follow the purges"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, s.Address(), c.tune)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -122,10 +122,10 @@ func TestReconnects(t *testing.T) {
 // TestBadConfiguration has what cannot work say why.
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
-	for want, tune := range map[string]func(*config.Cluster){
-		"cannot read cluster.valkey.tls.ca_file": func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/no/such/file" },
-		"node_test.go has no certificate":        func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "node_test.go" },
-		"connection refused":                     func(c *config.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "m" },
+	for want, tune := range map[string]func(*shared.Cluster){
+		"cannot read cluster.valkey.tls.ca_file": func(c *shared.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/no/such/file" },
+		"node_test.go has no certificate":        func(c *shared.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "node_test.go" },
+		"connection refused":                     func(c *shared.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = shared.ValkeySentinel, "m" },
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

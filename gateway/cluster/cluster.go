@@ -15,13 +15,13 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/limit"
 )
 
 // Options describe a node. All are required.
 type Options struct {
-	Config  *config.Cluster
+	Config  *shared.Cluster
 	Apply   func(bucket string, p *cache.Purges, soft bool) // makes purges in memory; an empty bucket is all
 	Outdate func()                                          // keeps what is being fetched out of memory
 	Limits  func() (limits []Limit, now time.Duration)      // that are in effect, by the clock of their buckets

@@ -13,7 +13,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // Finding is what one check of Examine found. Without a Result it was not made, for one before
@@ -38,7 +38,7 @@ const (
 
 // examination is a look at what a cluster shares, by a gateway that does not take part.
 type examination struct {
-	c       *config.Cluster
+	c       *shared.Cluster
 	own     *Node                  // the gateway, with a log of its own
 	others  *Node                  // the same with the log of the others, which it does not join
 	conn    valkey.DedicatedClient // nil before logIn
@@ -71,7 +71,7 @@ var examinations = [...]struct {
 // Examine looks into everything between here and the log of purges: names, connections,
 // certificates, the credential, the server, what its user may do, and the log itself. What it writes
 // is under keys of its own, which it removes; no gateway counts it or sees it.
-func Examine(c *config.Cluster) (found []Finding) {
+func Examine(c *shared.Cluster) (found []Finding) {
 	own := New(Options{Config: c})
 	x := &examination{c: c, own: own, others: New(Options{Config: c})}
 	at := "y:{" + c.Namespace + "}:doctor " + rand.Text() + " " // what the user may touch, in the same slot
@@ -128,17 +128,17 @@ func (x *examination) logIn() Finding {
 	switch {
 	case isDenied(err):
 		fix = "give user " + cmp.Or(x.c.Valkey.Username, "default") + " what finding the primary takes: +role"
-	case has("NOAUTH") && x.c.Valkey.Mode == config.ValkeySentinel:
+	case has("NOAUTH") && x.c.Valkey.Mode == shared.ValkeySentinel:
 		fix = "the gateway has no password for sentinels: have them ask for none; or, if these addresses are no sentinels, set cluster.valkey.mode: standalone"
 	case has("NOAUTH"):
 		fix = "the server wants a password: set cluster.valkey.password, and username if it is not that of its default user"
 	case has("WRONGPASS", "AUTH", "invalid password"):
 		fix = "check cluster.valkey.username and password: the server does not know them"
-	case has("MOVED", "CLUSTERDOWN", valkey.ErrNoSlot.Error()) && x.c.Valkey.Mode == config.ValkeyCluster:
+	case has("MOVED", "CLUSTERDOWN", valkey.ErrNoSlot.Error()) && x.c.Valkey.Mode == shared.ValkeyCluster:
 		fix = "see that all slots of the cluster are served, and that the user may find them: +cluster|slots +cluster|shards"
 	case has("MOVED", "CLUSTERDOWN"):
 		fix = "the server is part of a cluster: set cluster.valkey.mode: cluster"
-	case x.c.Valkey.Mode == config.ValkeySentinel:
+	case x.c.Valkey.Mode == shared.ValkeySentinel:
 		fix = "check cluster.valkey.master_name, and that the addresses are those of sentinels, which know a primary that can be reached from here"
 	case has("LOADING", "BUSY", "MASTERDOWN"):
 		fix = "wait until the server is ready"
@@ -178,7 +178,7 @@ func (x *examination) primary() Finding {
 // role judges whether the server is the one that takes purges, by what it says of itself.
 func (x *examination) role() Finding {
 	mode := cmp.Or(x.info["redis_mode"], x.info["server_mode"]) // Valkey has the second alone, from 8 on
-	standalone, replicas := x.c.Valkey.Mode == config.ValkeyStandalone, x.number("connected_slaves")
+	standalone, replicas := x.c.Valkey.Mode == shared.ValkeyStandalone, x.number("connected_slaves")
 	switch {
 	case mode == "sentinel" && standalone:
 		return failed("set cluster.valkey.mode: sentinel and master_name, or write the server's own address", "it is a sentinel")

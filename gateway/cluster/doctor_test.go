@@ -14,17 +14,18 @@ import (
 	"github.com/rs/zerolog"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/redisserver"
 )
 
 // examinedCluster is a cluster of the user gateway at a server.
-func examinedCluster(address string) *config.Cluster {
-	return &config.Cluster{
-		Enabled: true, Namespace: "prod", Secret: config.NewSecret(strings.Repeat("s", 32)),
-		Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone, Username: "gateway", Password: config.NewSecret("gateway-password")},
-		Purge:  config.ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
-		Store:  config.ClusterStore{MaxObjectSize: 256 << 10},
+func examinedCluster(address string) *shared.Cluster {
+	return &shared.Cluster{
+		Enabled: true, Namespace: "prod", Secret: file.NewSecret(strings.Repeat("s", 32)),
+		Valkey: shared.Valkey{Addresses: []string{address}, Mode: shared.ValkeyStandalone, Username: "gateway", Password: file.NewSecret("gateway-password")},
+		Purge:  shared.ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Store:  shared.ClusterStore{MaxObjectSize: 256 << 10},
 	}
 }
 
@@ -73,40 +74,40 @@ func TestExamine(t *testing.T) {
 	secure := redisserver.ForTest(t, redisserver.Options{ACL: rules.ACL, TLS: true})
 	for name, c := range map[string]struct {
 		at    *redisserver.Server
-		setUp func(c *config.Cluster)
+		setUp func(c *shared.Cluster)
 		check string
 		want  Result
 		says  string
 		fix   string
 	}{
-		"password":           {healthy, func(c *config.Cluster) { c.Valkey.Password = config.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
-		"no password":        {healthy, func(c *config.Cluster) { c.Valkey.Username, c.Valkey.Password = "", config.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
-		"name":               {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"no-such-host.invalid:6379"} }, "dns", Broken, "no-such-host.invalid", "check the names"},
-		"not listening":      {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{"127.0.0.1:1"} }, "connect", Broken, "refused", "check the port"},
-		"silent":             {nil, func(c *config.Cluster) { c.Valkey.Addresses = []string{hole.Addr().String()} }, "credentials", Broken, "", "is a Valkey or Redis server"},
-		"one of two":         {healthy, func(c *config.Cluster) { c.Valkey.Addresses = append(c.Valkey.Addresses, "127.0.0.1:1") }, "connect", Doubtful, "127.0.0.1:1", "check the port"},
-		"TLS, not asked":     {secure, func(*config.Cluster) {}, "credentials", Broken, "", "one that wants TLS"},
-		"TLS, not there":     {healthy, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "", "check that the server speaks TLS"},
-		"TLS, no authority":  {secure, func(c *config.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "unknown authority", "set cluster.valkey.tls.ca_file"},
-		"TLS":                {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, secure.CAFile() }, "tls", Sound, "", ""},
-		"TLS, no file":       {secure, func(c *config.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/nonexistent" }, "tls", Broken, "ca_file", "check the file"},
+		"password":           {healthy, func(c *shared.Cluster) { c.Valkey.Password = file.NewSecret("guessed") }, "credentials", Broken, "WRONGPASS", "check cluster.valkey.username"},
+		"no password":        {healthy, func(c *shared.Cluster) { c.Valkey.Username, c.Valkey.Password = "", file.Secret{} }, "credentials", Broken, "NOAUTH", "set cluster.valkey.password"},
+		"name":               {nil, func(c *shared.Cluster) { c.Valkey.Addresses = []string{"no-such-host.invalid:6379"} }, "dns", Broken, "no-such-host.invalid", "check the names"},
+		"not listening":      {nil, func(c *shared.Cluster) { c.Valkey.Addresses = []string{"127.0.0.1:1"} }, "connect", Broken, "refused", "check the port"},
+		"silent":             {nil, func(c *shared.Cluster) { c.Valkey.Addresses = []string{hole.Addr().String()} }, "credentials", Broken, "", "is a Valkey or Redis server"},
+		"one of two":         {healthy, func(c *shared.Cluster) { c.Valkey.Addresses = append(c.Valkey.Addresses, "127.0.0.1:1") }, "connect", Doubtful, "127.0.0.1:1", "check the port"},
+		"TLS, not asked":     {secure, func(*shared.Cluster) {}, "credentials", Broken, "", "one that wants TLS"},
+		"TLS, not there":     {healthy, func(c *shared.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "", "check that the server speaks TLS"},
+		"TLS, no authority":  {secure, func(c *shared.Cluster) { c.Valkey.TLS = true }, "tls", Broken, "unknown authority", "set cluster.valkey.tls.ca_file"},
+		"TLS":                {secure, func(c *shared.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, secure.CAFile() }, "tls", Sound, "", ""},
+		"TLS, no file":       {secure, func(c *shared.Cluster) { c.Valkey.TLS, c.Valkey.CAFile = true, "/nonexistent" }, "tls", Broken, "ca_file", "check the file"},
 		"replica":            {redisserver.ForTest(t, redisserver.Options{ACL: rules.ACL, ReplicaOf: primary.Address()}), nil, "primary", Broken, "replica of " + primary.Address(), "write the primary's address"},
-		"too few replicas":   {healthy, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "primary", Broken, "is 1, and it has 0", "add replicas"},
+		"too few replicas":   {healthy, func(c *shared.Cluster) { c.Purge.Replicas = 1 }, "primary", Broken, "is 1, and it has 0", "add replicas"},
 		"part of a cluster":  {redisserver.ForTest(t, with("--cluster-enabled", "yes")), nil, "credentials", Broken, "CLUSTERDOWN", "set cluster.valkey.mode: cluster"},
-		"no slots":           {redisserver.ForTest(t, with("--cluster-enabled", "yes")), func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
-		"no sentinel":        {healthy, func(c *config.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster" }, "credentials", Broken, "NOAUTH", "set cluster.valkey.mode: standalone"},
+		"no slots":           {redisserver.ForTest(t, with("--cluster-enabled", "yes")), func(c *shared.Cluster) { c.Valkey.Mode = shared.ValkeyCluster }, "credentials", Broken, "CLUSTERDOWN", "see that all slots of the cluster are served"},
+		"no sentinel":        {healthy, func(c *shared.Cluster) { c.Valkey.Mode, c.Valkey.MasterName = shared.ValkeySentinel, "mymaster" }, "credentials", Broken, "NOAUTH", "set cluster.valkey.mode: standalone"},
 		"eviction":           {redisserver.ForTest(t, with("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")), nil, "eviction", Broken, "is allkeys-lru", "noeviction"},
-		"nothing makes room": {redisserver.ForTest(t, with("--maxmemory", "100mb")), func(c *config.Cluster) { c.Store.Enabled = true }, "eviction", Broken, "is noeviction", "volatile-"},
+		"nothing makes room": {redisserver.ForTest(t, with("--maxmemory", "100mb")), func(c *shared.Cluster) { c.Store.Enabled = true }, "eviction", Broken, "is noeviction", "volatile-"},
 		"volatile":           {redisserver.ForTest(t, with("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")), nil, "eviction", Sound, "volatile-lru", ""},
 		"full":               {full, nil, "memory", Doubtful, " MB of ", "raise maxmemory"},
 		"no XREAD":           {redisserver.ForTest(t, may(" +xread", "")), nil, "acl", Broken, "user gateway may not: XREAD", "ACL SETUSER gateway +xread"},
 		"no INFO":            {redisserver.ForTest(t, may(" +info", "", " +hdel", "")), nil, "acl", Broken, "INFO, HDEL", "+info +hdel"},
 		"other keys":         {redisserver.ForTest(t, may("{prod}", "{test}")), nil, "acl", Broken, "touch the keys y:{prod}:*", "ACL SETUSER gateway ~y:{prod}:*"},
-		"no store":           {healthy, func(c *config.Cluster) { c.Store.Enabled = true }, "acl", Broken, "may not: SET, GETRANGE, PTTL", "ACL SETUSER gateway +set +getrange +pttl"},
-		"no limits":          {healthy, func(c *config.Cluster) { c.Limits.Enabled = true }, "acl", Broken, "may not: GET, SET", "ACL SETUSER gateway +get +set"},
-		"no objects":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
-		"all rights":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *config.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
-		"no WAIT":            {primary, func(c *config.Cluster) { c.Purge.Replicas = 1 }, "acl", Broken, "WAIT", "+wait"},
+		"no store":           {healthy, func(c *shared.Cluster) { c.Store.Enabled = true }, "acl", Broken, "may not: SET, GETRANGE, PTTL", "ACL SETUSER gateway +set +getrange +pttl"},
+		"no limits":          {healthy, func(c *shared.Cluster) { c.Limits.Enabled = true }, "acl", Broken, "may not: GET, SET", "ACL SETUSER gateway +get +set"},
+		"no objects":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl")), func(c *shared.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "acl", Broken, "may not: touch the keys y:prod:*", "ACL SETUSER gateway ~y:prod:*"},
+		"all rights":         {redisserver.ForTest(t, may("+del", "+del +get +set +getrange +pttl ~y:prod:*")), func(c *shared.Cluster) { c.Store.Enabled, c.Limits.Enabled = true, true }, "nodes", Sound, "0 gateway(s)", ""},
+		"no WAIT":            {primary, func(c *shared.Cluster) { c.Purge.Replicas = 1 }, "acl", Broken, "WAIT", "+wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := ""
@@ -190,11 +191,11 @@ func TestExamineCountsForNothing(t *testing.T) {
 		t.Error(r, err)
 	}
 
-	c.Secret = config.NewSecret(strings.Repeat("t", 32))
+	c.Secret = file.NewSecret(strings.Repeat("t", 32))
 	if text := told(Examine(c)); !strings.Contains(text, "log warn: 3 entries, from 1 to 3; the last purge was not made with the secret") {
 		t.Error(text)
 	}
-	c.PreviousSecret = config.NewSecret(strings.Repeat("s", 32))
+	c.PreviousSecret = file.NewSecret(strings.Repeat("s", 32))
 	says("log ok: 3 entries")
 }
 
@@ -273,7 +274,7 @@ func TestExamineSentinels(t *testing.T) {
 	s := redisserver.ForTest(t, redisserver.Options{ACL: []string{leastRules}})
 	at := redisserver.SentinelForTest(t, "mymaster", s)
 	c := examinedCluster(at)
-	c.Valkey.Mode, c.Valkey.MasterName = config.ValkeySentinel, "mymaster"
+	c.Valkey.Mode, c.Valkey.MasterName = shared.ValkeySentinel, "mymaster"
 	if text := told(Examine(c)); !strings.Contains(text, "credentials FAIL: NOPERM") || !strings.Contains(text, "fix: give user gateway what finding the primary takes: +role") {
 		t.Error(text)
 	}
@@ -287,7 +288,7 @@ func TestExamineSentinels(t *testing.T) {
 	if text := told(Examine(c)); !strings.Contains(text, "credentials FAIL: ") || !strings.Contains(text, "fix: check cluster.valkey.master_name") {
 		t.Error(text)
 	}
-	c.Valkey.Mode, c.Valkey.Username, c.Valkey.Password = config.ValkeyStandalone, "", config.Secret{}
+	c.Valkey.Mode, c.Valkey.Username, c.Valkey.Password = shared.ValkeyStandalone, "", file.Secret{}
 	if text := told(Examine(c)); !strings.Contains(text, "primary FAIL: it is a sentinel; fix: set cluster.valkey.mode: sentinel") {
 		t.Error(text)
 	}
@@ -315,7 +316,7 @@ func TestExamineClusters(t *testing.T) {
 	if text := told(Examine(c)); !strings.Contains(text, "primary FAIL: it is part of a cluster; fix: set cluster.valkey.mode: cluster") {
 		t.Error(text)
 	}
-	c.Valkey.Mode = config.ValkeyCluster
+	c.Valkey.Mode = shared.ValkeyCluster
 	if text := told(Examine(c)); !strings.Contains(text, "acl FAIL: user gateway may not: CLUSTER|SLOTS, CLUSTER|SHARDS; fix: give it the right, as by ACL SETUSER gateway +cluster|slots +cluster|shards") {
 		t.Error(text)
 	}

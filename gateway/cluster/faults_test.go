@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -32,7 +33,7 @@ func (tn *testNode) notShared(p *Purge) error {
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{})
-	within := func(c *config.Cluster) { c.Purge.Within = briefly }
+	within := func(c *shared.Cluster) { c.Purge.Within = briefly }
 	a, b := startNode(t, s, within), startNode(t, s)
 	asked := time.Now()
 	a.eventually("an object is older than the lease", func() bool { return time.Since(asked) > briefly })
@@ -327,11 +328,11 @@ func TestOutboxOverflow(t *testing.T) {
 // TestForeignEntries has entries in the log that no gateway of this group has made.
 func TestForeignEntries(t *testing.T) {
 	t.Parallel()
-	c := config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)}
+	c := shared.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)}
 	own := newSeal(&c)
-	c.Secret = config.NewSecret(strings.Repeat("x", 32))
+	c.Secret = file.NewSecret(strings.Repeat("x", 32))
 	unknown := newSeal(&c)
-	c.Namespace, c.Secret = "other", config.NewSecret(testSecret)
+	c.Namespace, c.Secret = "other", file.NewSecret(testSecret)
 	elsewhere := newSeal(&c)
 	numbered := func(e entry) []string {
 		return []string{"2-0", "prev", "1", "body", e.body, "mac", e.mac}
@@ -393,7 +394,7 @@ func TestReplicas(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{})
 	replica := startReplica(t, s)
-	one := func(c *config.Cluster) { c.Purge.Replicas = 1 }
+	one := func(c *shared.Cluster) { c.Purge.Replicas = 1 }
 	a, b := startNode(t, s, one), startNode(t, s)
 	a.publish(purgeKey("a"))
 	replica.Freeze()

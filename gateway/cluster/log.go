@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	_ "embed" // the scripts
+	_ "embed"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -19,7 +19,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/resp"
 )
 
@@ -76,7 +76,7 @@ func (n *Node) connect() error {
 	c := &n.opts.Config.Valkey
 	o := valkey.ClientOption{
 		InitAddress: c.Addresses, Username: c.Username, Password: c.Password.Reveal(), ClientName: "yatagarasu",
-		ForceSingleClient: c.Mode == config.ValkeyStandalone, DisableRetry: true, DisableCache: true, AlwaysPipelining: true,
+		ForceSingleClient: c.Mode == shared.ValkeyStandalone, DisableRetry: true, DisableCache: true, AlwaysPipelining: true,
 		ConnWriteTimeout: 4 * askWithin, Dialer: net.Dialer{Timeout: askWithin},
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, PipelineMultiplex: -1, DialCtxFn: n.dial, ClientSetInfo: valkey.DisableClientSetInfo,
 	}
@@ -84,7 +84,7 @@ func (n *Node) connect() error {
 	if o.TLSConfig, err = tlsOf(c); err != nil {
 		return err
 	}
-	if c.Mode == config.ValkeySentinel {
+	if c.Mode == shared.ValkeySentinel {
 		o.Sentinel = valkey.SentinelOption{MasterSet: c.MasterName, TLSConfig: o.TLSConfig, Dialer: o.Dialer, TopologyRefreshInterval: 5 * time.Second}
 	}
 	client, err := valkey.NewClient(o)
@@ -124,7 +124,7 @@ func (c *connection) Close() error {
 }
 
 // tlsOf returns the TLS side of connections; nil: they have none.
-func tlsOf(c *config.Valkey) (*tls.Config, error) {
+func tlsOf(c *shared.Valkey) (*tls.Config, error) {
 	if !c.TLS {
 		return nil, nil
 	}

@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/port"
 	"yatagarasu/loadtest/redisserver"
 )
@@ -35,8 +36,8 @@ func settled(t *testing.T, s *redisserver.Server) {
 	do(t, s, "HSET", "y:{test}:meta", "begun", "1")
 }
 
-func waitOf(d time.Duration) func(*config.Cluster) {
-	return func(c *config.Cluster) { c.Purge.Wait = d }
+func waitOf(d time.Duration) func(*shared.Cluster) {
+	return func(c *shared.Cluster) { c.Purge.Wait = d }
 }
 
 // TestLog has three gateways that tell each other of purges.
@@ -197,9 +198,9 @@ func TestReceiptWithoutCount(t *testing.T) {
 }
 
 // asUser has a node name itself to the server.
-func asUser(name string) func(*config.Cluster) {
-	return func(c *config.Cluster) {
-		c.Valkey.Username, c.Valkey.Password = name, config.NewSecret(testPassword)
+func asUser(name string) func(*shared.Cluster) {
+	return func(c *shared.Cluster) {
+		c.Valkey.Username, c.Valkey.Password = name, file.NewSecret(testPassword)
 	}
 }
 
@@ -208,7 +209,7 @@ func TestNamespaces(t *testing.T) {
 	t.Parallel()
 	s := redisserver.ForTest(t, redisserver.Options{})
 	a := startNode(t, s)
-	b := startNode(t, s, func(c *config.Cluster) { c.Namespace = "other" })
+	b := startNode(t, s, func(c *shared.Cluster) { c.Namespace = "other" })
 	a.publish(purgeKey("a"))
 	b.publish(purgeKey("b"))
 	a.awaits(2)
@@ -232,7 +233,7 @@ func TestModeCluster(t *testing.T) {
 	if !polled(func() bool { return strings.Contains(do(t, s, "CLUSTER", "INFO").(string), "cluster_state:ok") }) {
 		t.Fatal("the cluster is never ready")
 	}
-	mode := func(c *config.Cluster) { c.Valkey.Mode = config.ValkeyCluster }
+	mode := func(c *shared.Cluster) { c.Valkey.Mode = shared.ValkeyCluster }
 	a, b := startNode(t, s, mode, asUser("gateway")), startNode(t, s, mode, asUser("gateway"))
 	a.publish(purgeKey("a"))
 	b.awaits(2)
@@ -251,8 +252,8 @@ func TestModeSentinel(t *testing.T) {
 	primary := redisserver.ForTest(t, redisserver.Options{ACL: rules})
 	replica := redisserver.ForTest(t, redisserver.Options{ACL: rules, ReplicaOf: primary.Address()})
 	at := redisserver.SentinelForTest(t, "mymaster", primary)
-	mode := func(c *config.Cluster) {
-		c.Valkey.Mode, c.Valkey.MasterName, c.Store.Enabled, c.Purge.Wait = config.ValkeySentinel, "mymaster", true, 10*time.Second
+	mode := func(c *shared.Cluster) {
+		c.Valkey.Mode, c.Valkey.MasterName, c.Store.Enabled, c.Purge.Wait = shared.ValkeySentinel, "mymaster", true, 10*time.Second
 	}
 	a, b := startNodeAt(t, at, mode, asUser("gateway")), startNodeAt(t, at, mode, asUser("gateway"))
 	settled(t, primary)

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/loadtest/redisserver"
 )
 
@@ -59,7 +59,7 @@ type testNode struct {
 }
 
 // newNode returns a node that is not started. It has no wait for others, unless tune says so.
-func newNode(t *testing.T, address string, tune ...func(*config.Cluster)) *testNode {
+func newNode(t *testing.T, address string, tune ...func(*shared.Cluster)) *testNode {
 	c := storeConfig(address, testSecret)
 	c.Namespace, c.Store.Enabled = "test", false
 	c.Purge.Within, c.Purge.Wait = 30*time.Second, 0
@@ -74,12 +74,12 @@ func newNode(t *testing.T, address string, tune ...func(*config.Cluster)) *testN
 }
 
 // startNode starts a node that has joined when it is returned, and ends with the test.
-func startNode(t *testing.T, s *redisserver.Server, tune ...func(*config.Cluster)) *testNode {
+func startNode(t *testing.T, s *redisserver.Server, tune ...func(*shared.Cluster)) *testNode {
 	t.Helper()
 	return startNodeAt(t, s.Address(), tune...)
 }
 
-func startNodeAt(t *testing.T, address string, tune ...func(*config.Cluster)) *testNode {
+func startNodeAt(t *testing.T, address string, tune ...func(*shared.Cluster)) *testNode {
 	t.Helper()
 	tn := newNode(t, address, tune...)
 	tn.Start()

@@ -7,7 +7,7 @@ import (
 	"errors"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // Kind says what a purge goes by.
@@ -56,7 +56,7 @@ type seal struct {
 	secrets [][]byte // the first one makes, all of them are known
 }
 
-func newSeal(c *config.Cluster) seal {
+func newSeal(c *shared.Cluster) seal {
 	s := seal{context: "yatagarasu purge log\x00" + c.Namespace + "\x00", secrets: [][]byte{[]byte(c.Secret.Reveal())}}
 	if !c.PreviousSecret.Empty() {
 		s.secrets = append(s.secrets, []byte(c.PreviousSecret.Reveal()))

@@ -6,7 +6,8 @@ import (
 	"testing"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 func ExamplePurge_AddTo() {
@@ -22,23 +23,23 @@ func ExamplePurge_AddTo() {
 // entry in clear: whoever reads the log sees the names of keys, prefixes and tags. The secret proves
 // who made the entry, and hides nothing.
 func TestSeal(t *testing.T) {
-	made := config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)}
-	with := func(change func(*config.Cluster)) *config.Cluster {
+	made := shared.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)}
+	with := func(change func(*shared.Cluster)) *shared.Cluster {
 		c := made
 		change(&c)
 		return &c
 	}
-	other := config.NewSecret(strings.Repeat("o", 32))
+	other := file.NewSecret(strings.Repeat("o", 32))
 	for name, c := range map[string]struct {
-		reader *config.Cluster
+		reader *shared.Cluster
 		change func(*entry)
 		opens  bool
 	}{
 		"as it was made":    {reader: &made, opens: true},
-		"by another secret": {reader: with(func(c *config.Cluster) { c.Secret = other })},
-		"by the one before": {reader: with(func(c *config.Cluster) { c.Secret, c.PreviousSecret = other, made.Secret }), opens: true},
-		"by the next one":   {reader: with(func(c *config.Cluster) { c.PreviousSecret = other }), opens: true},
-		"of another group":  {reader: with(func(c *config.Cluster) { c.Namespace = "tes" })},
+		"by another secret": {reader: with(func(c *shared.Cluster) { c.Secret = other })},
+		"by the one before": {reader: with(func(c *shared.Cluster) { c.Secret, c.PreviousSecret = other, made.Secret }), opens: true},
+		"by the next one":   {reader: with(func(c *shared.Cluster) { c.PreviousSecret = other }), opens: true},
+		"of another group":  {reader: with(func(c *shared.Cluster) { c.Namespace = "tes" })},
 		"another body":      {reader: &made, change: func(e *entry) { e.body = strings.Replace(e.body, "main", "mine", 1) }},
 		"no mac":            {reader: &made, change: func(e *entry) { e.mac = "" }},
 		"half a mac":        {reader: &made, change: func(e *entry) { e.mac = e.mac[:16] }},
@@ -66,7 +67,7 @@ func TestSeal(t *testing.T) {
 
 // TestSealOfNonsense has an entry of a gateway that is no purge.
 func TestSealOfNonsense(t *testing.T) {
-	s := newSeal(&config.Cluster{Namespace: "test", Secret: config.NewSecret(testSecret)})
+	s := newSeal(&shared.Cluster{Namespace: "test", Secret: file.NewSecret(testSecret)})
 	e := entry{body: "{"}
 	e.mac = s.mac(s.secrets[0], e)
 	if p, err := s.open(e); err == nil {

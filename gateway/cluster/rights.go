@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // needed are the commands that the gateway sends, or its scripts run, in a form that leaves nothing
@@ -16,7 +16,7 @@ var needed = [...]struct {
 	before []string
 	key    func(keys) string // nil: it has none
 	after  []string
-	when   func(*config.Cluster) bool // nil: always
+	when   func(*shared.Cluster) bool // nil: always
 }{
 	{"PING", nil, nil, nil, nil},
 	{"TIME", nil, nil, nil, nil},
@@ -31,8 +31,8 @@ var needed = [...]struct {
 	{"HGETALL", nil, keyOfMeta, nil, nil},
 	{"HDEL", nil, keyOfMeta, []string{"a"}, nil},
 	{"DEL", nil, keyOfMeta, nil, nil},
-	{"WAIT", []string{"0", "1"}, nil, nil, func(c *config.Cluster) bool { return c.Purge.Replicas > 0 }},
-	{"ROLE", nil, nil, nil, func(c *config.Cluster) bool { return c.Valkey.Mode == config.ValkeySentinel }},
+	{"WAIT", []string{"0", "1"}, nil, nil, func(c *shared.Cluster) bool { return c.Purge.Replicas > 0 }},
+	{"ROLE", nil, nil, nil, func(c *shared.Cluster) bool { return c.Valkey.Mode == shared.ValkeySentinel }},
 	{"CLUSTER|SLOTS", nil, nil, nil, inCluster},
 	{"CLUSTER|SHARDS", nil, nil, nil, inCluster},
 	{"GET", nil, keyOfLimit, nil, sharesLimits},
@@ -47,9 +47,9 @@ func keyOfMeta(k keys) string   { return k.meta }
 func keyOfLimit(k keys) string  { return k.limits }
 func keyOfObject(k keys) string { return k.objects }
 
-func inCluster(c *config.Cluster) bool     { return c.Valkey.Mode == config.ValkeyCluster }
-func sharesLimits(c *config.Cluster) bool  { return c.Limits.Enabled }
-func sharesObjects(c *config.Cluster) bool { return c.Store.Enabled }
+func inCluster(c *shared.Cluster) bool     { return c.Valkey.Mode == shared.ValkeyCluster }
+func sharesLimits(c *shared.Cluster) bool  { return c.Limits.Enabled }
+func sharesObjects(c *shared.Cluster) bool { return c.Store.Enabled }
 
 // acl tries each command that is needed.
 func (x *examination) acl() Finding {

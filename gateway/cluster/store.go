@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/sealed"
 )
@@ -48,7 +48,7 @@ const (
 
 // store has what the shelves of all buckets share.
 type store struct {
-	o             *config.ClusterStore
+	o             *shared.ClusterStore
 	breaker       limit.Breaker
 	reading       chan struct{} // one for each read under way
 	absent        *rate.Limiter
@@ -64,7 +64,7 @@ type write struct {
 	at     *place
 }
 
-func newStore(c *config.ClusterStore) *store {
+func newStore(c *shared.ClusterStore) *store {
 	return &store{
 		o: c, queue: make(chan write, maxWaiting), absent: rate.NewLimiter(absentRate, absentRate),
 		reading: make(chan struct{}, min(max(inFlightMost/max(int(c.MaxObjectSize), 1), 1), maxInFlight)),
@@ -213,7 +213,7 @@ func (s *Shelf) put(o *cache.Object, at *place) Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	key := s.key(o.Key)
-	if st.o.Admit == config.AdmitSecond {
+	if st.o.Admit == shared.AdmitSecond {
 		err := client.Do(ctx, client.B().Set().Key(key).Value(mark).Nx().Px(st.o.MaxTTL).Build()).Error()
 		if !valkey.IsValkeyNil(err) { // then something is there: the mark of an earlier fetch, or what was stored after it
 			return st.wrote(err, Marked, now)

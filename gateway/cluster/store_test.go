@@ -11,7 +11,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/loadtest/redisserver"
 )
@@ -127,7 +128,7 @@ func TestStore(t *testing.T) {
 func TestStoreAdmitsTheSecond(t *testing.T) {
 	s := newShelves(t, 2)
 	for _, n := range s.nodes {
-		n.store.o.Admit = config.AdmitSecond
+		n.store.o.Admit = shared.AdmitSecond
 	}
 	o := stored("a", "", "hello")
 	if got := s.shelf[0].put(o, s.shelf[0].Place().at); got != Marked {
@@ -295,10 +296,10 @@ func TestStoreIsBounded(t *testing.T) {
 }
 
 // storeConfig is a configuration with a store.
-func storeConfig(address, secret string) *config.Cluster {
-	return &config.Cluster{
-		Enabled: true, Namespace: "test", Secret: config.NewSecret(secret), Valkey: config.Valkey{Addresses: []string{address}, Mode: config.ValkeyStandalone},
-		Purge: config.ClusterPurge{Within: 10 * time.Second, Wait: 10 * time.Second},
-		Store: config.ClusterStore{Enabled: true, MaxObjectSize: 256 << 10, MaxTTL: 24 * time.Hour, Timeout: 100 * time.Millisecond, WriteQueue: 1 << 20},
+func storeConfig(address, secret string) *shared.Cluster {
+	return &shared.Cluster{
+		Enabled: true, Namespace: "test", Secret: file.NewSecret(secret), Valkey: shared.Valkey{Addresses: []string{address}, Mode: shared.ValkeyStandalone},
+		Purge: shared.ClusterPurge{Within: 10 * time.Second, Wait: 10 * time.Second},
+		Store: shared.ClusterStore{Enabled: true, MaxObjectSize: 256 << 10, MaxTTL: 24 * time.Hour, Timeout: 100 * time.Millisecond, WriteQueue: 1 << 20},
 	}
 }

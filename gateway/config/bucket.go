@@ -5,53 +5,58 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
+	"yatagarasu/gateway/config/upstream"
 )
 
-// bucket decodes one item of buckets. It is not ok for an item that is no mapping.
-func (d *decoder) bucket(n *node, global *globalJWT, defaults *cacheBlock) (b Bucket, ok bool) {
-	b.S3 = defaultS3()
-	o := d.fill(n, "buckets[]", &b)
-	if o.n == nil {
+// decodeBucket decodes one item of buckets. It is not ok for an item that is no mapping.
+func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults *cacheBlock) (b Bucket, ok bool) {
+	b.S3 = upstream.Default()
+	o := d.Fill(n, "buckets[]", &b)
+	if o.Node == nil {
 		return Bucket{}, false
 	}
-	o.need("name", "give the bucket a unique name")
-	b.Hosts = d.hosts(o)
-	d.checkPrefix(o, &b)
-	o.need("s3", "say where the objects are")
-	b.Auth = d.auth(o.get("auth"), global)
-	b.Headers = d.headerRules(o)
+	o.Need("name", "give the bucket a unique name")
+	b.Hosts = decodeHosts(d, o)
+	checkPrefix(d, o, &b)
+	o.Need("s3", "say where the objects are")
+	b.Auth = access.Decode(d, o.Get("auth"), global)
+	b.Headers = decodeHeaderRules(d, o)
 	if b.Listing.Enabled && b.S3.AccessDenied == 404 {
-		d.warn(o.get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")
+		d.Warn(o.Get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")
 	}
-	block := d.cacheBlock(o.get("cache"), defaults)
+	block := decodeCache(d, o.Get("cache"), defaults)
 	if block.set {
 		b.Cache = &block.Cache
 	}
 	if b.Compress.Enabled && (b.Cache == nil || !b.Cache.Enabled) {
-		d.fail(o.get("compress"), "has no effect without a cache: objects in memory are compressed, once each", "set cache.enabled: true, or remove it")
+		d.Fail(o.Get("compress"), "has no effect without a cache: objects in memory are compressed, once each", "set cache.enabled: true, or remove it")
 	}
-	if at := (object{d: d, n: o.get("compress")}).get("min_size"); at != nil && b.Compress.Enabled && b.Cache != nil && b.Cache.Enabled && b.Compress.MinSize > b.Cache.MaxObjectSize {
-		d.fail(at, "is more than cache.max_object_size, which is "+b.Cache.MaxObjectSize.String()+": nothing is ever that large in memory", "lower it, or raise max_object_size")
+	if at := d.Within(o.Get("compress")).Get("min_size"); at != nil && b.Compress.Enabled && b.Cache != nil && b.Cache.Enabled && b.Compress.MinSize > b.Cache.MaxObjectSize {
+		d.Fail(at, "is more than cache.max_object_size, which is "+b.Cache.MaxObjectSize.String()+": nothing is ever that large in memory", "lower it, or raise max_object_size")
 	}
-	d.checkWebsite(o, &b)
-	d.checkMatches(o, &b)
+	checkWebsite(d, o, &b)
+	checkMatches(d, o, &b)
 	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
-		at := object{d: d, n: o.get("limits")}.get("requests_per_second_per_subject")
-		d.fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
+		at := d.Within(o.Get("limits")).Get("requests_per_second_per_subject")
+		d.Fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
 	}
-	b.Allow, b.Deny = o.addresses()
+	b.Allow, b.Deny = decodeAddresses(o)
 	return b, true
 }
 
-func (d *decoder) hosts(o object) []string {
+func decodeHosts(d *file.Decoder, o file.Object) []string {
 	var hosts []string
-	o.strings("hosts", func(n *node, text string, _ bool) {
+	o.Strings("hosts", func(n *file.Node, text string, _ bool) {
 		host, problem, fix := canonicalHost(text)
 		switch {
 		case problem != "":
-			d.fail(n, problem, fix)
+			d.Fail(n, problem, fix)
 		case slices.Contains(hosts, host):
-			d.fail(n, "is in the list twice", "remove one of them")
+			d.Fail(n, "is in the list twice", "remove one of them")
 		default:
 			hosts = append(hosts, host)
 		}
@@ -77,97 +82,50 @@ func canonicalHost(s string) (host, problem, fix string) {
 	if len(host) > 1 {
 		host = strings.TrimSuffix(host, ".")
 	}
-	if !isHostName(host) {
+	if !form.IsHostName(host) {
 		return "", "is no host name", "use a DNS name (punycode for other letters than ASCII) or an IP address"
 	}
 	return host, "", ""
 }
 
 // checkPrefix checks the bucket's prefix, which is "" after a mistake.
-func (d *decoder) checkPrefix(o object, b *Bucket) {
-	if !o.has("path_prefix") && o.has("hosts") {
+func checkPrefix(d *file.Decoder, o file.Object, b *Bucket) {
+	if !o.Has("path_prefix") && o.Has("hosts") {
 		b.PathPrefix = "/"
 		return
 	}
-	o.need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
+	o.Need("path_prefix", "add one such as \"/assets\"; only a bucket with hosts may leave it out")
 	switch first, _, _ := strings.Cut(strings.TrimPrefix(b.PathPrefix, "/"), "/"); first {
 	case "health", "ready", "metrics", "admin":
-		d.fail(o.get("path_prefix"), "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
+		d.Fail(o.Get("path_prefix"), "begins with a segment that the gateway keeps for itself: health, ready, metrics or admin", "choose another first segment")
 		b.PathPrefix = ""
 	}
 }
 
-// canonicalPath checks a decoded path and returns it without a trailing slash, the root
-// as "/".
-func canonicalPath(s string) (path, problem, fix string) {
-	if !strings.HasPrefix(s, "/") {
-		return "", "does not begin with \"/\"", "put a \"/\" before it"
-	}
-	for _, r := range s {
-		switch {
-		case isControl(r):
-			return "", "contains a control character", "remove it"
-		case r == '?' || r == '#':
-			return "", "contains \"?\" or \"#\", which end a path", "write the path alone"
-		case r == '%':
-			return "", "contains \"%\"", "write the path decoded: a space as a space, not as %20"
-		}
-	}
-	path = strings.TrimSuffix(s, "/")
-	if path == "" {
-		return "/", "", ""
-	}
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		switch segment {
-		case "":
-			return "", "contains \"//\"", "write single slashes"
-		case ".", "..":
-			return "", "contains a \".\" or \"..\" segment", "write the path without it"
-		}
-	}
-	if len(path) > 1024 {
-		return "", "is longer than 1024 bytes", "shorten it"
-	}
-	return path, "", ""
-}
-
-// keyPrefix checks the prefix of keys at the origin.
-func keyPrefix(s string) (_, problem, fix string) {
-	switch {
-	case !strings.HasSuffix(s, "/"):
-		// "tenant-1" would reach the keys of tenant-10.
-		return "", "does not end in \"/\"", "add it: the prefix is of whole segments"
-	case strings.HasPrefix(s, "/"):
-		return "", "begins with \"/\"", "remove it: keys begin without one"
-	}
-	path, problem, fix := canonicalPath("/" + s)
-	return strings.TrimPrefix(path, "/") + "/", problem, fix
-}
-
 // uniqueness has the first bucket with each name, and with each route.
 type uniqueness struct {
-	names  map[string]*node
-	routes map[[2]string]*node // host, prefix
+	names  map[string]*file.Node
+	routes map[[2]string]*file.Node // host, prefix
 }
 
 // add adds b, which is item, and reports a name or route that an earlier bucket has.
-func (s *uniqueness) add(d *decoder, item *node, b *Bucket) {
-	o := object{d: d, n: item}
+func (s *uniqueness) add(d *file.Decoder, item *file.Node, b *Bucket) {
+	o := d.Within(item)
 	if first := s.names[b.Name]; b.Name != "" && first != nil {
-		d.fail(o.get("name"), "is the name of "+first.path+" in line "+strconv.Itoa(first.line)+" too", "give each bucket its own name")
+		d.Fail(o.Get("name"), "is the name of "+first.Path+" in line "+strconv.Itoa(first.Line)+" too", "give each bucket its own name")
 	} else {
 		s.names[b.Name] = item
 	}
-	hosts, at := b.Hosts, o.get("path_prefix")
-	if !o.has("hosts") {
+	hosts, at := b.Hosts, o.Get("path_prefix")
+	if !o.Has("hosts") {
 		hosts = []string{""}
 	} else if at == nil {
-		at = o.get("hosts")
+		at = o.Get("hosts")
 	}
 	for _, host := range hosts {
 		key := [2]string{host, b.PathPrefix}
 		if first := s.routes[key]; b.PathPrefix != "" && first != nil {
-			d.fail(at, "is the prefix of "+first.path+" in line "+strconv.Itoa(first.line)+" too, on the same host", "give each bucket its own prefix or hosts")
+			d.Fail(at, "is the prefix of "+first.Path+" in line "+strconv.Itoa(first.Line)+" too, on the same host", "give each bucket its own prefix or hosts")
 			return
 		}
 		s.routes[key] = item

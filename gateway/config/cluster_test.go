@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // clusterFile returns a file with a cluster block: lines of valkey, then of the block itself.
@@ -18,11 +21,11 @@ func TestClusterDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Cluster{
-		Enabled: true, Valkey: Valkey{Addresses: []string{"valkey:6379"}, Mode: ValkeyStandalone},
-		Namespace: "default", Secret: NewSecret(strings.Repeat("s", 32)), Purge: ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
-		Limits: ClusterLimits{Sync: 200 * time.Millisecond},
-		Store:  ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6, Admit: AdmitFirst},
+	want := shared.Cluster{
+		Enabled: true, Valkey: shared.Valkey{Addresses: []string{"valkey:6379"}, Mode: shared.ValkeyStandalone},
+		Namespace: "default", Secret: file.NewSecret(strings.Repeat("s", 32)), Purge: shared.ClusterPurge{Within: 30 * time.Second, Wait: time.Second},
+		Limits: shared.ClusterLimits{Sync: 200 * time.Millisecond},
+		Store:  shared.ClusterStore{MaxObjectSize: 256e3, MaxTTL: 24 * time.Hour, Timeout: 25 * time.Millisecond, WriteQueue: 64e6, Admit: shared.AdmitFirst},
 	}
 	if got, asked := fmt.Sprintf("%+v", c.Cluster), fmt.Sprintf("%+v", want); got != asked || c.Cluster.Secret != want.Secret {
 		t.Errorf("got %s, want %s", got, asked)

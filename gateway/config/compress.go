@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Compress says which objects in memory clients get compressed. The zero value: none.
@@ -20,7 +22,7 @@ type Compress struct {
 	Precompressed []string `form:"-"`
 
 	// MinSize is the size from which objects are compressed. Default 1 KiB.
-	MinSize Size
+	MinSize file.Size
 
 	// Types are the media types to compress, in lower case and without parameters; the second
 	// half of one may be "*". Default: what gains by it.
@@ -39,36 +41,36 @@ var usualTypes = []string{
 	"application/vnd.ms-fontobject", "font/ttf", "font/otf", "font/collection", "image/svg+xml", "image/x-icon", "image/bmp", "model/gltf+json", "model/obj",
 }
 
-func (c *Compress) check(d *decoder, o object) {
-	d.needEnabled(o)
+func (c *Compress) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
 	if c.MinSize == 0 {
 		c.MinSize = 1 << 10
 	}
-	o.stringOrList("encodings", func(n *node, text string, fromEnv bool) {
+	o.StringOrList("encodings", func(n *file.Node, text string, fromEnv bool) {
 		if !slices.Contains(encodings, text) {
-			d.fail(n, "unknown encoding"+quotedWord(text, fromEnv), "use one of: "+strings.Join(encodings, ", "))
+			d.Fail(n, "unknown encoding"+file.QuotedWord(text, fromEnv), "use one of: "+strings.Join(encodings, ", "))
 			return
 		}
 		c.Encodings = append(c.Encodings, text)
 	})
-	o.stringOrList("precompressed", func(n *node, text string, _ bool) {
-		if !slices.Contains(c.Encodings, text) && (o.has("encodings") || !slices.Contains(encodings, text)) {
-			d.fail(n, "is not among encodings", "add it there, or remove it")
+	o.StringOrList("precompressed", func(n *file.Node, text string, _ bool) {
+		if !slices.Contains(c.Encodings, text) && (o.Has("encodings") || !slices.Contains(encodings, text)) {
+			d.Fail(n, "is not among encodings", "add it there, or remove it")
 			return
 		}
 		c.Precompressed = append(c.Precompressed, text)
 	})
-	if !o.has("encodings") {
+	if !o.Has("encodings") {
 		c.Encodings = encodings
 	}
-	o.stringOrList("types", func(n *node, text string, _ bool) {
+	o.StringOrList("types", func(n *file.Node, text string, _ bool) {
 		if text = strings.ToLower(text); !isTypePattern(text) {
-			d.fail(n, "is no media type", "write such as application/json or text/*, without parameters")
+			d.Fail(n, "is no media type", "write such as application/json or text/*, without parameters")
 			return
 		}
 		c.Types = append(c.Types, text)
 	})
-	if !o.has("types") {
+	if !o.Has("types") {
 		c.Types = usualTypes
 	}
 	if !c.Enabled {

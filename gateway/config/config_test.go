@@ -11,6 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/upstream"
 )
 
 // testEnv are the variables of the tests. No message may contain one of secretParts.
@@ -43,11 +48,11 @@ func TestBadFiles(t *testing.T) {
 	if err != nil || len(files) != len(badFiles) {
 		t.Fatalf("%d files for %d entries: %v", len(files), len(badFiles), err)
 	}
-	for _, file := range files {
-		base := filepath.Base(file)
+	for _, path := range files {
+		base := filepath.Base(path)
 		t.Run(base, func(t *testing.T) {
-			c, err := parseFile(file)
-			var errs Errors
+			c, err := parseFile(path)
+			var errs file.Errors
 			if c != nil || !errors.As(err, &errs) {
 				t.Fatalf("got %v, %v; want Errors", c, err)
 			}
@@ -87,7 +92,7 @@ func checkNoSecret(t *testing.T, text string) {
 
 func TestEightMistakesAtOnce(t *testing.T) {
 	_, err := parseFile("testdata/eight.bad.yml")
-	var errs Errors
+	var errs file.Errors
 	if !errors.As(err, &errs) || len(errs) != 8 {
 		t.Fatalf("got %d mistakes, want 8:\n%v", len(errs), err)
 	}
@@ -99,7 +104,7 @@ func TestEightMistakesAtOnce(t *testing.T) {
 	if lines := strings.Split(err.Error(), "\n"); len(lines) != 8 {
 		t.Errorf("%d lines, want 8", len(lines))
 	}
-	var one *Error
+	var one *file.Error
 	if !errors.As(err, &one) || one != errs[0] {
 		t.Errorf("errors.As found %v, want the first mistake", one)
 	}
@@ -107,10 +112,10 @@ func TestEightMistakesAtOnce(t *testing.T) {
 
 // The defaults of every origin.
 var (
-	timeouts = Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second}
-	retry    = Retry{Tries: 2, Resumes: 5, Budget: 20}
-	static   = Credentials{Source: "static"}
-	breaker  = Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second}
+	timeouts = upstream.Timeouts{Dial: 3 * time.Second, FirstByte: 10 * time.Second, Idle: 30 * time.Second}
+	retry    = upstream.Retry{Tries: 2, Resumes: 5, Budget: 20}
+	static   = upstream.Credentials{Source: "static"}
+	breaker  = upstream.Breaker{Enabled: true, FailureRate: 50, Consecutive: 10, Cooldown: time.Second}
 )
 
 func TestMinimalFileHasDefaults(t *testing.T) {
@@ -122,9 +127,9 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: Rate{5, 50}}},
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
-			S3: S3{
-				Origin: Origin{
-					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: NewSecret("secret"), Addressing: "virtual", Credentials: static,
+			S3: upstream.S3{
+				Origin: upstream.Origin{
+					Bucket: "bbb", Region: "eu-west-1", AccessKey: "id", SecretKey: file.NewSecret("secret"), Addressing: "virtual", Credentials: static,
 				},
 				MaxConnections: 1024,
 				MaxWaiting:     4096,
@@ -149,27 +154,27 @@ func TestFullFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	global := &JWT{
-		Sources: []TokenSource{
-			{Type: SourceBearer}, {Type: SourceHeader, Name: "X-Auth-Token", Prefix: "Token "},
-			{Type: SourceQuery, Name: "token"}, {Type: SourceCookie, Name: "session"},
+	global := &access.JWT{
+		Sources: []access.TokenSource{
+			{Type: access.SourceBearer}, {Type: access.SourceHeader, Name: "X-Auth-Token", Prefix: "Token "},
+			{Type: access.SourceQuery, Name: "token"}, {Type: access.SourceCookie, Name: "session"},
 		},
-		Keys: []Key{
-			{Algorithm: "HS256", Secret: NewSecret("0123456789abcdef0123456789abcdef")},
-			{ID: "old", Algorithm: "HS384", Secret: NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
+		Keys: []access.Key{
+			{Algorithm: "HS256", Secret: file.NewSecret("0123456789abcdef0123456789abcdef")},
+			{ID: "old", Algorithm: "HS384", Secret: file.NewSecret("0123456789abcdef0123456789abcdef0123456789abcdef")},
 		},
 		Issuer: []string{"https://issuer"}, AnyAudience: true, Typ: "application/at+jwt", Leeway: 0, RequireExp: false,
-		Claims: []Claim{
+		Claims: []access.Claim{
 			{Name: "role", Operator: "equals", Value: "admin"},
 			{Name: "n", Operator: "not_equals", Value: json.Number("9007199254740993")},
 			{Name: "b", Operator: "equals", Value: true},
 			{Name: "f", Operator: "contains", Value: json.Number("-1.5e3")},
-			{Name: "in", Operator: "in", Value: []any{"a", json.Number("1"), false, Template{{Var: "bucket"}}}},
+			{Name: "in", Operator: "in", Value: []any{"a", json.Number("1"), false, access.Template{{Var: "bucket"}}}},
 			{Name: "not", Operator: "not_in", Value: []any{"a"}},
 			{Name: "gt", Operator: "gt", Value: json.Number("12")},
 			{Name: "a.b", Operator: "exists"},
 			{Name: "m", Operator: "matches", Value: "[a-z]+${x"},
-			{Name: "t", Operator: "equals", Value: Template{
+			{Name: "t", Operator: "equals", Value: access.Template{
 				{Literal: "x-"}, {Var: "path", Index: 0}, {Literal: "/12${path.1}"}, {Var: "method"},
 			}},
 			{Name: "env", Operator: "equals", Value: "wJalrXUtnFEMI/K7MDENG+${COUNT}"},
@@ -200,26 +205,26 @@ func TestFullFile(t *testing.T) {
 		Buckets: []Bucket{
 			{
 				Name: "one", PathPrefix: "/", Hosts: []string{"files.example.com", "::1", "192.0.2.10"},
-				S3: S3{
-					Origin: Origin{
-						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: NewSecret("${literal}"), Addressing: "path", Credentials: Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
+				S3: upstream.S3{
+					Origin: upstream.Origin{
+						Bucket: "with.dots", KeyPrefix: "site/v 4/", Region: "us-east-1", AccessKey: "id", SecretKey: file.NewSecret("wJalrXUtnFEMI/K7MDENG+${COUNT}"), SessionToken: file.NewSecret("${literal}"), Addressing: "path", Credentials: upstream.Credentials{Source: "assume_role", RoleARN: "arn:aws:iam::1:role/r", SessionName: "me", ExternalID: file.NewSecret("external"), Endpoint: "http://127.0.0.1:9", Duration: time.Hour},
 					},
 					MaxConnections: 12,
 					MaxWaiting:     13,
 					EmptySegments:  "refuse",
 					AllowQuery:     []string{"versionId", "partNumber"},
 					AccessDenied:   404,
-					Timeouts:       Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
-					Retry:          Retry{Tries: 0, Resumes: 7, Budget: 5},
+					Timeouts:       upstream.Timeouts{Dial: 250 * time.Millisecond, FirstByte: 1500 * time.Millisecond, Idle: time.Minute},
+					Retry:          upstream.Retry{Tries: 0, Resumes: 7, Budget: 5},
 				},
-				Auth:  Auth{Enabled: true, JWT: global, Rules: []AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []Claim{{Name: "x", Operator: "exists"}}}}},
+				Auth:  access.Auth{Enabled: true, JWT: global, Rules: []access.AuthRule{{Path: "/public"}, {Path: "/r", Enabled: true, Claims: []access.Claim{{Name: "x", Operator: "exists"}}}}},
 				Cache: cache,
 			},
 			{
 				Name: "two", PathPrefix: "/a b/é",
-				S3: S3{
-					Origin: Origin{
-						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+				S3: upstream.S3{
+					Origin: upstream.Origin{
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "https://[::1]:9000", AccessKey: "id", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 					},
 					MaxConnections: 1024,
 					MaxWaiting:     4096,
@@ -228,17 +233,17 @@ func TestFullFile(t *testing.T) {
 					Timeouts:       timeouts,
 					ProbeInterval:  time.Minute,
 					Retry:          retry,
-					Breaker:        Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
+					Breaker:        upstream.Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
 				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
 				CORS: CORS{
 					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
 					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
 				},
-				ContentTypes: ContentTypes{Guess: true, Map: Pairs{{".yaml", "text/plain; charset=utf-8"}, {".x", "a/b"}}},
+				ContentTypes: ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
 				Headers: []HeaderRule{
-					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: Pairs{{"Cache-Control", "public, ${x"}, {"X-A", "b"}}, When: "success"},
-					{Set: Pairs{{"X-Content-Type-Options", "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
+					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
+					{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
 				},
 				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
 				Cache:    &own,
@@ -247,7 +252,7 @@ func TestFullFile(t *testing.T) {
 					SPA:            SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
 					ErrorDocuments: []ErrorDocument{{403, "e/403.html"}, {404, "404.html"}},
 					Redirects:      []Redirect{{"/old/*", "/new/*.html", 301}, {"/blog", "https://blog.example.com/?from=here", 307}},
-					Files:          Pairs{{"/robots.txt", "User-agent: *\nDisallow: /\n"}, {"/.well-known/x", "${x}"}},
+					Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
 				},
 				DownloadQuery: true,
 				Maintenance: Maintenance{
@@ -257,9 +262,9 @@ func TestFullFile(t *testing.T) {
 			},
 			{
 				Name: "three", PathPrefix: "/three",
-				S3: S3{
-					Origin: Origin{
-						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
+				S3: upstream.S3{
+					Origin: upstream.Origin{
+						Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "auto", Credentials: static,
 					},
 					MaxConnections: 1024,
 					MaxWaiting:     4096,
@@ -270,18 +275,18 @@ func TestFullFile(t *testing.T) {
 					Retry:          retry,
 					Breaker:        breaker,
 					FailoverOn404:  true,
-					Hedge:          Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
-					Replicas: []Replica{
+					Hedge:          upstream.Hedge{Enabled: true, After: 100 * time.Millisecond, Max: 5},
+					Replicas: []upstream.Replica{
 						{
-							Origin: Origin{
-								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
+							Origin: upstream.Origin{
+								Bucket: "b-b", Region: "us-east-1", Endpoint: "http://host.example:9000", AccessKey: "id", SecretKey: file.NewSecret("\"x\", y: [z] # ${COUNT}"), Addressing: "virtual", Credentials: static,
 							},
 							Name:    "near",
 							Timeout: 10 * time.Second,
 						},
 						{
-							Origin: Origin{
-								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: NewSecret("s"), Addressing: "path", Credentials: static,
+							Origin: upstream.Origin{
+								Bucket: "copy", Region: "eu-west-1", Endpoint: "https://far.example", AccessKey: "other", SecretKey: file.NewSecret("s"), Addressing: "path", Credentials: static,
 							},
 							Name:     "far",
 							Priority: 12,
@@ -289,8 +294,8 @@ func TestFullFile(t *testing.T) {
 						},
 					},
 				},
-				Auth: Auth{Enabled: true, JWT: &JWT{
-					Sources: []TokenSource{{Type: SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
+				Auth: access.Auth{Enabled: true, JWT: &access.JWT{
+					Sources: []access.TokenSource{{Type: access.SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
 				Cache:  &off,
@@ -300,20 +305,20 @@ func TestFullFile(t *testing.T) {
 			},
 		},
 		JWT: global, Cache: cache,
-		Cluster: Cluster{
+		Cluster: shared.Cluster{
 			Enabled: true,
-			Valkey: Valkey{
-				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: ValkeySentinel, MasterName: "my.primary",
-				Username: "gateway", Password: NewSecret("hunter2"), ValkeyTLS: ValkeyTLS{TLS: true},
+			Valkey: shared.Valkey{
+				Addresses: []string{"sentinel-a:26379", "[::1]:26379"}, Mode: shared.ValkeySentinel, MasterName: "my.primary",
+				Username: "gateway", Password: file.NewSecret("hunter2"), ValkeyTLS: shared.ValkeyTLS{TLS: true},
 			},
-			Namespace: "prod_1", Secret: NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: NewSecret("0123456789abcdef0123456789abcdef"),
-			Purge:  ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
-			Limits: ClusterLimits{Enabled: true, Sync: time.Second},
-			Store:  ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9, Admit: AdmitSecond},
+			Namespace: "prod_1", Secret: file.NewSecret("0123456789abcdef0123456789abcdefhunter2"), PreviousSecret: file.NewSecret("0123456789abcdef0123456789abcdef"),
+			Purge:  shared.ClusterPurge{Within: 90 * time.Second, Wait: 1500 * time.Millisecond, Replicas: 2},
+			Limits: shared.ClusterLimits{Enabled: true, Sync: time.Second},
+			Store:  shared.ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9, Admit: shared.AdmitSecond},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
 		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
-		Admin:   Admin{Token: NewSecret("0123456789abcdef")},
+		Admin:   Admin{Token: file.NewSecret("0123456789abcdef")},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %s\nwant %s", dump(c), dump(want))
@@ -353,9 +358,6 @@ func TestLoad(t *testing.T) {
 	_, err = Load("testdata", os.LookupEnv)
 	if want := "testdata: cannot read the file: is a directory; name the file in the folder"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
-	}
-	if got := reason(errors.New("plain")); got != "plain" {
-		t.Errorf("got %s", got)
 	}
 }
 

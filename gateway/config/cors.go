@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // CORS says which pages of other sites may read a bucket's objects by script (Fetch Standard,
@@ -38,64 +41,64 @@ type CORS struct {
 	PrivateNetwork bool
 }
 
-func (c *CORS) check(d *decoder, o object) {
+func (c *CORS) Check(d *file.Decoder, o file.Object) {
 	*c = CORS{Credentials: c.Credentials, MaxAge: c.MaxAge, PrivateNetwork: c.PrivateNetwork}
-	if o.n == nil {
+	if o.Node == nil {
 		return
 	}
-	switch at := o.get("max_age"); {
+	switch at := o.Get("max_age"); {
 	case at == nil:
 		c.MaxAge = 2 * time.Hour
 	case c.MaxAge > 0 && c.MaxAge < time.Second:
-		d.fail(at, "is too short", "write at least 1s, or 0")
+		d.Fail(at, "is too short", "write at least 1s, or 0")
 	}
-	o.need("origins", `list the origins of the pages that may read, such as "https://app.example.com", or "*" for all`)
-	o.stringOrList("origins", func(n *node, text string, _ bool) {
+	o.Need("origins", `list the origins of the pages that may read, such as "https://app.example.com", or "*" for all`)
+	o.StringOrList("origins", func(n *file.Node, text string, _ bool) {
 		if problem, fix := originProblem(text); problem != "" {
-			d.fail(n, problem, fix)
+			d.Fail(n, problem, fix)
 			return
 		}
 		if isTooWide(text) {
 			const problem, fix = "is for every site with this ending", "name the sites, such as https://*.example.com"
 			if c.Credentials {
-				d.fail(n, problem+", and any of them could read with its visitors' cookies", fix)
+				d.Fail(n, problem+", and any of them could read with its visitors' cookies", fix)
 				return
 			}
-			d.warn(n, problem, fix)
+			d.Warn(n, problem, fix)
 		}
 		c.Origins = append(c.Origins, text)
 	})
 	all := slices.Contains(c.Origins, "*")
 	if all && len(c.Origins) > 1 {
-		d.fail(o.get("origins"), `has "*", which stands for all, beside others`, "write one or the others")
+		d.Fail(o.Get("origins"), `has "*", which stands for all, beside others`, "write one or the others")
 	}
 	switch {
 	case all && c.Credentials:
-		d.fail(o.get("credentials"), `cannot go with the origin "*": any page could read with its visitors' cookies`, "list the origins, or remove it")
+		d.Fail(o.Get("credentials"), `cannot go with the origin "*": any page could read with its visitors' cookies`, "list the origins, or remove it")
 	case c.Credentials && slices.Contains(c.Origins, "null"):
-		d.fail(o.get("credentials"), `cannot go with the origin "null": any page can send it from a frame, and would read with its visitors' cookies`, "list the origins, or remove it")
+		d.Fail(o.Get("credentials"), `cannot go with the origin "null": any page can send it from a frame, and would read with its visitors' cookies`, "list the origins, or remove it")
 	}
-	c.Headers = o.headerNames("headers", "authorization", "range")
-	c.Expose = o.headerNames("expose", "etag", "content-range", "x-request-id")
+	c.Headers = decodeHeaderNames(d, o, "headers", "authorization", "range")
+	c.Expose = decodeHeaderNames(d, o, "expose", "etag", "content-range", "x-request-id")
 	switch exposesAll := slices.Contains(c.Expose, "*"); {
 	case exposesAll && c.Credentials:
-		d.fail(o.get("expose"), `has "*", which browsers take for a header's name where there are credentials`, "name each header")
+		d.Fail(o.Get("expose"), `has "*", which browsers take for a header's name where there are credentials`, "name each header")
 	case exposesAll && len(c.Expose) > 1:
-		d.fail(o.get("expose"), `has "*", which stands for all, beside others`, "write one or the others")
+		d.Fail(o.Get("expose"), `has "*", which stands for all, beside others`, "write one or the others")
 	}
 	if slices.Contains(c.Headers, "*") {
-		d.fail(o.get("headers"), `has "*"`, "name each header")
+		d.Fail(o.Get("headers"), `has "*"`, "name each header")
 	}
 }
 
-// headerNames returns the names of headers in key, in lower case, or otherwise.
-func (o object) headerNames(key string, otherwise ...string) (names []string) {
-	if !o.has(key) {
+// decodeHeaderNames returns the names of headers in key, in lower case, or otherwise.
+func decodeHeaderNames(d *file.Decoder, o file.Object, key string, otherwise ...string) (names []string) {
+	if !o.Has(key) {
 		return otherwise
 	}
-	o.stringOrList(key, func(n *node, text string, _ bool) {
-		if text = strings.ToLower(text); !isToken(text) {
-			o.d.fail(n, "is no name of a header", "write such as etag")
+	o.StringOrList(key, func(n *file.Node, text string, _ bool) {
+		if text = strings.ToLower(text); !form.IsToken(text) {
+			d.Fail(n, "is no name of a header", "write such as etag")
 		} else if !slices.Contains(names, text) {
 			names = append(names, text)
 		}
@@ -105,13 +108,13 @@ func (o object) headerNames(key string, otherwise ...string) (names []string) {
 
 // originProblem says what is wrong with an origin of a page.
 func originProblem(s string) (problem, fix string) {
-	const form = "write it as browsers do, such as https://app.example.com or https://*.example.com"
+	const example = "write it as browsers do, such as https://app.example.com or https://*.example.com"
 	if s == "*" || s == "null" {
 		return "", ""
 	}
 	scheme, host, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {
-		return "is no origin", form
+		return "is no origin", example
 	}
 	switch {
 	case strings.HasSuffix(host, "/"):
@@ -122,7 +125,7 @@ func originProblem(s string) (problem, fix string) {
 	above, wild := strings.CutPrefix(host, "*.")
 	u, err := url.Parse("x://" + above)
 	if err != nil || wild && isAddress(u.Hostname()) || u.Host == "" || u.Path+u.RawQuery+u.Fragment != "" || u.User != nil || !isOriginHost(u) {
-		return "is no origin", form
+		return "is no origin", example
 	}
 	if port := u.Port(); strings.HasSuffix(u.Host, ":") || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
 		return "has the port of its scheme, which no browser sends", "remove the port"
@@ -136,7 +139,7 @@ func isScheme(s string) bool {
 }
 
 // isOriginHost reports whether the host of u is a DNS name or an address.
-func isOriginHost(u *url.URL) bool { return isAddress(u.Hostname()) || isHostName(u.Hostname()) }
+func isOriginHost(u *url.URL) bool { return isAddress(u.Hostname()) || form.IsHostName(u.Hostname()) }
 
 // isAddress reports whether s is an IP address without a zone.
 func isAddress(s string) bool {

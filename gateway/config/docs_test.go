@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // supply is an environment with a plausible value for each variable without a default.
@@ -119,11 +122,11 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
 	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
-	if cluster := newCluster(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
+	if cluster := shared.Default(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != shared.ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
 	}
 	c.Cluster.Store.Enabled, c.Cluster.Limits.Enabled = false, false
-	if c.Cluster.Store != newCluster().Store || c.Cluster.Limits != newCluster().Limits {
+	if c.Cluster.Store != shared.Default().Store || c.Cluster.Limits != shared.Default().Limits {
 		t.Errorf("got %+v, %+v", c.Cluster.Store, c.Cluster.Limits)
 	}
 	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
@@ -144,9 +147,10 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example, reference := read(t, examplePath), read(t, "../../docs/CONFIGURATION.md")
-	for block, keys := range schema {
+	join := func(block, key string) string { return strings.TrimPrefix(block+"."+key, ".") }
+	for block, keys := range grammar.Keys {
 		for _, key := range keys {
-			if schema[join(block, key)] != nil || schema[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
+			if grammar.Keys[join(block, key)] != nil || grammar.Keys[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
 				// A block: its keys are documented.
 			} else if path := "`" + join(block, key) + "`"; !strings.Contains(reference, path) && key != "claims_verification" && block+key != "buckets[].authjwt" {
 				t.Errorf("docs/CONFIGURATION.md lacks %s", path)
@@ -164,7 +168,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			continue
 		}
 		found := false
-		for _, key := range schema[m[1][:i]] {
+		for _, key := range grammar.Keys[m[1][:i]] {
 			found = found || key == m[1][i+1:]
 		}
 		if !found && m[1] != "admin.token" {
@@ -176,7 +180,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestBucketKeys has the name that a reload reports for each part of a bucket be its key.
 func TestBucketKeys(t *testing.T) {
 	for field := range reflect.TypeFor[Bucket]().Fields() {
-		if key := KeyOf(field); !slices.Contains(schema["buckets[]"], key) {
+		if key := file.KeyOf(field); !slices.Contains(grammar.Keys["buckets[]"], key) {
 			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}

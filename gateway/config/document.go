@@ -4,40 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/upstream"
 )
-
-// Document is a configuration for people to read, in the words of the file: defaults
-// included, durations and sizes with units, *** in the place of each secret. It encodes
-// as a JSON object with its keys in order.
-type Document []member
-
-type member struct {
-	key   string
-	value any // of a type that encodes as JSON
-}
-
-// MarshalJSON implements json.Marshaler.
-func (d Document) MarshalJSON() ([]byte, error) {
-	b := []byte("{")
-	for i, m := range d {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(strconv.AppendQuote(b, m.key), ':')
-		value, err := json.Marshal(m.value)
-		if err != nil {
-			return nil, err
-		}
-		b = append(b, value...)
-	}
-	return append(b, '}'), nil
-}
 
 // Document returns c for people to read. With the secrets filled in, Parse would return
 // c again.
-func (c *Config) Document() Document {
+func (c *Config) Document() file.Document {
 	return documenter{c}.object(reflect.ValueOf(c).Elem())
 }
 
@@ -45,15 +21,15 @@ func (c *Config) Document() Document {
 type documenter struct{ config *Config }
 
 // object returns the document of a struct.
-func (d documenter) object(v reflect.Value) Document {
-	doc := Document{}
+func (d documenter) object(v reflect.Value) file.Document {
+	doc := file.Document{}
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := v.Type().Name() + "." + field.Name
-		key := KeyOf(field)
-		if origin, ok := v.Field(i).Interface().(Origin); ok {
+		key := file.KeyOf(field)
+		if origin, ok := v.Field(i).Interface().(upstream.Origin); ok {
 			if name == "Replica.Origin" {
-				origin.Credentials = Credentials{} // those of the bucket
+				origin.Credentials = upstream.Credentials{} // those of the bucket
 			}
 			doc = append(doc, d.object(reflect.ValueOf(origin))...)
 			continue
@@ -66,23 +42,23 @@ func (d documenter) object(v reflect.Value) Document {
 			continue
 		}
 		if rate, ok := v.Field(i).Interface().(Rate); ok {
-			if doc = append(doc, member{"token_failures_per_second", rate.PerSecond}); rate.Burst > 0 {
-				doc = append(doc, member{"burst_token_failures", rate.Burst})
+			if doc = append(doc, file.Member{Key: "token_failures_per_second", Value: rate.PerSecond}); rate.Burst > 0 {
+				doc = append(doc, file.Member{Key: "burst_token_failures", Value: rate.Burst})
 			}
 			continue
 		}
 		value := d.value(v.Field(i))
 		if name == "JWT.Audience" && v.FieldByName("AnyAudience").Bool() {
-			value = anyAudience
+			value = access.AnyAudience
 		}
 		if name == "Hedge.After" && v.Field(i).Int() == 0 {
-			value = p95
+			value = upstream.P95
 		}
 		if text, ok := value.(string); ok {
 			value = partlyMasked(name, text)
 		}
 		if value != nil {
-			doc = append(doc, member{key, value})
+			doc = append(doc, file.Member{Key: key, Value: value})
 		}
 	}
 	return doc
@@ -94,7 +70,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "Config.Cluster":
 		return !v.FieldByName("Cluster").FieldByName("Enabled").Bool()
 	case "Auth.JWT": // the bucket has none of its own
-		return v.FieldByName("JWT").Interface().(*JWT) == d.config.JWT
+		return v.FieldByName("JWT").Interface().(*access.JWT) == d.config.JWT
 	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share
 		return v.Addr().Interface().(*Cache) != d.config.Cache && !v.FieldByName("OwnBudget").Bool()
 	case "JWT.JWKSMaxAge":
@@ -104,7 +80,7 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "S3.FailoverOn404":
 		return v.FieldByName("Replicas").Len() == 0
 	case "Origin.Credentials":
-		return v.FieldByName("Credentials").FieldByName("Source").String() == SourceStatic
+		return v.FieldByName("Credentials").FieldByName("Source").String() == upstream.SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
 	case "Bucket.CORS":
@@ -137,12 +113,12 @@ func partlyMasked(name, text string) string {
 	switch name {
 	case "Origin.AccessKey": // its end tells which one it is
 		if len(text) < 16 {
-			return masked
+			return file.Masked
 		}
-		return masked + text[len(text)-4:]
+		return file.Masked + text[len(text)-4:]
 	case "JWT.JWKSURL":
 		if address, _, ok := strings.Cut(text, "?"); ok {
-			return address + "?" + masked
+			return address + "?" + file.Masked
 		}
 	}
 	return text
@@ -151,7 +127,7 @@ func partlyMasked(name, text string) string {
 // value returns the form of v in the document; nil for an empty value.
 func (d documenter) value(v reflect.Value) any {
 	switch value := v.Interface().(type) {
-	case Secret:
+	case file.Secret:
 		if value.Empty() {
 			return nil
 		}
@@ -163,13 +139,13 @@ func (d documenter) value(v reflect.Value) any {
 			return names
 		}
 		return nil
-	case Pairs:
+	case file.Pairs:
 		if len(value) == 0 {
 			return nil
 		}
-		doc := Document{}
+		doc := file.Document{}
 		for _, p := range value {
-			doc = append(doc, member{p.Name, literal(p.Value)})
+			doc = append(doc, file.Member{Key: p.Name, Value: file.Literal(p.Value)})
 		}
 		return doc
 	case fmt.Stringer: // a size, duration, percentage, network or template
@@ -202,41 +178,22 @@ func (d documenter) value(v reflect.Value) any {
 		if v.Len() == 0 {
 			return nil
 		}
-		return literal(v.String())
+		return file.Literal(v.String())
 	case reflect.Bool, reflect.Int, reflect.Float64:
 		return v.Interface()
 	}
 	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
 }
 
-// literal returns s with its references to variables escaped.
-func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
-
 // members returns the keys of a block of limits for r, without rates that are no limit.
-func (r Rates) members() (list Document) {
+func (r Rates) members() (list file.Document) {
 	for _, one := range []struct {
 		suffix string
 		Rate
 	}{{"", r.All}, {"_per_address", r.PerAddress}, {"_per_subject", r.PerSubject}} {
 		if one.Rate != (Rate{}) {
-			list = append(list, member{"requests_per_second" + one.suffix, one.PerSecond}, member{"burst" + one.suffix, one.Burst})
+			list = append(list, file.Member{Key: "requests_per_second" + one.suffix, Value: one.PerSecond}, file.Member{Key: "burst" + one.suffix, Value: one.Burst})
 		}
 	}
 	return list
-}
-
-// String returns t as it is written in the file.
-func (t Template) String() string {
-	var b strings.Builder
-	for _, p := range t {
-		switch p.Var {
-		case "":
-			b.WriteString(literal(p.Literal))
-		case "path":
-			b.WriteString("${path." + strconv.Itoa(p.Index) + "}")
-		default:
-			b.WriteString("${" + p.Var + "}")
-		}
-	}
-	return b.String()
 }

@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
 )
 
 // TestDocumentReadsBack puts the secrets back into the document of a file with all keys
@@ -14,7 +17,7 @@ func TestDocumentReadsBack(t *testing.T) {
 	for file, secrets := range map[string][]string{
 		"testdata/minimal.good.yml": {"id", "secret"},
 		"testdata/full.good.yml": {
-			"id", literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", literal(testEnv["YAML"]), "id", literal(testEnv["YAML"]), "other", "s",
+			"id", file.Literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", file.Literal(testEnv["YAML"]), "id", file.Literal(testEnv["YAML"]), "other", "s",
 			"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef",
 			"hunter2", "0123456789abcdef0123456789abcdefhunter2", "0123456789abcdef0123456789abcdef", "0123456789abcdef",
 		},
@@ -49,6 +52,11 @@ func TestDocumentReadsBack(t *testing.T) {
 	}
 }
 
+// isOurs reports whether a type is of the configuration, or of one of its rooms.
+func isOurs(t reflect.Type) bool {
+	return strings.HasPrefix(t.PkgPath(), reflect.TypeFor[Config]().PkgPath())
+}
+
 // TestDocumentHidesSecrets has a distinctive value in every field that may hold a secret.
 func TestDocumentHidesSecrets(t *testing.T) {
 	const mark = "distinctive"
@@ -57,8 +65,8 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	n := 0
 	fill = func(v reflect.Value) {
 		switch {
-		case v.Type() == reflect.TypeFor[Secret]():
-			v.Set(reflect.ValueOf(NewSecret(mark)))
+		case v.Type() == reflect.TypeFor[file.Secret]():
+			v.Set(reflect.ValueOf(file.NewSecret(mark)))
 			n++
 		case v.Type() == reflect.TypeFor[any]() || v.Kind() == reflect.Interface:
 		case v.Kind() == reflect.Pointer:
@@ -67,7 +75,7 @@ func TestDocumentHidesSecrets(t *testing.T) {
 		case v.Kind() == reflect.Slice:
 			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 			fill(v.Index(0))
-		case v.Kind() == reflect.Struct && v.CanSet() && v.Type().PkgPath() == reflect.TypeFor[Config]().PkgPath():
+		case v.Kind() == reflect.Struct && v.CanSet() && isOurs(v.Type()):
 			for i := range v.NumField() {
 				fill(v.Field(i))
 			}
@@ -105,7 +113,7 @@ func TestSecretsHaveTheirType(t *testing.T) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 			typ = typ.Elem()
 		}
-		if typ.Kind() != reflect.Struct || seen[typ] || typ.PkgPath() != reflect.TypeFor[Config]().PkgPath() {
+		if typ.Kind() != reflect.Struct || seen[typ] || !isOurs(typ) {
 			return
 		}
 		seen[typ] = true
@@ -118,7 +126,7 @@ func TestSecretsHaveTheirType(t *testing.T) {
 		}
 	}
 	look(reflect.TypeFor[Config]())
-	if !seen[reflect.TypeFor[Key]()] {
+	if !seen[reflect.TypeFor[access.Key]()] {
 		t.Error("not all types are looked at")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // planted is a secret in the file and the environment, which no message may contain.
@@ -55,7 +57,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		var errs Errors
+		var errs file.Errors
 		if !errors.As(err, &errs) || len(errs) == 0 {
 			t.Fatalf("got %T", err)
 		}

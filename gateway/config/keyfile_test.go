@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"yatagarasu/gateway/config/access"
 )
 
 func must[T any](t *testing.T) func(v T, err error) T {
@@ -41,8 +43,8 @@ func ecKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(curve, rand.Reader))
 }
 
-func block(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+func block(Kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: Kind, Bytes: der})
 }
 
 func publicPEM(t *testing.T, key crypto.PublicKey) []byte {
@@ -108,7 +110,7 @@ func TestPublicKeyFiles(t *testing.T) {
 		{"another block", "RS256", block("X509 CRL", []byte("x")), "holds no public key"},
 		{"broken key", "RS256", block("PUBLIC KEY", []byte("x")), "holds a public key that cannot be read"},
 		{"no PEM", "RS256", []byte("0123456789abcdef"), "holds no PEM block"},
-		{"too large", "RS256", make([]byte, maxKeyFile+1), "is larger than 1 MiB"},
+		{"too large", "RS256", make([]byte, 1<<20+1), "is larger than 1 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := writeFile(t, "key.pem", c.data)
@@ -122,7 +124,7 @@ func TestPublicKeyFiles(t *testing.T) {
 					got, err := parseString(y)
 					if err != nil {
 						t.Errorf("%s: %v", algorithm, err)
-					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != CanonicalAlgorithm(algorithm) || k[0].PublicKeyFile != file || KeyProblem(k[0].Public, k[0].Algorithm) != "" {
+					} else if k := got.Buckets[0].Auth.JWT.Keys; len(k) != 1 || k[0].Algorithm != access.CanonicalAlgorithm(algorithm) || k[0].PublicKeyFile != file || access.KeyProblem(k[0].Public, k[0].Algorithm) != "" {
 						t.Errorf("got %+v", k)
 					}
 				}

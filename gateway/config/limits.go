@@ -4,9 +4,10 @@ import (
 	"errors"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
 // Limits bound the use of the gateway as a whole.
@@ -58,71 +59,63 @@ type Rate struct {
 	Burst int
 }
 
-// maxRate is gateway/limit.MaxPerSecond.
-const maxRate = 1_000_000
+const (
+	maxRate   = 1_000_000 // gateway/limit.MaxPerSecond
+	mostBurst = math.MaxInt32
+)
 
-func (l *Limits) check(d *decoder, o object) {
-	l.Rates = o.rates()
-	l.TokenFailures = o.rate("token_failures_per_second", "burst_token_failures", tokenFailures)
+func (l *Limits) Check(d *file.Decoder, o file.Object) {
+	l.Rates = decodeRates(d, o)
+	l.TokenFailures = decodeRate(d, o, "token_failures_per_second", "burst_token_failures", tokenFailures)
 	if l.MaxConnectionsPerAddress > l.MaxConnections {
-		d.fail(o.get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
+		d.Fail(o.Get("max_connections_per_address"), "has no effect: it is more than max_connections", "lower it, or raise max_connections")
 	}
 }
 
 // tokenFailures is the default of Limits.TokenFailures.
 var tokenFailures = Rate{PerSecond: 5, Burst: 50}
 
-func (l *BucketLimits) check(_ *decoder, o object) { l.Rates = o.rates() }
+func (l *BucketLimits) Check(d *file.Decoder, o file.Object) { l.Rates = decodeRates(d, o) }
 
-// checkSubjects reports a limit for subjects where no bucket asks for a token.
-func (d *decoder) checkSubjects(c *Config, server object) {
-	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
-		return
+// decodeRates decodes the keys of rates among those of a block of limits.
+func decodeRates(d *file.Decoder, o file.Object) Rates {
+	of := func(suffix string) Rate {
+		return decodeRate(d, o, "requests_per_second"+suffix, "burst"+suffix, Rate{})
 	}
-	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {
-		return
-	}
-	o := object{d: d, n: server.get("limits")}
-	d.fail(o.get("requests_per_second_per_subject"), "has no effect: no bucket asks for a token", "set auth.enabled: true on the private buckets, or remove it")
-}
-
-// rates decodes the keys of rates among those of a block of limits.
-func (o object) rates() Rates {
-	of := func(suffix string) Rate { return o.rate("requests_per_second"+suffix, "burst"+suffix, Rate{}) }
 	r := Rates{All: of(""), PerAddress: of("_per_address"), PerSubject: of("_per_subject")}
 	for _, one := range []struct {
 		key string
 		Rate
 	}{{"requests_per_second_per_address", r.PerAddress}, {"requests_per_second_per_subject", r.PerSubject}} {
 		if r.All.PerSecond > 0 && one.PerSecond > r.All.PerSecond && one.Burst >= r.All.Burst {
-			o.d.fail(o.get(one.key), "has no effect: it is more than requests_per_second", "lower it, or raise requests_per_second")
+			d.Fail(o.Get(one.key), "has no effect: it is more than requests_per_second", "lower it, or raise requests_per_second")
 		}
 	}
 	return r
 }
 
-// rate decodes the two keys of one rate. Without its burst, that is as many seconds' worth
+// decodeRate decodes the two keys of one rate. Without its burst, that is as many seconds' worth
 // as otherwise has, rounded up; one, where that is no limit.
-func (o object) rate(key, burst string, otherwise Rate) Rate {
-	r, seconds := Rate{PerSecond: o.perSecond(key, otherwise.PerSecond)}, 1.0
+func decodeRate(d *file.Decoder, o file.Object, key, burst string, otherwise Rate) Rate {
+	r, seconds := Rate{PerSecond: decodePerSecond(o, key, otherwise.PerSecond)}, 1.0
 	if otherwise.PerSecond > 0 {
 		seconds = float64(otherwise.Burst) / otherwise.PerSecond
 	}
-	r.Burst = o.integer(burst, int(min(math.Ceil(seconds*r.PerSecond), maxCount)), 1, maxCount)
+	r.Burst = o.Integer(burst, int(min(math.Ceil(seconds*r.PerSecond), mostBurst)), 1, mostBurst)
 	if r.PerSecond > 0 {
 		return r
 	}
-	if at := o.get(burst); at != nil && !o.has(key) && !o.misspells(key) {
-		o.d.fail(at, "has no effect without "+key, "add "+key+", or remove it")
+	if at := o.Get(burst); at != nil && !o.Has(key) && !o.Misspells(key) {
+		d.Fail(at, "has no effect without "+key, "add "+key+", or remove it")
 	}
 	return Rate{}
 }
 
-// perSecond returns the rate of key, or otherwise without one.
-func (o object) perSecond(key string, otherwise float64) float64 {
+// decodePerSecond returns the rate of key, or otherwise without one.
+func decodePerSecond(o file.Object, key string, otherwise float64) float64 {
 	const fix = "write a number from 0.001 to 1000000 with at most 3 decimals, such as 100 or 0.5, or 0 for no limit"
-	return parsed(o, key, otherwise, scalar(kindNumber), fix, func(text string) (float64, error) {
-		if _, decimals, _ := strings.Cut(text, "."); !isDecimal(text) || len(decimals) > 3 {
+	return file.Parsed(o, key, otherwise, file.Scalar(file.Number), fix, func(text string) (float64, error) {
+		if _, decimals, _ := strings.Cut(text, "."); !file.IsDecimal(text) || len(decimals) > 3 {
 			return 0, errors.New("is no number in decimal notation with at most 3 decimals")
 		}
 		v, err := strconv.ParseFloat(text, 64)
@@ -133,53 +126,8 @@ func (o object) perSecond(key string, otherwise float64) float64 {
 	})
 }
 
-// addresses decodes the lists of client addresses of a block.
-func (o object) addresses() (allow, deny []netip.Prefix) {
-	deny = o.networks("deny", nil)
-	return o.networks("allow", deny), deny
-}
-
-// networks decodes a list of distinct addresses and networks, none of them in one of
-// denied.
-func (o object) networks(key string, denied []netip.Prefix) []netip.Prefix {
-	var list []netip.Prefix
-	o.strings(key, func(n *node, text string, _ bool) {
-		p, problem := parseNetwork(text)
-		fix := "write an address such as 10.1.2.3, or a network such as 10.0.0.0/8"
-		if problem == "" {
-			fix = "remove one of them"
-		}
-		switch {
-		case problem != "":
-		case slices.Contains(list, p):
-			problem = "is in the list twice"
-		case slices.ContainsFunc(denied, func(deny netip.Prefix) bool { return deny.Bits() <= p.Bits() && deny.Contains(p.Addr()) }):
-			problem = "has no effect: deny refuses all of it"
-		default:
-			list = append(list, p)
-			return
-		}
-		o.d.fail(n, problem, fix)
-	})
-	return list
-}
-
-// parseNetwork returns an address, as a prefix of full length, or a network.
-func parseNetwork(s string) (p netip.Prefix, problem string) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, "is neither an address nor a network"
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), ""
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil || p.Addr().Is4In6() {
-		return netip.Prefix{}, "is neither an address nor a network"
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, "has bits of an address after the network part"
-	}
-	return p, ""
+// decodeAddresses decodes the lists of client addresses of a block.
+func decodeAddresses(o file.Object) (allow, deny []netip.Prefix) {
+	deny = o.Networks("deny", nil)
+	return o.Networks("allow", deny), deny
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // Listing offers pages of what is in a folder. The zero value: none.
@@ -34,32 +37,32 @@ const (
 	FormatJSON = "json"
 )
 
-// MostListed is the most entries that S3 lists at once (ListObjectsV2, "max-keys").
-const MostListed = 1000
+// defaultPageSize is the most that S3 lists at once.
+const defaultPageSize = 1000
 
-func (l *Listing) check(d *decoder, o object) {
-	d.needEnabled(o)
-	o.stringOrList("paths", func(n *node, text string, _ bool) {
-		path, problem, fix := canonicalPath(text)
+func (l *Listing) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
+	o.StringOrList("paths", func(n *file.Node, text string, _ bool) {
+		path, problem, fix := form.Path(text)
 		if folder, _, ok := strings.Cut(path, "*"); ok {
 			problem, fix = "has a \"*\"", fmt.Sprintf("write %q: all below is listed too", cmp.Or(strings.TrimRight(folder, "/"), "/"))
 		}
 		if problem != "" {
-			d.fail(n, problem, fix)
+			d.Fail(n, problem, fix)
 			return
 		}
 		l.Paths = append(l.Paths, path)
 	})
-	o.stringOrList("formats", func(n *node, text string, fromEnv bool) {
+	o.StringOrList("formats", func(n *file.Node, text string, fromEnv bool) {
 		if text != FormatHTML && text != FormatJSON {
-			d.fail(n, "unknown format"+quotedWord(text, fromEnv), "use one of: html, json")
+			d.Fail(n, "unknown format"+file.QuotedWord(text, fromEnv), "use one of: html, json")
 			return
 		}
 		l.Formats = append(l.Formats, text)
 	})
-	o.stringOrList("hide", func(n *node, text string, _ bool) {
+	o.StringOrList("hide", func(n *file.Node, text string, _ bool) {
 		if problem, fix := namePatternProblem(text); problem != "" {
-			d.fail(n, problem, fix)
+			d.Fail(n, problem, fix)
 			return
 		}
 		l.Hide = append(l.Hide, text)
@@ -68,10 +71,10 @@ func (l *Listing) check(d *decoder, o object) {
 		*l = Listing{}
 		return
 	}
-	if !o.has("page_size") {
-		l.PageSize = MostListed
+	if !o.Has("page_size") {
+		l.PageSize = defaultPageSize
 	}
-	if !o.has("formats") {
+	if !o.Has("formats") {
 		l.Formats = []string{FormatHTML, FormatJSON}
 	}
 }
@@ -85,7 +88,7 @@ func namePatternProblem(s string) (problem, fix string) {
 		return "has more than one \"*\"", "use one, which stands for anything"
 	case s == "*":
 		return "hides everything", "remove the listing, or write such as \".*\""
-	case strings.ContainsFunc(s, isControl):
+	case strings.ContainsFunc(s, form.IsControl):
 		return "contains a control character", "remove it"
 	}
 	return "", ""

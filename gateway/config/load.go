@@ -2,21 +2,19 @@ package config
 
 import (
 	"errors"
-	"io"
-	"io/fs"
-	"os"
-	"reflect"
 	"regexp"
 	"slices"
 
-	"github.com/goccy/go-yaml/ast"
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/shared"
 )
 
 // Load reads the file at path, which may be a pipe, and checks it; see Parse.
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
-	data, err := readAtMost(path, maxFileSize)
+	data, err := file.Read(path)
 	if err != nil {
-		return nil, readError(path, err)
+		return nil, err
 	}
 	return Parse(path, data, env)
 }
@@ -24,13 +22,13 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 // LoadListeners reads from the file at path where the gateway listens, and how it is spoken to
 // there. Mistakes elsewhere are no error: variables and key files may be the gateway's own.
 func LoadListeners(path string, env func(string) (string, bool)) (Server, Metrics, error) {
-	data, err := readAtMost(path, maxFileSize)
+	data, err := file.Read(path)
 	if err != nil {
-		return Server{}, Metrics{}, readError(path, err)
+		return Server{}, Metrics{}, err
 	}
 	c, err := parse(path, data, env)
-	mistakes, _ := errors.AsType[Errors](err)
-	mistakes = slices.DeleteFunc(mistakes, func(e *Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
+	mistakes, _ := errors.AsType[file.Errors](err)
+	mistakes = slices.DeleteFunc(mistakes, func(e *file.Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
 	if len(mistakes) > 0 {
 		return Server{}, Metrics{}, mistakes
 	}
@@ -39,34 +37,6 @@ func LoadListeners(path string, env func(string) (string, bool)) (Server, Metric
 
 // ofListeners matches the paths of what LoadListeners reads, and that of the whole file.
 var ofListeners = regexp.MustCompile(`^(|metrics(\..*)?|server(\.(address|proxy_protocol|trusted_proxies.*|https(\.enabled)?))?)$`)
-
-// readError returns the mistake of a configuration file that cannot be read.
-func readError(path string, err error) Errors {
-	fix := fileFix(err)
-	if errors.Is(err, fs.ErrNotExist) {
-		fix = "check -config; a path is seen from the working directory"
-	}
-	return Errors{{File: path, Problem: "cannot read the file: " + reason(err), Fix: fix}}
-}
-
-// readAtMost returns the content of a file, cut off behind the first byte over most.
-func readAtMost(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most+1))
-}
-
-// reason returns err's message without the path, which may be secret.
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err.Error()
-	}
-	return err.Error()
-}
 
 // Parse checks the configuration in data, which is called name in messages, and
 // returns it with the variables of env substituted and all defaults filled in.
@@ -88,59 +58,51 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 // parse is Parse, but returns what it could make of the file beside the mistakes; nil: it is
 // no YAML.
 func parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
-	if env == nil {
-		env = func(string) (string, bool) { return "", false }
-	}
-	body, err := parseYAML(name, data)
+	d, root, err := file.Open(name, data, env, grammar)
 	if err != nil {
-		return nil, Errors{err}
+		return nil, err
 	}
-	d := &decoder{file: name, env: env, keyed: make(map[reflect.Type][]keyedField)}
-	t := &tree{d: d, anchors: map[string]ast.Node{}, open: map[string]bool{}, left: maxNodes}
 	c := new(Config)
-	if root := t.convert(body, ""); root != nil {
-		d.config(root, c)
+	if root != nil {
+		decodeConfig(d, root, c)
 	}
-	c.Warnings = d.warnings.sorted()
-	if len(d.errs) > 0 {
-		return c, d.errs.sorted()
-	}
-	return c, nil
+	c.Warnings = d.Warnings()
+	return c, d.Err()
 }
 
-// config decodes the whole file. Blocks that others refer to come first.
-func (d *decoder) config(n *node, c *Config) {
+// decodeConfig decodes the whole file. Blocks that others refer to come first.
+func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 	*c = Config{
 		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
-		Cluster: newCluster(),
+		Cluster: shared.Default(),
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
 		Metrics: Metrics{Port: 9090},
 	}
-	o := d.fill(n, "", c)
-	if o.n == nil {
+	o := d.Fill(n, "", c)
+	if o.Node == nil {
 		return
 	}
-	d.checkPorts(o, c)
+	checkPorts(d, o, c)
 
-	global := d.globalJWT(o.get("jwt"))
-	c.JWT = global.jwt
-	defaults := d.cacheBlock(o.get("cache"), nil)
+	global := access.DecodeGlobal(d, o.Get("jwt"))
+	c.JWT = global.JWT
+	defaults := decodeCache(d, o.Get("cache"), nil)
 	if defaults.set {
 		c.Cache = &defaults.Cache
 	}
-	o.need("buckets", "add a list of one or more buckets")
-	used := uniqueness{map[string]*node{}, map[[2]string]*node{}}
-	for _, item := range o.list("buckets") {
-		if b, ok := d.bucket(item, &global, &defaults); ok {
+	o.Need("buckets", "add a list of one or more buckets")
+	used := uniqueness{map[string]*file.Node{}, map[[2]string]*file.Node{}}
+	for _, item := range o.List("buckets") {
+		if b, ok := decodeBucket(d, item, &global, &defaults); ok {
 			used.add(d, item, &b)
 			c.Buckets = append(c.Buckets, b)
 		}
 	}
-	if global.jwt != nil && !global.used {
-		d.fail(o.get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
+	if global.JWT != nil && !global.Used {
+		d.Fail(o.Get("jwt"), "has no effect: no bucket with auth.enabled: true uses it",
 			"set auth.enabled: true on the private buckets, or jwt.enabled: false here")
 	}
-	d.checkCacheUse(&defaults)
-	d.checkClusterUse(o, c)
-	d.checkSubjects(c, object{d: d, n: o.get("server")})
+	checkCacheUse(d, &defaults)
+	checkClusterUse(d, o, c, defaults.sharing)
+	checkSubjects(d, c, d.Within(o.Get("server")))
 }

@@ -3,71 +3,46 @@ package config
 import (
 	"crypto/tls"
 	"encoding/pem"
-	"math"
-	"net"
-	"net/netip"
-	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
 )
 
-// maxCount bounds counts of connections and requests.
-const maxCount = math.MaxInt32
-
-func (s *Server) check(d *decoder, o object) {
-	s.TrustedProxies = o.networks("trusted_proxies", nil)
-	if len(s.TrustedProxies) == 0 && !o.misspells("trusted_proxies") {
+func (s *Server) Check(d *file.Decoder, o file.Object) {
+	s.TrustedProxies = o.Networks("trusted_proxies", nil)
+	if len(s.TrustedProxies) == 0 && !o.Misspells("trusted_proxies") {
 		for key, used := range map[string]bool{"forwarded_header": s.ForwardedHeader == "forwarded", "proxy_protocol": s.ProxyProtocol, "require_https": s.RequireHTTPS} {
 			if used {
-				d.fail(o.get(key), "has no effect without trusted_proxies", "name the proxies in server.trusted_proxies, or remove it")
+				d.Fail(o.Get(key), "has no effect without trusted_proxies", "name the proxies in server.trusted_proxies, or remove it")
 			}
 		}
 	}
-	s.Allow, s.Deny = o.addresses()
+	s.Allow, s.Deny = decodeAddresses(o)
 }
 
-// isListenAddress reports whether s is [host]:port with a numeric port.
-func isListenAddress(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	return err == nil && isPort(port, 0) && (host == "" || isHost(host))
-}
-
-// isPort reports whether s is a port number of at least least.
-func isPort(s string, least int) bool {
-	v, err := strconv.Atoi(s)
-	return err == nil && isDigits(s) && v >= least && v <= math.MaxUint16
-}
-
-// isHost reports whether s is an IP address or a host name.
-func isHost(s string) bool {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return a.Zone() == "" || strings.HasPrefix(s, "fe80:")
-	}
-	return isHostName(s)
-}
-
-func (h *HTTPS) check(d *decoder, o object) {
-	d.needEnabled(o)
+func (h *HTTPS) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
 	if !h.Enabled {
-		if o.has("redirect_address") {
-			d.fail(o.get("redirect_address"), "has no effect: nothing here speaks TLS", "set enabled: true with a certificate, or remove it")
+		if o.Has("redirect_address") {
+			d.Fail(o.Get("redirect_address"), "has no effect: nothing here speaks TLS", "set enabled: true with a certificate, or remove it")
 		}
 		return
 	}
-	cert := o.need("cert_path", "name the PEM file of the certificate chain")
-	key := o.need("key_path", "name the PEM file of the private key")
+	cert := o.Need("cert_path", "name the PEM file of the certificate chain")
+	key := o.Need("key_path", "name the PEM file of the private key")
 	if h.CertPath == "" || h.KeyPath == "" {
 		return
 	}
-	certPEM, certOK := d.readFile(cert, h.CertPath)
-	keyPEM, keyOK := d.readFile(key, h.KeyPath)
+	certPEM, certOK := d.ReadFile(cert, h.CertPath)
+	keyPEM, keyOK := d.ReadFile(key, h.KeyPath)
 	if certOK && keyOK {
-		d.pair(cert, key, certPEM, keyPEM)
+		checkPair(d, cert, key, certPEM, keyPEM)
 	}
 }
 
-// pair reports a certificate and a key that do not go together. The nodes have their
+// checkPair reports a certificate and a key that do not go together. The nodes have their
 // paths.
-func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
+func checkPair(d *file.Decoder, cert, key *file.Node, certPEM, keyPEM []byte) {
 	_, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err == nil {
 		return
@@ -82,83 +57,42 @@ func (d *decoder) pair(cert, key *node, certPEM, keyPEM []byte) {
 	}
 	switch {
 	case has(certPEM, "PRIVATE KEY") && !has(certPEM, "CERTIFICATE") && has(keyPEM, "CERTIFICATE"):
-		d.fail(cert, d.showPath(cert)+" is the key and "+d.showPath(key)+" the certificate", "swap cert_path and key_path")
+		d.Fail(cert, d.ShowPath(cert)+" is the key and "+d.ShowPath(key)+" the certificate", "swap cert_path and key_path")
 	case !has(certPEM, "CERTIFICATE"):
-		d.fail(cert, d.showPath(cert)+" holds no certificate", "name a PEM file with the certificate chain, leaf first")
+		d.Fail(cert, d.ShowPath(cert)+" holds no certificate", "name a PEM file with the certificate chain, leaf first")
 	case has(keyPEM, "ENCRYPTED"):
-		d.fail(key, d.showPath(key)+" is encrypted", "name a file with the key decrypted: openssl pkey -in KEY -out DECRYPTED")
+		d.Fail(key, d.ShowPath(key)+" is encrypted", "name a file with the key decrypted: openssl pkey -in KEY -out DECRYPTED")
 	case !has(keyPEM, "PRIVATE KEY"):
-		d.fail(key, d.showPath(key)+" holds no private key", "name a PEM file with the private key of the certificate")
+		d.Fail(key, d.ShowPath(key)+" holds no private key", "name a PEM file with the private key of the certificate")
 	case strings.Contains(err.Error(), "does not match"):
-		d.fail(cert, "the certificate "+d.showPath(cert)+" is not that of the key "+d.showPath(key), "put the leaf first in the chain, and name its own key")
+		d.Fail(cert, "the certificate "+d.ShowPath(cert)+" is not that of the key "+d.ShowPath(key), "put the leaf first in the chain, and name its own key")
 	default:
-		d.fail(cert, "the certificate "+d.showPath(cert)+" and the key "+d.showPath(key)+" do not load as a pair", "have both written again as PEM")
+		d.Fail(cert, "the certificate "+d.ShowPath(cert)+" and the key "+d.ShowPath(key)+" do not load as a pair", "have both written again as PEM")
 	}
 }
 
-// needEnabled reports a block without "enabled", whose keys have no effect. An explicit
-// false is a decision and no mistake.
-func (d *decoder) needEnabled(o object) {
-	if o.n != nil && !o.has("enabled") && !o.misspells("enabled") {
-		d.fail(o.n, "has no effect without the key enabled", "add enabled: true, or remove the block")
-	}
-}
-
-func (a *Audit) check(d *decoder, o object) {
-	d.needEnabled(o)
+func (a *Audit) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
 	if a.Enabled && a.Output == "" {
-		o.need("output", "name a file, or stdout or stderr")
+		o.Need("output", "name a file, or stdout or stderr")
 	}
 }
 
-func (m *Metrics) check(d *decoder, o object) { d.needEnabled(o) }
+func (m *Metrics) Check(d *file.Decoder, o file.Object) { d.NeedEnabled(o) }
 
 // minAdminToken is the least length of a token, in bytes: shorter ones can be guessed.
 const minAdminToken = 16
 
-func (a *Admin) check(d *decoder, o object) {
+func (a *Admin) Check(d *file.Decoder, o file.Object) {
 	if a.Token.Empty() {
-		o.need("token", "set it, or remove the block")
+		o.Need("token", "set it, or remove the block")
 		return
 	}
-	at := o.get("token")
-	if len(a.Token.value) < minAdminToken {
-		d.fail(at, "is shorter than 16 bytes", "make one: openssl rand -hex 16")
+	at := o.Get("token")
+	if len(a.Token.Reveal()) < minAdminToken {
+		d.Fail(at, "is shorter than 16 bytes", "make one: openssl rand -hex 16")
 	}
-	if strings.ContainsFunc(a.Token.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		d.fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
+	if strings.ContainsFunc(a.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		d.Fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
 	}
-}
-
-// checkPorts reports two listeners that cannot both open.
-func (d *decoder) checkPorts(o object, c *Config) {
-	metrics, redirect := "", ""
-	if c.Metrics.Enabled {
-		metrics = net.JoinHostPort(c.Metrics.Address, strconv.Itoa(c.Metrics.Port))
-	}
-	if c.Server.HTTPS.Enabled {
-		redirect = c.Server.HTTPS.RedirectAddress
-	}
-	at := o.get("metrics")
-	if at != nil && at.find("port") != nil {
-		at = at.find("port").value
-	}
-	if collide(c.Server.Address, metrics) {
-		d.fail(at, "the metrics listener has the port of server.address", "change metrics.port or metrics.address")
-	}
-	if collide(redirect, metrics) {
-		d.fail(at, "the metrics listener has the port of server.https.redirect_address", "change metrics.port or metrics.address")
-	}
-	if collide(c.Server.Address, redirect) {
-		https := object{d: d, n: o.get("server")}.get("https")
-		d.fail(https.find("redirect_address").value, "has the port of server.address", "choose another port, such as 8081")
-	}
-}
-
-// collide reports whether two listeners cannot both open. An empty address is of none.
-func collide(a, b string) bool {
-	hostA, portA, err := net.SplitHostPort(a)
-	hostB, portB, err2 := net.SplitHostPort(b)
-	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	return err == nil && err2 == nil && portA != "0" && portA == portB && (hostA == hostB || wild(hostA) || wild(hostB))
 }

@@ -1,9 +1,12 @@
 package config
 
 import (
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // ContentTypes are the types that objects have by their keys. The zero value leaves types as
@@ -14,18 +17,18 @@ type ContentTypes struct {
 	Guess bool
 
 	// Map has types by the extension, in lower case and with its dot, whatever the origin says.
-	Map Pairs `form:"-"`
+	Map file.Pairs `form:"-"`
 }
 
-func (c *ContentTypes) check(d *decoder, o object) {
-	off := !o.misspells("guess")
-	if at := o.get("guess"); at != nil {
-		off = at.kind == kindBool && at.text == "false" // or it was reported
+func (c *ContentTypes) Check(d *file.Decoder, o file.Object) {
+	off := !o.Misspells("guess")
+	if at := o.Get("guess"); at != nil {
+		off = at.Kind == file.Bool && at.Text == "false" // or it was reported
 	}
-	if o.n != nil && off && !o.has("map") && !o.misspells("map") {
-		d.fail(o.n, "has no effect", "set guess: true, or add a map of types")
+	if o.Node != nil && off && !o.Has("map") && !o.Misspells("map") {
+		d.Fail(o.Node, "has no effect", "set guess: true, or add a map of types")
 	}
-	o.pairs("map", func(at *node, extension, value string) {
+	o.Pairs("map", func(at *file.Node, extension, value string) {
 		lower := strings.ToLower(extension)
 		name := "" // the path of at does not show a key with a dot
 		if extensionForm.MatchString(extension) {
@@ -33,30 +36,30 @@ func (c *ContentTypes) check(d *decoder, o object) {
 		}
 		last := strings.LastIndexByte(lower, '.')
 		switch isExtension := func(s string) bool {
-			return len(s) >= 2 && len(s) <= MaxExtension && s[0] == '.' && !strings.ContainsAny(s[1:], "./") && isVisible(s)
+			return len(s) >= 2 && len(s) <= form.MaxExtension && s[0] == '.' && !strings.ContainsAny(s[1:], "./") && form.IsVisible(s)
 		}; {
 		case last > 0 && lower[0] == '.' && isExtension(lower[last:]):
-			d.fail(at, name+"has two dots", `an extension begins at the last one, such as ".gz"`)
+			d.Fail(at, name+"has two dots", `an extension begins at the last one, such as ".gz"`)
 		case !isExtension(lower):
-			d.fail(at, name+"is no extension", `write it with its dot, such as ".yaml"`)
+			d.Fail(at, name+"is no extension", `write it with its dot, such as ".yaml"`)
 		case !isMediaType(value):
-			d.fail(at, name+"has no media type", `write such as "text/plain; charset=utf-8"`)
-		case c.Map.has(lower):
-			d.fail(at, name+"is there twice, in capital letters and in others", "remove one of them")
+			d.Fail(at, name+"has no media type", `write such as "text/plain; charset=utf-8"`)
+		case c.Map.Has(lower):
+			d.Fail(at, name+"is there twice, in capital letters and in others", "remove one of them")
 		default:
-			c.Map = append(c.Map, Pair{lower, value})
+			c.Map = append(c.Map, file.Pair{Name: lower, Value: value})
 		}
 	})
 }
 
-// MaxExtension is the most bytes of an extension in content_types, with its dot.
-const MaxExtension = 16
+// extensionForm matches extensions that a message may show.
+var extensionForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,16}$`)
 
 // isMediaType reports whether s is a media type with or without parameters.
 func isMediaType(s string) bool {
-	kind, parameters, _ := strings.Cut(s, ";")
-	first, second, ok := strings.Cut(strings.TrimRight(kind, " "), "/")
-	return ok && isToken(first) && isToken(second) && isFieldValue(s) && (parameters == "" || strings.Contains(parameters, "="))
+	Kind, parameters, _ := strings.Cut(s, ";")
+	first, second, ok := strings.Cut(strings.TrimRight(Kind, " "), "/")
+	return ok && form.IsToken(first) && form.IsToken(second) && isFieldValue(s) && (parameters == "" || strings.Contains(parameters, "="))
 }
 
 // isFieldValue reports whether s can be the value of a header: ASCII without control
@@ -65,43 +68,13 @@ func isFieldValue(s string) bool {
 	return s != "" && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// Pairs are the entries of a mapping whose keys the file chooses, in its order.
-type Pairs []Pair
-
-// Pair is one entry.
-type Pair struct{ Name, Value string }
-
-// has reports whether p has a name.
-func (p Pairs) has(name string) bool {
-	return slices.ContainsFunc(p, func(one Pair) bool { return one.Name == name })
-}
-
-// pairs calls use for each entry of key, a mapping of strings.
-func (o object) pairs(key string, use func(at *node, key, value string)) {
-	n := o.get(key)
-	switch {
-	case n == nil:
-		return
-	case n.kind != kindMap:
-		o.d.fail(n, "must be a mapping, not "+n.kind.String(), "write one entry on each line, as name: \"value\"")
-		return
-	case len(n.entries) == 0:
-		o.d.fail(n, "is an empty mapping", "give it an entry, or remove the key")
-	}
-	for _, e := range n.entries {
-		if text, _, ok := o.d.text(e.value); ok {
-			use(e.value, e.key, text)
-		}
-	}
-}
-
 // HeaderRule changes the headers of answers.
 type HeaderRule struct {
 	// Match says of which answers. The zero value: of all.
 	Match HeaderMatch
 
 	// Set are headers that answers get, in the place of those of the same name.
-	Set Pairs `form:"-"`
+	Set file.Pairs `form:"-"`
 
 	// Remove are the names of headers that answers lose, in lower case.
 	Remove []string `form:"-"`
@@ -125,97 +98,71 @@ type HeaderMatch struct {
 // maxHeaderRules bounds the rules of a bucket.
 const maxHeaderRules = 32
 
-// headerRules decodes the list headers of a bucket.
-func (d *decoder) headerRules(o object) (rules []HeaderRule) {
-	list := o.list("headers")
+// decodeHeaderRules decodes the list headers of a bucket.
+func decodeHeaderRules(d *file.Decoder, o file.Object) (rules []HeaderRule) {
+	list := o.List("headers")
 	if len(list) > maxHeaderRules {
-		d.fail(o.get("headers"), "has more than 32 rules", "write fewer, with wider matches")
+		d.Fail(o.Get("headers"), "has more than 32 rules", "write fewer, with wider matches")
 		return nil
 	}
 	for _, item := range list {
 		rule := HeaderRule{When: "success"}
-		if d.fill(item, "buckets[].headers[]", &rule).n != nil {
+		if d.Fill(item, "buckets[].headers[]", &rule).Node != nil {
 			rules = append(rules, rule)
 		}
 	}
 	return rules
 }
 
-// checkMatches warns of what b's rules hardly ever meet. o is the bucket.
-func (d *decoder) checkMatches(o object, b *Bucket) {
-	var paths []*node
-	if at := o.get("headers"); at != nil {
-		for _, item := range at.items {
-			rule := object{d: d, n: item}
-			match := object{d: d, n: rule.get("match")}
-			if at := match.get("path"); at != nil {
-				paths = append(paths, at)
-			}
-			at, when := match.get("content_type"), rule.get("when")
-			if at != nil && when != nil && when.text == "always" && len(b.Website.ErrorDocuments) == 0 {
-				d.warn(at, "is never met by errors, which have no type", "leave out when: always, or the type")
-			}
-		}
-	}
-	if at := (object{d: d, n: o.get("listing")}).get("paths"); at != nil {
-		paths = append(paths, at.items...)
-	}
-	for _, at := range paths {
-		if b.PathPrefix != "" && b.PathPrefix != "/" && strings.HasPrefix(at.text+"/", b.PathPrefix+"/") {
-			d.warn(at, "begins with path_prefix, below which it is already", "leave path_prefix out of it")
-		}
-	}
-}
-
-func (r *HeaderRule) check(d *decoder, o object) {
-	if o.n != nil && !o.has("set", "remove") && !o.misspells("set") && !o.misspells("remove") {
-		d.fail(o.n, "changes nothing", "add set or remove")
+func (r *HeaderRule) Check(d *file.Decoder, o file.Object) {
+	if o.Node != nil && !o.Has("set", "remove") && !o.Misspells("set") && !o.Misspells("remove") {
+		d.Fail(o.Node, "changes nothing", "add set or remove")
 	}
 	changed := make(map[string]bool)
-	change := func(at *node, name string) bool {
+	change := func(at *file.Node, name string) bool {
 		problem, fix := headerProblem(name)
 		switch {
-		case !isToken(name):
+		case !form.IsToken(name):
 			problem, fix = "is no name of a header", "write such as Cache-Control"
 		case problem == "" && changed[name]:
 			problem, fix = "is changed twice by one rule", "remove one of them"
 		}
 		if problem != "" {
-			d.fail(at, problem, fix)
+			d.Fail(at, problem, fix)
 		}
 		changed[name] = true
 		return problem == ""
 	}
-	o.pairs("set", func(at *node, name, value string) {
+	o.Pairs("set", func(at *file.Node, name, value string) {
 		if !change(at, strings.ToLower(name)) {
 			return
 		}
 		if !isFieldValue(value) {
-			d.fail(at, "has characters that a header cannot carry", "write ASCII in one line")
+			d.Fail(at, "has characters that a header cannot carry", "write ASCII in one line")
 			return
 		}
-		r.Set = append(r.Set, Pair{name, value})
+		r.Set = append(r.Set, file.Pair{Name: name, Value: value})
 	})
-	o.stringOrList("remove", func(n *node, text string, _ bool) {
+	o.StringOrList("remove", func(n *file.Node, text string, _ bool) {
 		if text = strings.ToLower(text); change(n, text) {
 			r.Remove = append(r.Remove, text)
 		}
 	})
 }
 
-func (m *HeaderMatch) check(d *decoder, o object) {
-	if o.n != nil && !o.has("path", "content_type") && !o.misspells("path") && !o.misspells("content_type") {
-		d.fail(o.n, "matches everything", "remove it, or add path or content_type")
+func (m *HeaderMatch) Check(d *file.Decoder, o file.Object) {
+	if o.Node != nil && !o.Has("path", "content_type") && !o.Misspells("path") && !o.Misspells("content_type") {
+		d.Fail(o.Node, "matches everything", "remove it, or add path or content_type")
 	}
-	if at := o.get("path"); at != nil && m.Path != "" {
+	if at := o.Get("path"); at != nil && m.Path != "" {
 		if problem, fix := patternProblem(m.Path); problem != "" {
-			d.fail(at, problem, fix)
+			d.Fail(at, problem, fix)
 		}
 	}
-	if at := o.get("content_type"); at != nil && m.ContentType != "" {
+	if at := o.Get("content_type"); at != nil && m.ContentType != "" {
 		m.ContentType = strings.ToLower(m.ContentType)
 		if !isTypePattern(m.ContentType) {
-			d.fail(at, "is no media type", "write such as text/html or image/*, without parameters")
+			d.Fail(at, "is no media type", "write such as text/html or image/*, without parameters")
 		}
 	}
 }
@@ -223,11 +170,11 @@ func (m *HeaderMatch) check(d *decoder, o object) {
 // isTypePattern reports whether s is a media type without parameters, whose second half may be
 // "*".
 func isTypePattern(s string) bool {
-	kind, all := strings.CutSuffix(s, "/*")
+	Kind, all := strings.CutSuffix(s, "/*")
 	if all {
-		kind += "/x"
+		Kind += "/x"
 	}
-	return isMediaType(kind) && !strings.ContainsAny(kind, "*; ")
+	return isMediaType(Kind) && !strings.ContainsAny(Kind, "*; ")
 }
 
 // patternProblem says what is wrong with a pattern of paths.
@@ -238,7 +185,7 @@ func patternProblem(s string) (problem, fix string) {
 	case strings.Count(s, "*") > 1:
 		return "has more than one \"*\"", "use one, which stands for anything, slashes too"
 	}
-	_, problem, fix = canonicalPath("/" + strings.TrimPrefix(strings.Replace(s, "*", "x", 1), "/"))
+	_, problem, fix = form.Path("/" + strings.TrimPrefix(strings.Replace(s, "*", "x", 1), "/"))
 	return problem, fix
 }
 

@@ -117,7 +117,7 @@ func TestThreat(t *testing.T) {
 			"anchors":          {"a: " + strings.Repeat("&a ", 1<<18), "nested too deeply"},
 			"indentation":      {deep(40), "nested too deeply"},
 			"keys":             {keys.String(), "too many keys"},
-			"size":             {strings.Repeat("#", maxFileSize+1), "larger than 1 MiB"},
+			"size":             {strings.Repeat("#", 1<<20+1), "larger than 1 MiB"},
 			"size as a string": {"a: \"" + strings.Repeat("x", 1<<20) + "\"", "larger than 1 MiB"},
 		} {
 			start := time.Now()
@@ -150,7 +150,7 @@ func TestThreat(t *testing.T) {
 		wantError(t, "buckets:\n  - { name: a, path_prefix: /a, "+s3+"  - { name: a, path_prefix: /b, "+s3, "buckets[1].name: is the name of buckets[0] in line 2 too")
 	})
 	t.Run("T74_unknown_field", func(t *testing.T) {
-		for block := range schema {
+		for block := range grammar.Keys {
 			if block == "jwt.keys[]" || block == "buckets[].auth.rules[]" {
 				continue
 			}

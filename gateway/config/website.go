@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // Website makes a bucket a site: what is answered where a request names no object. The zero
@@ -38,7 +41,7 @@ type Website struct {
 	Redirects []Redirect `form:"-"`
 
 	// Files are small texts by their paths below the bucket's prefix.
-	Files Pairs `form:"-"`
+	Files file.Pairs `form:"-"`
 }
 
 // SPA is a single-page application.
@@ -99,57 +102,57 @@ const (
 	maxStatusPage = 256 << 10 // bytes of maintenance.page
 )
 
-func (w *Website) check(d *decoder, o object) {
-	if o.n == nil {
+func (w *Website) Check(d *file.Decoder, o file.Object) {
+	if o.Node == nil {
 		return
 	}
-	if !o.has("trailing_slash") && w.Index != "" {
+	if !o.Has("trailing_slash") && w.Index != "" {
 		w.TrailingSlash = "redirect"
-	} else if at := o.get("trailing_slash"); at != nil && !o.has("index") && !o.misspells("index") {
-		d.fail(at, "has no effect without index", `add index, such as "index.html", or remove it`)
+	} else if at := o.Get("trailing_slash"); at != nil && !o.Has("index") && !o.Misspells("index") {
+		d.Fail(at, "has no effect without index", `add index, such as "index.html", or remove it`)
 	}
-	if n := o.n; len(n.entries) == 0 {
-		d.fail(n, "has no effect", "add a key, such as index, or remove the block")
+	if o.Node.IsEmpty() {
+		d.Fail(o.Node, "has no effect", "add a key, such as index, or remove the block")
 	}
 	w.errorDocuments(d, o)
 	w.redirects(d, o)
 	w.files(d, o)
 }
 
-func (s *SPA) check(d *decoder, o object) {
-	if o.n == nil {
+func (s *SPA) Check(d *file.Decoder, o file.Object) {
+	if o.Node == nil {
 		return
 	}
-	o.need("fallback", `name the object that has the application, such as "index.html"`)
-	o.stringOrList("assets", func(n *node, text string, _ bool) {
-		path, problem, fix := canonicalPath(text)
+	o.Need("fallback", `name the object that has the application, such as "index.html"`)
+	o.StringOrList("assets", func(n *file.Node, text string, _ bool) {
+		path, problem, fix := form.Path(text)
 		if problem == "" && path == "/" {
 			problem, fix = "is everything, for which the fallback would never answer", "name a folder, such as \"/assets\""
 		}
 		if problem != "" {
-			d.fail(n, problem, fix)
+			d.Fail(n, problem, fix)
 			return
 		}
 		s.Assets = append(s.Assets, path)
 	})
 }
 
-func (w *Website) errorDocuments(d *decoder, o object) {
-	for _, item := range o.list("error_documents") {
+func (w *Website) errorDocuments(d *file.Decoder, o file.Object) {
+	for _, item := range o.List("error_documents") {
 		var e ErrorDocument
-		one := d.fill(item, "buckets[].website.error_documents[]", &e)
-		if one.n == nil {
+		one := d.Fill(item, "buckets[].website.error_documents[]", &e)
+		if one.Node == nil {
 			continue
 		}
-		one.need("key", "name the object that is sent")
-		if at := one.need("status", "write 401, 403 or 404"); at != nil {
-			e.Status = one.integer("status", 0, 100, 599)
+		one.Need("key", "name the object that is sent")
+		if at := one.Need("status", "write 401, 403 or 404"); at != nil {
+			e.Status = one.Integer("status", 0, 100, 599)
 			switch {
 			case e.Status == 0: // reported
 			case e.Status != 401 && e.Status != 403 && e.Status != 404:
-				d.fail(at, "has no document: only 401, 403 and 404 can", "write one of them")
+				d.Fail(at, "has no document: only 401, 403 and 404 can", "write one of them")
 			case slices.ContainsFunc(w.ErrorDocuments, func(other ErrorDocument) bool { return other.Status == e.Status }):
-				d.fail(at, "is there twice", "remove one of them")
+				d.Fail(at, "is there twice", "remove one of them")
 			}
 		}
 		w.ErrorDocuments = append(w.ErrorDocuments, e)
@@ -158,42 +161,42 @@ func (w *Website) errorDocuments(d *decoder, o object) {
 
 // redirects decodes the rules. None may lead to where a rule applies again: clients would go in
 // circles, or from one place to the next.
-func (w *Website) redirects(d *decoder, o object) {
-	list := o.list("redirects")
+func (w *Website) redirects(d *file.Decoder, o file.Object) {
+	list := o.List("redirects")
 	if len(list) > maxRedirects {
-		d.fail(o.get("redirects"), "has more than 1000 rules", "write fewer, with \"*\"")
+		d.Fail(o.Get("redirects"), "has more than 1000 rules", "write fewer, with \"*\"")
 		return
 	}
-	var targets []*node // of the rules, in order
+	var targets []*file.Node // of the rules, in order
 	for _, item := range list {
 		r := Redirect{Status: 301}
-		one := d.fill(item, "buckets[].website.redirects[]", &r)
-		if one.n == nil {
+		one := d.Fill(item, "buckets[].website.redirects[]", &r)
+		if one.Node == nil {
 			continue
 		}
-		from, to := one.need("from", "write the path that has moved"), one.need("to", "write where it is now")
-		r.From = one.checked("from", "", func(s string) (string, string, string) {
+		from, to := one.Need("from", "write the path that has moved"), one.Need("to", "write where it is now")
+		r.From = one.Checked("from", "", func(s string) (string, string, string) {
 			problem, fix := redirectPathProblem(s)
 			return s, problem, fix
 		})
-		r.To = one.checked("to", "", func(s string) (string, string, string) {
+		r.To = one.Checked("to", "", func(s string) (string, string, string) {
 			problem, fix := targetProblem(s)
 			return s, problem, fix
 		})
-		if at := one.get("status"); at != nil {
-			if r.Status = one.integer("status", 301, 300, 399); !slices.Contains([]int{301, 302, 307, 308}, r.Status) {
-				d.fail(at, "is no status of a redirect", "write 301 or 308 for good, or 302 or 307 for now")
+		if at := one.Get("status"); at != nil {
+			if r.Status = one.Integer("status", 301, 300, 399); !slices.Contains([]int{301, 302, 307, 308}, r.Status) {
+				d.Fail(at, "is no status of a redirect", "write 301 or 308 for good, or 302 or 307 for now")
 			}
 		}
 		if from == nil || to == nil || r.From == "" || r.To == "" {
 			continue
 		}
 		if strings.Contains(r.To, "*") && !strings.Contains(r.From, "*") {
-			d.fail(to, `has "*", which from has not`, "put one into from, or write the whole path")
+			d.Fail(to, `has "*", which from has not`, "put one into from, or write the whole path")
 			continue
 		}
 		if slices.ContainsFunc(w.Redirects, func(other Redirect) bool { return other.From == r.From }) {
-			d.fail(from, "is there twice", "remove one of them")
+			d.Fail(from, "is there twice", "remove one of them")
 			continue
 		}
 		w.Redirects, targets = append(w.Redirects, r), append(targets, to)
@@ -205,11 +208,11 @@ func (w *Website) redirects(d *decoder, o object) {
 				if k != i {
 					what = "which the rule for " + strconv.Quote(other.From) + " matches"
 				}
-				d.fail(targets[i], "leads to a path "+what+": clients would be sent on and on", "write where the path leads in the end, or make from narrower")
+				d.Fail(targets[i], "leads to a path "+what+": clients would be sent on and on", "write where the path leads in the end, or make from narrower")
 				break
 			}
 			if r.To[0] == '/' && w.TrailingSlash == "redirect" && patternsMeet(other.From, r.To+"/") {
-				d.warn(targets[i], "leads in circles where the path is a folder with an index: a rule takes the slash away that trailing_slash adds", "end it in \"/\", or set trailing_slash: serve")
+				d.Warn(targets[i], "leads in circles where the path is a folder with an index: a rule takes the slash away that trailing_slash adds", "end it in \"/\", or set trailing_slash: serve")
 				break
 			}
 		}
@@ -225,13 +228,13 @@ func redirectPathProblem(s string) (problem, fix string) {
 
 // targetProblem says what is wrong with the target of a redirect.
 func targetProblem(s string) (problem, fix string) {
-	const form = "write a path below path_prefix, such as \"/new/*\", or an http or https URL"
+	const example = "write a path below path_prefix, such as \"/new/*\", or an http or https URL"
 	if strings.HasPrefix(s, "/") {
 		return patternProblem(s)
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || !isVisible(s) {
-		return "is neither a path nor an http or https URL", form
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || !form.IsVisible(s) {
+		return "is neither a path nor an http or https URL", example
 	}
 	_, rest, _ := strings.Cut(s, "://")
 	at := strings.IndexByte(rest, '*')
@@ -259,9 +262,9 @@ func patternsMeet(a, b string) bool {
 	return patternsMeet(b, a)
 }
 
-func (w *Website) files(d *decoder, o object) {
-	o.pairs("files", func(at *node, path, text string) {
-		canonical, problem, fix := canonicalPath(path)
+func (w *Website) files(d *file.Decoder, o file.Object) {
+	o.Pairs("files", func(at *file.Node, path, text string) {
+		canonical, problem, fix := form.Path(path)
 		switch {
 		case problem != "":
 		case canonical != path:
@@ -271,33 +274,33 @@ func (w *Website) files(d *decoder, o object) {
 		case len(w.Files) == maxFiles:
 			problem, fix = "is one text more than 100", "store texts as objects"
 		default:
-			w.Files = append(w.Files, Pair{path, text})
+			w.Files = append(w.Files, file.Pair{Name: path, Value: text})
 			return
 		}
-		d.fail(at, problem, fix)
+		d.Fail(at, problem, fix)
 	})
 }
 
-func (m *Maintenance) check(d *decoder, o object) {
-	if o.n == nil {
+func (m *Maintenance) Check(d *file.Decoder, o file.Object) {
+	if o.Node == nil {
 		return
 	}
-	d.needEnabled(o)
-	if !o.has("retry_after") {
+	d.NeedEnabled(o)
+	if !o.Has("retry_after") {
 		m.RetryAfter = 5 * time.Minute
 	}
-	m.Allow = o.networks("allow", nil)
-	at := o.get("page")
-	path, _, ok := d.text(at)
+	m.Allow = o.Networks("allow", nil)
+	at := o.Get("page")
+	path, _, ok := d.Text(at)
 	if !ok {
 		return
 	}
 	if m.Page = path; !m.Enabled {
 		return
 	}
-	text, ok := d.readFile(at, path)
+	text, ok := d.ReadFile(at, path)
 	if ok && len(text) > maxStatusPage {
-		d.fail(at, d.showPath(at)+" is larger than 256 KiB", "make the page smaller")
+		d.Fail(at, d.ShowPath(at)+" is larger than 256 KiB", "make the page smaller")
 		return
 	}
 	m.Text = text
@@ -308,7 +311,7 @@ func objectKey(s string) (_, problem, fix string) {
 	if strings.HasPrefix(s, "/") {
 		return "", "begins with \"/\"", "remove it: keys begin without one"
 	}
-	path, problem, fix := canonicalPath("/" + s)
+	path, problem, fix := form.Path("/" + s)
 	if problem == "" && path != "/"+s {
 		problem, fix = "ends in \"/\"", "name an object, such as index.html"
 	}
@@ -321,47 +324,4 @@ func objectName(s string) (_, problem, fix string) {
 		return "", "contains \"/\"", "write the name of an object in its folder, such as index.html"
 	}
 	return objectKey(s)
-}
-
-// checkWebsite checks what the website of b wants of the bucket's other blocks. o is the bucket.
-func (d *decoder) checkWebsite(o object, b *Bucket) {
-	site := object{d: d, n: o.get("website")}
-	if site.n == nil || site.n.kind != kindMap {
-		return
-	}
-	if at := site.get("error_documents"); at != nil {
-		documents := b.Website.ErrorDocuments
-		for _, item := range at.items {
-			if item.kind == kindMap { // else it was reported, and is no document
-				d.checkErrorDocument(object{d: d, n: item}, documents[0], &b.Auth)
-				documents = documents[1:]
-			}
-		}
-	}
-	if at := site.get("spa"); at != nil && b.Website.SPA.Fallback != "" && b.Cache != nil && b.Cache.Enabled && b.Cache.NegativeTTL == 0 {
-		d.warn(at, "has the origin asked at each request for a page of the application, as that there is no such object is not remembered", "set cache.negative_ttl, such as 10s")
-	}
-}
-
-// checkErrorDocument checks that who gets an error document, which is item, may read it. Without a
-// token, that is only what is public.
-func (d *decoder) checkErrorDocument(item object, e ErrorDocument, a *Auth) {
-	switch {
-	case e.Key == "" || e.Status != 401 && e.Status != 403: // or it was reported
-	case e.Status == 401 && !a.Enabled:
-		d.fail(item.get("status"), "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
-	case a.Enabled && !a.isPublic(e.Key):
-		d.fail(item.get("key"), "is not public: who gets this error may not read it", "add a rule with its path and enabled: false to auth.rules")
-	}
-}
-
-// isPublic reports whether anybody may read a key.
-func (a *Auth) isPublic(key string) bool {
-	public, longest := false, -1
-	for _, r := range a.Rules {
-		if n := len(r.Path); n > longest && (r.Path == "/" || "/"+key == r.Path || strings.HasPrefix("/"+key, r.Path+"/")) {
-			public, longest = !r.Enabled, n
-		}
-	}
-	return public
 }

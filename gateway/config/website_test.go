@@ -67,18 +67,6 @@ func TestSlashAdvice(t *testing.T) {
 	}
 }
 
-func TestIsPublic(t *testing.T) {
-	a := &Auth{Enabled: true, Rules: []AuthRule{{Path: "/e"}, {Path: "/e/private", Enabled: true}, {Path: "/e/private/but"}}}
-	for key, want := range map[string]bool{"e": true, "e/401.html": true, "ee/401.html": false, "x": false, "e/private": false, "e/private/x": false, "e/private/but/x": true, "e/privately": true} {
-		if a.isPublic(key) != want {
-			t.Errorf("%s: %t", key, !want)
-		}
-	}
-	if all := (&Auth{Enabled: true, Rules: []AuthRule{{Path: "/"}}}); !all.isPublic("x") {
-		t.Error("everything is public, and x is not")
-	}
-}
-
 // TestPatternsMeet holds the answer for all short patterns against all short paths.
 func TestPatternsMeet(t *testing.T) {
 	texts := func(most int, letters string) []string {

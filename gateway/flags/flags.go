@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 // Group is a titled part of the flag help.
@@ -82,7 +82,7 @@ func wrap(text, indent string, width int) string {
 // the value of p; an int takes at most 2GiB.
 func Size[T int | int64](fs *flag.FlagSet, p *T, name, usage string) {
 	fs.Func(name, usage, func(s string) error {
-		size, err := config.ParseSize(s)
+		size, err := file.ParseSize(s)
 		if _, small := any(p).(*int); err == nil && small && size > math.MaxInt32 {
 			err = errors.New("larger than 2GiB")
 		}

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"yatagarasu/gateway/cluster"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/shared"
 )
 
 // reportCluster writes what was found of what gateways share, and what to do about it. It reports
 // whether nothing failed.
-func reportCluster(c *config.Cluster, found []cluster.Finding, w io.Writer) bool {
+func reportCluster(c *shared.Cluster, found []cluster.Finding, w io.Writer) bool {
 	sound, where := true, strings.Join(c.Valkey.Addresses, ", ")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "\nCLUSTER %s\tAT %s\n", c.Namespace, where)
@@ -39,7 +39,7 @@ func reportCluster(c *config.Cluster, found []cluster.Finding, w io.Writer) bool
 }
 
 // explainPurges says when purges that other gateways are told of are in effect.
-func explainPurges(c *config.Cluster) string {
+func explainPurges(c *shared.Cluster) string {
 	if c.Purge.Within == 0 {
 		return "shared with other gateways; one that cannot hear of them serves objects as long as they are fresh"
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/cluster"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/gateway/serve"
@@ -173,11 +173,11 @@ func (d *diagnosis) fix(f finding) string {
 	switch source := s.Credentials.Source; {
 	case f.fix != "":
 		return f.fix
-	case f.reason == "access_denied" && source == config.SourceAnonymous:
+	case f.reason == "access_denied" && source == upstream.SourceAnonymous:
 		return "let everybody read the objects, and see that the account's Block Public Access does not forbid it; or add a credential"
 	case f.reason == "access_denied" && s.RequestPayer == "":
 		return fixes[f.reason] + "; if the reader pays for the bucket's requests, set s3.request_payer: requester"
-	case f.reason == "credentials" && source == config.SourceStatic:
+	case f.reason == "credentials" && source == upstream.SourceStatic:
 		return "check access_key and secret_key: the origin does not know them"
 	case f.reason == "dns" && s.Endpoint == "" && d.replica.Proxy == nil:
 		return "check s3.region and s3.bucket, which the name is made of, and the name server of this machine"
@@ -292,7 +292,7 @@ func (d *diagnosis) handshake() finding {
 
 func (d *diagnosis) credential() finding {
 	source, p := d.replica.S3.Credentials.Source, d.replica.Credentials
-	if source == config.SourceAnonymous {
+	if source == upstream.SourceAnonymous {
 		return finding{result: "none needed"}
 	}
 	p.Start()
@@ -303,7 +303,7 @@ func (d *diagnosis) credential() finding {
 	switch {
 	case p.Signer(time.Now()) == nil:
 		return failed("credentials", "source %s: %v", source, p.State().Err)
-	case source == config.SourceStatic:
+	case source == upstream.SourceStatic:
 		return finding{result: "ok"}
 	}
 	return passed(begin)
@@ -330,7 +330,7 @@ func (d *diagnosis) askBucket() finding {
 	switch {
 	case f.reason == "access_denied": // objects may still be read
 		who := "the credential may not list the bucket; it need not"
-		if d.replica.S3.Credentials.Source == config.SourceAnonymous {
+		if d.replica.S3.Credentials.Source == upstream.SourceAnonymous {
 			who = "not everybody may list the bucket; they need not"
 		}
 		return warned("", "%s, but then a missing object looks like a forbidden one (see s3.access_denied)", who)

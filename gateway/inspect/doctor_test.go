@@ -51,7 +51,7 @@ func TestDoctorAdvice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := origin.NewBucket(&parsed.Buckets[0], &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, false, nil)
+			b, err := origin.NewBucket(parsed.Buckets[0].Name, &parsed.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, false, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,7 @@ import (
 
 	jose "github.com/go-jose/go-jose/v4"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // leftOut is a key of a set that verifies nothing. Two values are equal for the same key
@@ -92,7 +92,7 @@ func parseKey(raw []byte, algorithm string, i int) (Key, error) {
 	case !k.IsPublic() || !k.Valid():
 		return Key{}, errors.New("it is no public key")
 	}
-	own := config.CanonicalAlgorithm(k.Algorithm)
+	own := access.CanonicalAlgorithm(k.Algorithm)
 	if own == "" {
 		own = soleAlgorithm(k.Key)
 	}
@@ -104,7 +104,7 @@ func parseKey(raw []byte, algorithm string, i int) (Key, error) {
 	case own != "" && own != algorithm:
 		return Key{}, fmt.Errorf("it is not for %s", algorithm)
 	}
-	if problem := config.KeyProblem(k.Key, algorithm); problem != "" {
+	if problem := access.KeyProblem(k.Key, algorithm); problem != "" {
 		return Key{}, errors.New("it is " + problem)
 	}
 	return newKey(fmt.Sprintf("key %d of the set (%s, kid %q)", i, algorithm, k.KeyID), k.KeyID, algorithm, nil, k.Key)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cristalhq/jwt/v5"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/token"
 )
 
@@ -72,7 +72,7 @@ func byLibrary(v jwt.Verifier) func(t *token.Token) bool {
 }
 
 // configuredKeys returns the keys in the configuration itself.
-func configuredKeys(c *config.JWT) ([]Key, error) {
+func configuredKeys(c *access.JWT) ([]Key, error) {
 	var keys []Key
 	for i := range c.Keys {
 		k := &c.Keys[i]
@@ -96,7 +96,7 @@ func configuredKeys(c *config.JWT) ([]Key, error) {
 // there are several.
 func soleAlgorithm(public crypto.PublicKey) string {
 	for _, algorithm := range [...]string{"ES256", "ES384", "ES512", "EdDSA"} {
-		if config.KeyProblem(public, algorithm) == "" {
+		if access.KeyProblem(public, algorithm) == "" {
 			return algorithm
 		}
 	}

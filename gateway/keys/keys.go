@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // Options are the settings of keys that the configuration file does not have. The zero value
@@ -70,14 +70,14 @@ func (o *Options) setDefaults() {
 //
 // Create it with New, call Start before use and Close after. It is safe for concurrent use.
 type Keys struct {
-	config     *config.JWT
+	config     *access.JWT
 	configured []Key
 	ring       atomic.Pointer[Ring]
 	set        *keySet // nil: there are configured keys alone
 }
 
 // New compiles the keys of c. It reads a key set from a file, and none from a URL.
-func New(c *config.JWT, o Options) (*Keys, error) {
+func New(c *access.JWT, o Options) (*Keys, error) {
 	o.setDefaults()
 	k := &Keys{config: c}
 	var err error

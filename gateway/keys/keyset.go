@@ -4,7 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 )
 
 // maxKeySetKeys bounds the keys of a set.
@@ -18,7 +18,7 @@ type keySet struct {
 	reported  map[leftOut]bool // keys that OnLeftOut has reported; the fetching goroutine's own
 }
 
-func newKeySet(c *config.JWT, o Options, update func([]Key)) *keySet {
+func newKeySet(c *access.JWT, o Options, update func([]Key)) *keySet {
 	s := &keySet{document: newDocument(o), algorithm: c.JWKSAlgorithm, update: update}
 	s.kind, s.use, s.maxAge = "key set", s.take, c.JWKSMaxAge
 	s.drop = func() { update(nil) }
@@ -49,9 +49,9 @@ func (s *keySet) take(data []byte) error {
 // mayHave reports whether the set could have a key for alg.
 func (s *keySet) mayHave(alg string) bool {
 	if s.algorithm != "" {
-		return config.CanonicalAlgorithm(alg) == s.algorithm
+		return access.CanonicalAlgorithm(alg) == s.algorithm
 	}
-	return config.IsPublicKeyAlgorithm(alg)
+	return access.IsPublicKeyAlgorithm(alg)
 }
 
 // maxReported bounds the keys in keySet.reported.

@@ -32,6 +32,7 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
@@ -39,7 +40,7 @@ import (
 const secret = "0123456789abcdef0123456789abcdef"
 
 // load returns a jwt block with these lines.
-func load(t testing.TB, lines ...string) *config.JWT {
+func load(t testing.TB, lines ...string) *access.JWT {
 	t.Helper()
 	text := `
 buckets:
@@ -450,7 +451,7 @@ func TestKeySetAuthority(t *testing.T) {
 // same.
 func TestCrowdedKeySet(t *testing.T) {
 	keys := make(map[string]crypto.Signer)
-	for i := range config.MaxKeysTried + 1 {
+	for i := range access.MaxKeysTried + 1 {
 		keys[fmt.Sprint("k", i)] = keyserver.NewKey(t)
 	}
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, keys)))
@@ -503,7 +504,7 @@ func TestKeyProblems(t *testing.T) {
 	if _, err := newKey("k", "", "RS256", nil, "text"); err == nil || !strings.Contains(err.Error(), "not supported") {
 		t.Error(err)
 	}
-	if _, err := New(&config.JWT{Keys: []config.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
+	if _, err := New(&access.JWT{Keys: []access.Key{{Algorithm: "ES256"}}}, Options{}); err == nil {
 		t.Error("a key without anything")
 	}
 }

@@ -3,7 +3,7 @@ package keys
 import (
 	"errors"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/token"
 )
 
@@ -22,10 +22,10 @@ type Ring struct {
 
 // Candidates appends the keys to dst that may verify t: those with its kid, known then, else
 // those without an id; for a token without a kid first those, then the others. Of these it
-// takes the keys for the token's algorithm, config.MaxKeysTried at most. Where there are none,
+// takes the keys for the token's algorithm, access.MaxKeysTried at most. Where there are none,
 // err is ErrAlgorithm or ErrUnknown.
 func (r *Ring) Candidates(dst []*Key, t *token.Token) (keys []*Key, known bool, err error) {
-	kid, wanted := t.Kid, config.CanonicalAlgorithm(t.Alg)
+	kid, wanted := t.Kid, access.CanonicalAlgorithm(t.Alg)
 	if kid != "" {
 		for i := range r.Keys {
 			known = known || r.Keys[i].ID == kid
@@ -36,7 +36,7 @@ func (r *Ring) Candidates(dst []*Key, t *token.Token) (keys []*Key, known bool, 
 		for i := range r.Keys {
 			if k := &r.Keys[i]; is(k.ID) {
 				any = true
-				if k.Algorithm == wanted && len(dst) < config.MaxKeysTried {
+				if k.Algorithm == wanted && len(dst) < access.MaxKeysTried {
 					dst = append(dst, k)
 				}
 			}
@@ -65,7 +65,7 @@ func (r *Ring) crowded() string {
 	count := make(map[string]int)
 	for i := range r.Keys {
 		a := r.Keys[i].Algorithm
-		if count[a]++; count[a] > config.MaxKeysTried {
+		if count[a]++; count[a] > access.MaxKeysTried {
 			return a
 		}
 	}

@@ -6,7 +6,8 @@ import (
 	"bytes"
 	"fmt"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 // Types gives a bucket's objects their types. The nil value leaves all as they are. Get one by
@@ -17,13 +18,15 @@ type Types struct {
 	id    string
 }
 
-// New returns the types that c says; nil if it says nothing.
-func New(c *config.ContentTypes) *Types {
-	if !c.Guess && len(c.Map) == 0 {
+// New returns the types that objects have by their keys: whatever the origin says, those of own
+// by the extension, in lower case and with its dot; and, where guess is set, those of this
+// package in place of none. It returns nil if no object has any.
+func New(guess bool, own file.Pairs) *Types {
+	if !guess && len(own) == 0 {
 		return nil
 	}
-	t := &Types{own: make(map[string][]byte), guess: c.Guess, id: fmt.Sprint(*c)}
-	for _, p := range c.Map {
+	t := &Types{own: make(map[string][]byte), guess: guess, id: fmt.Sprint(guess, own)}
+	for _, p := range own {
 		t.own[p.Name] = []byte(p.Value)
 	}
 	return t
@@ -45,7 +48,7 @@ func (t *Types) Of(key, said []byte) []byte {
 	if t == nil {
 		return said
 	}
-	var buf [config.MaxExtension]byte
+	var buf [form.MaxExtension]byte
 	extension := appendExtension(buf[:0], key)
 	if own := t.own[string(extension)]; own != nil {
 		return own
@@ -67,7 +70,7 @@ func (t *Types) Explain(key []byte) (kind []byte, whatever bool) {
 
 // Known tells whether a key has an extension that this package has a type for.
 func Known(key []byte) bool {
-	var buf [config.MaxExtension]byte
+	var buf [form.MaxExtension]byte
 	return known[string(appendExtension(buf[:0], key))] != nil
 }
 

@@ -5,11 +5,11 @@ package media
 import (
 	"testing"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 func TestOfAllocs(t *testing.T) {
-	types := New(&config.ContentTypes{Guess: true, Map: config.Pairs{{Name: ".x", Value: "own/x"}}})
+	types := New(true, file.Pairs{{Name: ".x", Value: "own/x"}})
 	key, said := []byte("assets/app.9f2c.JS"), []byte("binary/octet-stream")
 	var got []byte
 	if n := testing.AllocsPerRun(100, func() { got = types.Of(key, said) }); n > 0 || string(got) != "text/javascript; charset=utf-8" {

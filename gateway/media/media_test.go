@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
 )
 
 func TestOf(t *testing.T) {
-	types := New(&config.ContentTypes{Guess: true, Map: config.Pairs{{Name: ".x", Value: "own/x"}, {Name: ".html", Value: "own/html"}}})
-	mapped := New(&config.ContentTypes{Map: config.Pairs{{Name: ".x", Value: "own/x"}}})
+	types := New(true, file.Pairs{{Name: ".x", Value: "own/x"}, {Name: ".html", Value: "own/html"}})
+	mapped := New(false, file.Pairs{{Name: ".x", Value: "own/x"}})
 	for _, c := range []struct {
 		name, key, said, want string
 		types                 *Types
@@ -41,14 +42,14 @@ func TestOf(t *testing.T) {
 // TestTable has each type of the table in the form of a header.
 func TestTable(t *testing.T) {
 	for extension, kind := range known {
-		if _, _, err := mime.ParseMediaType(string(kind)); err != nil || extension != strings.ToLower(extension) || len(extension) > config.MaxExtension || extension[0] != '.' {
+		if _, _, err := mime.ParseMediaType(string(kind)); err != nil || extension != strings.ToLower(extension) || len(extension) > form.MaxExtension || extension[0] != '.' {
 			t.Errorf("%s is %s: %v", extension, kind, err)
 		}
 	}
 }
 
 func Example() {
-	types := New(&config.ContentTypes{Guess: true})
+	types := New(true, nil)
 	fmt.Printf("%s\n%s\n", types.Of([]byte("logo.svg"), []byte("binary/octet-stream")), types.Of([]byte("logo.svg"), []byte("text/plain")))
 	fmt.Println(Known([]byte("docs/v1.2")))
 	// Output:

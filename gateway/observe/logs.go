@@ -12,7 +12,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/problem"
 )
 
@@ -29,10 +28,25 @@ type logs struct {
 // closeTimeout is how long writing the last lines may take.
 const closeTimeout = time.Second
 
+// Logging is how the process logs, in the words of the block logging.
+type Logging struct {
+	// Level, Format and Output are as the configuration has them.
+	Level, Format, Output string
+
+	// Audit is the output of the audit log. Empty: there is none.
+	Audit string
+
+	// Slow is the duration from which a request's line is a warning. 0: none is.
+	Slow time.Duration
+
+	// Sample is the share of the other successful requests to log, from 0 to 1.
+	Sample float64
+}
+
 // OpenLogs opens the logs of c, each with a buffer of so many bytes, and with so many lines of
 // refused requests in a second; 0: all. If w is not nil, the main log goes there instead, without
 // a buffer.
-func (o *Observer) OpenLogs(c *config.Logging, buffer, refusals int, w io.Writer) error {
+func (o *Observer) OpenLogs(c *Logging, buffer, refusals int, w io.Writer) error {
 	o.Apply(c)
 	o.Logs.sinks = make(map[string]*sink)
 	var out zerolog.LevelWriter
@@ -45,8 +59,8 @@ func (o *Observer) OpenLogs(c *config.Logging, buffer, refusals int, w io.Writer
 	} else {
 		out = zerolog.LevelWriterAdapter{Writer: zerolog.SyncWriter(w)}
 	}
-	if c.Audit.Enabled {
-		s, err := o.openSink("audit", c.Audit.Output, buffer)
+	if c.Audit != "" {
+		s, err := o.openSink("audit", c.Audit, buffer)
 		if err != nil {
 			return fmt.Errorf("logging.audit.output: %w", err)
 		}
@@ -81,13 +95,13 @@ func (o *Observer) openSink(kind, name string, buffer int) (*sink, error) {
 
 // CheckLogs returns what is wrong with the outputs of c, without opening one. Nothing is
 // logged.
-func (o *Observer) CheckLogs(c *config.Logging) error {
+func (o *Observer) CheckLogs(c *Logging) error {
 	o.Apply(c)
 	if err := checkLog(c.Output); err != nil {
 		return fmt.Errorf("logging.output: %w", err)
 	}
-	if c.Audit.Enabled {
-		if err := checkLog(c.Audit.Output); err != nil {
+	if c.Audit != "" {
+		if err := checkLog(c.Audit); err != nil {
 			return fmt.Errorf("logging.audit.output: %w", err)
 		}
 	}
@@ -179,7 +193,7 @@ func connProblem(err error) string {
 }
 
 // levelOf returns the least level that is logged.
-func levelOf(c *config.Logging) zerolog.Level {
+func levelOf(c *Logging) zerolog.Level {
 	l, err := zerolog.ParseLevel(c.Level)
 	if err != nil {
 		panic("BUG: log level was not validated: " + c.Level)

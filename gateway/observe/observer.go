@@ -12,8 +12,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
-
-	"yatagarasu/gateway/config"
 )
 
 // Entry is the record of one request, for logs, metrics and the slow list. The request's
@@ -152,7 +150,7 @@ type Observer struct {
 	Slow    SlowList
 
 	level   level
-	logging atomic.Pointer[config.Logging] // in effect
+	logging atomic.Pointer[Logging] // in effect
 }
 
 // Record counts and logs a request at its end. took is its whole duration.
@@ -338,7 +336,7 @@ func Milliseconds(d time.Duration) float64 {
 }
 
 // Apply puts the level, the sample and the slow threshold of c into effect.
-func (o *Observer) Apply(c *config.Logging) {
+func (o *Observer) Apply(c *Logging) {
 	o.level.Store(int32(levelOf(c)))
 	o.logging.Store(c)
 }

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
@@ -54,23 +54,24 @@ func (b *Background) Recover() {
 type Bucket struct {
 	Shared     *Shared
 	Name       string
-	S3         *config.S3
+	S3         *upstream.S3
 	Replicas   []*Replica    // at least one; the preferred ones first
 	turn       atomic.Uint32 // of replicas with equal priority
 	hideDenied bool          // AccessDenied is answered as 404
 	Types      *media.Types  // of objects by their keys; nil: as the replicas say
 }
 
-// NewBucket returns the bucket of c; probed says that origins are probed. It opens no
-// connection. What before, which may be nil, has of the same is taken over.
-func NewBucket(c *config.Bucket, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
-	b := &Bucket{Shared: h, Name: c.Name, S3: &c.S3, hideDenied: c.S3.AccessDenied == 404, Types: media.New(&c.ContentTypes)}
-	for i, s := range c.S3.Origins() {
+// NewBucket returns the bucket with a name at s3, whose objects have types by their keys, which
+// may be nil; probed says that origins are probed. It opens no connection. What before, which may
+// be nil, has of the same is taken over.
+func NewBucket(name string, s3 *upstream.S3, types *media.Types, h *Shared, probed bool, before *Bucket) (*Bucket, error) {
+	b := &Bucket{Shared: h, Name: name, S3: s3, hideDenied: s3.AccessDenied == 404, Types: types}
+	for i, s := range s3.Origins() {
 		r := &Replica{S3: s}
-		if len(c.S3.Replicas) > 0 {
-			r.Name, r.Priority = c.S3.Replicas[i].Name, c.S3.Replicas[i].Priority
+		if len(s3.Replicas) > 0 {
+			r.Name, r.Priority = s3.Replicas[i].Name, s3.Replicas[i].Priority
 		}
-		if err := r.set(h, c.Name, probed && c.S3.ProbeInterval > 0, before); err != nil {
+		if err := r.set(h, name, probed && s3.ProbeInterval > 0, before); err != nil {
 			b.Retire(before)
 			return nil, err
 		}

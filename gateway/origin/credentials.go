@@ -12,7 +12,7 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/sign"
 )
 
@@ -27,18 +27,18 @@ const (
 )
 
 // newProvider returns what has the credentials for s, and reports each retrieval.
-func newProvider(s *config.S3, report func(error)) (*sign.Provider, error) {
+func newProvider(s *upstream.S3, report func(error)) (*sign.Provider, error) {
 	c := &s.Credentials
 	switch c.Source {
-	case config.SourceAnonymous:
+	case upstream.SourceAnonymous:
 		return sign.NewAnonymousProvider(), nil
-	case config.SourceStatic:
+	case upstream.SourceStatic:
 		return sign.NewStaticProvider(sign.Options{
 			AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal(), Region: s.Region,
 		})
 	}
 	o := sign.ProviderOptions{Region: s.Region, Report: report}
-	if c.Source == config.SourceSharedFile {
+	if c.Source == upstream.SourceSharedFile {
 		o.Reread = rereadShared
 	}
 	client := &http.Client{Transport: &http.Transport{
@@ -59,16 +59,16 @@ func newProvider(s *config.S3, report func(error)) (*sign.Provider, error) {
 
 // retrieve asks the source of s for a credential. The providers of the library are
 // made for each time: what they keep is kept elsewhere.
-func retrieve(s *config.S3, cc *credentials.CredContext) (credentials.Value, error) {
+func retrieve(s *upstream.S3, cc *credentials.CredContext) (credentials.Value, error) {
 	c := &s.Credentials
 	switch c.Source {
-	case config.SourceEnvironment:
+	case upstream.SourceEnvironment:
 		return new(credentials.EnvAWS).RetrieveWithCredContext(cc)
-	case config.SourceSharedFile:
+	case upstream.SourceSharedFile:
 		return (&credentials.FileAWSCredentials{Filename: c.File, Profile: c.Profile}).RetrieveWithCredContext(cc)
-	case config.SourceInstance:
+	case upstream.SourceInstance:
 		return instance(s, c.Endpoint).RetrieveWithCredContext(cc)
-	case config.SourceWebIdentity:
+	case upstream.SourceWebIdentity:
 		file := cmp.Or(c.TokenFile, os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"))
 		role := cmp.Or(c.RoleARN, os.Getenv("AWS_ROLE_ARN"))
 		if file == "" || role == "" {
@@ -84,7 +84,7 @@ func retrieve(s *config.S3, cc *credentials.CredContext) (credentials.Value, err
 				return &credentials.WebIdentityToken{Token: strings.TrimSpace(string(token))}, nil
 			},
 		}).RetrieveWithCredContext(cc)
-	case config.SourceAssumeRole:
+	case upstream.SourceAssumeRole:
 		own, err := ownCredential(s, cc)
 		if err != nil {
 			return credentials.Value{}, err
@@ -100,7 +100,7 @@ func retrieve(s *config.S3, cc *credentials.CredContext) (credentials.Value, err
 
 // ownCredential returns the credential that takes on a role: that of s3, or what the
 // environment, the shared file or the instance offers.
-func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value, error) {
+func ownCredential(s *upstream.S3, cc *credentials.CredContext) (credentials.Value, error) {
 	if s.AccessKey != "" {
 		return credentials.Value{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey.Reveal(), SessionToken: s.SessionToken.Reveal()}, nil
 	}
@@ -117,15 +117,15 @@ func ownCredential(s *config.S3, cc *credentials.CredContext) (credentials.Value
 
 // stsEndpoint returns where roles are taken on
 // (https://docs.aws.amazon.com/general/latest/gr/sts.html).
-func stsEndpoint(s *config.S3) string {
-	return cmp.Or(s.Credentials.Endpoint, "https://"+config.AWSHost("sts", s.Region))
+func stsEndpoint(s *upstream.S3) string {
+	return cmp.Or(s.Credentials.Endpoint, "https://"+upstream.AWSHost("sts", s.Region))
 }
 
 // instance returns the provider of what the instance offers. The library has the STS
 // of two partitions alone for a role of Kubernetes.
-func instance(s *config.S3, endpoint string) *credentials.IAM {
+func instance(s *upstream.S3, endpoint string) *credentials.IAM {
 	if endpoint == "" && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
-		endpoint = "https://" + config.AWSHost("sts", cmp.Or(os.Getenv("AWS_REGION"), s.Region))
+		endpoint = "https://" + upstream.AWSHost("sts", cmp.Or(os.Getenv("AWS_REGION"), s.Region))
 	}
 	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 )
 
 func TestSTSEndpoint(t *testing.T) {
@@ -22,7 +22,7 @@ func TestSTSEndpoint(t *testing.T) {
 		{"us-iso-west-1", "", "https://sts.us-iso-west-1.c2s.ic.gov"},
 		{"us-isof-east-1", "http://127.0.0.1:9", "http://127.0.0.1:9"},
 	} {
-		s := &config.S3{Origin: config.Origin{Region: c.region, Credentials: config.Credentials{Endpoint: c.configured}}}
+		s := &upstream.S3{Origin: upstream.Origin{Region: c.region, Credentials: upstream.Credentials{Endpoint: c.configured}}}
 		if got := stsEndpoint(s); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)
 		}
@@ -36,7 +36,7 @@ func TestSTSEndpoint(t *testing.T) {
 		}
 	}
 	t.Setenv("AWS_REGION", "eusc-de-east-1")
-	if got := instance(&config.S3{Origin: config.Origin{Region: "us-east-1"}}, "").Endpoint; got != "https://sts.eusc-de-east-1.amazonaws.eu" {
+	if got := instance(&upstream.S3{Origin: upstream.Origin{Region: "us-east-1"}}, "").Endpoint; got != "https://sts.eusc-de-east-1.amazonaws.eu" {
 		t.Errorf("%s where the environment names the region", got)
 	}
 }

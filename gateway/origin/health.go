@@ -8,7 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/cache"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
@@ -39,7 +39,7 @@ const (
 
 // newHealth returns the health of a replica of which nothing is known yet; probed says that
 // its origin is probed.
-func newHealth(s *config.S3, probed bool) *Health {
+func newHealth(s *upstream.S3, probed bool) *Health {
 	h := &Health{
 		retries: pool.NewRetryBudget(int(s.Retry.Budget), 0, retryLeast, retrySpan),
 		hedges:  pool.NewRetryBudget(int(s.Hedge.Max), hedgeBurst, 0, hedgeSpan),

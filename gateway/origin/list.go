@@ -11,7 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
@@ -86,8 +86,8 @@ const behindAll = "\U0010FFFF"
 
 // appendListQuery appends the query for the page, where keyPrefix is before each key.
 func (f *Fetch) appendListQuery(dst []byte, keyPrefix string) []byte {
-	dst = append(dst, "delimiter=%2F&encoding-type=url&list-type=2&max-keys="...)                      // keys may have what XML cannot carry
-	dst = append(strconv.AppendInt(dst, int64(min(f.listed+1, config.MostListed)), 10), "&prefix="...) // one more, as one may not count
+	dst = append(dst, "delimiter=%2F&encoding-type=url&list-type=2&max-keys="...)                        // keys may have what XML cannot carry
+	dst = append(strconv.AppendInt(dst, int64(min(f.listed+1, upstream.MostListed)), 10), "&prefix="...) // one more, as one may not count
 	dst = sign.AppendQueryComponent(sign.AppendQueryComponent(dst, keyPrefix), f.key)
 	if len(f.after) == 0 {
 		return dst

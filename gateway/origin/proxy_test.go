@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 )
 
 func TestProxyOfEnvironment(t *testing.T) {
@@ -39,7 +39,7 @@ func TestProxyOfEnvironment(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			setProxies(t, c.env)
-			o, err := NewAddress(&config.S3{Origin: config.Origin{Bucket: "things", Region: "us-east-1", Endpoint: c.endpoint, Addressing: "path"}})
+			o, err := NewAddress(&upstream.S3{Origin: upstream.Origin{Bucket: "things", Region: "us-east-1", Endpoint: c.endpoint, Addressing: "path"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
@@ -27,7 +28,7 @@ type Replica struct {
 	Name     string // its label in metrics: the configured name, or the address of the only one
 	number   int    // among those of the bucket
 	Priority int
-	S3       config.S3 // as if it were the only one
+	S3       upstream.S3 // as if it were the only one
 	Address  *Address
 	host     []byte   // Host header, that of Address
 	keysPath []byte   // KeysPath of Address
@@ -51,10 +52,10 @@ type upstreamIdentity struct {
 	Access
 	label                string
 	maxConns, maxWaiting int
-	timeouts             config.Timeouts
-	retry                config.Retry
-	breaker              config.Breaker
-	hedge                config.Hedge
+	timeouts             upstream.Timeouts
+	retry                upstream.Retry
+	breaker              upstream.Breaker
+	hedge                upstream.Hedge
 	probed               bool
 }
 
@@ -64,8 +65,8 @@ type Access struct {
 	tls                     bool
 	address, ca, region     string
 	accessKey               string
-	secretKey, sessionToken config.Secret
-	credentials             config.Credentials
+	secretKey, sessionToken file.Secret
+	credentials             upstream.Credentials
 }
 
 // set completes r, whose name, priority and s3 are set.
@@ -169,8 +170,8 @@ type Address struct {
 
 // NewAddress resolves the addressing of a bucket, see "Virtual hosting of
 // general purpose buckets" in the Amazon S3 User Guide.
-func NewAddress(s *config.S3) (*Address, error) {
-	u := &url.URL{Scheme: "https", Host: config.AWSHost("s3", s.Region)}
+func NewAddress(s *upstream.S3) (*Address, error) {
+	u := &url.URL{Scheme: "https", Host: upstream.AWSHost("s3", s.Region)}
 	if s.Endpoint != "" {
 		var err error
 		if u, err = url.Parse(s.Endpoint); err != nil {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
@@ -172,7 +172,7 @@ func (f *Fetch) noteAnswer() {
 
 // requestPayer tells S3 that the holder of the credential pays, not the bucket's owner
 // ("Using Requester Pays buckets" in the Amazon S3 User Guide).
-var requestPayer = sign.Header{Name: "x-amz-request-payer", Value: []byte(config.PayerRequester)}
+var requestPayer = sign.Header{Name: "x-amz-request-payer", Value: []byte(upstream.PayerRequester)}
 
 // appendHead appends a request head, signed unless the replica is asked anonymously.
 // What is signed is byte for byte what is sent; nothing of the client's request is in it

@@ -26,7 +26,7 @@ func TestProbesWithoutDescriptors(t *testing.T) { // T92
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := origin.NewBucket(&c.Buckets[0], &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, true, nil)
+	b, err := origin.NewBucket(c.Buckets[0].Name, &c.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
 )
@@ -59,7 +59,7 @@ func TestAwait(t *testing.T) {
 // and see what has changed soon.
 func TestReadyIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &origin.Replica{S3: config.S3{Origin: config.Origin{Credentials: config.Credentials{Source: config.SourceStatic}}}, Health: &origin.Health{Breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
+		p := &origin.Replica{S3: upstream.S3{Origin: upstream.Origin{Credentials: upstream.Credentials{Source: upstream.SourceStatic}}}, Health: &origin.Health{Breaker: pool.NewBreaker(pool.BreakerOptions{Probed: true})}}
 		r := New([]*origin.Bucket{{Replicas: []*origin.Replica{p}}}, "any", nil)
 		expect := func(what string, draining, whole bool, want int) {
 			t.Helper()

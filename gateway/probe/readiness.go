@@ -10,7 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/pool"
@@ -66,7 +66,7 @@ const CredentialFault = "it cannot be retrieved; /admin/status and the log say w
 // CredentialStateOf returns the state of p's credentials; nil if they are static.
 func CredentialStateOf(p *origin.Replica) *CredentialState {
 	source := p.S3.Credentials.Source
-	if source == config.SourceStatic {
+	if source == upstream.SourceStatic {
 		return nil
 	}
 	s := p.Credentials.State()

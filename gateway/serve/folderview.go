@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"yatagarasu/gateway/auth"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/origin"
@@ -50,7 +50,7 @@ func (b *Bucket) filters() bool { return b.Policy != nil || b.Site.Listing.Hides
 // them, as many as it gives.
 func (b *Bucket) ListSize() int {
 	if b.filters() {
-		return config.MostListed
+		return upstream.MostListed
 	}
 	return b.Site.Listing.PageSize
 }

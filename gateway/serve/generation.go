@@ -16,7 +16,9 @@ import (
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -39,7 +41,7 @@ type Generation struct {
 	https   bool // some clients may have to come again by https
 	limits  *scope
 
-	verifiers map[*config.JWT]*auth.Verifier // one for each jwt block in use
+	verifiers map[*access.JWT]*auth.Verifier // one for each jwt block in use
 	tokens    *auth.TokenCache
 	guard     *auth.Guard
 }
@@ -94,7 +96,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 		Trusted:   server.TrustedProxies,
 		https:     server.RequireHTTPS || server.HTTPS.Enabled,
 		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny, o.Node.SharesLimits()),
-		verifiers: make(map[*config.JWT]*auth.Verifier),
+		verifiers: make(map[*access.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
 		guard:     auth.NewGuard(server.Limits.TokenFailures, o.LimitClients, old.guard),
 	}
@@ -112,7 +114,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 // add compiles the bucket of c and mounts it.
 func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
 	before := cmp.Or(old.Bucket(c.Name), new(Bucket))
-	asked, err := origin.NewBucket(c, o.Origins, gen.Config.Server.Ready != "config", before.Origin)
+	asked, err := origin.NewBucket(c.Name, &c.S3, media.New(c.ContentTypes.Guess, c.ContentTypes.Map), o.Origins, gen.Config.Server.Ready != "config", before.Origin)
 	if err != nil {
 		return fmt.Errorf("cannot set up bucket %q: %w", c.Name, err)
 	}
@@ -154,7 +156,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 
 // verifierFor returns the verifier for j: gen's own, or old's for an equal block, or a new one.
 // Keys in a file may have changed: such a block gets a new one.
-func (gen *Generation) verifierFor(j *config.JWT, o *auth.Options, old *Generation) (v *auth.Verifier, err error) {
+func (gen *Generation) verifierFor(j *access.JWT, o *auth.Options, old *Generation) (v *auth.Verifier, err error) {
 	if v = gen.verifiers[j]; v != nil {
 		return v, nil
 	}

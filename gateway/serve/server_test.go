@@ -26,7 +26,7 @@ func newTestServer(t testing.TB, yaml string) *Server {
 		t.Fatal(err)
 	}
 	o := &observe.Observer{Metrics: observe.NewMetrics()}
-	if err := o.CheckLogs(&c.Logging); err != nil {
+	if err := o.CheckLogs(&observe.Logging{Level: "info", Output: "stdout", Sample: 1}); err != nil {
 		t.Fatal(err)
 	}
 	s := &Server{Observer: o, Started: time.Now(), Now: time.Now, Clients: new(listen.Conns), StreamBuffer: pool.DefaultBufferSize}

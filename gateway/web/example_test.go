@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/web"
 )
 
 func Example() {
 	c := &config.Bucket{
 		CORS:    config.CORS{Origins: []string{"https://app.example.com"}},
-		Headers: []config.HeaderRule{{Match: config.HeaderMatch{Path: "/assets/*"}, Set: config.Pairs{{Name: "Cache-Control", Value: "immutable"}}, When: "success"}},
+		Headers: []config.HeaderRule{{Match: config.HeaderMatch{Path: "/assets/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "immutable"}}, When: "success"}},
 	}
 	site := web.New(c, func(name []byte) bool { return string(name) == "Cache-Control" })
 	rules := site.Headers.Match([]byte("assets/app.js"), []byte("text/javascript"), true)

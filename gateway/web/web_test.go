@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 func TestPattern(t *testing.T) {
@@ -29,11 +30,11 @@ func objectHas(name []byte) bool {
 }
 
 func TestHeaders(t *testing.T) {
-	always := config.HeaderRule{Set: config.Pairs{{Name: "X-A", Value: "all"}, {Name: "strict-transport-security", Value: "max-age=1"}}, Remove: []string{"x-amz-version-id"}, When: "always"}
+	always := config.HeaderRule{Set: file.Pairs{{Name: "X-A", Value: "all"}, {Name: "strict-transport-security", Value: "max-age=1"}}, Remove: []string{"x-amz-version-id"}, When: "always"}
 	h := newHeaders([]config.HeaderRule{
 		always,
-		{Match: config.HeaderMatch{Path: "/a/*"}, Set: config.Pairs{{Name: "cache-control", Value: "no-cache"}}},
-		{Match: config.HeaderMatch{ContentType: "text/*"}, Set: config.Pairs{{Name: "CACHE-CONTROL", Value: "text"}}, Remove: []string{"x-a"}},
+		{Match: config.HeaderMatch{Path: "/a/*"}, Set: file.Pairs{{Name: "cache-control", Value: "no-cache"}}},
+		{Match: config.HeaderMatch{ContentType: "text/*"}, Set: file.Pairs{{Name: "CACHE-CONTROL", Value: "text"}}, Remove: []string{"x-a"}},
 	}, objectHas)
 	const head = "Cache-Control: max-age=1\r\nDate: now\r\nX-Amz-Version-Id: 1\r\nCache-Control: public\r\nX-Amz-Version-Idx: 2\r\n"
 	for _, c := range []struct {

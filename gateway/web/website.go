@@ -51,9 +51,7 @@ func newWebsite(c *config.Bucket) *Website {
 // typesOf returns the types of texts that the gateway has itself: those that the bucket's map
 // has, and those of all extensions.
 func typesOf(c *config.Bucket) *media.Types {
-	types := c.ContentTypes
-	types.Guess = true
-	return media.New(&types)
+	return media.New(true, c.ContentTypes.Map)
 }
 
 // Step is a link in the chain of objects that stand in for the one that a request names. The

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/file"
 )
 
 // chainOf returns the keys that stand in for one, in order, by their steps.
@@ -74,8 +75,8 @@ func TestDocuments(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	w := newWebsite(&config.Bucket{
-		ContentTypes: config.ContentTypes{Map: config.Pairs{{Name: ".own", Value: "text/x-own"}}},
-		Website:      config.Website{Files: config.Pairs{{Name: "/robots.txt", Value: "a"}, {Name: "/x.own", Value: "b"}, {Name: "/x", Value: "a"}}},
+		ContentTypes: config.ContentTypes{Map: file.Pairs{{Name: ".own", Value: "text/x-own"}}},
+		Website:      config.Website{Files: file.Pairs{{Name: "/robots.txt", Value: "a"}, {Name: "/x.own", Value: "b"}, {Name: "/x", Value: "a"}}},
 	})
 	robots, own, x := w.File([]byte("robots.txt")), w.File([]byte("x.own")), w.File([]byte("x"))
 	if string(robots.Type) != "text/plain; charset=utf-8" || string(own.Type) != "text/x-own" || x.Type != nil || w.File([]byte("/x")) != nil {

@@ -1,0 +1,26 @@
+package access
+
+import (
+	"strings"
+
+	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/form"
+)
+
+// Grammar is what the blocks jwt and auth may have. The jwt of a bucket has the keys of the
+// global one, and the claims of a rule have those of jwt.claims.
+var Grammar = file.Grammar{
+	Keys: map[string][]string{
+		"buckets[].auth":         {"enabled", "jwt", "rules"},
+		"buckets[].auth.rules[]": {"path", "enabled", "claims", "claims_verification"},
+		"jwt":                    {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "jwks_max_age", "ca_file", "keys", "token_sources", "issuer", "audience", "typ", "leeway", "require_exp", "claims", "claims_verification"},
+		"jwt.keys[]":             {"kid", "algorithm", "secret", "public_key_file"},
+		"jwt.token_sources[]":    {"type", "name", "prefix"},
+		"jwt.claims[]":           {"claim", "operator", "value"},
+	},
+	Forms: map[string]file.Form{
+		"path": form.Path,
+		"type of a token": file.MustBe(func(s string) bool { return form.IsVisible(s) && !strings.ContainsAny(s, `"(),:;<=>?@[\]{}`) },
+			"is no media type", "write it as the header of the tokens has it, such as at+jwt"),
+	},
+}
