@@ -5,6 +5,7 @@ package auth
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/introspect"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/token"
 )
@@ -58,6 +60,8 @@ type Policy struct {
 	claims   []string  // names of the claims that may decide
 	cache    *TokenCache
 	guard    *Guard
+	flights  flights // of tokens that their issuer judges
+	onAsked  func(outcome introspect.Outcome, took time.Duration)
 }
 
 // ruleSet has the rules for tokens below a path.
@@ -75,7 +79,7 @@ func NewPolicy(c *access.Auth, bucket string, v *Verifier, cache *TokenCache, gu
 	for _, s := range c.JWT.Sources {
 		p.sources = append(p.sources, newSource(s))
 	}
-	p.claims = []string{"sub", "iss", "aud", "exp", "nbf", "iat"}
+	p.claims = []string{"sub", "iss", "aud", "exp", "nbf", "iat", "jti"}
 	p.sets = append(p.sets, newRuleSet("", false, c.JWT.Claims, bucket))
 	for _, r := range c.Rules {
 		p.sets = append(p.sets, newRuleSet(r.Path, !r.Enabled, r.Claims, bucket))
@@ -90,6 +94,10 @@ func NewPolicy(c *access.Auth, bucket string, v *Verifier, cache *TokenCache, gu
 	slices.SortStableFunc(p.sets[1:], func(a, b ruleSet) int { return cmp.Compare(len(b.path), len(a.path)) })
 	return p
 }
+
+// OnAsked has f called after each look-up at the issuer, from many goroutines at once. Call it before
+// use.
+func (p *Policy) OnAsked(f func(outcome introspect.Outcome, took time.Duration)) { p.onAsked = f }
 
 func newRuleSet(path string, public bool, claims []access.Claim, bucket string) ruleSet {
 	s := ruleSet{path: path, public: public}
@@ -138,10 +146,22 @@ func (p *Policy) lookUp(q *Request) (e *entry, r Reason) {
 	if len(raw) > token.MaxLen {
 		return nil, TokenTooLong
 	}
-	if e = p.cache.get(p.id, raw, q.Now.UnixNano(), p.verifier.keys.Ring().Version); e == nil {
-		e = p.verify(raw, q)
+	if p.verifier.asks != nil {
+		sum := sha256.Sum256(raw)
+		if e = p.remembered(sum[:], q); e == nil {
+			e = p.verifyOnce(raw, sum, q)
+		}
+		return e, Allowed
+	}
+	if e = p.remembered(raw, q); e == nil {
+		e = p.verify(raw, raw, q)
 	}
 	return e, Allowed
+}
+
+// remembered returns the cached result for the token with this name in the cache; nil: there is none.
+func (p *Policy) remembered(name []byte, q *Request) *entry {
+	return p.cache.get(p.id, name, q.Now.UnixNano(), p.verifier.keys.Ring().Version)
 }
 
 // holds reports whether all rules of the set at this index hold for a token.
@@ -197,8 +217,9 @@ func matchPath(path string, key []byte) (below, exactly bool) {
 	return true, exactly
 }
 
-// verify verifies a token and caches the result.
-func (p *Policy) verify(raw []byte, q *Request) *entry {
+// verify verifies a token and caches the result under a name: the token itself, or its hash where
+// an issuer judges it, for such a token may be good until it is revoked.
+func (p *Policy) verify(raw, name []byte, q *Request) *entry {
 	v := p.verifier
 	w := v.work.Get().(*workspace)
 	defer v.work.Put(w)
@@ -208,36 +229,39 @@ func (p *Policy) verify(raw []byte, q *Request) *entry {
 	e.reason, keep = p.judge(w, raw, q, e)
 	w.token.Forget()
 	if keep {
-		p.cache.put(p.id, raw, e)
+		p.cache.put(p.id, name, e)
 	}
 	return e
 }
 
 // judge fills e for a token: first by all that it says itself, which costs little, then by
-// its signature, which can cost a thousand times as much. keep reports whether e is worth
-// caching, which is so for what was verified.
+// its signature, which can cost a thousand times as much, then by its issuer, which costs a
+// request. keep reports whether e is worth caching, which is so for what was verified.
 //
 // Of what is refused before the signature the client is told only that its token has expired.
 // That depends on no key, and tells nobody what keys there are.
 func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason, keep bool) {
 	v := p.verifier
-	if err := w.token.Parse(raw); err != nil {
-		return refusal(err), false
-	}
-	claims, err := w.token.Claims(p.claims...)
-	if err != nil {
-		return refusal(err), false
-	}
-	valid, r := v.registered(&w.token, claims, q.Now.UnixNano())
-	if r != Allowed {
+	var claims token.Object
+	var valid period
+	opaque, r := v.isOpaque(w, raw)
+	switch {
+	case r != Allowed:
 		return r, false
-	}
-	var wait time.Duration
-	if r, wait, e.keys = v.verifySignature(w, p.guard, limit.AddressKey(q.Client)); r != Allowed {
-		if r == TooManyFailures {
-			e.expires = q.Now.Add(wait).UnixNano()
+	case !opaque:
+		if claims, valid, r = p.judgeSigned(w, q, e); r != Allowed {
+			return r, r == SignatureInvalid
 		}
-		return r, r == SignatureInvalid
+	}
+	if v.asks != nil {
+		if claims, r = p.askIssuer(w, raw, claims, q, e); r != Allowed {
+			return r, r == TokenInactive
+		}
+		now := q.Now.UnixNano()
+		if valid, r = v.registered(&w.token, claims, now); r != Allowed {
+			return r, true // or it would be asked again and again
+		}
+		valid.until = min(valid.until-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
 	}
 	e.notBefore, e.expires = valid.from, valid.until
 	e.subject, e.subjectID = claims.Subject()
@@ -246,6 +270,24 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 		e.sets[i] = p.sets[i].judge(claims)
 	}
 	return Allowed, true
+}
+
+// judgeSigned judges the signed token that w has parsed, and returns its claims and the time in
+// which it is valid.
+func (p *Policy) judgeSigned(w *workspace, q *Request, e *entry) (claims token.Object, valid period, r Reason) {
+	v := p.verifier
+	claims, err := w.token.Claims(p.claims...)
+	if err != nil {
+		return nil, valid, refusal(err)
+	}
+	if valid, r = v.registered(&w.token, claims, q.Now.UnixNano()); r != Allowed {
+		return nil, valid, r
+	}
+	var wait time.Duration
+	if r, wait, e.keys = v.verifySignature(w, p.guard, limit.AddressKey(q.Client)); r == TooManyFailures {
+		e.expires = q.Now.Add(wait).UnixNano()
+	}
+	return claims, valid, r
 }
 
 // judge checks claims against the rules of s that do not depend on the request, and

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"runtime"
 	"time"
 
 	"yatagarasu/gateway/config"
@@ -27,7 +28,7 @@ var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
 // its state.
 func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
 	if old == nil {
-		old = &Guard{turns: newTurns(), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
+		old = &Guard{turns: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
 	}
 	g := *old
 	if g.rate = rate; rate != old.rate {
@@ -75,6 +76,32 @@ func (g *Guard) verifyWith(k *keys.Key, w *workspace, client uint64, last bool) 
 		g.charge(client, len(w.candidates))
 	}
 	return SignatureInvalid, 0
+}
+
+// ask calls ask when it is the client's turn in line, which ends with the call, and charges the client
+// if it returns true. Otherwise r says why it was not called, and wait how long the client's tokens
+// are refused for their failures.
+func (g *Guard) ask(in *turns, client uint64, ask func() (failed bool)) (r Reason, wait time.Duration) {
+	if g == nil {
+		ask()
+		return Allowed, 0
+	}
+	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
+		return TooManyFailures, wait
+	}
+	suspect := g.suspects.Wait(client, time.Since(g.began)) > 0
+	if !in.take(client, turn{suspect: suspect, deadline: time.Now().Add(turnAtMost)}) {
+		return VerifiersBusy, 0
+	}
+	failed := true // if it panics
+	defer func() { in.give(client, failed) }()
+	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
+		return TooManyFailures, wait // others of the client have failed meanwhile
+	}
+	if failed = ask(); failed {
+		g.charge(client, 1)
+	}
+	return Allowed, 0
 }
 
 // charge counts signatures that were verified in vain against a client. Those of a token that

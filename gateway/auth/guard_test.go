@@ -357,7 +357,7 @@ func TestGuardInherits(t *testing.T) {
 // A line without those who have given up is served in its turn.
 func TestTurnsOfThoseWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns()
+		turns := newTurns(1)
 		turns.free = 0
 		var mu sync.Mutex
 		var got []string

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -10,8 +9,8 @@ import (
 // turnAtMost is how long a token waits for its turn to be verified.
 const turnAtMost = time.Second
 
-// turns bounds the verifications at a time, and so the processors that they take from
-// everything else. Where more come, clients take turns: a client that sends very many tokens
+// turns bounds the verifications at a time, and so what they take from everything else: processors,
+// or the issuer's patience. Where more come, clients take turns: a client that sends very many tokens
 // waits for its own, and one that sends its first waits for one of each other client; for none
 // of a client whose tokens have failed lately, as long as its own have not. Create it with
 // newTurns. Safe for concurrent use.
@@ -36,10 +35,8 @@ type waiter struct {
 	granted bool
 }
 
-// newTurns leaves half of the processors to others.
-func newTurns() *turns {
-	return &turns{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[uint64]*line)}
-}
+// newTurns returns turns for so many at a time.
+func newTurns(n int) *turns { return &turns{free: n, lines: make(map[uint64]*line)} }
 
 // turn is what a verification asks for.
 type turn struct {

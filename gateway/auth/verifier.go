@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/introspect"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 )
@@ -13,6 +14,9 @@ import (
 // has the defaults.
 type Options struct {
 	Keys keys.Options
+	// OnIssuer is called when the issuer of this name can be asked about tokens again, with nil,
+	// and with the reason when it cannot any more. Default: no call.
+	OnIssuer func(name string, err error)
 }
 
 // Verifier checks signatures and registered claims as one jwt block of the
@@ -23,7 +27,9 @@ type Options struct {
 type Verifier struct {
 	config *access.JWT
 	keys   *keys.Keys
-	work   sync.Pool // of *workspace
+	asks   *introspect.Client // nil: the keys alone decide
+	asking *turns             // of asks
+	work   sync.Pool          // of *workspace
 }
 
 // workspace has the buffers for verifying one token. The zero value is ready for use. Not
@@ -31,6 +37,7 @@ type Verifier struct {
 type workspace struct {
 	token      token.Token
 	candidates []*keys.Key
+	answer     token.Decoder // of the issuer
 }
 
 // NewVerifier compiles c. It reads a key set from a file, and none from a URL.
@@ -40,6 +47,9 @@ func NewVerifier(c *access.JWT, o Options) (*Verifier, error) {
 		return nil, err
 	}
 	v := &Verifier{config: c, keys: k}
+	if c.Introspection.Enabled {
+		v.asks, v.asking = newIntrospection(c, k, o), newTurns(c.Introspection.MaxInFlight)
+	}
 	v.work.New = func() any { return new(workspace) }
 	return v, nil
 }

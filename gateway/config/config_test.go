@@ -296,6 +296,10 @@ func TestFullFile(t *testing.T) {
 				},
 				Auth: access.Auth{Enabled: true, JWT: &access.JWT{
 					Sources: []access.TokenSource{{Type: access.SourceBearer}}, JWKSURL: "http://127.0.0.1:8081/jwks", JWKSAlgorithm: "ES256", JWKSOptional: true, JWKSMaxAge: 12 * time.Hour,
+					Introspection: access.Introspection{
+						Enabled: true, URL: "https://issuer/introspect", ClientID: "gateway", ClientSecret: file.NewSecret("hunter2"), Auth: "post",
+						Timeout: 500 * time.Millisecond, Cache: 1500 * time.Millisecond, NegativeCache: time.Minute, MaxInFlight: 12,
+					},
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
 				Cache:  &off,

@@ -115,7 +115,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Buckets) != 4 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
+	if len(c.Buckets) != 5 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
 		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != tokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}

@@ -74,9 +74,11 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 	case "Cache.MaxSize", "Cache.Policy": // of the budget that buckets share
 		return v.Addr().Interface().(*Cache) != d.config.Cache && !v.FieldByName("OwnBudget").Bool()
 	case "JWT.JWKSMaxAge":
-		return v.FieldByName("JWKSURL").Len()+v.FieldByName("JWKSFile").Len() == 0
+		return v.FieldByName("JWKSURL").Len()+v.FieldByName("JWKSFile").Len()+v.FieldByName("IssuerURL").Len() == 0
 	case "JWT.JWKSOptional":
-		return v.FieldByName("JWKSURL").Len() == 0
+		return v.FieldByName("JWKSURL").Len()+v.FieldByName("IssuerURL").Len() == 0
+	case "JWT.Introspection":
+		return !v.FieldByName("Introspection").FieldByName("Enabled").Bool()
 	case "S3.FailoverOn404":
 		return v.FieldByName("Replicas").Len() == 0
 	case "Origin.Credentials":
@@ -116,7 +118,7 @@ func partlyMasked(name, text string) string {
 			return file.Masked
 		}
 		return file.Masked + text[len(text)-4:]
-	case "JWT.JWKSURL":
+	case "JWT.JWKSURL", "Introspection.URL":
 		if address, _, ok := strings.Cut(text, "?"); ok {
 			return address + "?" + file.Masked
 		}

@@ -17,7 +17,7 @@ func TestDocumentReadsBack(t *testing.T) {
 	for file, secrets := range map[string][]string{
 		"testdata/minimal.good.yml": {"id", "secret"},
 		"testdata/full.good.yml": {
-			"id", file.Literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", file.Literal(testEnv["YAML"]), "id", file.Literal(testEnv["YAML"]), "other", "s",
+			"id", file.Literal(testEnv["SECRET"]), "$${literal}", "external", "id", "s", "id", file.Literal(testEnv["YAML"]), "id", file.Literal(testEnv["YAML"]), "other", "s", "hunter2",
 			"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef",
 			"hunter2", "0123456789abcdef0123456789abcdefhunter2", "0123456789abcdef0123456789abcdef", "0123456789abcdef",
 		},
@@ -88,6 +88,7 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	c.Cluster.Enabled = true
 	c.Buckets[0].S3.AccessKey = "AKIA" + mark + "LAST"
 	c.JWT.JWKSURL = "https://issuer.example/keys?apikey=" + mark
+	c.JWT.Introspection.Enabled, c.JWT.Introspection.URL = true, "https://issuer.example/introspect?tenant="+mark
 	text, err := json.Marshal(c.Document())
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ func TestDocumentHidesSecrets(t *testing.T) {
 	if strings.Contains(string(text), mark) {
 		t.Errorf("a secret is in %s", text)
 	}
-	for _, want := range []string{`"secret_key":"***"`, `"session_token":"***"`, `"secret":"***"`, `"token":"***"`, `"password":"***"`, `"previous_secret":"***"`, `"access_key":"***LAST"`, `"jwks_url":"https://issuer.example/keys?***"`} {
+	for _, want := range []string{`"secret_key":"***"`, `"session_token":"***"`, `"secret":"***"`, `"token":"***"`, `"password":"***"`, `"previous_secret":"***"`, `"access_key":"***LAST"`, `"jwks_url":"https://issuer.example/keys?***"`, `"url":"https://issuer.example/introspect?***"`, `"client_secret":"***"`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("lacks %s: %s", want, text)
 		}

@@ -199,8 +199,8 @@ func TestJWTAuthorities(t *testing.T) {
 		{"a key", "jwks_url: https://issuer.example/keys, ca_file: " + writeFile(t, "key.pem", key), "holds no certificate; name a PEM file with one or more CERTIFICATE blocks"},
 		{"plain HTTP", "jwks_url: http://127.0.0.1/keys, ca_file: " + good, "ca_file: has no effect: the jwks_url is http; remove it, or make the jwks_url https"},
 		{"plain HTTP to an absolute name", "jwks_url: http://localhost./keys, ca_file: " + good, "ca_file: has no effect: the jwks_url is http"},
-		{"a file of keys", "jwks_file: /absent, ca_file: " + good, "ca_file: has no effect without jwks_url; remove it"},
-		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256, ca_file: " + good, "ca_file: has no effect without jwks_url; remove it"},
+		{"a file of keys", "jwks_file: /absent, ca_file: " + good, "ca_file: has no effect without jwks_url or issuer_url; remove it"},
+		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256, ca_file: " + good, "ca_file: has no effect without jwks_url or issuer_url; remove it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			global := "jwt: { " + c.jwt + " }\n" + strings.Replace(jwtBucket(""), ", jwt: {  }", "", 1)

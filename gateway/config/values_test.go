@@ -2,9 +2,14 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/file"
 )
 
 // nameFile returns a file whose bucket's name is the YAML scalar s.
@@ -138,6 +143,34 @@ func TestAudience(t *testing.T) {
 	}
 }
 
+// TestIssuerByName has what issuer_url and introspection imply.
+func TestIssuerByName(t *testing.T) {
+	parse := func(jwt string) *access.JWT {
+		c, err := Parse("f", []byte("buckets: [{name: a, path_prefix: /a, s3: {bucket: bbb, region: r, access_key: id, secret_key: s}, auth: {enabled: true, jwt: {"+jwt+"}}}]\n"), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", jwt, err)
+		}
+		return c.Buckets[0].Auth.JWT
+	}
+	if j := parse("issuer_url: https://i.example.com/realms/x/"); j.IssuerURL != "https://i.example.com/realms/x/" || !slices.Equal(j.Issuer, []string{j.IssuerURL}) || j.JWKSMaxAge != 24*time.Hour || j.Introspection.Enabled {
+		t.Errorf("%+v", j)
+	}
+	if j := parse("issuer_url: https://i.example.com, issuer: [a, b], algorithm: ES256"); !slices.Equal(j.Issuer, []string{"a", "b"}) || j.JWKSAlgorithm != "ES256" {
+		t.Errorf("%+v", j)
+	}
+	want := access.Introspection{
+		Enabled: true, ClientID: "g", ClientSecret: file.NewSecret("s"), Auth: access.AuthBasic,
+		Timeout: 2 * time.Second, Cache: time.Minute, NegativeCache: 10 * time.Second, MaxInFlight: 64,
+	}
+	if j := parse("issuer_url: https://i.example.com, introspection: {client_id: g, client_secret: s}"); !reflect.DeepEqual(j.Introspection, want) {
+		t.Errorf("%+v", j.Introspection)
+	}
+	want.URL = "http://127.0.0.1:1/i"
+	if j := parse("introspection: {url: 'http://127.0.0.1:1/i', client_id: g, client_secret: s}"); !reflect.DeepEqual(j.Introspection, want) || len(j.Issuer)+len(j.Keys) != 0 {
+		t.Errorf("%+v", j)
+	}
+}
+
 // A key set of an identity provider goes with an issuer and an audience.
 func TestWarnings(t *testing.T) {
 	const issuer, audience = "is there without issuer: ", "is there without audience: "
@@ -149,6 +182,9 @@ func TestWarnings(t *testing.T) {
 		{"both", "jwks_url: https://i.example.com/k, issuer: me, audience: files", nil},
 		{"any audience", "jwks_url: HTTPS://i.example.com/k, issuer: me, audience: any", nil},
 		{"no issuer", "jwks_url: https://i.example.com/k, audience: files", []string{issuer}},
+		{"an issuer by its name", "issuer_url: https://i.example.com", []string{audience}},
+		{"and an audience", "issuer_url: https://i.example.com, audience: files", nil},
+		{"an issuer for trying", "issuer_url: http://127.0.0.1:8081", nil},
 		{"for trying", "jwks_url: http://127.0.0.1:8081/k", nil},
 		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256", nil},
 	} {
@@ -166,7 +202,7 @@ func TestWarnings(t *testing.T) {
 					t.Fatalf("enabled %t: got %v", enabled, got.Warnings)
 				}
 				for i, w := range want {
-					if text := got.Warnings[i].Error(); !strings.HasPrefix(text, "f:2:") || !strings.Contains(text, "buckets[0].auth.jwt.jwks_url: "+w) {
+					if text := got.Warnings[i].Error(); !strings.HasPrefix(text, "f:2:") || !strings.Contains(text, "_url: "+w) {
 						t.Errorf("got %s", text)
 					}
 				}

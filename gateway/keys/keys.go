@@ -1,5 +1,6 @@
 // Package keys has the keys that verify the signatures of tokens: those of the configuration,
-// and those of a key set (RFC 7517, 5), which it fetches and keeps fresh.
+// and those of a key set (RFC 7517, 5), which it fetches and keeps fresh, by its own address or by
+// that which its issuer's discovery document has.
 package keys
 
 import (
@@ -28,7 +29,7 @@ type Options struct {
 	FetchTimeout time.Duration
 	// WaitAtMost is how long a token with an unknown key waits for a fetch. Default 1 s.
 	WaitAtMost time.Duration
-	// RootCAs are the authorities trusted for a jwks_url. Nil: the system's.
+	// RootCAs are the authorities trusted for a jwks_url or issuer_url. Nil: the system's.
 	RootCAs *x509.CertPool
 	// OnFetch is called after each fetch of the key set of this name, by the goroutine
 	// that fetches; err is nil after a success. Default: no call.
@@ -73,7 +74,8 @@ type Keys struct {
 	config     *access.JWT
 	configured []Key
 	ring       atomic.Pointer[Ring]
-	set        *keySet // nil: there are configured keys alone
+	set        *keySet                // nil: there are configured keys alone
+	issuer     atomic.Pointer[Issuer] // nil: it was not asked yet, or there is none to ask
 }
 
 // New compiles the keys of c. It reads a key set from a file, and none from a URL.
@@ -85,8 +87,8 @@ func New(c *access.JWT, o Options) (*Keys, error) {
 		return nil, err
 	}
 	k.ring.Store(&Ring{Keys: k.configured, Version: 1})
-	if c.JWKSURL != "" || c.JWKSFile != "" {
-		k.set = newKeySet(c, o, k.setFetched)
+	if c.JWKSURL != "" || c.JWKSFile != "" || c.IssuerURL != "" {
+		k.set = newKeySet(k, o)
 	}
 	if c.JWKSFile != "" {
 		if err := k.set.refresh(); err != nil {
@@ -111,6 +113,9 @@ func (k *Keys) setFetched(fetched []Key) {
 // Ring returns the keys at hand.
 func (k *Keys) Ring() *Ring { return k.ring.Load() }
 
+// None reports whether there are no keys, and will be none.
+func (k *Keys) None() bool { return k.set == nil && len(k.configured) == 0 }
+
 // Configured returns the keys of the configuration itself, in its order.
 func (k *Keys) Configured() []Key { return k.configured }
 
@@ -118,7 +123,9 @@ func (k *Keys) Configured() []Key { return k.configured }
 // Call it before Start.
 func (k *Keys) Inherit(old *Keys) {
 	ring, c, o := old.Ring(), k.config, old.config
-	if c.JWKSURL != "" && c.JWKSURL == o.JWKSURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA) && ring.Fetched && !k.Ring().Fetched {
+	same := c.JWKSURL+c.IssuerURL != "" && c.JWKSURL == o.JWKSURL && c.IssuerURL == o.IssuerURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA)
+	if same && ring.Fetched && !k.Ring().Fetched {
+		k.issuer.Store(old.issuer.Load())
 		k.setFetched(ring.Keys[len(old.configured):])
 		_, at, _ := old.Set()
 		k.set.succeeded(at) // a reload makes it no younger

@@ -18,7 +18,11 @@ type keySet struct {
 	reported  map[leftOut]bool // keys that OnLeftOut has reported; the fetching goroutine's own
 }
 
-func newKeySet(c *access.JWT, o Options, update func([]Key)) *keySet {
+// keySetTypes are the media types of key sets.
+const keySetTypes = "application/jwk-set+json, application/json"
+
+func newKeySet(k *Keys, o Options) *keySet {
+	c, update := k.config, k.setFetched
 	s := &keySet{document: newDocument(o), algorithm: c.JWKSAlgorithm, update: update}
 	s.kind, s.use, s.maxAge = "key set", s.take, c.JWKSMaxAge
 	s.drop = func() { update(nil) }
@@ -26,13 +30,23 @@ func newKeySet(c *access.JWT, o Options, update func([]Key)) *keySet {
 		s.name, s.fetch = c.JWKSFile, fromFile(c.JWKSFile)
 		return s
 	}
-	roots := o.RootCAs
-	if len(c.CA) > 0 {
-		roots = x509.NewCertPool()
-		roots.AppendCertsFromPEM(c.CA)
+	client := newClient(Roots(c, o.RootCAs), o.FetchTimeout)
+	if c.IssuerURL != "" {
+		s.kind, s.name, s.fetch = "issuer", c.IssuerURL, k.fetchOfIssuer(client)
+		return s
 	}
-	s.name, s.fetch = withoutQuery(c.JWKSURL), fromURL(c.JWKSURL, "application/jwk-set+json, application/json", roots, o.FetchTimeout)
+	s.name, s.fetch = WithoutQuery(c.JWKSURL), fromURL(c.JWKSURL, keySetTypes, client)
 	return s
+}
+
+// Roots returns the authorities trusted for what c names: those of its ca_file, else otherwise.
+func Roots(c *access.JWT, otherwise *x509.CertPool) *x509.CertPool {
+	if len(c.CA) == 0 {
+		return otherwise
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(c.CA)
+	return roots
 }
 
 // take takes a new copy of the set.

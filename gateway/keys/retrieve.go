@@ -29,10 +29,10 @@ func fromFile(path string) func(context.Context) ([]byte, error) {
 	}
 }
 
-// fromURL returns a function that fetches a document of the accepted media types by GET. For
-// https it trusts roots; nil: the system's.
-func fromURL(url, accept string, roots *x509.CertPool, timeout time.Duration) func(context.Context) ([]byte, error) {
-	client := &http.Client{
+// newClient returns a client for documents that are fetched once in a while. For https it trusts
+// roots; nil: the system's.
+func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
+	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -42,11 +42,15 @@ func fromURL(url, accept string, roots *x509.CertPool, timeout time.Duration) fu
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// fromURL returns a function that fetches a document of the accepted media types by GET.
+func fromURL(url, accept string, client *http.Client) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) { return get(ctx, client, url, accept) }
 }
 
-// withoutQuery returns a URL for messages: its query may be a secret.
-func withoutQuery(url string) string {
+// WithoutQuery returns a URL for messages: its query may be a secret.
+func WithoutQuery(url string) string {
 	url, _, _ = strings.Cut(url, "?")
 	return url
 }
@@ -70,6 +74,8 @@ func get(ctx context.Context, client *http.Client, url, accept string) ([]byte, 
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return nil, fmt.Errorf("it redirects (status %d), which is not followed; configure the final URL", resp.StatusCode)
+	case resp.StatusCode == http.StatusNotFound:
+		return nil, errNoDocument
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("it answers with status %d", resp.StatusCode)
 	}

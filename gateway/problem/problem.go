@@ -67,6 +67,7 @@ var (
 	TokenExpired = &Problem{Status: fasthttp.StatusForbidden, Code: "token_expired", Message: "the token has expired", Challenge: `Bearer error="invalid_token", error_description="the token has expired"`}
 	Scope        = &Problem{Status: fasthttp.StatusForbidden, Code: "insufficient_scope", Message: "the token does not give access to this", Challenge: `Bearer error="insufficient_scope"`}
 	NoKeys       = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "keys_unavailable", Message: "tokens cannot be verified at the moment; try again soon", RetryAfter: 5}
+	NoIssuer     = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "issuer_unavailable", Message: "the issuer of the token cannot be asked at the moment; try again soon", RetryAfter: 1}
 
 	Verifying = &Problem{Status: fasthttp.StatusServiceUnavailable, Code: "overloaded", Message: "too many tokens wait to be verified; try again soon", RetryAfter: 1}
 

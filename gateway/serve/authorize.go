@@ -75,8 +75,11 @@ var verdictProblems = [...]*problem.Problem{
 
 // ProblemOfVerdict returns the answer for r; nil if the client may read.
 func ProblemOfVerdict(r auth.Reason) *problem.Problem {
-	if r == auth.Expired {
+	switch r {
+	case auth.Expired:
 		return problem.TokenExpired
+	case auth.IssuerUnavailable:
+		return problem.NoIssuer
 	}
 	return verdictProblems[r.Answer()]
 }

@@ -42,11 +42,14 @@ func checkNoAudience(d *file.Decoder, o file.Object, claims []Claim) {
 // advise warns of a key set of an identity provider whose tokens are not held against what
 // they are for. Such a provider signs tokens for others with the same keys.
 func advise(d *file.Decoder, o file.Object, j *JWT) {
-	if !strings.HasPrefix(strings.ToLower(j.JWKSURL), "https:") { // else for trying
+	n := o.Get("jwks_url")
+	if j.IssuerURL != "" {
+		n = o.Get("issuer_url")
+	}
+	if !strings.HasPrefix(strings.ToLower(j.JWKSURL+j.IssuerURL), "https:") { // else for trying
 		return
 	}
-	n := o.Get("jwks_url")
-	if !o.Has("issuer") {
+	if !o.Has("issuer", "issuer_url") {
 		d.Warn(n, "is there without issuer: a token is accepted whoever it says has issued it", "set issuer to the iss of the provider's tokens")
 	}
 	if !o.Has("audience") {

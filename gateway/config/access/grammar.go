@@ -13,7 +13,8 @@ var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"buckets[].auth":         {"enabled", "jwt", "rules"},
 		"buckets[].auth.rules[]": {"path", "enabled", "claims", "claims_verification"},
-		"jwt":                    {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "jwks_optional", "jwks_max_age", "ca_file", "keys", "token_sources", "issuer", "audience", "typ", "leeway", "require_exp", "claims", "claims_verification"},
+		"jwt":                    {"enabled", "secret", "algorithm", "public_key_file", "jwks_url", "jwks_file", "issuer_url", "jwks_optional", "jwks_max_age", "ca_file", "introspection", "keys", "token_sources", "issuer", "audience", "typ", "leeway", "require_exp", "claims", "claims_verification"},
+		"jwt.introspection":      {"url", "client_id", "client_secret", "auth", "ca_file", "timeout", "cache", "negative_cache", "max_in_flight"},
 		"jwt.keys[]":             {"kid", "algorithm", "secret", "public_key_file"},
 		"jwt.token_sources[]":    {"type", "name", "prefix"},
 		"jwt.claims[]":           {"claim", "operator", "value"},

@@ -60,7 +60,7 @@ func IsPublicKeyAlgorithm(name string) bool {
 // decodeAlgorithm decodes the algorithm of o and checks that it goes with key. It may be
 // absent only with a JWKS.
 func decodeAlgorithm(d *file.Decoder, o file.Object, key string) (name string, ok bool) {
-	if !strings.HasPrefix(key, "jwks") {
+	if !strings.HasPrefix(key, "jwks") && key != "issuer_url" {
 		o.Need("algorithm", "name the one algorithm of the key, such as HS256 for a secret")
 	}
 	name = CanonicalAlgorithm(o.OneOf("algorithm", "", algorithms[:]...))
