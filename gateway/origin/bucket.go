@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/media"
@@ -90,6 +91,9 @@ func (b *Bucket) LongestPrefix() (n int) {
 	}
 	return n
 }
+
+// credentialsWait is how long start-up and reload wait for credentials.
+const credentialsWait = 5 * time.Second
 
 // StartCredentials begins to retrieve the credentials of buckets, and waits a little for
 // those that are not there yet.
