@@ -11,8 +11,8 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/coding"
-	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
@@ -66,7 +66,7 @@ type delivery struct {
 	conn     net.Conn      // the client's connection, for streaming
 	coding   coding.Coding // of the body from memory
 	varies   bool          // the answer depends on what codings the client accepts
-	listed   *fill.Body    // page of a listing whose bytes are being sent; nil: none
+	listed   *listing.Body // page of a listing whose bytes are being sent; nil: none
 }
 
 // client is what answers depend on beside the client's address.

@@ -7,8 +7,8 @@ import (
 
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/config"
-	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
@@ -31,13 +31,13 @@ type view struct {
 	pages   int                   // of the origin that it was made of
 	splits  func(key string) bool // of keys at which views end, see maxViewSplits
 	passed  int                   // of these
-	first   *fill.Page            // of them
+	first   *listing.Page         // of them
 	fresh   time.Duration         // how long it is so
 }
 
 // Bounds of what is looked at for one view. Where it is given up must not depend on how many entries
 // there are before: who moves the beginning over one would see the end move, and so learn its name. So
-// that is at certain keys, wherever the view begins, of which there are a few; see fill.Room.Splits.
+// that is at certain keys, wherever the view begins, of which there are a few; see listing.Room.Splits.
 const (
 	maxViewSplits = 26 // some 6,500 entries; a page of a thousand that are seen has far less
 	maxViewPages  = 10 // of the origin, which come first in a few of a hundred cases
@@ -58,7 +58,7 @@ func (b *Bucket) ListSize() int {
 // viewFolder returns the client's view of the folder behind a key.
 func (x *Exchange) viewFolder(after []byte) (*view, error) {
 	b, client := x.bucket, limit.AddressKey(x.Client)
-	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: fill.PageTTL, splits: b.Pages.Room.Splits}
+	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: listing.PageTTL, splits: b.Pages.Room.Splits}
 	if b.Policy != nil {
 		q := x.access
 		v.reader = b.Policy.NewReader(&q)
@@ -92,7 +92,7 @@ func (x *Exchange) viewFolder(after []byte) (*view, error) {
 }
 
 // add notes that v is made of a further page of the origin.
-func (v *view) add(page *fill.Page) {
+func (v *view) add(page *listing.Page) {
 	if v.pages++; v.pages == 1 {
 		v.first = page
 	}

@@ -17,6 +17,7 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
@@ -57,7 +58,7 @@ type Bucket struct {
 	Website     *web.Website      // of Site; nil: objects alone are served
 	Maintenance *web.Maintenance  // of Site; nil: it is served
 	Compressed  *fill.Compression // nil: nothing is
-	Pages       *fill.Pages       // of folders; nil: they have no listings
+	Pages       *listing.Pages    // of folders; nil: they have no listings
 	Limits      *scope
 	Metrics     *observe.BucketMetrics
 }
@@ -125,7 +126,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
 	}
 	if c.Listing.Enabled {
-		b.Pages = fill.NewPages(int(web.NumFormats), o.Now, before.Pages)
+		b.Pages = listing.NewPages(int(web.NumFormats), o.Now, before.Pages)
 	}
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b

@@ -9,6 +9,7 @@ import (
 
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
@@ -120,7 +121,7 @@ func (x *Exchange) answerFolder(ctx *fasthttp.RequestCtx, v *view, continued boo
 		}
 		return l.Write(format, shown)
 	}
-	var body *fill.Body
+	var body *listing.Body
 	var err error
 	if v.alike() {
 		body, err = v.first.Body(int(format), client, size, write)
@@ -140,7 +141,7 @@ func (x *Exchange) answerFolder(ctx *fasthttp.RequestCtx, v *view, continued boo
 }
 
 // answerPage answers with a page, which is fresh for so long.
-func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, page *fill.Body, fresh time.Duration) {
+func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, format web.Format, page *listing.Body, fresh time.Duration) {
 	body := page.Bytes
 	h := &ctx.Response.Header
 	h.SetContentType(format.ContentType())

@@ -1,4 +1,5 @@
-package fill
+// Package listing keeps pages of folders, as origins list them, and bounds what is made of them.
+package listing
 
 import (
 	"errors"

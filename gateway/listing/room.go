@@ -1,4 +1,4 @@
-package fill
+package listing
 
 import (
 	"crypto/aes"
@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"yatagarasu/gateway/request"
@@ -22,6 +23,10 @@ const (
 	maxBodyBytes   = 64 << 20 // of bodies on their way, and as many of those that are written
 	maxClientBytes = maxBodyBytes / 8
 )
+
+// slowReader is how long an answer would still take whose reader gives way when bodies take too
+// much memory.
+const slowReader = 10 * time.Second
 
 // Room bounds the work and the memory that the pages of one bucket take beside those that are
 // kept, for each client and for all. It outlives a reload. Safe for concurrent use.
