@@ -100,7 +100,7 @@ var rooms = map[string]string{
 	"s3error":     "problem",
 	"origin":      "config credentials media problem request observe s3error",
 	"probe":       "config problem observe origin",
-	"listing":     "origin problem request",
+	"listing":     "config auth web problem request observe origin",
 	"listen":      "config limit problem request observe",
 	"handover":    "",
 	"fill":        "config cluster coding problem request observe s3error origin",

@@ -98,7 +98,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 			return false
 		}
 	}
-	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Lists(key) {
+	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Pages.Offers(key) {
 		return explainListing(b, raw, &t, key, line, refuse) && !unchecked
 	}
 	if len(key) == 0 && (b.Website == nil || !b.Website.AnswersRoot()) {
@@ -175,7 +175,7 @@ func explainListing(b *serve.Bucket, raw []byte, t *request.Target, folder []byt
 	}
 	line("answer", "a listing of the folder, from S3 or a few seconds old")
 	b.Site.Explain(folder, func(name, text string) { line(name, "%s", text) })
-	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.ListSize()) })
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.Pages.ListSize()) })
 	return true
 }
 

@@ -1,232 +1,153 @@
-// Package listing keeps pages of folders, as origins list them, and bounds what is made of them.
+// Package listing makes pages of folders: it asks an origin for what is in them, keeps that for a
+// few seconds, and shows to each client what it may see of it. Begin with Pages.Write.
 package listing
 
 import (
-	"errors"
-	"slices"
-	"sync"
 	"time"
 
+	"yatagarasu/gateway/auth"
+	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/web"
 )
 
-// PageTTL is how long a page of a folder is fresh.
-const PageTTL = 5 * time.Second
-
-// Bounds of the pages of one bucket.
-const (
-	maxPages        = 256      // kept
-	maxPageBytes    = 16 << 20 // of memory for them, with their bodies
-	maxLists        = 32       // lists that the origin is asked for at once
-	maxClientLists  = 8        // of them for one client
-	entryOverhead   = 80       // bytes of memory for an entry, beside its key
-	complaintsEvery = time.Minute
-)
-
-// Pages are the pages of a bucket's folders, as the origin lists them, whoever may read what is
-// on them. Those who want the same page at once wait for one list, and for a few seconds after it
-// they get what it has brought. Safe for concurrent use. Get one by NewPages.
+// Pages are the pages of a bucket's folders. Safe for concurrent use. Get one by New.
 type Pages struct {
-	Room  *Room
-	forms int // of a page
-	now   func() time.Time
-
-	mu         sync.Mutex // guards the following fields, and size of each page
-	kept       map[string]*Page
-	order      []*Page // those kept, the oldest first
-	bytes      int64   // of memory for them
-	flights    map[string]*pageFlight
-	clients    map[uint64]int // flights that each client leads
-	complained time.Time      // when the log last said that the origin does not list
+	*Options
+	Room *Room
+	*lists
 }
 
-// Page is a page of a folder, in memory. What is exported does not change.
-type Page struct {
-	*origin.Folder
-	in    *Pages
-	key   string
-	fresh time.Time // until then it is, by the clock of Pages
-	ends  time.Time // until then it is kept
-	size  int64     // bytes of memory
-	forms []form
+// Options are what the pages of a bucket are made by.
+type Options struct {
+	Prefix  string // of the bucket's paths
+	Origin  *origin.Bucket
+	Keys    request.Keys
+	Listing *web.Listing
+	Policy  *auth.Policy     // nil: all may be read
+	Now     func() time.Time // for the age of pages
 }
 
-// form is a form of a page with all of its entries.
-type form struct {
-	mu   sync.Mutex // guards body, and is held while that is made
-	body *Body      // nil: not made yet
-}
-
-// pageFlight is a list under way.
-type pageFlight struct {
-	done chan struct{} // closed when the following fields are set
-	page *Page
-	err  error
-}
-
-// NewPages returns a Pages with no page, in the place of old, which may be nil. Pages have so many
-// forms, and now is the clock for their freshness.
-func NewPages(forms int, now func() time.Time, old *Pages) *Pages {
-	p := &Pages{forms: forms, now: now, kept: make(map[string]*Page), flights: make(map[string]*pageFlight), clients: make(map[uint64]int)}
+// New returns a Pages with no page in memory, in the place of old, which may be nil.
+func New(o *Options, old *Pages) *Pages {
+	p := &Pages{Options: o}
 	if old != nil {
 		p.Room = old.Room
 	} else {
 		p.Room = newRoom()
 	}
+	p.lists = newLists(p.Room, o.Now)
 	return p
 }
 
-// Page returns the page of a folder that begins behind the key after. Unless it is kept or under
-// way, ask brings it, for the client with a key as in origin.Fetch. An error is an *origin.Error.
-func (p *Pages) Page(folder, after []byte, client uint64, ask func() (*origin.Folder, error)) (*Page, error) {
-	key := string(folder) + "\x00" + string(after) // no folder's key has such a byte
-	for first := true; ; first = false {
-		page, f, leads := p.join(key, client)
-		switch {
-		case page != nil:
-			return page, nil
-		case f == nil:
-			return nil, errManyLists
-		case leads:
-			return p.lead(f, key, client, ask)
-		}
-		<-f.done
-		if first && isBusy(f.err) {
-			continue // that was the share of the other's client
-		}
-		return f.page, f.err
+// Offers tells whether there is a listing of a folder, by its key. p may be nil: it has none.
+func (p *Pages) Offers(folder []byte) bool { return p != nil && p.Listing.Offers(string(folder)) }
+
+// filters tells whether clients see less of a folder than the origin lists.
+func (p *Pages) filters() bool { return p.Policy != nil || p.Listing.HidesAny() }
+
+// ListSize returns how many entries the origin is asked for at once: where clients see less of
+// them, as many as it gives.
+func (p *Pages) ListSize() int {
+	if p.filters() {
+		return config.MostListed
 	}
+	return p.Listing.PageSize
 }
 
-// errManyLists says that too many lists are under way.
-var errManyLists = &origin.Error{Problem: problem.Busy, Reason: "lists"}
-
-// isBusy tells whether a list was not asked for, or not to the end, because others are.
-func isBusy(err error) bool {
-	e, ok := errors.AsType[*origin.Error](err)
-	return ok && e.Problem == problem.Busy
+// Place returns the key behind which a request for a folder wants the page to begin; nil: at the
+// first one.
+func (p *Pages) Place(t *request.Target, folder []byte) ([]byte, *problem.Problem) {
+	after, flaw := t.StartAfter(folder, p.Keys)
+	if flaw != nil {
+		return nil, flaw
+	}
+	text, flaw := t.Continue()
+	if flaw != nil || text == nil {
+		return after, flaw
+	}
+	place, ok := p.Room.place(folder, text)
+	if !ok || after != nil {
+		return nil, request.UnknownPlace
+	}
+	return place, nil
 }
 
-// join returns the page if it is fresh; or else the flight that brings it, which the caller may
-// have to lead, nil if too many are under way.
-func (p *Pages) join(key string, client uint64) (page *Page, f *pageFlight, leads bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if page = p.kept[key]; page != nil && p.now().Before(page.fresh) {
-		return page, nil, false
-	}
-	if f = p.flights[key]; f != nil {
-		return nil, f, false
-	}
-	if len(p.flights) >= maxLists || p.clients[client] >= maxClientLists {
-		return nil, nil, false
-	}
-	f = &pageFlight{done: make(chan struct{}), err: &origin.Error{Problem: problem.Broken, Reason: problem.Panic.Reason}}
-	p.flights[key] = f
-	p.clients[client]++
-	return nil, f, true
+// Query is what a client asks for: a page of a folder that Offers has.
+type Query struct {
+	Folder []byte // its key
+	After  []byte // key behind which the page begins, see Place
+	Accept []byte // header of the request
+	Client uint64 // key of its address, see limit.AddressKey
+	Access auth.Request
+
+	Notes     *observe.Upstream // of requests to the origin, as ID and Trace, see origin.Bucket.NewFetch
+	ID, Trace []byte
 }
 
-// lead brings the page of a flight, and ends it, also if ask panics.
-func (p *Pages) lead(f *pageFlight, key string, client uint64, ask func() (*origin.Folder, error)) (*Page, error) {
-	asked := p.now()
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.flights, key)
-		if p.clients[client]--; p.clients[client] == 0 {
-			delete(p.clients, client)
-		}
-		if f.page != nil {
-			p.keep(f.page)
-		}
-		close(f.done)
-	}()
-	folder, err := ask()
-	if f.err = err; err == nil {
-		f.page = &Page{Folder: folder, in: p, key: key, forms: make([]form, p.forms), fresh: asked.Add(PageTTL), size: int64(len(key)) + entryOverhead}
-		for i := range folder.Entries {
-			f.page.size += int64(len(folder.Entries[i].Key)) + entryOverhead
-		}
-	}
-	return f.page, f.err
+// Page is a page as a client gets it.
+type Page struct {
+	Format web.Format
+	Body   *Body
+	Fresh  time.Duration // how long it is so
 }
 
-// keep keeps a page for a while, in the place of the oldest. The caller holds p.mu.
-func (p *Pages) keep(page *Page) {
-	if old := p.kept[page.key]; old != nil {
-		p.drop(old)
-	}
-	page.ends = time.Now().Add(PageTTL)
-	p.kept[page.key] = page
-	p.order = append(p.order, page)
-	p.bytes += page.size
-	p.makeRoom()
-	time.AfterFunc(PageTTL, p.sweep) // ends with sweep
-}
-
-// makeRoom drops the oldest pages until the others fit. The caller holds p.mu.
-func (p *Pages) makeRoom() {
-	for len(p.order) > 0 && (len(p.order) > maxPages || p.bytes > maxPageBytes) {
-		p.drop(p.order[0])
-	}
-}
-
-// sweep drops the pages whose time has come.
-func (p *Pages) sweep() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for now := time.Now(); len(p.order) > 0 && !now.Before(p.order[0].ends); {
-		p.drop(p.order[0])
-	}
-}
-
-// drop drops a page. The caller holds p.mu.
-func (p *Pages) drop(page *Page) {
-	delete(p.kept, page.key)
-	p.bytes -= page.size
-	i := slices.Index(p.order, page)
-	p.order = slices.Delete(p.order, i, i+1)
-}
-
-// Left returns how long the page is still fresh.
-func (page *Page) Left() time.Duration { return max(page.fresh.Sub(page.in.now()), 0) }
-
-// Body returns a form of the page with all of its entries for a client. If it is not there, write
-// makes it, of at most size bytes.
-func (page *Page) Body(f int, client uint64, size int, write func() []byte) (*Body, error) {
-	form := &page.forms[f]
-	form.mu.Lock()
-	defer form.mu.Unlock()
-	if form.body != nil {
-		return form.body, nil
-	}
-	body, err := page.in.Room.Write(client, size, write)
+// Write returns the page that q asks for. An error is an *origin.Error.
+func (p *Pages) Write(q *Query) (Page, error) {
+	v, err := p.view(q)
 	if err != nil {
-		return nil, err
+		return Page{}, err
 	}
-	form.body = body
-	p := page.in
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.kept[page.key] == page {
-		page.size += int64(len(body.Bytes))
-		p.bytes += int64(len(body.Bytes))
-		p.makeRoom()
+	continued := len(q.After) > 0
+	place, secret := v.end()
+	if len(v.entries) == 0 && !v.more && !v.marked && !continued {
+		return Page{}, errNoFolder
 	}
-	return body, nil
+	shown := v.page(p.Prefix, continued, place)
+	format := p.Listing.Format(func(first, second string) bool { return request.Prefers(q.Accept, first, second) })
+	size := p.Listing.Size(format, shown, len(v.entries), v.keyBytes())
+	write := func() []byte {
+		if v.fill(shown, p.Keys); v.more && secret {
+			shown.Place = p.Room.hide(q.Folder, []byte(place))
+		}
+		return p.Listing.Write(format, shown)
+	}
+	var body *Body
+	if v.alike() {
+		body, err = v.first.body(format, q.Client, size, write)
+	} else {
+		body, err = p.Room.write(q.Client, size, write)
+	}
+	return Page{Format: format, Body: body, Fresh: v.fresh}, err
 }
 
-// Complains tells whether to say that the origin does not let the bucket be listed: from time to
-// time, not to each who asks.
-func (p *Pages) Complains() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if !p.complained.IsZero() && now.Sub(p.complained) < complaintsEvery {
-		return false
+// errNoFolder is the error for a folder of which a client sees nothing, as if what it may not see
+// were not there.
+var errNoFolder = &origin.Error{Problem: problem.NoFolder}
+
+// ask asks the origin for a page of the folder of q that begins behind a key.
+func (p *Pages) ask(q *Query, after []byte) (*origin.Folder, error) {
+	f := p.Origin.NewList(q.Notes, q.Folder, after, p.ListSize(), q.ID, q.Trace)
+	defer f.Release()
+	f.Client = q.Client
+	folder, err := f.List()
+	switch {
+	case err != nil:
+		return nil, origin.NewError(err)
+	case folder != nil:
+		return folder, nil
 	}
-	p.complained = now
-	return true
+	denied := f.MayNotList()
+	kind := f.NoteOriginError()
+	if !denied {
+		return nil, &origin.Error{Problem: &kind.Problem, Reason: kind.Reason}
+	}
+	if p.complains() {
+		p.Origin.Shared.Log.Warn().Bytes("request_id", q.ID).Str("bucket", p.Origin.Name).
+			Msg("the origin does not let the gateway list a folder: the credential needs s3:ListBucket on the bucket")
+	}
+	return nil, &origin.Error{Problem: problem.ListingDenied, Reason: problem.ListingDenied.Code}
 }

@@ -125,9 +125,6 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
 	}
-	if c.Listing.Enabled {
-		b.Pages = listing.NewPages(int(web.NumFormats), o.Now, before.Pages)
-	}
 	gen.Buckets = append(gen.Buckets, b)
 	gen.byName[b.Name] = b
 	if c.Cache != nil && c.Cache.Enabled {
@@ -140,6 +137,9 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 			return fmt.Errorf("cannot set up bucket %q: %w", b.Name, err)
 		}
 		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, gen.tokens, gen.guard)
+	}
+	if c.Listing.Enabled {
+		b.Pages = listing.New(&listing.Options{Prefix: b.Prefix, Origin: asked, Keys: b.Keys, Listing: b.Site.Listing, Policy: b.Policy, Now: o.Now}, before.Pages)
 	}
 	hosts := c.Hosts
 	if len(hosts) == 0 {

@@ -70,7 +70,7 @@ func (x *Exchange) failAbout(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	switch {
 	case w == nil || x.instead != nil:
 		x.Fail(ctx, p)
-	case isAbsent(p) && x.step == web.Index && x.bucket.Lists(x.asked):
+	case isAbsent(p) && x.step == web.Index && x.bucket.Pages.Offers(x.asked):
 		x.forget()
 		x.step, x.key = web.Listed, x.asked
 		x.serveFolder(ctx)

@@ -1,4 +1,4 @@
-package serve
+package listing
 
 import (
 	"strings"
@@ -6,9 +6,6 @@ import (
 	"unicode/utf8"
 
 	"yatagarasu/gateway/auth"
-	"yatagarasu/gateway/config"
-	"yatagarasu/gateway/limit"
-	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
@@ -31,45 +28,31 @@ type view struct {
 	pages   int                   // of the origin that it was made of
 	splits  func(key string) bool // of keys at which views end, see maxViewSplits
 	passed  int                   // of these
-	first   *listing.Page         // of them
+	first   *list                 // of them
 	fresh   time.Duration         // how long it is so
 }
 
 // Bounds of what is looked at for one view. Where it is given up must not depend on how many entries
 // there are before: who moves the beginning over one would see the end move, and so learn its name. So
-// that is at certain keys, wherever the view begins, of which there are a few; see listing.Room.Splits.
+// that is at certain keys, wherever the view begins, of which there are a few; see Room.splits.
 const (
 	maxViewSplits = 26 // some 6,500 entries; a page of a thousand that are seen has far less
 	maxViewPages  = 10 // of the origin, which come first in a few of a hundred cases
 )
 
-// filters tells whether clients see less of a folder than the origin lists.
-func (b *Bucket) filters() bool { return b.Policy != nil || b.Site.Listing.HidesAny() }
-
-// ListSize returns how many entries the origin is asked for at once: where clients see less of
-// them, as many as it gives.
-func (b *Bucket) ListSize() int {
-	if b.filters() {
-		return config.MostListed
+// view returns what the client of q sees.
+func (p *Pages) view(q *Query) (*view, error) {
+	v := &view{folder: q.Folder, listing: p.Listing, most: p.Listing.PageSize, fresh: freshFor, splits: p.Room.splits}
+	if p.Policy != nil {
+		v.reader = p.Policy.NewReader(&q.Access)
 	}
-	return b.Site.Listing.PageSize
-}
-
-// viewFolder returns the client's view of the folder behind a key.
-func (x *Exchange) viewFolder(after []byte) (*view, error) {
-	b, client := x.bucket, limit.AddressKey(x.Client)
-	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: listing.PageTTL, splits: b.Pages.Room.Splits}
-	if b.Policy != nil {
-		q := x.access
-		v.reader = b.Policy.NewReader(&q)
-	}
-	for {
-		page, err := b.Pages.Page(x.key, after, client, func() (*origin.Folder, error) { return x.askFolder(after) })
+	for after := q.After; ; {
+		page, err := p.list(q.Folder, after, q.Client, func() (*origin.Folder, error) { return p.ask(q, after) })
 		if err != nil {
 			return nil, err
 		}
 		v.add(page)
-		if !b.filters() {
+		if !p.filters() {
 			v.entries, v.more = page.Entries, page.More
 			return v, nil
 		}
@@ -77,7 +60,7 @@ func (x *Exchange) viewFolder(after []byte) (*view, error) {
 		if page.More {
 			n, place = goOn(page.Entries)
 		}
-		if err = b.Pages.Room.Work(client, 0, func() { v.look(page.Entries[:n]) }); err != nil {
+		if err = p.Room.do(q.Client, 0, func() { v.look(page.Entries[:n]) }); err != nil {
 			return nil, err
 		}
 		switch {
@@ -92,12 +75,12 @@ func (x *Exchange) viewFolder(after []byte) (*view, error) {
 }
 
 // add notes that v is made of a further page of the origin.
-func (v *view) add(page *listing.Page) {
+func (v *view) add(page *list) {
 	if v.pages++; v.pages == 1 {
 		v.first = page
 	}
 	v.marked = v.marked || page.Marked
-	v.fresh = min(v.fresh, page.Left())
+	v.fresh = min(v.fresh, page.left())
 }
 
 // look takes those of the entries that the client sees, until it is known that there are more than
