@@ -2,7 +2,6 @@ package serve
 
 import (
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -13,7 +12,6 @@ import (
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
-	"yatagarasu/gateway/web"
 )
 
 // serveFolder answers with a page of the listing of the folder that the key names. It reports
@@ -70,19 +68,8 @@ func (x *Exchange) answerPage(ctx *fasthttp.RequestCtx, page *listing.Page) {
 	b := fill.WithDate(x.scratch[:0])
 	if rules := x.bucket.Site.Headers; rules != nil { // those for any answer: it is no object
 		b = rules.Append(b, rules.Match(x.key, nil, false), x.secure, len(x.Target.Query) > 0)
-		for _, name := range web.ListingHeaders { // a rule for a site's pages would break this one, or give it to others
-			b = web.WithoutLines(b, name)
-		}
 	}
-	if x.bucket.Policy != nil {
-		b = append(b, "Cache-Control: no-store\r\n"...)
-	} else {
-		b = append(strconv.AppendInt(append(b, "Cache-Control: max-age="...), int64(page.Fresh/time.Second), 10), "\r\n"...)
-	}
-	if x.bucket.Site.Listing.Negotiates() {
-		b = append(b, "Vary: Accept\r\n"...)
-	}
-	b = append(append(append(b, "Content-Security-Policy: "...), web.ListingPolicy()...), "\r\nX-Content-Type-Options: nosniff\r\nX-Robots-Tag: noindex\r\n"...)
+	b = x.bucket.Site.Listing.AppendLines(b, page.Fresh, x.bucket.Policy != nil)
 	x.setLines(h, x.appendOwn(b, 0))
 	x.Status = fasthttp.StatusOK
 	ctx.SetStatusCode(x.Status)
