@@ -107,7 +107,7 @@ var rooms = map[string]string{
 	"serve":       "config auth cluster coding limit route web problem request observe s3error origin listen listing fill",
 	"admin":       "config cluster limit problem request observe origin probe listen fill serve",
 	"inspect":     "config auth cluster flags web problem request observe s3error origin serve",
-	"":            "config auth cluster flags observe origin probe listen handover fill serve admin",
+	"":            "config auth cluster flags limit observe origin probe listen handover fill serve admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

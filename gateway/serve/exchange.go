@@ -41,7 +41,7 @@ type Exchange struct {
 	Unread     bool // a body that came with the request and is not read: the connection is closed
 	conditions request.Conditions
 	control    cache.Control // Cache-Control of the request, where that counts
-	admittedTo *scope        // the gateway's limits that count the request as under way; nil: none does
+	admittedTo *limit.Scope  // the gateway's limits that count the request as under way; nil: none does
 
 	cacheKey []byte        // empty: the answer does not involve a cache
 	forward  forwardReason // reason to ask the origin, as Cache-Status has it

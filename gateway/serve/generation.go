@@ -17,6 +17,7 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
@@ -37,8 +38,8 @@ type Generation struct {
 	byName  map[string]*Bucket
 	Budgets fill.Budgets
 	Trusted request.TrustedProxies
-	https   bool // some clients may have to come again by https
-	limits  *scope
+	https   bool         // some clients may have to come again by https
+	Limits  *limit.Scope // of all buckets
 
 	verifiers map[*config.JWT]*auth.Verifier // one for each jwt block in use
 	tokens    *auth.TokenCache
@@ -59,7 +60,7 @@ type Bucket struct {
 	Maintenance *web.Maintenance  // of Site; nil: it is served
 	Compressed  *fill.Compression // nil: nothing is
 	Pages       *listing.Pages    // of folders; nil: they have no listings
-	Limits      *scope
+	Limits      *limit.Scope
 	Metrics     *observe.BucketMetrics
 }
 
@@ -83,7 +84,7 @@ type GenerationOptions struct {
 // nil, that are for the same are taken over.
 func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Generation, error) {
 	if old == nil {
-		old = &Generation{limits: &scope{InFlight: o.InFlight}}
+		old = &Generation{Limits: &limit.Scope{InFlight: o.InFlight}}
 	}
 	server := &c.Server
 	gen := &Generation{
@@ -94,7 +95,7 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 		Budgets:   make(fill.Budgets),
 		Trusted:   server.TrustedProxies,
 		https:     server.RequireHTTPS || server.HTTPS.Enabled,
-		limits:    newScope(old.limits, server.Limits.Rates, server.Limits.MaxInFlight, o.LimitClients, server.Allow, server.Deny, o.Node.SharesLimits()),
+		Limits:    limit.NewScope(o.bounds(&server.Limits.Rates, server.Limits.MaxInFlight, server.Allow, server.Deny), old.Limits),
 		verifiers: make(map[*config.JWT]*auth.Verifier),
 		tokens:    auth.NewTokenCache(o.AuthTokens, o.AuthMemory),
 		guard:     auth.NewGuard(server.Limits.TokenFailures, o.LimitClients, old.guard),
@@ -110,6 +111,14 @@ func NewGeneration(c *config.Config, o *GenerationOptions, old *Generation) (*Ge
 	return gen, nil
 }
 
+// bounds returns what a scope is limited by.
+func (o *GenerationOptions) bounds(r *config.Rates, inFlight int, allow, deny []netip.Prefix) *limit.Bounds {
+	return &limit.Bounds{
+		All: limit.Limit(r.All), PerAddress: limit.Limit(r.PerAddress), PerSubject: limit.Limit(r.PerSubject), Clients: o.LimitClients,
+		MaxInFlight: inFlight, Allow: allow, Deny: deny, Shared: o.Node.SharesLimits(),
+	}
+}
+
 // add compiles the bucket of c and mounts it.
 func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generation, routes *route.Builder[Bucket]) error {
 	before := cmp.Or(old.Bucket(c.Name), new(Bucket))
@@ -120,7 +129,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 	b := &Bucket{
 		Name: c.Name, Prefix: c.PathPrefix, Origin: asked, AllowQuery: c.S3.AllowQuery, Metrics: o.Origins.Metrics.Bucket(c.Name),
 		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
-		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny, o.Node.SharesLimits()),
+		Limits: limit.NewScope(o.bounds(&c.Limits.Rates, c.Limits.MaxInFlight, c.Allow, c.Deny), before.Limits),
 	}
 	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
@@ -237,7 +246,7 @@ func (gen *Generation) verifies(v *auth.Verifier) bool {
 }
 
 // Admits tells whether the lists of addresses for all buckets admit a client.
-func (gen *Generation) Admits(client netip.Addr) bool { return gen.limits.addresses.Allow(client) }
+func (gen *Generation) Admits(client netip.Addr) bool { return gen.Limits.Allow(client) }
 
 // Bucket returns the bucket of a name; nil if there is none.
 func (gen *Generation) Bucket(name string) *Bucket { return gen.byName[name] }

@@ -63,7 +63,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 	// The limits before any other answer: who is denied learns nothing, and no answer is free.
 	if !reserved || !isProbe(x.Target.Path) {
-		if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+		if by, wait := x.admit(gen.Limits); by != observe.LimitNone {
 			x.Refuse(ctx, by, wait)
 			return
 		}
@@ -334,7 +334,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	_, ended := errors.AsType[*net.OpError](err) // the connection has
 	by, wait := observe.LimitNone, time.Duration(0)
 	if !ended && p.Status != fasthttp.StatusRequestTimeout || string(ctx.Request.Header.Peek(headerInvited)) == invited {
-		by, wait = x.admit(gen.limits)
+		by, wait = x.admit(gen.Limits)
 	} else if !gen.Admits(x.Client) {
 		by = observe.LimitAddress
 	}

@@ -34,7 +34,7 @@ func TestRatesAreAccurate(t *testing.T) {
 					x.Start = g.Started.Add(time.Second + 10*time.Second*time.Duration(i)/time.Duration(n))
 					x.bucket = gen.Buckets[0]
 					x.Client = netip.AddrFrom4([4]byte{10, 0, byte(i % clients >> 8), byte(i % clients)})
-					if by, _ := x.admit(gen.limits); by == observe.LimitNone {
+					if by, _ := x.admit(gen.Limits); by == observe.LimitNone {
 						taken++
 					}
 					x.leave()
@@ -58,7 +58,7 @@ func TestRatesAreAccurate(t *testing.T) {
 // The bound of the configuration is the one of the limits.
 func TestLargestRate(t *testing.T) {
 	g := newTestServer(t, "server: {ready: config, limits: {requests_per_second: 1000000, burst: 2147483647}}\nbuckets:\n"+bucketOf("a", "/a", "http://127.0.0.1:1"))
-	if got := g.Generation.Load().limits.rates.All.PerSecond; got != limit.MaxPerSecond {
+	if got := g.Generation.Load().Config.Server.Limits.Rates.All.PerSecond; got != limit.MaxPerSecond {
 		t.Errorf("got %v", got)
 	}
 }
