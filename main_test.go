@@ -104,10 +104,11 @@ var rooms = map[string]string{
 	"listen":      "config limit problem request observe",
 	"handover":    "",
 	"fill":        "config cluster coding problem request observe s3error origin",
-	"serve":       "config auth cluster coding limit route web problem request observe s3error origin listen listing fill",
+	"serve":       "config auth coding fill limit listen listing route web problem request observe s3error origin",
+	"generation":  "auth cluster config fill limit listing origin request route serve web",
 	"admin":       "config cluster limit problem request observe origin probe listen fill serve",
 	"inspect":     "config auth cluster flags web problem request observe s3error origin serve",
-	"":            "config auth cluster flags limit observe origin probe listen handover fill serve admin",
+	"":            "config auth cluster flags limit observe origin probe listen handover fill serve generation admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

@@ -21,6 +21,7 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
@@ -120,7 +121,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		g.operators.Cluster = g.node
 	}
 
-	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
+	gen, err := generation.New(c, g.generationOptions(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.operators.History.Sample(g.Metrics, g.Started)
 	if h := &c.Server.HTTPS; h.Enabled {
 		if err := g.certificate.Load(h); err != nil {
-			gen.Close()
+			generation.Close(gen)
 			return nil, err
 		}
 		g.tls = g.certificate.TLSConfig()
@@ -140,7 +141,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 }
 
 // generationOptions are those of each generation.
-func (g *Gateway) generationOptions() *serve.GenerationOptions {
+func (g *Gateway) generationOptions() *generation.Options {
 	verifiers := auth.Options{
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
@@ -163,7 +164,7 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", config.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
-	return &serve.GenerationOptions{
+	return &generation.Options{
 		Node: g.node, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
@@ -182,14 +183,14 @@ func (g *Gateway) logWarnings(c *config.Config) {
 // what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
 	defer g.Logs.Close()
-	defer func() { g.Generation.Load().Close() }() // that of the last reload
+	defer func() { generation.Close(g.Generation.Load()) }() // that of the last reload
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
 	log.SetFlags(0)
 	log.SetOutput(observe.LibraryLog{Log: &g.Log})
 	g.logWarnings(g.Generation.Load().Config)
-	if err := g.Generation.Load().Start(context.Background(), nil); err != nil {
+	if err := generation.Start(context.Background(), g.Generation.Load(), nil); err != nil {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {

@@ -244,7 +244,7 @@ func (r *call) query(names ...string) (url.Values, error) {
 
 // bucket returns the bucket of a name.
 func (r *call) bucket(name string) (*serve.Bucket, error) {
-	if b := r.a.Generation.Load().Bucket(name); b != nil {
+	if b := r.a.Generation.Load().ByName[name]; b != nil {
 		return b, nil
 	}
 	return nil, &problem.Problem{Status: fasthttp.StatusNotFound, Code: "no_such_bucket", Message: fmt.Sprintf("no bucket of the configuration has the name %q", name)}

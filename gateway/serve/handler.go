@@ -49,7 +49,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	reserved := flaw == nil && IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	redirected := gen.https && flaw == nil && !isProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
+	redirected := gen.HTTPS && flaw == nil && !isProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
 	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
@@ -335,7 +335,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	by, wait := observe.LimitNone, time.Duration(0)
 	if !ended && p.Status != fasthttp.StatusRequestTimeout || string(ctx.Request.Header.Peek(headerInvited)) == invited {
 		by, wait = x.admit(gen.Limits)
-	} else if !gen.Admits(x.Client) {
+	} else if !gen.Limits.Allow(x.Client) {
 		by = observe.LimitAddress
 	}
 	if by != observe.LimitNone {
