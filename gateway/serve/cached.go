@@ -32,7 +32,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.Fail(ctx, problem.OnlyIfCached)
 		return
 	case passed && state == cache.Fresh:
-		x.forward = forwardedMiss
+		x.part.Forward = fill.ForwardedMiss
 		x.serveOrigin(ctx)
 		return
 	case passed:
@@ -45,7 +45,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.answerCached(ctx, o, nil, observe.Stale, now)
 		return
 	}
-	x.forward = x.forwardingOf(o, now)
+	x.part.Forward = x.forwardingOf(o, now)
 	if c.ClientDirectives && x.control.NoStore {
 		x.serveOrigin(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
 		return
@@ -195,12 +195,12 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 }
 
 // forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.
-func (x *Exchange) forwardingOf(o *cache.Object, now time.Time) forwardReason {
+func (x *Exchange) forwardingOf(o *cache.Object, now time.Time) fill.Forward {
 	switch {
 	case o == nil:
-		return forwardedMiss
+		return fill.ForwardedMiss
 	case x.bucket.Cached.Cache.FreshnessAt(o, now).State(now) != cache.Fresh:
-		return forwardedStale
+		return fill.ForwardedStale
 	}
-	return forwardedRequest
+	return fill.ForwardedRequest
 }

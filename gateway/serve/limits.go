@@ -64,14 +64,6 @@ func (x *Exchange) admitSubject() (wait time.Duration) {
 // returnShared gives a refused request back to the rates that clients share.
 func (x *Exchange) returnShared(all *limit.Scope) { all.Return(x.bucket.Limits) }
 
-// leave counts the request as no longer under way.
-func (x *Exchange) leave() {
-	if x.admittedTo != nil {
-		x.admittedTo.Leave(x.bucket.Limits)
-		x.admittedTo = nil
-	}
-}
-
 // Refuse answers a request that the limit by refuses for the time wait.
 //
 // Hot path of a flood: zero allocations, guarded by TestRefuseAllocs.
