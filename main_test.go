@@ -106,8 +106,8 @@ var rooms = map[string]string{
 	"fill":        "config cluster coding problem request observe s3error origin",
 	"serve":       "config auth coding fill limit listen listing route web problem request observe s3error origin",
 	"generation":  "auth cluster config fill limit listing origin request route serve web",
-	"admin":       "config cluster limit problem request observe origin probe listen fill serve",
-	"inspect":     "config auth cluster flags web problem request observe s3error origin serve",
+	"admin":       "config cluster limit problem request observe origin probe listen fill route serve",
+	"inspect":     "config auth cluster flags web problem request observe s3error origin route serve",
 	"":            "config auth cluster flags limit observe origin probe listen handover fill serve generation admin",
 }
 

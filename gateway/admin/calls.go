@@ -30,7 +30,7 @@ const maxBody = 1 << 20
 
 // routes are the administrative calls. In a path, {name} stands for one segment and
 // {name...} for the rest.
-var routes = []route{
+var routes = []row{
 	{fasthttp.MethodGet, "/admin/status", func(r *call) (any, error) { return r.a.StatusAt(time.Now()), nil }},
 	{fasthttp.MethodGet, "/admin/config", (*call).config},
 	{fasthttp.MethodPost, "/admin/reload", (*call).reloadConfig},
@@ -46,8 +46,8 @@ var routes = []route{
 	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).prewarm},
 }
 
-// route is one administrative call.
-type route struct {
+// row is one administrative call.
+type row struct {
 	method, path string
 	// serve returns the reply, which is encoded as JSON, or an error: a *problem.Problem
 	// for what is wrong with the call.
@@ -175,7 +175,7 @@ func isLocal(h *fasthttp.RequestHeader, t *request.Target) bool {
 
 // findRoute returns the route of a method and a path, and the values of its braces. Where the
 // path has routes for other methods alone, allow lists those.
-func findRoute(method, path string) (found *route, args []string, allow string) {
+func findRoute(method, path string) (found *row, args []string, allow string) {
 	if method == fasthttp.MethodHead {
 		method = fasthttp.MethodGet
 	}

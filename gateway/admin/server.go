@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/probe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/serve"
 )
 
@@ -48,10 +49,10 @@ type Options struct {
 	Cluster             *cluster.Node            // shares purges; nil: there are no other gateways
 }
 
-// Reserved answers the paths of serve.IsReserved on the clients' listener.
+// Reserved answers the paths of route.IsReserved on the clients' listener.
 func (a *Server) Reserved(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
 	switch {
-	case serve.IsAdmin(x.Target.Path):
+	case route.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, false)
 	case a.serveProbe(ctx, x, false):
 	default: // /metrics, on the metrics listener alone
@@ -126,7 +127,7 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 		return false
 	}
 	var t request.Target
-	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) {
+	if t.Parse(h.RequestURI()) != nil || !route.IsAdmin(t.Path) {
 		return false
 	}
 	client, admitted := a.sender(h)

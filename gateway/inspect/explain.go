@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/gateway/web"
 )
@@ -43,11 +44,11 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	if e := t.Parse(raw); e != nil {
 		return refuse(e)
 	}
-	if path := string(t.Path); path == "/health" || path == "/ready" {
-		line("answer", "200 or 503: the gateway's own %s", path)
+	if route.IsProbe(t.Path) {
+		line("answer", "200 or 503: the gateway's own %s", t.Path)
 		return false
 	}
-	if serve.IsReserved(t.Path) {
+	if route.IsReserved(t.Path) {
 		line("answer", "%d: the path is reserved for the gateway", problem.NoRoute.Status)
 		return false
 	}

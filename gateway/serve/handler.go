@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/web"
 )
 
@@ -46,10 +47,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	gen := s.Generation.Load()
 	flaw := x.Begin(ctx, gen)
 	host := x.Target.Host(&ctx.Request.Header)
-	reserved := flaw == nil && IsReserved(x.Target.Path)
+	reserved := flaw == nil && route.IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	redirected := gen.HTTPS && flaw == nil && !isProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
+	redirected := gen.HTTPS && flaw == nil && !route.IsProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
 	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
@@ -62,7 +63,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		}
 	}
 	// The limits before any other answer: who is denied learns nothing, and no answer is free.
-	if !reserved || !isProbe(x.Target.Path) {
+	if !reserved || !route.IsProbe(x.Target.Path) {
 		if by, wait := x.admit(gen.Limits); by != observe.LimitNone {
 			x.Refuse(ctx, by, wait)
 			return
@@ -131,24 +132,6 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 }
 
-// IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
-// and /admin with all below it. They win over buckets.
-func IsReserved(path []byte) bool {
-	return isProbe(path) || string(path) == "/metrics" || IsAdmin(path)
-}
-
-// isProbe tells whether a path is that of a health check, which no limit refuses: a load balancer
-// must not take the gateway for dead because of its clients.
-func isProbe(path []byte) bool {
-	return string(path) == "/health" || string(path) == "/ready"
-}
-
-// IsAdmin tells whether a path is that of an administrative call.
-func IsAdmin(path []byte) bool {
-	const admin = "/admin"
-	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
-}
-
 // Begin identifies the request, checks its head and parses its target. If they are not sound, it
 // returns the answer to that.
 //
@@ -197,7 +180,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 		}
 		return p
 	}
-	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
+	if x.Unread && x.Method != observe.MethodOther && !route.IsAdmin(x.Target.Path) {
 		return request.BodyNotAllowed
 	}
 	return nil
