@@ -68,7 +68,7 @@ type call struct {
 func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) {
 	h := &ctx.Request.Header
 	p := problem.AdminToken
-	if !serve.IsGuess(h) {
+	if !request.IsGuess(h) {
 		p = a.mayAdminister(h, &x.Target, x.Client, metrics)
 	}
 	if p != nil {
@@ -106,7 +106,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	event.Bytes("request_id", x.ID).Stringer("client", x.Client).Str("method", method).Bytes("path", x.Path).AnErr("error", err).Msg("administrative call")
 	if err != nil {
 		if bad, ok := errors.AsType[*badReload](err); ok {
-			x.ReplyJSON(ctx, fasthttp.StatusBadRequest, bad)
+			replyJSON(ctx, x, fasthttp.StatusBadRequest, bad)
 			return
 		}
 		p, ok := errors.AsType[*problem.Problem](err)
@@ -116,7 +116,24 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		x.Fail(ctx, p)
 		return
 	}
-	x.ReplyJSON(ctx, fasthttp.StatusOK, reply)
+	replyJSON(ctx, x, fasthttp.StatusOK, reply)
+}
+
+// replyJSON answers with a JSON document.
+func replyJSON(ctx *fasthttp.RequestCtx, x *serve.Exchange, code int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: status cannot be encoded: " + err.Error())
+	}
+	h := &ctx.Response.Header
+	h.SetContentType("application/json")
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(code)
+	ctx.SetBody(append(body, '\n'))
+	x.Status, x.Bytes = code, int64(len(body)+1)
+	if x.Method == observe.MethodHead {
+		x.Bytes = 0
+	}
 }
 
 // mayAdminister returns nil if the client of a request may make administrative calls, else

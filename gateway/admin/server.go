@@ -79,7 +79,7 @@ func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	if x.Method == observe.MethodOther {
 		x.Fail(ctx, problem.Method)
 	} else {
-		x.ReplyJSON(ctx, code, report) // not LetIn: nothing bounds who asks, and how often
+		replyJSON(ctx, x, code, report) // not LetIn: nothing bounds who asks, and how often
 	}
 	return true
 }
@@ -92,7 +92,7 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 	n := h.ContentLength()
 	body := n > 0 || n == -1
 	if body && a.invites(h, metrics) {
-		serve.Invite(h)
+		request.Invite(h)
 		conns := a.Clients
 		if metrics {
 			conns = &a.Conns
@@ -136,7 +136,7 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 	}
 	if p := a.mayAdminister(h, &t, client, metrics); p != nil {
 		if p == problem.AdminToken {
-			serve.NoteGuess(h) // the handler does not charge it again
+			request.NoteGuess(h) // the handler does not charge it again
 		}
 		return false
 	}

@@ -70,9 +70,9 @@ type delivery struct {
 
 // client is what answers depend on beside the client's address.
 type client struct {
-	page   []byte // Origin of the page that asks, within the request, where the bucket has CORS; empty: none says
-	scheme scheme // by which the client came to the trusted proxies
-	secure bool   // the answer goes out over TLS
+	page   []byte         // Origin of the page that asks, within the request, where the bucket has CORS; empty: none says
+	scheme request.Scheme // by which the client came to the trusted proxies
+	secure bool           // the answer goes out over TLS
 }
 
 // lifecycle is how far an exchange and its response are.

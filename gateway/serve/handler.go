@@ -2,11 +2,9 @@ package serve
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -165,7 +163,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
 	x.conditional = head.Conditional
 	if flaw == request.BodyNotAllowed {
-		x.Unread = string(h.Peek(headerInvited)) != invited
+		x.Unread = !request.IsInvited(h)
 	} else if flaw != nil {
 		return flaw
 	}
@@ -249,43 +247,10 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	h := &ctx.Response.Header
 	ctx.SetStatusCode(p.Status)
 	plain := request.PrefersPlain(ctx.Request.Header.Peek(fasthttp.HeaderAccept))
-	if plain {
-		h.SetContentType("text/plain; charset=utf-8")
-	} else {
-		h.SetContentType("application/json")
-	}
-	if p.RetryAfter > 0 {
-		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.RetryAfter))
-	}
-	if p.Status == fasthttp.StatusMethodNotAllowed {
-		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
-	}
-	if p.Challenge != "" {
-		h.Set(fasthttp.HeaderWWWAuthenticate, p.Challenge)
-	}
-	if p.Close {
-		ctx.SetConnectionClose()
-	}
+	p.SetHead(h, plain)
 	x.scratch = problem.AppendBody(x.scratch[:0], plain, p.Status, p.Code, p.Message, x.ID)
 	ctx.Response.SetBody(x.scratch)
 	x.Bytes = int64(len(ctx.Response.Body()))
-	if x.Method == observe.MethodHead {
-		x.Bytes = 0
-	}
-}
-
-// ReplyJSON answers with a JSON document of the gateway's own.
-func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic("BUG: status cannot be encoded: " + err.Error())
-	}
-	h := &ctx.Response.Header
-	h.SetContentType("application/json")
-	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetStatusCode(code)
-	ctx.SetBody(append(body, '\n'))
-	x.Status, x.Bytes = code, int64(len(body)+1)
 	if x.Method == observe.MethodHead {
 		x.Bytes = 0
 	}
@@ -316,7 +281,7 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	p := problem.OfParseError(err)
 	_, ended := errors.AsType[*net.OpError](err) // the connection has
 	by, wait := observe.LimitNone, time.Duration(0)
-	if !ended && p.Status != fasthttp.StatusRequestTimeout || string(ctx.Request.Header.Peek(headerInvited)) == invited {
+	if !ended && p.Status != fasthttp.StatusRequestTimeout || request.IsInvited(&ctx.Request.Header) {
 		by, wait = x.admit(gen.Limits)
 	} else if !gen.Limits.Allow(x.Client) {
 		by = observe.LimitAddress
@@ -330,20 +295,3 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.TTFB = time.Since(x.Start)
 	x.finish()
 }
-
-// headerInvited marks a request whose sender was judged before its body: its value says what came
-// of that. No client can send it, for it has no name before its colon.
-const (
-	headerInvited = ":invited"
-	invited       = "yes" // fasthttp reads the body
-	guessed       = "no"  // its token is wrong
-)
-
-// Invite marks h: its body is read.
-func Invite(h *fasthttp.RequestHeader) { h.Set(headerInvited, invited) }
-
-// NoteGuess marks h: it has a wrong token.
-func NoteGuess(h *fasthttp.RequestHeader) { h.Set(headerInvited, guessed) }
-
-// IsGuess tells whether NoteGuess has marked h.
-func IsGuess(h *fasthttp.RequestHeader) bool { return string(h.Peek(headerInvited)) == guessed }
