@@ -212,6 +212,33 @@ func (c *Cache) FindsObjectsOf(before *Cache) bool {
 	return c != nil && c.Cache == before.Cache && bytes.Equal(c.origin, before.origin)
 }
 
+// StateOf returns what o, which may be nil, is good for at a time, for a request with directives,
+// which the cache may not heed.
+func (c *Cache) StateOf(o *cache.Object, asked *cache.Control, now time.Time) cache.State {
+	var f *cache.Freshness
+	if o != nil {
+		f = c.Cache.FreshnessAt(o, now)
+	}
+	switch {
+	case c.ClientDirectives:
+		return cache.Apply(asked, f, now)
+	case f == nil:
+		return cache.Expired
+	}
+	return f.State(now)
+}
+
+// ForwardOf returns the reason to ask the origin instead of serving o, which may be nil.
+func (c *Cache) ForwardOf(o *cache.Object, now time.Time) Forward {
+	switch {
+	case o == nil:
+		return ForwardedMiss
+	case c.Cache.FreshnessAt(o, now).State(now) != cache.Fresh:
+		return ForwardedStale
+	}
+	return ForwardedRequest
+}
+
 // Part is the cache's part in an answer. The zero value: nothing is known of it.
 type Part struct {
 	Forward Forward

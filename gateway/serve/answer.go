@@ -148,15 +148,8 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 // sendParts sends several parts of a stored object.
 func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []request.Part) {
 	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: rand.Text()}
-	x.segments = x.segments[:0]
-	for i, p := range parts {
-		x.segments = append(x.segments, m.AppendHead(nil, i), o.Body[p.First:p.Last+1])
-	}
-	x.segments = append(x.segments, m.AppendEnd(nil))
 	length := 0
-	for _, s := range x.segments {
-		length += len(s)
-	}
+	x.segments, length = m.Segments(x.segments[:0], o.Body)
 	ctx.Response.Header.SetContentTypeBytes(m.AppendType(nil))
 	x.stream(ctx, o, length)
 }
