@@ -14,6 +14,7 @@ import (
 
 	"yatagarasu/gateway"
 	"yatagarasu/gateway/flags"
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/inspect"
 )
@@ -83,7 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stderr, err)
 			return 1
 		}
-		defer gen.Close()
+		defer generation.Close(gen)
 		switch {
 		case *explain != "":
 			if !inspect.Explain(gen, stdout, *explain, *token) {

@@ -95,6 +95,7 @@ var rooms = map[string]string{
 	"token":           "",
 	"keys":            "config/access token",
 	"limit":           "",
+	"credentials":     "config/file config/upstream",
 	"route":           "",
 	"flags":           "config/file",
 	"cluster":         "config/shared limit resp sealed",
@@ -109,13 +110,15 @@ var rooms = map[string]string{
 	"s3error":         "problem",
 	"origin":          "config/file config/upstream media problem request observe s3error",
 	"probe":           "config/upstream problem observe origin",
+	"listing":         "config config/upstream web problem request observe origin",
 	"listen":          "config limit problem request observe",
 	"handover":        "",
 	"fill":            "config cluster coding problem request observe s3error origin",
-	"serve":           "config config/access config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
-	"admin":           "config config/file cluster limit problem request observe origin probe listen fill serve",
-	"inspect":         "config config/shared config/upstream auth cluster flags web problem request observe s3error origin serve",
-	"":                "config config/access config/file config/shared config/upstream auth keys cluster flags observe origin probe listen handover fill serve admin",
+	"serve":           "config config/access auth coding fill limit listen listing route web problem request observe s3error origin",
+	"generation":      "auth cluster config config/access config/upstream fill introspect limit listing media origin request route serve web",
+	"admin":           "config config/file cluster limit problem request observe origin probe listen fill route serve",
+	"inspect":         "config config/shared config/upstream auth cluster flags web problem request observe s3error origin route serve",
+	"":                "config config/access config/file config/shared config/upstream auth credentials keys cluster flags limit observe origin probe listen handover fill serve generation admin",
 }
 
 // outside are the packages that some of ours must not reach, by whatever way.

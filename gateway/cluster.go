@@ -6,6 +6,7 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/limit"
 )
 
 // newNode returns the part of this gateway among several; nil: there is only this one.
@@ -18,7 +19,20 @@ func (g *Gateway) newNode(c *shared.Cluster) *cluster.Node {
 
 // sharedLimits returns the limits in effect, and the time on the clock of their buckets.
 func (g *Gateway) sharedLimits() ([]cluster.Limit, time.Duration) {
-	return g.Generation.Load().SharedLimits(), time.Since(g.Started)
+	gen := g.Generation.Load()
+	limits := appendShared(nil, "server", gen.Limits)
+	for _, b := range gen.Buckets {
+		limits = appendShared(limits, "bucket "+b.Name, b.Limits)
+	}
+	return limits, time.Since(g.Started)
+}
+
+// appendShared appends the rates of the scope of a name to those that gateways share.
+func appendShared(dst []cluster.Limit, name string, s *limit.Scope) []cluster.Limit {
+	for what, rate := range s.Rates() {
+		dst = append(dst, cluster.Limit{Name: name + " " + what, Shared: rate})
+	}
+	return dst
 }
 
 // applyPurges makes purges that other gateways were told of. A bucket that is not in the configuration

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/loadtest/s3server"
 )
@@ -91,7 +92,7 @@ func doctorSays(t *testing.T, yaml, key string, code int, want []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer gen.Close()
+	defer generation.Close(gen)
 	var out, errs bytes.Buffer
 	if got := inspect.Doctor(gen, key, &out, &errs); got != code {
 		t.Errorf("code %d, want %d", got, code)

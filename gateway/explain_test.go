@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/inspect"
 )
 
@@ -74,7 +75,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.Generation.Load().Close)
+	t.Cleanup(func() { generation.Close(g.Generation.Load()) })
 	for _, c := range []struct {
 		url    string
 		served bool

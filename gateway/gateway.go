@@ -21,7 +21,9 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/credentials"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/listen"
@@ -99,7 +101,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
 	g := &Gateway{opts: o, address: c.Server.Address, notify: new(handover.Notifier)}
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
-	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers)}
+	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers), Retrieve: credentials.New}
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
 	g.compressor = fill.NewCompressor(&g.Origins.Background, max(runtime.GOMAXPROCS(0)/4, 1))
 	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns
@@ -122,7 +124,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 		g.operators.Cluster = g.node
 	}
 
-	gen, err := serve.NewGeneration(c, g.generationOptions(), nil)
+	gen, err := generation.New(c, g.generationOptions(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	g.operators.History.Sample(g.Metrics, g.Started)
 	if h := &c.Server.HTTPS; h.Enabled {
 		if err := g.certificate.Load(h); err != nil {
-			gen.Close()
+			generation.Close(gen)
 			return nil, err
 		}
 		g.tls = g.certificate.TLSConfig()
@@ -151,7 +153,7 @@ func logging(c *config.Logging) *observe.Logging {
 }
 
 // generationOptions are those of each generation.
-func (g *Gateway) generationOptions() *serve.GenerationOptions {
+func (g *Gateway) generationOptions() *generation.Options {
 	keySets := keys.Options{
 		RefreshEvery: g.opts.AuthRefresh,
 		OnFetch: func(name string, err error) {
@@ -174,8 +176,15 @@ func (g *Gateway) generationOptions() *serve.GenerationOptions {
 			g.Log.Warn().Str("jwks", name).Str("algorithm", algorithm).Int("tried", access.MaxKeysTried).Msg("a key set has more keys for an algorithm than are tried with a token: some work only where the token has their kid; ask the issuer to name it")
 		},
 	}
-	return &serve.GenerationOptions{
-		Node: g.node, Origins: g.Origins, Auth: auth.Options{Keys: keySets}, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
+	verifiers := auth.Options{Keys: keySets, OnIssuer: func(name string, err error) {
+		if err != nil {
+			g.Log.Error().Str("issuer", name).Err(err).Msg("the issuer of tokens cannot be asked: those that are not remembered get 503")
+			return
+		}
+		g.Log.Info().Str("issuer", name).Msg("the issuer of tokens can be asked again")
+	}}
+	return &generation.Options{
+		Node: g.node, Origins: g.Origins, Auth: verifiers, Now: func() time.Time { return g.Now() }, Compressor: g.compressor,
 		AuthTokens: g.opts.AuthTokens, AuthMemory: g.opts.AuthMemory, LimitClients: g.opts.LimitClients, InFlight: &g.InFlight,
 	}
 }
@@ -193,14 +202,14 @@ func (g *Gateway) logWarnings(c *config.Config) {
 // what kept it from serving.
 func (g *Gateway) Run(signals <-chan os.Signal) error {
 	defer g.Logs.Close()
-	defer func() { g.Generation.Load().Close() }() // that of the last reload
+	defer func() { generation.Close(g.Generation.Load()) }() // that of the last reload
 	g.notify = handover.NewNotifier(os.Getenv, os.Getpid(), &g.Log)
 	in := g.opts.Inherited
 	g.tune()
 	log.SetFlags(0)
 	log.SetOutput(observe.LibraryLog{Log: &g.Log})
 	g.logWarnings(g.Generation.Load().Config)
-	if err := g.Generation.Load().Start(context.Background(), nil); err != nil {
+	if err := generation.Start(context.Background(), g.Generation.Load(), nil); err != nil {
 		return err
 	}
 	if err := g.openMetrics(); err != nil {

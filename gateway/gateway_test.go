@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/generation"
 )
 
 // testGateway is a running gateway on a loopback port.
@@ -58,7 +59,7 @@ func configuredGateway(t testing.TB, yaml, logLevel string) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.Generation.Load().Close() })
+	t.Cleanup(func() { generation.Close(g.Generation.Load()) })
 	return g
 }
 

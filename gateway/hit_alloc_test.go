@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/gateway/generation"
 	"yatagarasu/loadtest/rawserver"
 )
 
@@ -241,7 +242,7 @@ func BenchmarkHit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer g.Logs.Close()
-			defer g.Generation.Load().Close()
+			defer generation.Close(g.Generation.Load())
 			ctx := request(b, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
 			b.ReportAllocs()
 			for b.Loop() {

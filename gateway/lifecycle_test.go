@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/probe"
 )
@@ -313,7 +314,7 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer gen.Close()
+		defer generation.Close(gen)
 		var out strings.Builder
 		if inspect.Check(gen, o.ConfigPath, &out); !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s: %q", c.name, out.String())

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/admin"
-	"yatagarasu/gateway/serve"
+	"yatagarasu/gateway/generation"
 )
 
 // A rate of 0.001 a second gives no token back during a test: what is served is
@@ -187,12 +187,12 @@ func TestBucketInFlight(t *testing.T) {
 // swapGeneration puts a generation for yaml in the place of the one that serves.
 func swapGeneration(t *testing.T, gw *testGateway, yaml string) {
 	t.Helper()
-	gen, err := serve.NewGeneration(mustConfig(t, yaml), gw.generationOptions(), gw.Generation.Load())
+	gen, err := generation.New(mustConfig(t, yaml), gw.generationOptions(), gw.Generation.Load())
 	if err != nil {
 		t.Fatal(err)
 	}
 	old := gw.Generation.Swap(gen)
-	t.Cleanup(old.Close)
+	t.Cleanup(func() { generation.Close(old) })
 	var r admin.ReloadResult
 	compare(&r, old.Config, gen.Config)
 	outdate(gen.Budgets, &r)
@@ -300,7 +300,7 @@ func TestLimitsOutliveGenerations(t *testing.T) {
 	expect("the subject after it", 429, "192.0.2.3", "alice")
 	expect("the new list", 403, "192.0.2.66", "bob")
 
-	if _, err := serve.NewGeneration(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generationOptions(), gw.Generation.Load()); err != nil {
+	if _, err := generation.New(mustConfig(t, yaml(server, "limits: {"+ratePerSubject(7)+"}")), gw.generationOptions(), gw.Generation.Load()); err != nil {
 		t.Fatal(err)
 	}
 	expect("a generation that never serves", 429, "192.0.2.4", "alice")

@@ -200,6 +200,6 @@ func TestListingGivesBack(t *testing.T) {
 			}
 		}
 	}
-	pages := gw.Generation.Load().Bucket("main").Pages
+	pages := gw.Generation.Load().ByName["main"].Pages
 	eventually(t, "nothing is held", func() bool { return pages.Room.Bytes() == 0 })
 }

@@ -58,7 +58,7 @@ func TestListingMemory(t *testing.T) {
 	for name, yaml := range map[string]string{"of all": withListing(oneBucket("/pub", o.URL)), "of one token": privateListing(o.URL, hiddenOf)} {
 		t.Run(name, func(t *testing.T) {
 			gw := startGateway(t, proxied(yaml))
-			pages := gw.Generation.Load().Bucket("main").Pages
+			pages := gw.Generation.Load().ByName["main"].Pages
 			page := func(i int) string { return fmt.Sprintf("/pub/big/?start-after=big/000%02d", i) }
 			statuses := make(map[int]int)
 			for i := range 8 {
@@ -87,7 +87,7 @@ func TestListingMemory(t *testing.T) {
 func TestListingIsSharedMemory(t *testing.T) {
 	o := startLister(t, largeLister(1000))
 	gw := startGateway(t, proxied(withListing(oneBucket("/pub", o.URL))))
-	pages := gw.Generation.Load().Bucket("main").Pages
+	pages := gw.Generation.Load().ByName["main"].Pages
 	for i := range 30 {
 		if status := gw.slowly(t, fmt.Sprint("192.0.2.", i%3), "/pub/big/"); status != 200 {
 			t.Fatalf("reader %d is answered %d", i, status)
@@ -103,7 +103,7 @@ func TestListingIsSharedMemory(t *testing.T) {
 func TestListingReadersGiveWay(t *testing.T) {
 	o := startLister(t, largeLister(1100))
 	gw := startGateway(t, proxied(withListing(oneBucket("/pub", o.URL))))
-	pages := gw.Generation.Load().Bucket("main").Pages
+	pages := gw.Generation.Load().ByName["main"].Pages
 	for i := range 12 {
 		gw.slowly(t, fmt.Sprint("192.0.2.", i), fmt.Sprintf("/pub/big/?start-after=big/000%02d", i))
 	}
@@ -119,7 +119,7 @@ func TestListingReadersGiveWay(t *testing.T) {
 func TestListingIsWatched(t *testing.T) {
 	o := startLister(t, &lister{keys: []string{"a"}})
 	gw := startGateway(t, withListing(oneBucket("/pub", o.URL)))
-	pages, client := gw.Generation.Load().Bucket("main").Pages, limit.AddressKey(netip.MustParseAddr("127.0.0.1"))
+	pages, client := gw.Generation.Load().ByName["main"].Pages, limit.AddressKey(netip.MustParseAddr("127.0.0.1"))
 	gw.do("GET", "/pub/")
 	eventually(t, "the request before has ended", func() bool { return gw.conns.Active() == 0 })
 	ctx := request(t, "GET /pub/ HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -139,7 +139,7 @@ func TestListingIsWatched(t *testing.T) {
 func TestListingWritesAreBounded(t *testing.T) {
 	o := startLister(t, largeLister(1000))
 	gw := startGateway(t, privateListing(o.URL, hiddenOf))
-	pages := gw.Generation.Load().Bucket("main").Pages
+	pages := gw.Generation.Load().ByName["main"].Pages
 	head := "HEAD /pub/big/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer " + goodToken() + "\r\n\r\n"
 	gw.raw(head)
 	var most int64

@@ -16,7 +16,7 @@ import (
 
 // traced are the rooms whose functions TestPaths follows. listen is not among them: what it
 // notes of a connection comes before and after the request.
-var traced = []string{".", "admin", "fill", "observe", "origin", "problem", "probe", "request", "s3error", "serve"}
+var traced = []string{".", "admin", "fill", "listing", "observe", "origin", "problem", "probe", "request", "s3error", "serve"}
 
 // TestPaths follows a hit, a streamed miss and a led miss through the functions that they
 // enter: docs/ARCHITECTURE.md lists the main ones of each in order, and a led miss visits

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"yatagarasu/gateway/serve"
+	"yatagarasu/gateway/generation"
 )
 
 // TestPoliciesSwapUnderLoad swaps generations with a lax and a tight policy under
@@ -21,7 +21,7 @@ func TestPoliciesSwapUnderLoad(t *testing.T) {
 	}
 	gw := startGateway(t, yaml("reader"), func(o *Options) { o.LogLevel = "warn" })
 	swap := func(role string) {
-		gen, err := serve.NewGeneration(mustConfig(t, yaml(role)), gw.generationOptions(), gw.Generation.Load())
+		gen, err := generation.New(mustConfig(t, yaml(role)), gw.generationOptions(), gw.Generation.Load())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"
@@ -62,7 +63,7 @@ func (g *Gateway) requestReload() admin.ReloadResult {
 	case g.reloads.calls <- reply:
 		return <-reply
 	case <-g.reloads.done:
-		return admin.ReloadResult{Result: "failed", Errors: []string{serve.ErrStopping.Error()}}
+		return admin.ReloadResult{Result: "failed", Errors: []string{generation.ErrStopping.Error()}}
 	}
 }
 
@@ -113,7 +114,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 			}
 			err = fmt.Errorf("cannot reload: %v", p)
 			if gen != nil {
-				gen.Retire(old)
+				generation.Retire(gen, old)
 			}
 		}
 	}()
@@ -127,25 +128,25 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	compare(&r, old.Config, c)
 	loadsCertificate := g.tls != nil && c.Server.HTTPS.Enabled
 	keepStarted(c, old.Config)
-	gen, err = serve.NewGeneration(c, g.generationOptions(), old)
+	gen, err = generation.New(c, g.generationOptions(), old)
 	if err != nil {
 		return r, err
 	}
-	if err := gen.Start(ctx, old); err != nil {
-		gen.Retire(old)
+	if err := generation.Start(ctx, gen, old); err != nil {
+		generation.Retire(gen, old)
 		return r, err
 	}
 	if loadsCertificate {
 		before := g.certificate.Current.Load()
 		if err := g.certificate.Load(&c.Server.HTTPS); err != nil {
-			gen.Retire(old)
+			generation.Retire(gen, old)
 			return r, err
 		}
 		if c.Server.HTTPS != old.Config.Server.HTTPS || !reflect.DeepEqual(before.Certificate, g.certificate.Current.Load().Certificate) {
 			r.Settings = append(r.Settings, "server.https")
 		}
 	}
-	r.Generation, r.Emptied = gen.Number, gen.Emptied(old)
+	r.Generation, r.Emptied = gen.Number, generation.Emptied(gen, old)
 	ready := probe.New(slices.Collect(gen.Origins()), c.Server.Ready, g.operators.Ready.Load())
 
 	// From here on nothing fails.
@@ -153,7 +154,7 @@ func (g *Gateway) tryReload(ctx context.Context) (r admin.ReloadResult, err erro
 	g.Apply(logging(&c.Logging))
 	g.Generation.Store(gen)
 	outdate(gen.Budgets, &r)
-	old.Retire(gen)
+	generation.Retire(old, gen)
 	before := g.operators.Ready.Swap(ready)
 	ready.Start(&g.Log)
 	go before.Stop() // ends with the probe under way

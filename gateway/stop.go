@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/handover"
 	"yatagarasu/gateway/listen"
 )
@@ -123,7 +124,7 @@ func (g *Gateway) closeListeners(served <-chan error) {
 // way. drained is closed when no connection is open.
 func (g *Gateway) cut(drained <-chan struct{}) error {
 	left := g.conns.CloseAll()
-	g.Generation.Load().Abort()
+	generation.Abort(g.Generation.Load())
 	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
 	defer cancel()
 	ended := make(chan struct{})

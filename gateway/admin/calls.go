@@ -30,7 +30,7 @@ const maxBody = 1 << 20
 
 // routes are the administrative calls. In a path, {name} stands for one segment and
 // {name...} for the rest.
-var routes = []route{
+var routes = []row{
 	{fasthttp.MethodGet, "/admin/status", func(r *call) (any, error) { return r.a.StatusAt(time.Now()), nil }},
 	{fasthttp.MethodGet, "/admin/config", (*call).config},
 	{fasthttp.MethodPost, "/admin/reload", (*call).reloadConfig},
@@ -46,8 +46,8 @@ var routes = []route{
 	{fasthttp.MethodDelete, "/admin/cache/prewarm/{id}", (*call).prewarm},
 }
 
-// route is one administrative call.
-type route struct {
+// row is one administrative call.
+type row struct {
 	method, path string
 	// serve returns the reply, which is encoded as JSON, or an error: a *problem.Problem
 	// for what is wrong with the call.
@@ -68,7 +68,7 @@ type call struct {
 func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics bool) {
 	h := &ctx.Request.Header
 	p := problem.AdminToken
-	if !serve.IsGuess(h) {
+	if !request.IsGuess(h) {
 		p = a.mayAdminister(h, &x.Target, x.Client, metrics)
 	}
 	if p != nil {
@@ -106,7 +106,7 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	event.Bytes("request_id", x.ID).Stringer("client", x.Client).Str("method", method).Bytes("path", x.Path).AnErr("error", err).Msg("administrative call")
 	if err != nil {
 		if bad, ok := errors.AsType[*badReload](err); ok {
-			x.ReplyJSON(ctx, fasthttp.StatusBadRequest, bad)
+			replyJSON(ctx, x, fasthttp.StatusBadRequest, bad)
 			return
 		}
 		p, ok := errors.AsType[*problem.Problem](err)
@@ -116,7 +116,24 @@ func (a *Server) serveAdmin(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 		x.Fail(ctx, p)
 		return
 	}
-	x.ReplyJSON(ctx, fasthttp.StatusOK, reply)
+	replyJSON(ctx, x, fasthttp.StatusOK, reply)
+}
+
+// replyJSON answers with a JSON document.
+func replyJSON(ctx *fasthttp.RequestCtx, x *serve.Exchange, code int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: status cannot be encoded: " + err.Error())
+	}
+	h := &ctx.Response.Header
+	h.SetContentType("application/json")
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(code)
+	ctx.SetBody(append(body, '\n'))
+	x.Status, x.Bytes = code, int64(len(body)+1)
+	if x.Method == observe.MethodHead {
+		x.Bytes = 0
+	}
 }
 
 // mayAdminister returns nil if the client of a request may make administrative calls, else
@@ -175,7 +192,7 @@ func isLocal(h *fasthttp.RequestHeader, t *request.Target) bool {
 
 // findRoute returns the route of a method and a path, and the values of its braces. Where the
 // path has routes for other methods alone, allow lists those.
-func findRoute(method, path string) (found *route, args []string, allow string) {
+func findRoute(method, path string) (found *row, args []string, allow string) {
 	if method == fasthttp.MethodHead {
 		method = fasthttp.MethodGet
 	}
@@ -244,7 +261,7 @@ func (r *call) query(names ...string) (url.Values, error) {
 
 // bucket returns the bucket of a name.
 func (r *call) bucket(name string) (*serve.Bucket, error) {
-	if b := r.a.Generation.Load().Bucket(name); b != nil {
+	if b := r.a.Generation.Load().ByName[name]; b != nil {
 		return b, nil
 	}
 	return nil, &problem.Problem{Status: fasthttp.StatusNotFound, Code: "no_such_bucket", Message: fmt.Sprintf("no bucket of the configuration has the name %q", name)}

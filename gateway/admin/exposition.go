@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,7 +16,6 @@ import (
 
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/observe"
-	"yatagarasu/gateway/serve"
 )
 
 // family describes one metric. docs/METRICS.md is made of it: go test ./gateway/admin -run
@@ -68,9 +69,9 @@ var Families = []family{
 	{"yatagarasu_credentials_refreshes_total", "counter", "bucket, origin, outcome", "Credentials retrieved from their source: ok or failed.", nil},
 	{"yatagarasu_displaced_connections_total", "counter", "", "Connections of clients without a request that made room for new ones, at the limit.", func(s *source) float64 { return float64(s.Clients.Displaced.Load()) }},
 	{"yatagarasu_draining", "gauge", "", "1 while the gateway is stopping.", func(s *source) float64 { return oneIf(s.Draining.Load()) }},
-	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, or its path. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.Fetched.IsZero(), time.Since(s.keys.Fetched).Seconds()) }},
+	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, or its path. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.fetched.IsZero(), time.Since(s.keys.fetched).Seconds()) }},
 	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},
-	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.MaxAge > 0, s.keys.MaxAge.Seconds()) }},
+	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.maxAge > 0, s.keys.maxAge.Seconds()) }},
 	{"yatagarasu_log_dropped_total", "counter", "log", "Lines of the log that were dropped, because it was not written fast enough.", nil},
 	{"yatagarasu_log_left_out_total", "counter", "log", "Lines of refused requests and health checks that were left out of the log, because there were too many in a second.", nil},
 	{"yatagarasu_panics_total", "counter", "", "Requests that failed by a mistake in the gateway.", nil},
@@ -120,7 +121,7 @@ type source struct {
 	budget  BudgetStats
 	bucket  bucketFigures
 	replica replicaFigures
-	keys    serve.KeySet
+	keys    keySet
 	cluster *cluster.Status // nil: there are no other gateways
 	labels  string          // with their values
 }
@@ -198,8 +199,9 @@ func (a *Server) WriteMetrics(w io.Writer) {
 			e.add("yatagarasu_upstream_connections", float64(r.Open-r.Idle), labels+`,state="in_use"`)
 		}
 	}
-	for name, keys := range gen.KeySets() {
-		sources["jwks"] = append(sources["jwks"], source{keys: keys, labels: fmt.Sprintf("jwks=%q", name)})
+	sets := keySets(gen)
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		sources["jwks"] = append(sources["jwks"], source{keys: sets[name], labels: fmt.Sprintf("jwks=%q", name)})
 	}
 	for _, f := range Families {
 		if f.value != nil {

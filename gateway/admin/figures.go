@@ -87,3 +87,22 @@ func (a *Server) figuresOf(buckets []*serve.Bucket) []bucketFigures {
 	}
 	return list
 }
+
+// keySet is the state of a key set that tokens are verified with.
+type keySet struct {
+	fetched time.Time     // when it last was; zero: not yet
+	maxAge  time.Duration // how long after that it is trusted; 0: for good
+}
+
+// keySets returns the key sets by their names. Of several jwt blocks with the same one it is the one
+// that was fetched first.
+func keySets(gen *serve.Generation) map[string]keySet {
+	sets := make(map[string]keySet)
+	for _, v := range gen.Verifiers {
+		name, fetched, maxAge := v.KeySet()
+		if other, there := sets[name]; name != "" && (!there || fetched.Before(other.fetched)) {
+			sets[name] = keySet{fetched, maxAge}
+		}
+	}
+	return sets
+}

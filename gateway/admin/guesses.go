@@ -39,7 +39,7 @@ func (a *Server) sender(h *fasthttp.RequestHeader) (client netip.Addr, admitted 
 	x := a.Acquire(time.Now())
 	defer x.Release()
 	x.Identify(contextOf(h), gen)
-	return x.Client, gen.Admits(x.Client)
+	return x.Client, gen.Limits.Allow(x.Client)
 }
 
 // contextOf returns the context whose request has the head h. fasthttp.Server passes no other

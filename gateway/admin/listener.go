@@ -11,7 +11,7 @@ import (
 	"yatagarasu/gateway/listen"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
-	"yatagarasu/gateway/serve"
+	"yatagarasu/gateway/route"
 )
 
 // Open prepares s, which has the limits that all listeners share, to serve metrics on ln.
@@ -73,7 +73,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	switch path := string(x.Target.Path); {
-	case serve.IsAdmin(x.Target.Path):
+	case route.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, true)
 	case a.serveProbe(ctx, x, true):
 	case path != "/" && path != "/metrics":

@@ -256,7 +256,7 @@ func (j *prewarmJob) fetch(ctx context.Context, k origin.Listed) {
 // store fetches an object by the configuration of the moment, and returns the size of its
 // body.
 func (j *prewarmJob) store(k origin.Listed) (size int, stored bool, err error) {
-	b := j.a.Generation.Load().Bucket(j.state.Bucket)
+	b := j.a.Generation.Load().ByName[j.state.Bucket]
 	if b == nil {
 		return 0, false, fmt.Errorf("the bucket is no longer configured")
 	}

@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/probe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/serve"
 )
 
@@ -48,10 +49,10 @@ type Options struct {
 	Cluster             *cluster.Node            // shares purges; nil: there are no other gateways
 }
 
-// Reserved answers the paths of serve.IsReserved on the clients' listener.
+// Reserved answers the paths of route.IsReserved on the clients' listener.
 func (a *Server) Reserved(ctx *fasthttp.RequestCtx, x *serve.Exchange) {
 	switch {
-	case serve.IsAdmin(x.Target.Path):
+	case route.IsAdmin(x.Target.Path):
 		a.serveAdmin(ctx, x, false)
 	case a.serveProbe(ctx, x, false):
 	default: // /metrics, on the metrics listener alone
@@ -78,7 +79,7 @@ func (a *Server) serveProbe(ctx *fasthttp.RequestCtx, x *serve.Exchange, metrics
 	if x.Method == observe.MethodOther {
 		x.Fail(ctx, problem.Method)
 	} else {
-		x.ReplyJSON(ctx, code, report) // not LetIn: nothing bounds who asks, and how often
+		replyJSON(ctx, x, code, report) // not LetIn: nothing bounds who asks, and how often
 	}
 	return true
 }
@@ -91,7 +92,7 @@ func (a *Server) HeadReceived(h *fasthttp.RequestHeader, metrics bool) fasthttp.
 	n := h.ContentLength()
 	body := n > 0 || n == -1
 	if body && a.invites(h, metrics) {
-		serve.Invite(h)
+		request.Invite(h)
 		conns := a.Clients
 		if metrics {
 			conns = &a.Conns
@@ -126,7 +127,7 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 		return false
 	}
 	var t request.Target
-	if t.Parse(h.RequestURI()) != nil || !serve.IsAdmin(t.Path) {
+	if t.Parse(h.RequestURI()) != nil || !route.IsAdmin(t.Path) {
 		return false
 	}
 	client, admitted := a.sender(h)
@@ -135,7 +136,7 @@ func (a *Server) invites(h *fasthttp.RequestHeader, metrics bool) bool {
 	}
 	if p := a.mayAdminister(h, &t, client, metrics); p != nil {
 		if p == problem.AdminToken {
-			serve.NoteGuess(h) // the handler does not charge it again
+			request.NoteGuess(h) // the handler does not charge it again
 		}
 		return false
 	}

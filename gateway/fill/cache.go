@@ -14,6 +14,7 @@ import (
 	"yatagarasu/cache"
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
 )
@@ -209,4 +210,101 @@ func (c *Cache) Shares() bool { return c.shelf != nil }
 // FindsObjectsOf tells whether c, which may be nil, finds the objects that before stored.
 func (c *Cache) FindsObjectsOf(before *Cache) bool {
 	return c != nil && c.Cache == before.Cache && bytes.Equal(c.origin, before.origin)
+}
+
+// StateOf returns what o, which may be nil, is good for at a time, for a request with directives,
+// which the cache may not heed.
+func (c *Cache) StateOf(o *cache.Object, asked *cache.Control, now time.Time) cache.State {
+	var f *cache.Freshness
+	if o != nil {
+		f = c.Cache.FreshnessAt(o, now)
+	}
+	switch {
+	case c.ClientDirectives:
+		return cache.Apply(asked, f, now)
+	case f == nil:
+		return cache.Expired
+	}
+	return f.State(now)
+}
+
+// ForwardOf returns the reason to ask the origin instead of serving o, which may be nil.
+func (c *Cache) ForwardOf(o *cache.Object, now time.Time) Forward {
+	switch {
+	case o == nil:
+		return ForwardedMiss
+	case c.Cache.FreshnessAt(o, now).State(now) != cache.Fresh:
+		return ForwardedStale
+	}
+	return ForwardedRequest
+}
+
+// Part is the cache's part in an answer. The zero value: nothing is known of it.
+type Part struct {
+	Forward Forward
+	Stored  *cache.Object // stored object that the answer is made of; nil: none
+	At      time.Time     // moment of the answer that is made of Stored; zero: another
+}
+
+// Forward is the reason to ask the origin, as Cache-Status has it (RFC 9211, section 2.2). The zero
+// value is none.
+type Forward uint8
+
+const (
+	forwardedNot     Forward = iota
+	ForwardedMiss            // nothing is stored
+	ForwardedStale           // the stored object is stale
+	ForwardedRequest         // the stored object is fresh, but the request wants a fresher one
+)
+
+var forwardings = [...]string{ForwardedMiss: "miss", ForwardedStale: "stale", ForwardedRequest: "request"}
+
+// AppendLines appends what an answer with an outcome says of the cache: Age, X-Cache and
+// Cache-Status (RFC 9211). status is that of the origin's answer; 0: there is none.
+//
+// Hot path: zero allocations, guarded by TestHitAllocs.
+func (p *Part) AppendLines(b []byte, outcome observe.Outcome, status int) []byte {
+	if p.Stored != nil && p.showsAge(outcome) {
+		b = append(b, "Age: "...)
+		b = strconv.AppendInt(b, p.Stored.Freshness.Age(p.At), 10)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, partLines[outcome]...)
+	switch {
+	case outcome == observe.Hit:
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), p.Stored.Freshness.TTL(p.At), 10)
+	case outcome == observe.Stale && p.Forward == forwardedNot:
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(p.Stored.Freshness.TTL(p.At), 0), 10)
+	case p.Forward == forwardedNot: // only-if-cached, and nothing is stored
+	case outcome == observe.Bypass:
+		b = append(b, "; fwd=bypass"...)
+	case outcome == observe.Coalesced:
+		b = append(append(append(b, "; fwd="...), forwardings[p.Forward]...), "; collapsed"...)
+	default:
+		b = append(append(b, "; fwd="...), forwardings[p.Forward]...)
+		if status != 0 {
+			b = strconv.AppendInt(append(b, "; fwd-status="...), int64(status), 10)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// partLines are X-Cache and the beginning of Cache-Status, for each outcome: one append for five.
+var partLines = func() (lines [observe.NumOutcomes]string) {
+	for i, o := range observe.Outcomes {
+		lines[i] = "X-Cache: " + o.Header + "\r\nCache-Status: yatagarasu"
+	}
+	lines[observe.Shared] = "X-Cache: SHARED\r\nCache-Status: yatagarasu-shared; hit, yatagarasu" // the one nearest to the client last
+	return lines
+}()
+
+// showsAge tells whether an answer that is made of a stored object has an Age.
+func (p *Part) showsAge(outcome observe.Outcome) bool {
+	switch outcome {
+	case observe.Miss:
+		return p.Stored.Freshness.Received > 0
+	case observe.Coalesced:
+		return p.Stored.Freshness.Age(p.At) > 0
+	}
+	return true
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/credentials"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/pool"
@@ -51,7 +52,7 @@ func TestDoctorAdvice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := origin.NewBucket(parsed.Buckets[0].Name, &parsed.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, false, nil)
+			b, err := origin.NewBucket(parsed.Buckets[0].Name, &parsed.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0), Retrieve: credentials.New}, false, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

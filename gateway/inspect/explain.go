@@ -15,6 +15,7 @@ import (
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/serve"
 	"yatagarasu/gateway/web"
 )
@@ -43,11 +44,11 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	if e := t.Parse(raw); e != nil {
 		return refuse(e)
 	}
-	if path := string(t.Path); path == "/health" || path == "/ready" {
-		line("answer", "200 or 503: the gateway's own %s", path)
+	if route.IsProbe(t.Path) {
+		line("answer", "200 or 503: the gateway's own %s", t.Path)
 		return false
 	}
-	if serve.IsReserved(t.Path) {
+	if route.IsReserved(t.Path) {
 		line("answer", "%d: the path is reserved for the gateway", problem.NoRoute.Status)
 		return false
 	}
@@ -98,7 +99,7 @@ func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 			return false
 		}
 	}
-	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Lists(key) {
+	if web.MeansFolder(key) && (b.Website == nil || !b.Website.HasIndex()) && b.Pages.Offers(key) {
 		return explainListing(b, raw, &t, key, line, refuse) && !unchecked
 	}
 	if len(key) == 0 && (b.Website == nil || !b.Website.AnswersRoot()) {
@@ -175,7 +176,7 @@ func explainListing(b *serve.Bucket, raw []byte, t *request.Target, folder []byt
 	}
 	line("answer", "a listing of the folder, from S3 or a few seconds old")
 	b.Site.Explain(folder, func(name, text string) { line(name, "%s", text) })
-	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.ListSize()) })
+	explainReplicas(b, line, func(r *origin.Replica) string { return r.ListURL(folder, after, b.Pages.ListSize()) })
 	return true
 }
 

@@ -44,7 +44,7 @@ var meanings = [...]string{
 func explainChain(b *serve.Bucket, key, path, query []byte, step web.Step, line func(name, format string, args ...any)) {
 	w := b.Website
 	var own []byte
-	if step == web.Index && b.Lists(key) {
+	if step == web.Index && b.Pages.Offers(key) {
 		line("if absent", "a listing of the folder")
 	}
 	for own, step = w.Next(nil, key, step); step != web.NoStep; own, step = w.Next(nil, key, step) {

@@ -1,5 +1,5 @@
-// Package limit bounds rates by token buckets, one for all clients or one for each, and
-// admits clients by lists of addresses.
+// Package limit bounds rates by token buckets, one for all clients or one for each, and admits
+// clients by lists of addresses. A Scope has both, and bounds the requests under way.
 //
 // Times are durations since a start of the caller's choice. They should not go back,
 // but need not be in order between goroutines.

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"yatagarasu/gateway/config/upstream"
 	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
+	"yatagarasu/sign"
 )
 
 // Shared is what the buckets of all generations share towards their origins. Its fields
@@ -23,6 +25,8 @@ type Shared struct {
 	Buffers    *pool.Buffers
 	Pace       *pool.Pace
 	Background Background
+	// Retrieve returns what has the credentials for s, and reports each retrieval: credentials.New.
+	Retrieve func(s *upstream.S3, report func(error)) (*sign.Provider, error)
 
 	fetches sync.Pool // of *Fetch
 }
@@ -91,6 +95,9 @@ func (b *Bucket) LongestPrefix() (n int) {
 	}
 	return n
 }
+
+// credentialsWait is how long start-up and reload wait for credentials.
+const credentialsWait = 5 * time.Second
 
 // StartCredentials begins to retrieve the credentials of buckets, and waits a little for
 // those that are not there yet.

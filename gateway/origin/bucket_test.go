@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/credentials"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/pool"
 )
@@ -15,7 +16,7 @@ func bucketAt(t testing.TB, yaml string) *Bucket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := NewBucket(c.Buckets[0].Name, &c.Buckets[0].S3, nil, &Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, false, nil)
+	b, err := NewBucket(c.Buckets[0].Name, &c.Buckets[0].S3, nil, &Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0), Retrieve: credentials.New}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -211,6 +212,18 @@ func (f *Fetch) remedy(err error) (help remedy) {
 	}
 	f.Notes.Corrected = f.Notes.Corrected || help == remedyNow
 	return help
+}
+
+// renewWait is how long a request waits for a credential in place of one that the origin does
+// not take.
+const renewWait = 5 * time.Second
+
+// renew has the credential of the replica replaced after the origin has refused it; it
+// reports whether there is another one.
+func (f *Fetch) renew() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), renewWait)
+	defer cancel()
+	return f.replica.Credentials.Renew(ctx, f.signer)
 }
 
 // remedyOf returns what may help against err. What takes long is repeated once, and who

@@ -8,6 +8,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/observe"
+	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/s3error"
 	"yatagarasu/pool"
 	"yatagarasu/sign"
@@ -146,4 +147,35 @@ func (f *Fetch) Validators() (etag []byte, modified int64) {
 		modified = 0
 	}
 	return h.Peek(fasthttp.HeaderETag), modified
+}
+
+// IfRangeHeld tells whether the client's If-Range holds for the origin's answer to a plan that it
+// is in.
+func (f *Fetch) IfRangeHeld(v []byte) bool {
+	switch f.Answer.Header.StatusCode() {
+	case fasthttp.StatusPreconditionFailed:
+		return false
+	case fasthttp.StatusPartialContent:
+		etag, modified := f.Validators()
+		return request.IfRangeHolds(v, etag, modified)
+	}
+	return true
+}
+
+// HasRange tells whether the origin's answer, a 206, has the range of a plan. head says that it
+// answers a HEAD.
+func (f *Fetch) HasRange(plan request.Plan, head bool) bool {
+	v := f.Answer.Header.Peek(fasthttp.HeaderContentRange)
+	if head && v == nil {
+		return f.Part() // the header may be left out, as Content-Length may be
+	}
+	first, last, size, err := request.ParseContentRange(v)
+	if n := f.Answer.Length(); err != nil || first < 0 || last-first+1 != n && !(head && n < 0) {
+		return false
+	}
+	if f.Part() {
+		return true
+	}
+	wantFirst, wantLast, ok := plan.Range.Resolve(size)
+	return ok && first == wantFirst && last == wantLast
 }

@@ -98,7 +98,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 		r.Upstream, r.Health, r.Credentials = same.Upstream, same.Health, same.Credentials
 		return nil
 	}
-	r.Credentials, err = newProvider(s, func(err error) { h.credentialsRetrieved(r, err) })
+	r.Credentials, err = h.Retrieve(s, func(err error) { h.credentialsRetrieved(r, err) })
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,19 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 		IdleTimeout: s.Timeouts.Idle,
 	})
 	return nil
+}
+
+// credentialsRetrieved counts and logs the end of retrieving a credential for r.
+func (h *Shared) credentialsRetrieved(r *Replica, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+	}
+	r.Metrics.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.Metrics.Bucket, r.Name, outcome)).Inc()
+	if err != nil {
+		h.Log.Warn().Str("bucket", r.Metrics.Bucket).Str("origin", r.Name).Str("source", r.S3.Credentials.Source).Err(err).
+			Msg("a credential could not be retrieved; the one at hand is used until it expires")
+	}
 }
 
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,

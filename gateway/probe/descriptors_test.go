@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/credentials"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/loadtest/rawserver"
@@ -26,7 +27,7 @@ func TestProbesWithoutDescriptors(t *testing.T) { // T92
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := origin.NewBucket(c.Buckets[0].Name, &c.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0)}, true, nil)
+	b, err := origin.NewBucket(c.Buckets[0].Name, &c.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0), Retrieve: credentials.New}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,30 @@ package problem
 import (
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
 )
+
+// SetHead sets the headers of an answer with p, whose body is plain text or else JSON.
+func (p *Problem) SetHead(h *fasthttp.ResponseHeader, plain bool) {
+	if plain {
+		h.SetContentType("text/plain; charset=utf-8")
+	} else {
+		h.SetContentType("application/json")
+	}
+	if p.RetryAfter > 0 {
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.RetryAfter))
+	}
+	if p.Status == fasthttp.StatusMethodNotAllowed {
+		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
+	}
+	if p.Challenge != "" {
+		h.Set(fasthttp.HeaderWWWAuthenticate, p.Challenge)
+	}
+	if p.Close {
+		h.SetConnectionClose()
+	}
+}
 
 // AppendBody appends the body of an error to dst: a JSON object, or lines of plain text. code is
 // for programs, message for people. Any bytes are safe in the strings: JSON escapes them, and

@@ -83,18 +83,34 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 	return client
 }
 
+// Scheme is that of a client's connection. The zero value: nobody says.
+type Scheme uint8
+
+const (
+	SchemeUnknown Scheme = iota
+	SchemeHTTP
+	SchemeHTTPS
+)
+
 // ForwardedScheme returns the scheme by which the client has come to the first of the trusted
-// proxies, as they say; nil: they do not. lines are those of Forwarded, or else of
-// X-Forwarded-Proto. The client may have invented it: what depends on it must harm nobody else.
-func ForwardedScheme(lines [][]byte, forwarded bool) []byte {
+// proxies, as they say. lines are those of Forwarded, or else of X-Forwarded-Proto. The client may
+// have invented it: what depends on it must harm nobody else.
+func ForwardedScheme(lines [][]byte, forwarded bool) Scheme {
 	if len(lines) == 0 {
-		return nil
+		return SchemeUnknown
 	}
 	first, _, _ := bytes.Cut(lines[0], comma)
+	v := trimOWS(first)
 	if forwarded {
-		return parameter(first, "proto")
+		v = parameter(first, "proto")
 	}
-	return trimOWS(first)
+	switch {
+	case NameIs(v, "http"):
+		return SchemeHTTP
+	case NameIs(v, "https"):
+		return SchemeHTTPS
+	}
+	return SchemeUnknown
 }
 
 // parameter returns the value of an element's parameter, without quotes (RFC 7239, 4); nil if

@@ -127,8 +127,22 @@ func (m *Multipart) AppendType(dst []byte) []byte {
 	return append(append(dst, "multipart/byteranges; boundary="...), m.Boundary...)
 }
 
-// AppendHead appends the head of part i, which comes before its bytes.
-func (m *Multipart) AppendHead(dst []byte, i int) []byte {
+// Segments appends the whole body to dst, in pieces, and returns how long it is. What is of the
+// object is not copied.
+func (m *Multipart) Segments(dst [][]byte, object []byte) (segments [][]byte, length int) {
+	segments = dst
+	for i, p := range m.Parts {
+		segments = append(segments, m.appendHead(nil, i), object[p.First:p.Last+1])
+	}
+	segments = append(segments, m.appendEnd(nil))
+	for _, s := range segments[len(dst):] {
+		length += len(s)
+	}
+	return segments, length
+}
+
+// appendHead appends the head of part i, which comes before its bytes.
+func (m *Multipart) appendHead(dst []byte, i int) []byte {
 	// The line break before a delimiter belongs to it (RFC 2046 section 5.1.1).
 	if i > 0 {
 		dst = append(dst, "\r\n"...)
@@ -140,7 +154,7 @@ func (m *Multipart) AppendHead(dst []byte, i int) []byte {
 	return append(m.Parts[i].AppendContentRange(append(dst, "Content-Range: "...), m.Size), "\r\n\r\n"...)
 }
 
-// AppendEnd appends the end, which comes behind the bytes of the last part.
-func (m *Multipart) AppendEnd(dst []byte) []byte {
+// appendEnd appends the end, which comes behind the bytes of the last part.
+func (m *Multipart) appendEnd(dst []byte) []byte {
 	return append(append(append(dst, "\r\n--"...), m.Boundary...), "--\r\n"...)
 }

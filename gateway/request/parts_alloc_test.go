@@ -19,9 +19,9 @@ func TestPartsAllocs(t *testing.T) {
 		m.Parts, kind = ResolveParts(&dst, value, 1000)
 		text = m.AppendType(text[:0])
 		for i := range m.Parts {
-			text = m.AppendHead(text, i)
+			text = m.appendHead(text, i)
 		}
-		text = m.AppendEnd(text)
+		text = m.appendEnd(text)
 	}
 	run()
 	if got := partsText(m.Parts, kind); got != "500-514 0-9 800-809" || mostKind != RangeNone {

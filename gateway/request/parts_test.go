@@ -209,20 +209,20 @@ func TestMultipartBody(t *testing.T) {
 		"x--THIS_STRING_SEPARATES\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 0-4/12345\r\n\r\n",
 		"x\r\n--THIS_STRING_SEPARATES\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 995-1004/12345\r\n\r\n",
 	} {
-		if got := string(m.AppendHead([]byte("x"), i)); got != want {
+		if got := string(m.appendHead([]byte("x"), i)); got != want {
 			t.Errorf("head of part %d: %q, want %q", i, got, want)
 		}
 	}
-	if got := string(m.AppendEnd([]byte("x"))); got != "x\r\n--THIS_STRING_SEPARATES--\r\n" {
+	if got := string(m.appendEnd([]byte("x"))); got != "x\r\n--THIS_STRING_SEPARATES--\r\n" {
 		t.Errorf("end %q", got)
 	}
 	m.ContentType = nil
-	if got := string(m.AppendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 0-4/12345\r\n\r\n" {
+	if got := string(m.appendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 0-4/12345\r\n\r\n" {
 		t.Errorf("head without a type: %q", got)
 	}
 	m.Size = math.MaxInt64
 	m.Parts = []Part{{1e15 - 1, 1e15}}
-	if got := string(m.AppendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 999999999999999-1000000000000000/9223372036854775807\r\n\r\n" {
+	if got := string(m.appendHead(nil, 0)); got != "--THIS_STRING_SEPARATES\r\nContent-Range: bytes 999999999999999-1000000000000000/9223372036854775807\r\n\r\n" {
 		t.Errorf("head of a large object: %q", got)
 	}
 }

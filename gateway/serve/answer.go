@@ -34,7 +34,7 @@ func (x *Exchange) answerCached(ctx *fasthttp.RequestCtx, o *cache.Object, f *ca
 	if f != nil && kind != request.RangeUnsatisfiable {
 		kind = request.RangeNone // the whole, RFC 9110 section 14.2
 	}
-	x.CacheOutcome, x.stored, x.servedAt = outcome, o, now
+	x.CacheOutcome, x.part.Stored, x.part.At = outcome, o, now
 	switch o.Status {
 	case fasthttp.StatusOK:
 	case fasthttp.StatusNotFound:
@@ -110,43 +110,6 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	x.setLines(h, x.appendSite(b, o.Header))
 }
 
-// appendCacheLines appends the cache's part in the answer: Age, X-Cache and Cache-Status. It
-// appends nothing if the answer does not involve a cache.
-func (x *Exchange) appendCacheLines(b []byte) []byte {
-	if len(x.cacheKey) == 0 {
-		return b
-	}
-	now := x.servedAt
-	if o := x.stored; o != nil && x.showsAge(o, now) {
-		b = append(b, "Age: "...)
-		b = strconv.AppendInt(b, o.Freshness.Age(now), 10)
-		b = append(b, "\r\n"...)
-	}
-	b = append(b, cacheLines[x.CacheOutcome]...)
-	return append(x.appendCacheStatus(b, now), "\r\n"...)
-}
-
-// cacheLines are X-Cache and the beginning of Cache-Status (RFC 9211), for each outcome: one
-// append for five.
-var cacheLines = func() (lines [observe.NumOutcomes]string) {
-	for i, o := range observe.Outcomes {
-		lines[i] = "X-Cache: " + o.Header + "\r\nCache-Status: yatagarasu"
-	}
-	lines[observe.Shared] = "X-Cache: SHARED\r\nCache-Status: yatagarasu-shared; hit, yatagarasu" // the one nearest to the client last
-	return lines
-}()
-
-// showsAge tells whether an answer made of o has an Age.
-func (x *Exchange) showsAge(o *cache.Object, now time.Time) bool {
-	switch x.CacheOutcome {
-	case observe.Miss:
-		return o.Freshness.Received > 0
-	case observe.Coalesced:
-		return o.Freshness.Age(now) > 0
-	}
-	return true
-}
-
 // partsOf returns the parts of a stored object that the request asks for.
 func (x *Exchange) partsOf(h *fasthttp.RequestHeader, o *cache.Object, buf *[request.MaxParts]request.Part) ([]request.Part, request.RangeKind) {
 	if x.Method != observe.MethodGet || !x.conditional {
@@ -185,15 +148,8 @@ func (x *Exchange) sendBytes(ctx *fasthttp.RequestCtx, o *cache.Object, body []b
 // sendParts sends several parts of a stored object.
 func (x *Exchange) sendParts(ctx *fasthttp.RequestCtx, o *cache.Object, parts []request.Part) {
 	m := request.Multipart{Parts: parts, Size: int64(len(o.Body)), ContentType: fill.LineValue(o.Header, fill.HeaderContentType), Boundary: rand.Text()}
-	x.segments = x.segments[:0]
-	for i, p := range parts {
-		x.segments = append(x.segments, m.AppendHead(nil, i), o.Body[p.First:p.Last+1])
-	}
-	x.segments = append(x.segments, m.AppendEnd(nil))
 	length := 0
-	for _, s := range x.segments {
-		length += len(s)
-	}
+	x.segments, length = m.Segments(x.segments[:0], o.Body)
 	ctx.Response.Header.SetContentTypeBytes(m.AppendType(nil))
 	x.stream(ctx, o, length)
 }
@@ -262,40 +218,6 @@ func (x *Exchange) answerNotModified(ctx *fasthttp.RequestCtx, o *cache.Object) 
 	x.setLines(&ctx.Response.Header, x.appendOwn(fill.NotModifiedHead(b), rules))
 	x.Status = fasthttp.StatusNotModified
 	ctx.SetStatusCode(x.Status)
-}
-
-// forwardReason is the reason to ask the origin, as Cache-Status has it (RFC 9211, section
-// 2.2). The zero value is none.
-type forwardReason uint8
-
-const (
-	forwardedNot     forwardReason = iota
-	forwardedMiss                  // nothing is stored
-	forwardedStale                 // the stored object is stale
-	forwardedRequest               // the stored object is fresh, but the request wants a fresher one
-)
-
-var forwardings = [...]string{forwardedMiss: "miss", forwardedStale: "stale", forwardedRequest: "request"}
-
-// appendCacheStatus appends the parameters of Cache-Status (RFC 9211).
-func (x *Exchange) appendCacheStatus(b []byte, now time.Time) []byte {
-	switch {
-	case x.CacheOutcome == observe.Hit:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), x.stored.Freshness.TTL(now), 10)
-	case x.CacheOutcome == observe.Stale && x.forward == forwardedNot:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(x.stored.Freshness.TTL(now), 0), 10)
-	case x.forward == forwardedNot: // only-if-cached, and nothing is stored
-	case x.CacheOutcome == observe.Bypass:
-		b = append(b, "; fwd=bypass"...)
-	case x.CacheOutcome == observe.Coalesced:
-		b = append(append(append(b, "; fwd="...), forwardings[x.forward]...), "; collapsed"...)
-	default:
-		b = append(append(b, "; fwd="...), forwardings[x.forward]...)
-		if x.Upstream.Status != 0 {
-			b = strconv.AppendInt(append(b, "; fwd-status="...), int64(x.Upstream.Status), 10)
-		}
-	}
-	return b
 }
 
 // Headers of the gateway's own, in the form in which fasthttp stores them.
@@ -389,5 +311,8 @@ func (x *Exchange) appendOwn(b []byte, rules web.Matched) []byte {
 	case x.private:
 		b = fill.AppendPrivate(b)
 	}
-	return x.appendCacheLines(b)
+	if len(x.cacheKey) > 0 { // a cache is involved
+		b = x.part.AppendLines(b, x.CacheOutcome, x.Upstream.Status)
+	}
+	return b
 }

@@ -23,16 +23,16 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	o := c.Cache.Get(x.cacheKey)
 	now := x.s.Now()
 	if c.ClientDirectives {
-		x.readControl(&ctx.Request.Header)
+		request.ReadControl(&x.control, &ctx.Request.Header)
 	}
-	state := x.stateOf(o, now)
+	state := c.StateOf(o, &x.control, now)
 	passed := o != nil && o.Status == fill.StatusPass
 	switch {
 	case state == cache.Refused, passed && state == cache.Fresh && c.ClientDirectives && x.control.OnlyIfCached:
 		x.Fail(ctx, problem.OnlyIfCached)
 		return
 	case passed && state == cache.Fresh:
-		x.forward = forwardedMiss
+		x.part.Forward = fill.ForwardedMiss
 		x.serveOrigin(ctx)
 		return
 	case passed:
@@ -45,7 +45,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 		x.answerCached(ctx, o, nil, observe.Stale, now)
 		return
 	}
-	x.forward = x.forwardingOf(o, now)
+	x.part.Forward = c.ForwardOf(o, now)
 	if c.ClientDirectives && x.control.NoStore {
 		x.serveOrigin(ctx) // nothing that is fetched for it may be stored, RFC 9111 section 5.2.1.5
 		return
@@ -61,7 +61,7 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 	f, leads, o := c.Join(x.cacheKey, func(o *cache.Object) bool { return x.mayFollow(o, now) })
 	if leads {
-		if state = x.stateOf(o, now); o != nil && state == cache.Fresh {
+		if state = c.StateOf(o, &x.control, now); o != nil && state == cache.Fresh {
 			// Another flight stored it after the look-up.
 			if o.Status == fill.StatusPass {
 				f.Pass()
@@ -97,47 +97,18 @@ func (x *Exchange) serveCached(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// stateOf returns what o, which may be nil, is good for at a time.
-func (x *Exchange) stateOf(o *cache.Object, now time.Time) cache.State {
-	var f *cache.Freshness
-	if o != nil {
-		f = x.bucket.Cached.Cache.FreshnessAt(o, now)
-	}
-	switch {
-	case x.bucket.Cached.ClientDirectives:
-		return cache.Apply(&x.control, f, now)
-	case f == nil:
-		return cache.Expired
-	}
-	return f.State(now)
-}
-
 // mayFollow tells whether the request may join the flight under way, which brings o. While o
 // is nil, the flight has no response yet, which will be as much an answer to this request as
 // to the leader's, unless this one wants the origin asked. Later, o is a stored response like
 // any other (RFC 9111 section 4), though its body still arrives.
 func (x *Exchange) mayFollow(o *cache.Object, now time.Time) bool {
 	if o != nil {
-		return x.stateOf(o, now) == cache.Fresh
+		return x.bucket.Cached.StateOf(o, &x.control, now) == cache.Fresh
 	}
 	if x.bucket.Cached.Shares() && x.wantsOrigin() {
 		return false // what it brings may be of any age
 	}
 	return !x.bucket.Cached.ClientDirectives || !x.control.NoCache && x.control.MaxAge != 0
-}
-
-// readControl parses the request's Cache-Control, or Pragma if there is none.
-func (x *Exchange) readControl(h *fasthttp.RequestHeader) {
-	x.control.Reset()
-	lines := h.PeekAll(fasthttp.HeaderCacheControl)
-	for _, line := range lines {
-		cache.ParseControl(&x.control, line)
-	}
-	if len(lines) == 0 {
-		for _, line := range h.PeekAll(fasthttp.HeaderPragma) {
-			cache.ParsePragma(&x.control, line)
-		}
-	}
 }
 
 // wantsOrigin tells whether the request says how old an answer may be: what other gateways have
@@ -182,7 +153,7 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 		failure = &origin.Error{Problem: problem.Broken, Cause: err}
 	}
 	if stale != nil && stale.Status != fill.StatusPass && failure.Problem.Status >= 500 {
-		switch x.stateOf(stale, x.s.Now()) {
+		switch x.bucket.Cached.StateOf(stale, &x.control, x.s.Now()) {
 		case cache.StaleError, cache.StaleRevalidate, cache.Fresh:
 			x.Cause = failure.Cause
 			x.answerCached(ctx, stale, nil, observe.Stale, x.s.Now())
@@ -192,15 +163,4 @@ func (x *Exchange) answerFailed(ctx *fasthttp.RequestCtx, err error, stale *cach
 	x.Cause, x.Reason = failure.Cause, failure.Reason
 	x.CacheOutcome = observe.Miss
 	x.failAbout(ctx, failure.Problem)
-}
-
-// forwardingOf returns the reason to ask the origin instead of serving o, which may be nil.
-func (x *Exchange) forwardingOf(o *cache.Object, now time.Time) forwardReason {
-	switch {
-	case o == nil:
-		return forwardedMiss
-	case x.bucket.Cached.Cache.FreshnessAt(o, now).State(now) != cache.Fresh:
-		return forwardedStale
-	}
-	return forwardedRequest
 }

@@ -13,6 +13,7 @@ import (
 	"yatagarasu/gateway/coding"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
+	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
@@ -41,12 +42,10 @@ type Exchange struct {
 	Unread     bool // a body that came with the request and is not read: the connection is closed
 	conditions request.Conditions
 	control    cache.Control // Cache-Control of the request, where that counts
-	admittedTo *scope        // the gateway's limits that count the request as under way; nil: none does
+	admittedTo *limit.Scope  // the gateway's limits that count the request as under way; nil: none does
 
 	cacheKey []byte        // empty: the answer does not involve a cache
-	forward  forwardReason // reason to ask the origin, as Cache-Status has it
-	stored   *cache.Object // stored object that the answer is made of; nil: none
-	servedAt time.Time     // moment of the answer that is made of stored; zero: another
+	part     fill.Part     // of the cache in the answer
 	fetch    *origin.Fetch // request to the origin whose answer is passed on; nil: none
 
 	delivery
@@ -66,14 +65,14 @@ type delivery struct {
 	conn     net.Conn      // the client's connection, for streaming
 	coding   coding.Coding // of the body from memory
 	varies   bool          // the answer depends on what codings the client accepts
-	listed   *fill.Body    // page of a listing whose bytes are being sent; nil: none
+	listed   *listing.Body // page of a listing whose bytes are being sent; nil: none
 }
 
 // client is what answers depend on beside the client's address.
 type client struct {
-	page   []byte // Origin of the page that asks, within the request, where the bucket has CORS; empty: none says
-	scheme scheme // by which the client came to the trusted proxies
-	secure bool   // the answer goes out over TLS
+	page   []byte         // Origin of the page that asks, within the request, where the bucket has CORS; empty: none says
+	scheme request.Scheme // by which the client came to the trusted proxies
+	secure bool           // the answer goes out over TLS
 }
 
 // lifecycle is how far an exchange and its response are.
@@ -112,7 +111,7 @@ func (x *Exchange) reset() {
 	x.bucket, x.key, x.conn = nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle, x.client, x.substitution = lifecycle{finished: x.finished}, client{}, substitution{own: x.own[:0]}
-	x.forward, x.stored, x.servedAt, x.flight = forwardedNot, nil, time.Time{}, nil
+	x.part, x.flight = fill.Part{}, nil
 	x.coding, x.varies = coding.Identity, false
 	clear(x.segments)
 	x.segments = x.segments[:0]
@@ -133,7 +132,10 @@ func (x *Exchange) finish() {
 		x.fetch.Release() // before the observer is told: what it did is noted by then
 		x.fetch = nil
 	}
-	x.leave()
+	if x.admittedTo != nil {
+		x.admittedTo.Leave(x.bucket.Limits)
+		x.admittedTo = nil
+	}
 	took := x.TTFB // of an answer that went out whole with its head
 	if x.closedByServer {
 		took = time.Since(x.Start)
@@ -167,10 +169,10 @@ type exchangeKey struct{}
 // elapsed returns the time that an answer took which goes out whole with its head. A hit has read
 // the clock already: to read it again takes a fortieth of its time.
 func (x *Exchange) elapsed() time.Duration {
-	if x.servedAt.IsZero() {
+	if x.part.At.IsZero() {
 		return time.Since(x.Start)
 	}
-	return x.servedAt.Sub(x.Start)
+	return x.part.At.Sub(x.Start)
 }
 
 // handOver has fasthttp close the exchange once the response, with a body in memory, is

@@ -2,11 +2,9 @@ package serve
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -14,6 +12,7 @@ import (
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
+	"yatagarasu/gateway/route"
 	"yatagarasu/gateway/web"
 )
 
@@ -46,10 +45,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	gen := s.Generation.Load()
 	flaw := x.Begin(ctx, gen)
 	host := x.Target.Host(&ctx.Request.Header)
-	reserved := flaw == nil && IsReserved(x.Target.Path)
+	reserved := flaw == nil && route.IsReserved(x.Target.Path)
 	var b *Bucket
 	var prefixLen int
-	redirected := gen.https && flaw == nil && !isProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
+	redirected := gen.HTTPS && flaw == nil && !route.IsProbe(x.Target.Path) && x.lacksHTTPS(ctx, gen)
 	if flaw == nil && !reserved && !redirected {
 		b, prefixLen = gen.Table.Lookup(host, x.Target.Path)
 	}
@@ -62,8 +61,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 		}
 	}
 	// The limits before any other answer: who is denied learns nothing, and no answer is free.
-	if !reserved || !isProbe(x.Target.Path) {
-		if by, wait := x.admit(gen.limits); by != observe.LimitNone {
+	if !reserved || !route.IsProbe(x.Target.Path) {
+		if by, wait := x.admit(gen.Limits); by != observe.LimitNone {
 			x.Refuse(ctx, by, wait)
 			return
 		}
@@ -131,24 +130,6 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 }
 
-// IsReserved tells whether a path is one of the gateway's own: /health, /ready, /metrics,
-// and /admin with all below it. They win over buckets.
-func IsReserved(path []byte) bool {
-	return isProbe(path) || string(path) == "/metrics" || IsAdmin(path)
-}
-
-// isProbe tells whether a path is that of a health check, which no limit refuses: a load balancer
-// must not take the gateway for dead because of its clients.
-func isProbe(path []byte) bool {
-	return string(path) == "/health" || string(path) == "/ready"
-}
-
-// IsAdmin tells whether a path is that of an administrative call.
-func IsAdmin(path []byte) bool {
-	const admin = "/admin"
-	return len(path) >= len(admin) && string(path[:len(admin)]) == admin && (len(path) == len(admin) || path[len(admin)] == '/')
-}
-
 // Begin identifies the request, checks its head and parses its target. If they are not sound, it
 // returns the answer to that.
 //
@@ -182,7 +163,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 	flaw := head.Check(h.RawHeaders(), h.IsHTTP11())
 	x.conditional = head.Conditional
 	if flaw == request.BodyNotAllowed {
-		x.Unread = string(h.Peek(headerInvited)) != invited
+		x.Unread = !request.IsInvited(h)
 	} else if flaw != nil {
 		return flaw
 	}
@@ -197,7 +178,7 @@ func (x *Exchange) judge(h *fasthttp.RequestHeader) *problem.Problem {
 		}
 		return p
 	}
-	if x.Unread && x.Method != observe.MethodOther && !IsAdmin(x.Target.Path) {
+	if x.Unread && x.Method != observe.MethodOther && !route.IsAdmin(x.Target.Path) {
 		return request.BodyNotAllowed
 	}
 	return nil
@@ -266,43 +247,10 @@ func (x *Exchange) Fail(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	h := &ctx.Response.Header
 	ctx.SetStatusCode(p.Status)
 	plain := request.PrefersPlain(ctx.Request.Header.Peek(fasthttp.HeaderAccept))
-	if plain {
-		h.SetContentType("text/plain; charset=utf-8")
-	} else {
-		h.SetContentType("application/json")
-	}
-	if p.RetryAfter > 0 {
-		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.RetryAfter))
-	}
-	if p.Status == fasthttp.StatusMethodNotAllowed {
-		h.Set(fasthttp.HeaderAllow, "GET, HEAD")
-	}
-	if p.Challenge != "" {
-		h.Set(fasthttp.HeaderWWWAuthenticate, p.Challenge)
-	}
-	if p.Close {
-		ctx.SetConnectionClose()
-	}
+	p.SetHead(h, plain)
 	x.scratch = problem.AppendBody(x.scratch[:0], plain, p.Status, p.Code, p.Message, x.ID)
 	ctx.Response.SetBody(x.scratch)
 	x.Bytes = int64(len(ctx.Response.Body()))
-	if x.Method == observe.MethodHead {
-		x.Bytes = 0
-	}
-}
-
-// ReplyJSON answers with a JSON document of the gateway's own.
-func (x *Exchange) ReplyJSON(ctx *fasthttp.RequestCtx, code int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic("BUG: status cannot be encoded: " + err.Error())
-	}
-	h := &ctx.Response.Header
-	h.SetContentType("application/json")
-	h.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetStatusCode(code)
-	ctx.SetBody(append(body, '\n'))
-	x.Status, x.Bytes = code, int64(len(body)+1)
 	if x.Method == observe.MethodHead {
 		x.Bytes = 0
 	}
@@ -333,9 +281,9 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	p := problem.OfParseError(err)
 	_, ended := errors.AsType[*net.OpError](err) // the connection has
 	by, wait := observe.LimitNone, time.Duration(0)
-	if !ended && p.Status != fasthttp.StatusRequestTimeout || string(ctx.Request.Header.Peek(headerInvited)) == invited {
-		by, wait = x.admit(gen.limits)
-	} else if !gen.Admits(x.Client) {
+	if !ended && p.Status != fasthttp.StatusRequestTimeout || request.IsInvited(&ctx.Request.Header) {
+		by, wait = x.admit(gen.Limits)
+	} else if !gen.Limits.Allow(x.Client) {
 		by = observe.LimitAddress
 	}
 	if by != observe.LimitNone {
@@ -347,20 +295,3 @@ func (s *Server) HandleError(ctx *fasthttp.RequestCtx, err error) {
 	x.TTFB = time.Since(x.Start)
 	x.finish()
 }
-
-// headerInvited marks a request whose sender was judged before its body: its value says what came
-// of that. No client can send it, for it has no name before its colon.
-const (
-	headerInvited = ":invited"
-	invited       = "yes" // fasthttp reads the body
-	guessed       = "no"  // its token is wrong
-)
-
-// Invite marks h: its body is read.
-func Invite(h *fasthttp.RequestHeader) { h.Set(headerInvited, invited) }
-
-// NoteGuess marks h: it has a wrong token.
-func NoteGuess(h *fasthttp.RequestHeader) { h.Set(headerInvited, guessed) }
-
-// IsGuess tells whether NoteGuess has marked h.
-func IsGuess(h *fasthttp.RequestHeader) bool { return string(h.Peek(headerInvited)) == guessed }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -9,15 +8,6 @@ import (
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
-)
-
-// scheme is what trusted proxies say of a client's connection. The zero value: nothing.
-type scheme uint8
-
-const (
-	schemeUnknown scheme = iota
-	schemeHTTP
-	schemeHTTPS
 )
 
 // schemeHeader returns the header in which trusted proxies name their clients' schemes.
@@ -31,12 +21,7 @@ func schemeHeader(gen *Generation) string {
 // readScheme notes what the trusted proxy that has sent h says of its client's connection.
 func (x *Exchange) readScheme(h *fasthttp.RequestHeader, gen *Generation) {
 	name := schemeHeader(gen)
-	switch v := request.ForwardedScheme(h.PeekAll(name), name == fasthttp.HeaderForwarded); {
-	case bytes.EqualFold(v, []byte("http")):
-		x.scheme = schemeHTTP
-	case bytes.EqualFold(v, []byte("https")):
-		x.scheme = schemeHTTPS
-	}
+	x.scheme = request.ForwardedScheme(h.PeekAll(name), name == fasthttp.HeaderForwarded)
 }
 
 // lacksHTTPS tells whether the client is to come again by https: it has come to the listener for
@@ -44,9 +29,9 @@ func (x *Exchange) readScheme(h *fasthttp.RequestHeader, gen *Generation) {
 func (x *Exchange) lacksHTTPS(ctx *fasthttp.RequestCtx, gen *Generation) bool {
 	server := &gen.Config.Server
 	switch x.scheme {
-	case schemeHTTPS: // to send it back would be a loop
+	case request.SchemeHTTPS: // to send it back would be a loop
 		return false
-	case schemeHTTP:
+	case request.SchemeHTTP:
 		if server.RequireHTTPS {
 			return true
 		}
@@ -67,13 +52,13 @@ func (x *Exchange) sendToHTTPS(ctx *fasthttp.RequestCtx, gen *Generation, host [
 	}
 	x.Fail(ctx, problem.HTTPS)
 	b := append(append(x.scratch[:0], "https://"...), name...)
-	if len(port) > 0 && x.scheme == schemeUnknown && x.s.HTTPSPort != 443 {
+	if len(port) > 0 && x.scheme == request.SchemeUnknown && x.s.HTTPSPort != 443 {
 		b = strconv.AppendInt(append(b, ':'), int64(x.s.HTTPSPort), 10)
 	}
 	b = web.AppendTarget(b, x.Path, x.Target.Query)
 	h := &ctx.Response.Header
 	h.SetBytesV(fasthttp.HeaderLocation, b)
-	if x.scheme != schemeUnknown { // a cache must not keep it for those who came by https
+	if x.scheme != request.SchemeUnknown { // a cache must not keep it for those who came by https
 		h.Set(fasthttp.HeaderVary, schemeHeader(gen))
 	}
 	x.scratch = b

@@ -32,7 +32,7 @@ func (x *Exchange) fetchFor(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		x.failUpstream(ctx, err)
 		return
 	}
-	if plan.IfRange && !x.ifRangeHeld() {
+	if plan.IfRange && !x.fetch.IfRangeHeld(x.conditions.IfRange) {
 		// The object has changed since the client got its part: it gets the whole one.
 		x.fetchWhole(ctx)
 		return
@@ -65,18 +65,6 @@ func (x *Exchange) answer(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	default: // also a 416 to partNumber: the object has no such part
 		x.answerError(ctx)
 	}
-}
-
-// ifRangeHeld tells whether the client's If-Range holds for the origin's answer.
-func (x *Exchange) ifRangeHeld() bool {
-	switch x.fetch.Answer.Header.StatusCode() {
-	case fasthttp.StatusPreconditionFailed:
-		return false
-	case fasthttp.StatusPartialContent:
-		etag, modified := x.fetch.Validators()
-		return request.IfRangeHolds(x.conditions.IfRange, etag, modified)
-	}
-	return true
 }
 
 // validateByHead asks the origin for the object's head alone and answers by that: with
@@ -133,7 +121,7 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 	}
 	answer := x.fetch.Answer
 	code := answer.Header.StatusCode()
-	if code == fasthttp.StatusPartialContent && !x.rangeHolds(plan) {
+	if code == fasthttp.StatusPartialContent && !x.fetch.HasRange(plan, x.Method == observe.MethodHead) {
 		x.Fail(ctx, problem.Protocol)
 		return
 	}
@@ -173,23 +161,6 @@ func (x *Exchange) answerObject(ctx *fasthttp.RequestCtx, plan request.Plan) {
 		answer.Watch(x.conn, x.s.Origins.Pace)
 		x.handOverStream(ctx, x.answeredAfter(), int(answer.Length()))
 	}
-}
-
-// rangeHolds tells whether a 206 has the range of the plan.
-func (x *Exchange) rangeHolds(plan request.Plan) bool {
-	v := x.fetch.Answer.Header.Peek(fasthttp.HeaderContentRange)
-	if x.Method == observe.MethodHead && v == nil {
-		return x.fetch.Part() // the header may be left out, as Content-Length may be
-	}
-	first, last, size, err := request.ParseContentRange(v)
-	if n := x.fetch.Answer.Length(); err != nil || first < 0 || last-first+1 != n && !(x.Method == observe.MethodHead && n < 0) {
-		return false
-	}
-	if x.fetch.Part() {
-		return true
-	}
-	wantFirst, wantLast, ok := plan.Range.Resolve(size)
-	return ok && first == wantFirst && last == wantLast
 }
 
 // answerUnsatisfiable answers 416 with the object's size, which the error's document has, or

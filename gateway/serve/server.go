@@ -27,7 +27,7 @@ type Server struct {
 	Clients       *listen.Conns // connections of clients
 	BehindProxies *listen.Conns // names the clients of connections behind proxies; nil: there are none
 
-	// Reserved answers the paths that are the gateway's own, see IsReserved.
+	// Reserved answers the paths that are the gateway's own, see route.IsReserved.
 	Reserved func(ctx *fasthttp.RequestCtx, x *Exchange)
 
 	Generation atomic.Pointer[Generation] // the one in effect

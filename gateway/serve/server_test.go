@@ -12,13 +12,19 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/credentials"
+	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/listen"
+	"yatagarasu/gateway/media"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
+	"yatagarasu/gateway/route"
 	"yatagarasu/pool"
 )
 
-// newTestServer returns a server of a configuration, without a listener and without logs.
+// newTestServer returns a server of the origins and caches of a configuration, without a listener
+// and without logs.
 func newTestServer(t testing.TB, yaml string) *Server {
 	t.Helper()
 	c, err := config.Parse("test.yaml", []byte(yaml), func(string) (string, bool) { return "", false })
@@ -30,15 +36,28 @@ func newTestServer(t testing.TB, yaml string) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{Observer: o, Started: time.Now(), Now: time.Now, Clients: new(listen.Conns), StreamBuffer: pool.DefaultBufferSize}
-	s.Origins = &origin.Shared{Observer: o, Buffers: pool.NewBuffers(s.StreamBuffer, 0)}
+	s.Origins = &origin.Shared{Observer: o, Buffers: pool.NewBuffers(s.StreamBuffer, 0), Retrieve: credentials.New}
 	s.Origins.Pace = pool.NewPace(0, time.Second)
 	s.Origins.Background.Panicked = func(p any) { t.Errorf("panic: %v", p) }
-	gen, err := NewGeneration(c, &GenerationOptions{Origins: s.Origins, Now: time.Now, LimitClients: 1 << 17, InFlight: &s.InFlight}, nil)
-	if err != nil {
-		t.Fatal(err)
+	gen := &Generation{Config: c, Limits: limit.NewScope(new(limit.Bounds), &limit.Scope{InFlight: &s.InFlight})}
+	var routes route.Builder[Bucket]
+	for i := range c.Buckets {
+		one := &c.Buckets[i]
+		b := &Bucket{Name: one.Name, Prefix: one.PathPrefix, Limits: limit.NewScope(new(limit.Bounds), nil), Metrics: o.Metrics.Bucket(one.Name)}
+		if b.Origin, err = origin.NewBucket(one.Name, &one.S3, media.New(false, nil), s.Origins, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Origin.Close)
+		if one.Cache != nil {
+			b.Cached = fill.NewCache(make(fill.Budgets).For(nil, b.Name, one.Cache, time.Now, nil), b.Origin, one.Cache, nil)
+		}
+		if err := routes.Add("", b.Prefix, b); err != nil {
+			t.Fatal(err)
+		}
+		gen.Buckets = append(gen.Buckets, b)
 	}
+	gen.Table = routes.Build()
 	s.Generation.Store(gen)
-	t.Cleanup(gen.Close)
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
 )
 
@@ -14,7 +15,7 @@ func (x *Exchange) readClient(ctx *fasthttp.RequestCtx) {
 	if x.bucket.Site.CORS != nil {
 		x.page = h.Peek(fasthttp.HeaderOrigin)
 	}
-	x.secure = ctx.IsTLS() || x.scheme == schemeHTTPS
+	x.secure = ctx.IsTLS() || x.scheme == request.SchemeHTTPS
 }
 
 // refusals are the answers to preflights that are refused.

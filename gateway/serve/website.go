@@ -2,7 +2,6 @@ package serve
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -70,7 +69,7 @@ func (x *Exchange) failAbout(ctx *fasthttp.RequestCtx, p *problem.Problem) {
 	switch {
 	case w == nil || x.instead != nil:
 		x.Fail(ctx, p)
-	case isAbsent(p) && x.step == web.Index && x.bucket.Lists(x.asked):
+	case isAbsent(p) && x.step == web.Index && x.bucket.Pages.Offers(x.asked):
 		x.forget()
 		x.step, x.key = web.Listed, x.asked
 		x.serveFolder(ctx)
@@ -140,7 +139,7 @@ func (x *Exchange) forget() {
 		x.conditions.Reset()
 		x.conditionsRead = false
 	}
-	x.cacheKey, x.forward, x.stored, x.servedAt = x.cacheKey[:0], forwardedNot, nil, time.Time{}
+	x.cacheKey, x.part = x.cacheKey[:0], fill.Part{}
 	x.coding, x.varies = coding.Identity, false
 	x.CacheOutcome, x.Reason, x.Cause = observe.Bypass, "", nil
 	x.Upstream.Tries, x.Upstream.Failed, x.Upstream.Corrected = 0, 0, false

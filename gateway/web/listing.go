@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -86,13 +87,13 @@ func (l *Listing) Hides(name string) bool {
 // HidesAny tells whether listings leave out anything.
 func (l *Listing) HidesAny() bool { return len(l.hidden) > 0 }
 
-// Negotiates tells whether the form of a listing depends on the request.
-func (l *Listing) Negotiates() bool { return len(l.formats) > 1 }
+// negotiates tells whether the form of a listing depends on the request.
+func (l *Listing) negotiates() bool { return len(l.formats) > 1 }
 
 // Format returns the form for a request. prefers tells whether it gives one media type a higher
 // weight than another.
 func (l *Listing) Format(prefers func(first, second string) bool) Format {
-	if l.Negotiates() {
+	if l.negotiates() {
 		switch {
 		case prefers("text/html", "application/json"):
 			return HTML
@@ -165,6 +166,27 @@ type jsonEntry struct {
 	Size     *int64 `json:"size,omitempty"`
 	Modified string `json:"last_modified,omitempty"`
 	Link     string `json:"link,omitempty"`
+}
+
+// listingHeaders are the headers that a page has for itself, in lower case.
+var listingHeaders = []string{"cache-control", "content-security-policy", "x-content-type-options", "x-robots-tag"}
+
+// AppendLines makes of head, which has what rules say, that of a page: a rule for a site's pages
+// would break this one, or give it to others. The page is fresh for a time, and what is private is
+// kept by nobody.
+func (l *Listing) AppendLines(head []byte, fresh time.Duration, private bool) []byte {
+	for _, name := range listingHeaders {
+		head = WithoutLines(head, name)
+	}
+	if private {
+		head = append(head, "Cache-Control: no-store\r\n"...)
+	} else {
+		head = append(strconv.AppendInt(append(head, "Cache-Control: max-age="...), int64(fresh/time.Second), 10), "\r\n"...)
+	}
+	if l.negotiates() {
+		head = append(head, "Vary: Accept\r\n"...)
+	}
+	return append(append(append(head, "Content-Security-Policy: "...), listingPolicy()...), "\r\nX-Content-Type-Options: nosniff\r\nX-Robots-Tag: noindex\r\n"...)
 }
 
 // Write returns a page in a form.

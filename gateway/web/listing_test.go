@@ -51,7 +51,7 @@ func TestFormat(t *testing.T) {
 		"JSON first, anything":   programs.Format(none) == JSON,
 		"JSON first, people":     programs.Format(html) == HTML,
 		"JSON alone, people":     one.Format(html) == JSON,
-		"only two are to choose": both.Negotiates() && programs.Negotiates() && !one.Negotiates(),
+		"only two are to choose": both.negotiates() && programs.negotiates() && !one.negotiates(),
 	} {
 		if !ok {
 			t.Error(name)
@@ -232,12 +232,12 @@ func TestListingPolicy(t *testing.T) {
 	for _, p := range []*Page{new(Page), nastyPage()} {
 		style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindSubmatch(l.Write(HTML, p))
 		sum := sha256.Sum256(style[1])
-		if want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(ListingPolicy(), want) {
-			t.Errorf("the policy %s lacks %s", ListingPolicy(), want)
+		if want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(listingPolicy(), want) {
+			t.Errorf("the policy %s lacks %s", listingPolicy(), want)
 		}
 	}
-	if !strings.HasPrefix(ListingPolicy(), "default-src 'none'; ") {
-		t.Error(ListingPolicy())
+	if !strings.HasPrefix(listingPolicy(), "default-src 'none'; ") {
+		t.Error(listingPolicy())
 	}
 }
 

@@ -19,12 +19,9 @@ import (
 //go:embed listing.html
 var listingHTML string
 
-// ListingHeaders are the headers that a page of a listing has for itself, in lower case.
-var ListingHeaders = []string{"cache-control", "content-security-policy", "x-content-type-options", "x-robots-tag"}
-
-// ListingPolicy returns the Content-Security-Policy of the page: it has its own style, which the
+// listingPolicy returns the Content-Security-Policy of the page: it has its own style, which the
 // browser knows by its hash, and gets nothing else.
-var ListingPolicy = sync.OnceValue(func() string {
+var listingPolicy = sync.OnceValue(func() string {
 	page := string((&Listing{}).html(new(Page)))
 	_, rest, ok := strings.Cut(page, "<style>")
 	style, _, ok2 := strings.Cut(rest, "</style>")

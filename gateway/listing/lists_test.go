@@ -1,4 +1,4 @@
-package fill
+package listing
 
 import (
 	"errors"
@@ -23,9 +23,9 @@ func folder(n, length int) *origin.Folder {
 }
 
 // get returns the page of a folder, and whether the origin was asked for it.
-func get(t *testing.T, p *Pages, name, after string, f *origin.Folder) (page *Page, asked bool) {
+func get(t *testing.T, p *lists, name, after string, f *origin.Folder) (page *list, asked bool) {
 	t.Helper()
-	page, err := p.Page([]byte(name), []byte(after), 1, func() (*origin.Folder, error) { asked = true; return f, nil })
+	page, err := p.list([]byte(name), []byte(after), 1, func() (*origin.Folder, error) { asked = true; return f, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func get(t *testing.T, p *Pages, name, after string, f *origin.Folder) (page *Pa
 
 func TestPagesAreFreshForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(2, time.Now, nil)
+		p := newLists(newRoom(), time.Now)
 		for _, c := range []struct {
 			name, after string
 			asked       bool
@@ -45,7 +45,7 @@ func TestPagesAreFreshForAWhile(t *testing.T) {
 				t.Errorf("%q behind %q: asked %t", c.name, c.after, asked)
 			}
 		}
-		time.Sleep(PageTTL - time.Nanosecond)
+		time.Sleep(freshFor - time.Nanosecond)
 		if _, asked := get(t, p, "a/", "", folder(1, 3)); asked {
 			t.Error("the page is stale too soon")
 		}
@@ -53,7 +53,7 @@ func TestPagesAreFreshForAWhile(t *testing.T) {
 		if _, asked := get(t, p, "a/", "", folder(1, 3)); !asked {
 			t.Error("the page is fresh too long")
 		}
-		time.Sleep(PageTTL)
+		time.Sleep(freshFor)
 		synctest.Wait()
 		if len(p.kept)+len(p.order)+len(p.flights)+len(p.clients) > 0 || p.bytes != 0 {
 			t.Errorf("what nobody asks for stays in memory: %d pages of %d bytes", len(p.kept), p.bytes)
@@ -63,7 +63,7 @@ func TestPagesAreFreshForAWhile(t *testing.T) {
 
 func TestPagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(2, time.Now, nil)
+		p := newLists(newRoom(), time.Now)
 		for i := range 3 * maxPages {
 			get(t, p, fmt.Sprint(i, "/"), "", folder(2, 10))
 		}
@@ -75,11 +75,11 @@ func TestPagesAreBounded(t *testing.T) {
 		}
 		for i := range 30 {
 			page, _ := get(t, p, fmt.Sprint("large", i, "/"), "", folder(1000, 1000))
-			body, _ := page.Body(0, 1, 1, func() []byte { return make([]byte, 1<<20) })
-			if again, _ := page.Body(0, 1, 1, func() []byte { t.Error("a body is made twice"); return nil }); again != body {
+			body, _ := page.body(0, 1, 1, func() []byte { return make([]byte, 1<<20) })
+			if again, _ := page.body(0, 1, 1, func() []byte { t.Error("a body is made twice"); return nil }); again != body {
 				t.Error("another body")
 			}
-			if other, _ := page.Body(1, 1, 1, func() []byte { return []byte("x") }); string(other.Bytes) != "x" {
+			if other, _ := page.body(1, 1, 1, func() []byte { return []byte("x") }); string(other.Bytes) != "x" {
 				t.Error("the forms share a body")
 			}
 		}
@@ -94,10 +94,10 @@ func TestPagesAreBounded(t *testing.T) {
 		if len(page.Entries) != 17000 || p.bytes > maxPageBytes {
 			t.Errorf("%d entries, %d bytes", len(page.Entries), p.bytes)
 		}
-		if body, err := page.Body(0, 1, 1, func() []byte { return []byte("y") }); err != nil || string(body.Bytes) != "y" {
+		if body, err := page.body(0, 1, 1, func() []byte { return []byte("y") }); err != nil || string(body.Bytes) != "y" {
 			t.Error("a page that is not kept has no body")
 		}
-		time.Sleep(PageTTL)
+		time.Sleep(freshFor)
 		synctest.Wait()
 		if p.bytes != 0 {
 			t.Errorf("%d bytes are left", p.bytes)
@@ -110,28 +110,28 @@ func TestPagesShareAFlight(t *testing.T) {
 	broken := errors.New("broken")
 	for name, c := range map[string]struct {
 		ask  func() (*origin.Folder, error)
-		want func(page *Page, err error) bool
+		want func(page *list, err error) bool
 	}{
-		"a page":   {func() (*origin.Folder, error) { return folder(3, 3), nil }, func(page *Page, err error) bool { return err == nil && len(page.Entries) == 3 }},
-		"an error": {func() (*origin.Folder, error) { return nil, broken }, func(page *Page, err error) bool { return page == nil && err == broken }},
-		"a panic": {func() (*origin.Folder, error) { panic("oops") }, func(page *Page, err error) bool {
+		"a page":   {func() (*origin.Folder, error) { return folder(3, 3), nil }, func(page *list, err error) bool { return err == nil && len(page.Entries) == 3 }},
+		"an error": {func() (*origin.Folder, error) { return nil, broken }, func(page *list, err error) bool { return page == nil && err == broken }},
+		"a panic": {func() (*origin.Folder, error) { panic("oops") }, func(page *list, err error) bool {
 			e, ok := errors.AsType[*origin.Error](err)
 			return page == nil && ok && e.Problem == problem.Broken
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := NewPages(2, time.Now, nil)
+				p := newLists(newRoom(), time.Now)
 				release := make(chan struct{})
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					defer func() { recover() }()
-					p.Page([]byte("a/"), nil, 1, func() (*origin.Folder, error) { <-release; return c.ask() })
+					p.list([]byte("a/"), nil, 1, func() (*origin.Folder, error) { <-release; return c.ask() })
 				})
 				synctest.Wait()
 				for i := range 20 {
 					wg.Go(func() {
-						page, err := p.Page([]byte("a/"), nil, uint64(i), func() (*origin.Folder, error) { t.Error("a second flight"); return nil, nil })
+						page, err := p.list([]byte("a/"), nil, uint64(i), func() (*origin.Folder, error) { t.Error("a second flight"); return nil, nil })
 						if !c.want(page, err) {
 							t.Errorf("%v, %v", page, err)
 						}
@@ -152,30 +152,30 @@ func TestPagesShareAFlight(t *testing.T) {
 // was refused for its client's share asks by itself.
 func TestPagesShareOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(2, time.Now, nil)
+		p := newLists(newRoom(), time.Now)
 		release := make(chan struct{})
 		var wg sync.WaitGroup
 		begin := func(client uint64, name string) {
 			wg.Go(func() {
-				p.Page([]byte(name), nil, client, func() (*origin.Folder, error) { <-release; return nil, errManyLists })
+				p.list([]byte(name), nil, client, func() (*origin.Folder, error) { <-release; return nil, errManyLists })
 			})
 			synctest.Wait()
 		}
 		refused := func(client uint64) bool {
-			_, err := p.Page([]byte("more/"), nil, client, func() (*origin.Folder, error) { return folder(1, 1), nil })
+			_, err := p.list([]byte("more/"), nil, client, func() (*origin.Folder, error) { return folder(1, 1), nil })
 			return isBusy(err)
 		}
 		for i := range maxClientLists {
 			if i > 0 && refused(1) {
 				t.Fatalf("the client is refused with %d lists", i)
 			}
-			time.Sleep(PageTTL)
+			time.Sleep(freshFor)
 			begin(1, fmt.Sprint(i))
 		}
 		if !refused(1) || refused(2) {
 			t.Error("the client has more than its share, or another has none")
 		}
-		time.Sleep(PageTTL)
+		time.Sleep(freshFor)
 		for client := uint64(2); client < 2+maxLists/maxClientLists-1; client++ {
 			for i := range maxClientLists {
 				begin(client, fmt.Sprint(client, "x", i))
@@ -186,7 +186,7 @@ func TestPagesShareOut(t *testing.T) {
 		}
 		own := false
 		wg.Go(func() {
-			page, err := p.Page([]byte("0"), nil, 98, func() (*origin.Folder, error) { own = true; return folder(2, 2), nil })
+			page, err := p.list([]byte("0"), nil, 98, func() (*origin.Folder, error) { own = true; return folder(2, 2), nil })
 			if err != nil || len(page.Entries) != 2 {
 				t.Errorf("%v, %v", page, err)
 			}
@@ -202,10 +202,10 @@ func TestPagesShareOut(t *testing.T) {
 
 func TestComplains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPages(2, time.Now, nil)
+		p := newLists(newRoom(), time.Now)
 		var said []string
 		for range 130 {
-			said = append(said, fmt.Sprint(p.Complains()))
+			said = append(said, fmt.Sprint(p.complains()))
 			time.Sleep(time.Second)
 		}
 		if n := strings.Count(strings.Join(said, " "), "true"); n != 3 || said[0] != "true" {

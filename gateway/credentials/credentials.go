@@ -1,4 +1,6 @@
-package origin
+// Package credentials retrieves what a replica's requests are signed with: from the configuration,
+// the environment, a file, the instance, or by taking on a role.
+package credentials
 
 import (
 	"cmp"
@@ -16,18 +18,11 @@ import (
 	"yatagarasu/sign"
 )
 
-const (
-	// rereadShared is how often a shared credentials file is read again.
-	rereadShared = time.Minute
-	// renewWait is how long a request waits for a credential in place of one that the
-	// origin does not take.
-	renewWait = 5 * time.Second
-	// credentialsWait is how long start-up and reload wait for credentials.
-	credentialsWait = 5 * time.Second
-)
+// rereadShared is how often a shared credentials file is read again.
+const rereadShared = time.Minute
 
-// newProvider returns what has the credentials for s, and reports each retrieval.
-func newProvider(s *upstream.S3, report func(error)) (*sign.Provider, error) {
+// New returns what has the credentials for s, and reports each retrieval; nil: it has worked.
+func New(s *upstream.S3, report func(error)) (*sign.Provider, error) {
 	c := &s.Credentials
 	switch c.Source {
 	case upstream.SourceAnonymous:
@@ -128,25 +123,4 @@ func instance(s *upstream.S3, endpoint string) *credentials.IAM {
 		endpoint = "https://" + upstream.AWSHost("sts", cmp.Or(os.Getenv("AWS_REGION"), s.Region))
 	}
 	return &credentials.IAM{Endpoint: endpoint, Region: s.Region}
-}
-
-// renew has the credential of the replica replaced after the origin has refused it; it
-// reports whether there is another one.
-func (f *Fetch) renew() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), renewWait)
-	defer cancel()
-	return f.replica.Credentials.Renew(ctx, f.signer)
-}
-
-// credentialsRetrieved counts and logs the end of retrieving a credential for r.
-func (h *Shared) credentialsRetrieved(r *Replica, err error) {
-	outcome := "ok"
-	if err != nil {
-		outcome = "failed"
-	}
-	r.Metrics.Set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_credentials_refreshes_total{bucket=%q,origin=%q,outcome=%q}", r.Metrics.Bucket, r.Name, outcome)).Inc()
-	if err != nil {
-		h.Log.Warn().Str("bucket", r.Metrics.Bucket).Str("origin", r.Name).Str("source", r.S3.Credentials.Source).Err(err).
-			Msg("a credential could not be retrieved; the one at hand is used until it expires")
-	}
 }

@@ -1,4 +1,4 @@
-package fill
+package listing
 
 import (
 	"crypto/aes"
@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"yatagarasu/gateway/request"
@@ -23,10 +24,14 @@ const (
 	maxClientBytes = maxBodyBytes / 8
 )
 
+// slowReader is how long an answer would still take whose reader gives way when bodies take too
+// much memory.
+const slowReader = 10 * time.Second
+
 // Room bounds the work and the memory that the pages of one bucket take beside those that are
 // kept, for each client and for all. It outlives a reload. Safe for concurrent use.
 type Room struct {
-	seal    cipher.AEAD // of places, see Hide; its key is of this process alone
+	seal    cipher.AEAD // of places, see hide; its key is of this process alone
 	seed    maphash.Seed
 	yielded atomic.Uint64
 
@@ -79,9 +84,9 @@ func newRoom() *Room {
 		drafts: shares{most: maxBodyBytes, each: maxClientBytes}, bodies: shares{most: maxBodyBytes, each: maxClientBytes}}
 }
 
-// Work does something for a client that takes time and at most so many bytes of memory, unless too
+// do does something for a client that takes time and at most so many bytes of memory, unless too
 // much is being done.
-func (r *Room) Work(client uint64, bytes int, do func()) error {
+func (r *Room) do(client uint64, bytes int, what func()) error {
 	n := int64(bytes)
 	r.mu.Lock()
 	ok := r.work.take(client, 1, 1)
@@ -99,7 +104,7 @@ func (r *Room) Work(client uint64, bytes int, do func()) error {
 		r.work.back(client, 1, 1)
 		r.drafts.back(client, n, n)
 	}()
-	do()
+	what()
 	return nil
 }
 
@@ -112,9 +117,9 @@ type Body struct {
 	readers map[uint64]int // the same by clients
 }
 
-// Write has a body be written for a client, of at most size bytes, see Work.
-func (r *Room) Write(client uint64, size int, write func() []byte) (b *Body, err error) {
-	err = r.Work(client, size, func() { b = &Body{Bytes: write(), room: r, readers: make(map[uint64]int)} })
+// write has a body be written for a client, of at most size bytes, see do.
+func (r *Room) write(client uint64, size int, write func() []byte) (b *Body, err error) {
+	err = r.do(client, size, func() { b = &Body{Bytes: write(), room: r, readers: make(map[uint64]int)} })
 	return b, err
 }
 
@@ -177,26 +182,26 @@ func (r *Room) Relieve(pace *pool.Pace) {
 	}
 }
 
-// Splits tells whether a key is one of certain ones, about one in 250. They stay the same in this
+// splits tells whether a key is one of certain ones, about one in 250. They stay the same in this
 // process, and nobody can know which they are.
-func (r *Room) Splits(key string) bool {
+func (r *Room) splits(key string) bool {
 	return maphash.String(r.seed, key)%250 == 0 && utf8.ValidString(key) // so that the origin can go on behind it
 }
 
 // placeLen is the length of a place before it is hidden: that of the key, and any key.
 const placeLen = 2 + request.MaxKeyLen
 
-// Hide returns a text that stands for a place in a folder and tells nothing of it, not even its
-// length. It is for Place.
-func (r *Room) Hide(folder, place []byte) string {
+// hide returns a text that stands for a place in a folder and tells nothing of it, not even its
+// length. It is for place.
+func (r *Room) hide(folder, place []byte) string {
 	b := binary.BigEndian.AppendUint16(make([]byte, 0, placeLen), uint16(len(place)))
 	b = append(b, place...)
 	return base64.RawURLEncoding.EncodeToString(r.seal.Seal(nil, nil, b[:placeLen], folder))
 }
 
-// Place returns the place that a text stands for, made by Hide for this folder; false: it was not,
+// place returns the place that a text stands for, made by hide for this folder; false: it was not,
 // or by another process.
-func (r *Room) Place(folder, text []byte) ([]byte, bool) {
+func (r *Room) place(folder, text []byte) ([]byte, bool) {
 	sealed, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
 	if err != nil {
 		return nil, false

@@ -1,14 +1,10 @@
-package serve
+package listing
 
 import (
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"yatagarasu/gateway/auth"
-	"yatagarasu/gateway/config/upstream"
-	"yatagarasu/gateway/fill"
-	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/web"
@@ -22,7 +18,7 @@ type view struct {
 	folder  []byte
 	most    int // entries
 	listing *web.Listing
-	reader  *auth.Reader // nil: all may be read
+	reads   func(key []byte) bool // nil: all may be read
 	entries []origin.Entry
 	more    bool                  // the client sees further ones
 	bound   string                // key at which the search for them was given up; empty: it was not
@@ -31,45 +27,31 @@ type view struct {
 	pages   int                   // of the origin that it was made of
 	splits  func(key string) bool // of keys at which views end, see maxViewSplits
 	passed  int                   // of these
-	first   *fill.Page            // of them
+	first   *list                 // of them
 	fresh   time.Duration         // how long it is so
 }
 
 // Bounds of what is looked at for one view. Where it is given up must not depend on how many entries
 // there are before: who moves the beginning over one would see the end move, and so learn its name. So
-// that is at certain keys, wherever the view begins, of which there are a few; see fill.Room.Splits.
+// that is at certain keys, wherever the view begins, of which there are a few; see Room.splits.
 const (
 	maxViewSplits = 26 // some 6,500 entries; a page of a thousand that are seen has far less
 	maxViewPages  = 10 // of the origin, which come first in a few of a hundred cases
 )
 
-// filters tells whether clients see less of a folder than the origin lists.
-func (b *Bucket) filters() bool { return b.Policy != nil || b.Site.Listing.HidesAny() }
-
-// ListSize returns how many entries the origin is asked for at once: where clients see less of
-// them, as many as it gives.
-func (b *Bucket) ListSize() int {
-	if b.filters() {
-		return upstream.MostListed
+// view returns what the client of q sees.
+func (p *Pages) view(q *Query) (*view, error) {
+	if p.Private && q.Reads == nil {
+		panic("BUG: nobody says what the client may read")
 	}
-	return b.Site.Listing.PageSize
-}
-
-// viewFolder returns the client's view of the folder behind a key.
-func (x *Exchange) viewFolder(after []byte) (*view, error) {
-	b, client := x.bucket, limit.AddressKey(x.Client)
-	v := &view{folder: x.key, listing: b.Site.Listing, most: b.Site.Listing.PageSize, fresh: fill.PageTTL, splits: b.Pages.Room.Splits}
-	if b.Policy != nil {
-		q := x.access
-		v.reader = b.Policy.NewReader(&q)
-	}
-	for {
-		page, err := b.Pages.Page(x.key, after, client, func() (*origin.Folder, error) { return x.askFolder(after) })
+	v := &view{folder: q.Folder, listing: p.Listing, most: p.Listing.PageSize, fresh: freshFor, splits: p.Room.splits, reads: q.Reads}
+	for after := q.After; ; {
+		page, err := p.list(q.Folder, after, q.Client, func() (*origin.Folder, error) { return p.ask(q, after) })
 		if err != nil {
 			return nil, err
 		}
 		v.add(page)
-		if !b.filters() {
+		if !p.filters() {
 			v.entries, v.more = page.Entries, page.More
 			return v, nil
 		}
@@ -77,7 +59,7 @@ func (x *Exchange) viewFolder(after []byte) (*view, error) {
 		if page.More {
 			n, place = goOn(page.Entries)
 		}
-		if err = b.Pages.Room.Work(client, 0, func() { v.look(page.Entries[:n]) }); err != nil {
+		if err = p.Room.do(q.Client, 0, func() { v.look(page.Entries[:n]) }); err != nil {
 			return nil, err
 		}
 		switch {
@@ -92,12 +74,12 @@ func (x *Exchange) viewFolder(after []byte) (*view, error) {
 }
 
 // add notes that v is made of a further page of the origin.
-func (v *view) add(page *fill.Page) {
+func (v *view) add(page *list) {
 	if v.pages++; v.pages == 1 {
 		v.first = page
 	}
 	v.marked = v.marked || page.Marked
-	v.fresh = min(v.fresh, page.Left())
+	v.fresh = min(v.fresh, page.left())
 }
 
 // look takes those of the entries that the client sees, until it is known that there are more than
@@ -126,7 +108,7 @@ func (v *view) sees(e *origin.Entry) bool {
 	if v.listing.Hides(strings.TrimSuffix(e.Key[len(v.folder):], "/")) {
 		return false
 	}
-	if v.reader != nil && !v.reader.Reads(request.StringBytes(e.Key)) {
+	if v.reads != nil && !v.reads(request.StringBytes(e.Key)) {
 		v.hides = true
 		return false
 	}
@@ -135,7 +117,7 @@ func (v *view) sees(e *origin.Entry) bool {
 
 // alike tells whether all who may read what v was made of have the same view for the time of its
 // first page.
-func (v *view) alike() bool { return !v.hides && (v.pages == 1 || v.reader == nil) }
+func (v *view) alike() bool { return !v.hides && (v.pages == 1 || v.reads == nil) }
 
 // end has v end where the next page can go on, and returns that place, and whether clients must
 // not be told of it.

@@ -1,4 +1,4 @@
-package fill
+package listing
 
 import (
 	"strconv"
@@ -56,8 +56,8 @@ func TestRoomSharesOut(t *testing.T) {
 	if err := bodyOf(r, 1).Begin(99); !isBusy(err) {
 		t.Errorf("there is no bound for all: %v", err)
 	}
-	if _, err := r.Write(1, 2*maxClientBytes, func() []byte {
-		if _, err := r.Write(1, 1, nil); !isBusy(err) {
+	if _, err := r.write(1, 2*maxClientBytes, func() []byte {
+		if _, err := r.write(1, 1, nil); !isBusy(err) {
 			t.Errorf("a client writes more than its share: %v", err)
 		}
 		return nil
@@ -87,12 +87,12 @@ func TestRoomBoundsWork(t *testing.T) {
 	var begin func(n int) error
 	begin = func(n int) (err error) { // n at once for each of enough clients
 		if n == 0 {
-			if e := r.Work(0, 0, func() {}); !isBusy(e) {
+			if e := r.do(0, 0, func() {}); !isBusy(e) {
 				t.Errorf("a client does more than its share: %v", e)
 			}
-			return r.Work(9, 0, func() {})
+			return r.do(9, 0, func() {})
 		}
-		if e := r.Work(0, 0, func() { err = begin(n - 1) }); e != nil {
+		if e := r.do(0, 0, func() { err = begin(n - 1) }); e != nil {
 			return e
 		}
 		return err
@@ -102,7 +102,7 @@ func TestRoomBoundsWork(t *testing.T) {
 	}
 	func() {
 		defer func() { recover() }()
-		r.Work(1, 100, func() { panic("oops") })
+		r.do(1, 100, func() { panic("oops") })
 	}()
 	if r.work.all != 0 || len(r.work.clients) > 0 || r.Bytes() != 0 {
 		t.Errorf("left are %d under way, %d bytes", r.work.all, r.Bytes())
@@ -113,23 +113,23 @@ func TestRoomBoundsWork(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	r, seen := newRoom(), make(map[string]bool)
 	for _, place := range []string{"", "a/b", "a/b", "a/\x01é", "a/" + strings.Repeat("x", 1022)} {
-		text := r.Hide([]byte("a/"), []byte(place))
-		got, ok := r.Place([]byte("a/"), []byte(text))
+		text := r.hide([]byte("a/"), []byte(place))
+		got, ok := r.place([]byte("a/"), []byte(text))
 		if !ok || string(got) != place || seen[text] {
 			t.Errorf("%.20q became %.20q, %t", place, got, ok)
 		}
 		seen[text] = true
-		if len(seen) > 1 && len(text) != len(r.Hide([]byte("a/"), nil)) {
+		if len(seen) > 1 && len(text) != len(r.hide([]byte("a/"), nil)) {
 			t.Error("the length tells something")
 		}
-		if _, ok := r.Place([]byte("b/"), []byte(text)); ok {
+		if _, ok := r.place([]byte("b/"), []byte(text)); ok {
 			t.Error("it holds for another folder")
 		}
-		if _, ok := newRoom().Place([]byte("a/"), []byte(text)); ok {
+		if _, ok := newRoom().place([]byte("a/"), []byte(text)); ok {
 			t.Error("it holds for another bucket, or process")
 		}
 		for _, bad := range []string{"", "AAAA", text[1:], text + "A", text[:40] + "AAAA" + text[44:], "=" + text} {
-			if got, ok := r.Place([]byte("a/"), []byte(bad)); ok {
+			if got, ok := r.place([]byte("a/"), []byte(bad)); ok {
 				t.Errorf("%.20q is taken for %.20q", bad, got)
 			}
 		}
@@ -142,13 +142,13 @@ func TestSplits(t *testing.T) {
 	n, same := 0, 0
 	for i := range 100_000 {
 		key := strconv.Itoa(i)
-		first := r.Splits(key)
-		if again := r.Splits(key); again != first {
+		first := r.splits(key)
+		if again := r.splits(key); again != first {
 			t.Fatal("it changes")
 		}
 		if first {
 			n++
-			if other.Splits(key) {
+			if other.splits(key) {
 				same++
 			}
 		}

@@ -1,4 +1,4 @@
-package fill
+package listing
 
 import (
 	"errors"
@@ -8,10 +8,11 @@ import (
 
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/problem"
+	"yatagarasu/gateway/web"
 )
 
-// PageTTL is how long a page of a folder is fresh.
-const PageTTL = 5 * time.Second
+// freshFor is how long a page of a folder is fresh.
+const freshFor = 5 * time.Second
 
 // Bounds of the pages of one bucket.
 const (
@@ -23,32 +24,31 @@ const (
 	complaintsEvery = time.Minute
 )
 
-// Pages are the pages of a bucket's folders, as the origin lists them, whoever may read what is
+// lists are the pages of a bucket's folders, as the origin lists them, whoever may read what is
 // on them. Those who want the same page at once wait for one list, and for a few seconds after it
-// they get what it has brought. Safe for concurrent use. Get one by NewPages.
-type Pages struct {
-	Room  *Room
-	forms int // of a page
-	now   func() time.Time
+// they get what it has brought. Safe for concurrent use.
+type lists struct {
+	room *Room
+	now  func() time.Time
 
-	mu         sync.Mutex // guards the following fields, and size of each page
-	kept       map[string]*Page
-	order      []*Page // those kept, the oldest first
+	mu         sync.Mutex // guards the following fields, and size of each list
+	kept       map[string]*list
+	order      []*list // those kept, the oldest first
 	bytes      int64   // of memory for them
-	flights    map[string]*pageFlight
+	flights    map[string]*flight
 	clients    map[uint64]int // flights that each client leads
 	complained time.Time      // when the log last said that the origin does not list
 }
 
-// Page is a page of a folder, in memory. What is exported does not change.
-type Page struct {
+// list is a page of a folder, in memory. What is exported does not change.
+type list struct {
 	*origin.Folder
-	in    *Pages
+	in    *lists
 	key   string
-	fresh time.Time // until then it is, by the clock of Pages
+	fresh time.Time // until then it is, by the clock of lists
 	ends  time.Time // until then it is kept
 	size  int64     // bytes of memory
-	forms []form
+	forms [web.NumFormats]form
 }
 
 // form is a form of a page with all of its entries.
@@ -57,28 +57,20 @@ type form struct {
 	body *Body      // nil: not made yet
 }
 
-// pageFlight is a list under way.
-type pageFlight struct {
+// flight is a list under way.
+type flight struct {
 	done chan struct{} // closed when the following fields are set
-	page *Page
+	page *list
 	err  error
 }
 
-// NewPages returns a Pages with no page, in the place of old, which may be nil. Pages have so many
-// forms, and now is the clock for their freshness.
-func NewPages(forms int, now func() time.Time, old *Pages) *Pages {
-	p := &Pages{forms: forms, now: now, kept: make(map[string]*Page), flights: make(map[string]*pageFlight), clients: make(map[uint64]int)}
-	if old != nil {
-		p.Room = old.Room
-	} else {
-		p.Room = newRoom()
-	}
-	return p
+func newLists(room *Room, now func() time.Time) *lists {
+	return &lists{room: room, now: now, kept: make(map[string]*list), flights: make(map[string]*flight), clients: make(map[uint64]int)}
 }
 
-// Page returns the page of a folder that begins behind the key after. Unless it is kept or under
+// list returns the page of a folder that begins behind the key after. Unless it is kept or under
 // way, ask brings it, for the client with a key as in origin.Fetch. An error is an *origin.Error.
-func (p *Pages) Page(folder, after []byte, client uint64, ask func() (*origin.Folder, error)) (*Page, error) {
+func (p *lists) list(folder, after []byte, client uint64, ask func() (*origin.Folder, error)) (*list, error) {
 	key := string(folder) + "\x00" + string(after) // no folder's key has such a byte
 	for first := true; ; first = false {
 		page, f, leads := p.join(key, client)
@@ -109,7 +101,7 @@ func isBusy(err error) bool {
 
 // join returns the page if it is fresh; or else the flight that brings it, which the caller may
 // have to lead, nil if too many are under way.
-func (p *Pages) join(key string, client uint64) (page *Page, f *pageFlight, leads bool) {
+func (p *lists) join(key string, client uint64) (page *list, f *flight, leads bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if page = p.kept[key]; page != nil && p.now().Before(page.fresh) {
@@ -121,14 +113,14 @@ func (p *Pages) join(key string, client uint64) (page *Page, f *pageFlight, lead
 	if len(p.flights) >= maxLists || p.clients[client] >= maxClientLists {
 		return nil, nil, false
 	}
-	f = &pageFlight{done: make(chan struct{}), err: &origin.Error{Problem: problem.Broken, Reason: problem.Panic.Reason}}
+	f = &flight{done: make(chan struct{}), err: &origin.Error{Problem: problem.Broken, Reason: problem.Panic.Reason}}
 	p.flights[key] = f
 	p.clients[client]++
 	return nil, f, true
 }
 
 // lead brings the page of a flight, and ends it, also if ask panics.
-func (p *Pages) lead(f *pageFlight, key string, client uint64, ask func() (*origin.Folder, error)) (*Page, error) {
+func (p *lists) lead(f *flight, key string, client uint64, ask func() (*origin.Folder, error)) (*list, error) {
 	asked := p.now()
 	defer func() {
 		p.mu.Lock()
@@ -144,7 +136,7 @@ func (p *Pages) lead(f *pageFlight, key string, client uint64, ask func() (*orig
 	}()
 	folder, err := ask()
 	if f.err = err; err == nil {
-		f.page = &Page{Folder: folder, in: p, key: key, forms: make([]form, p.forms), fresh: asked.Add(PageTTL), size: int64(len(key)) + entryOverhead}
+		f.page = &list{Folder: folder, in: p, key: key, fresh: asked.Add(freshFor), size: int64(len(key)) + entryOverhead}
 		for i := range folder.Entries {
 			f.page.size += int64(len(folder.Entries[i].Key)) + entryOverhead
 		}
@@ -153,27 +145,27 @@ func (p *Pages) lead(f *pageFlight, key string, client uint64, ask func() (*orig
 }
 
 // keep keeps a page for a while, in the place of the oldest. The caller holds p.mu.
-func (p *Pages) keep(page *Page) {
+func (p *lists) keep(page *list) {
 	if old := p.kept[page.key]; old != nil {
 		p.drop(old)
 	}
-	page.ends = time.Now().Add(PageTTL)
+	page.ends = time.Now().Add(freshFor)
 	p.kept[page.key] = page
 	p.order = append(p.order, page)
 	p.bytes += page.size
 	p.makeRoom()
-	time.AfterFunc(PageTTL, p.sweep) // ends with sweep
+	time.AfterFunc(freshFor, p.sweep) // ends with sweep
 }
 
 // makeRoom drops the oldest pages until the others fit. The caller holds p.mu.
-func (p *Pages) makeRoom() {
+func (p *lists) makeRoom() {
 	for len(p.order) > 0 && (len(p.order) > maxPages || p.bytes > maxPageBytes) {
 		p.drop(p.order[0])
 	}
 }
 
 // sweep drops the pages whose time has come.
-func (p *Pages) sweep() {
+func (p *lists) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for now := time.Now(); len(p.order) > 0 && !now.Before(p.order[0].ends); {
@@ -182,26 +174,26 @@ func (p *Pages) sweep() {
 }
 
 // drop drops a page. The caller holds p.mu.
-func (p *Pages) drop(page *Page) {
+func (p *lists) drop(page *list) {
 	delete(p.kept, page.key)
 	p.bytes -= page.size
 	i := slices.Index(p.order, page)
 	p.order = slices.Delete(p.order, i, i+1)
 }
 
-// Left returns how long the page is still fresh.
-func (page *Page) Left() time.Duration { return max(page.fresh.Sub(page.in.now()), 0) }
+// left returns how long the page is still fresh.
+func (page *list) left() time.Duration { return max(page.fresh.Sub(page.in.now()), 0) }
 
-// Body returns a form of the page with all of its entries for a client. If it is not there, write
+// body returns a form of the page with all of its entries for a client. If it is not there, write
 // makes it, of at most size bytes.
-func (page *Page) Body(f int, client uint64, size int, write func() []byte) (*Body, error) {
+func (page *list) body(f web.Format, client uint64, size int, write func() []byte) (*Body, error) {
 	form := &page.forms[f]
 	form.mu.Lock()
 	defer form.mu.Unlock()
 	if form.body != nil {
 		return form.body, nil
 	}
-	body, err := page.in.Room.Write(client, size, write)
+	body, err := page.in.room.write(client, size, write)
 	if err != nil {
 		return nil, err
 	}
@@ -217,9 +209,9 @@ func (page *Page) Body(f int, client uint64, size int, write func() []byte) (*Bo
 	return body, nil
 }
 
-// Complains tells whether to say that the origin does not let the bucket be listed: from time to
+// complains tells whether to say that the origin does not let the bucket be listed: from time to
 // time, not to each who asks.
-func (p *Pages) Complains() bool {
+func (p *lists) complains() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
