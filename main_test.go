@@ -84,13 +84,14 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // sign and cache are below all of them, and config, auth, limit and route below those that
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
-	"config":          "config/access config/file config/form config/shared config/upstream",
+	"config":          "config/access config/file config/form config/frontend config/shared config/upstream",
 	"config/file":     "",
 	"config/form":     "",
+	"config/frontend": "config/file config/form",
 	"config/shared":   "config/file config/form",
 	"config/upstream": "config/file config/form",
 	"config/access":   "config/file config/form",
-	"auth":            "config config/access keys limit token",
+	"auth":            "config/access config/frontend keys limit token",
 	"token":           "",
 	"keys":            "config/access token",
 	"limit":           "",
@@ -108,12 +109,12 @@ var rooms = map[string]string{
 	"s3error":         "problem",
 	"origin":          "config/file config/upstream media problem request observe s3error",
 	"probe":           "config/upstream problem observe origin",
-	"listen":          "config limit problem request observe",
+	"listen":          "config/frontend limit problem request observe",
 	"handover":        "",
 	"fill":            "config cluster coding problem request observe s3error origin",
-	"serve":           "config config/access config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
+	"serve":           "config config/access config/frontend config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
 	"admin":           "config config/file cluster limit problem request observe origin probe listen fill serve",
-	"inspect":         "config config/shared config/upstream auth cluster flags web problem request observe s3error origin serve",
+	"inspect":         "config config/frontend config/shared config/upstream auth cluster flags web problem request observe s3error origin serve",
 	"":                "config config/access config/file config/shared config/upstream auth keys cluster flags observe origin probe listen handover fill serve admin",
 }
 

@@ -3,7 +3,7 @@ package auth
 import (
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/limit"
 )
@@ -13,7 +13,7 @@ import (
 // it with NewGuard; a nil Guard bounds nothing. Safe for concurrent use.
 type Guard struct {
 	turns    *turns
-	rate     config.Rate // the configuration of failures
+	rate     frontend.Rate // the configuration of failures
 	failures *limit.Table
 	suspects *limit.Table // has no token for clients that failed within a minute
 	began    time.Time    // the start of the times in both
@@ -25,7 +25,7 @@ var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
 // NewGuard returns a guard that lets tokens of each client address fail at rate, for which it
 // remembers this number of clients. It takes the place of old, which may be nil, and inherits
 // its state.
-func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
+func NewGuard(rate frontend.Rate, clients int, old *Guard) *Guard {
 	if old == nil {
 		old = &Guard{turns: newTurns(), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 )
 
 // checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
@@ -30,7 +31,7 @@ func checkClusterUse(d *file.Decoder, o file.Object, c *Config, sharing []*file.
 
 // checkSubjects reports a limit for subjects where no bucket asks for a token.
 func checkSubjects(d *file.Decoder, c *Config, server file.Object) {
-	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
+	if c.Server.Limits.Rates.PerSubject == (frontend.Rate{}) || len(c.Buckets) == 0 {
 		return
 	}
 	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {

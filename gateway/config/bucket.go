@@ -9,6 +9,7 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -40,11 +41,11 @@ func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults
 	}
 	checkWebsite(d, o, &b)
 	checkMatches(d, o, &b)
-	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
+	if b.Limits.Rates.PerSubject != (frontend.Rate{}) && !b.Auth.Enabled {
 		at := d.Within(o.Get("limits")).Get("requests_per_second_per_subject")
 		d.Fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
 	}
-	b.Allow, b.Deny = decodeAddresses(o)
+	b.Allow, b.Deny = frontend.DecodeAddresses(o)
 	return b, true
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
 )
 
@@ -116,12 +117,12 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(c.Buckets) != 4 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
-		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != tokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
+		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != frontend.Default().Limits.TokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
-	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
+	c.Server.Limits.Rates, c.Logging.Audit = frontend.Rates{}, Audit{}
 	if cluster := shared.Default(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != shared.ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
 	}
@@ -129,7 +130,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	if c.Cluster.Store != shared.Default().Store || c.Cluster.Limits != shared.Default().Limits {
 		t.Errorf("got %+v, %+v", c.Cluster.Store, c.Cluster.Limits)
 	}
-	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
+	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, frontend.HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
 	if err != nil {
 		t.Fatal(err)

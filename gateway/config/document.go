@@ -8,6 +8,7 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -37,11 +38,11 @@ func (d documenter) object(v reflect.Value) file.Document {
 		if key == "-" || d.implied(v, name) {
 			continue
 		}
-		if rates, ok := v.Field(i).Interface().(Rates); ok {
-			doc = append(doc, rates.members()...)
+		if rates, ok := v.Field(i).Interface().(frontend.Rates); ok {
+			doc = append(doc, membersOf(rates)...)
 			continue
 		}
-		if rate, ok := v.Field(i).Interface().(Rate); ok {
+		if rate, ok := v.Field(i).Interface().(frontend.Rate); ok {
 			if doc = append(doc, file.Member{Key: "token_failures_per_second", Value: rate.PerSecond}); rate.Burst > 0 {
 				doc = append(doc, file.Member{Key: "burst_token_failures", Value: rate.Burst})
 			}
@@ -185,13 +186,13 @@ func (d documenter) value(v reflect.Value) any {
 	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
 }
 
-// members returns the keys of a block of limits for r, without rates that are no limit.
-func (r Rates) members() (list file.Document) {
+// membersOf returns the keys of a block of limits for r, without rates that are no limit.
+func membersOf(r frontend.Rates) (list file.Document) {
 	for _, one := range []struct {
 		suffix string
-		Rate
+		frontend.Rate
 	}{{"", r.All}, {"_per_address", r.PerAddress}, {"_per_subject", r.PerSubject}} {
-		if one.Rate != (Rate{}) {
+		if one.Rate != (frontend.Rate{}) {
 			list = append(list, file.Member{Key: "requests_per_second" + one.suffix, Value: one.PerSecond}, file.Member{Key: "burst" + one.suffix, Value: one.Burst})
 		}
 	}

@@ -40,6 +40,7 @@ const (
 // defaultPageSize is the most that S3 lists at once.
 const defaultPageSize = 1000
 
+// Check implements file.Checker.
 func (l *Listing) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	o.StringOrList("paths", func(n *file.Node, text string, _ bool) {

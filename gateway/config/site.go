@@ -20,6 +20,7 @@ type ContentTypes struct {
 	Map file.Pairs `form:"-"`
 }
 
+// Check implements file.Checker.
 func (c *ContentTypes) Check(d *file.Decoder, o file.Object) {
 	off := !o.Misspells("guess")
 	if at := o.Get("guess"); at != nil {
@@ -114,6 +115,7 @@ func decodeHeaderRules(d *file.Decoder, o file.Object) (rules []HeaderRule) {
 	return rules
 }
 
+// Check implements file.Checker.
 func (r *HeaderRule) Check(d *file.Decoder, o file.Object) {
 	if o.Node != nil && !o.Has("set", "remove") && !o.Misspells("set") && !o.Misspells("remove") {
 		d.Fail(o.Node, "changes nothing", "add set or remove")
@@ -150,6 +152,7 @@ func (r *HeaderRule) Check(d *file.Decoder, o file.Object) {
 	})
 }
 
+// Check implements file.Checker.
 func (m *HeaderMatch) Check(d *file.Decoder, o file.Object) {
 	if o.Node != nil && !o.Has("path", "content_type") && !o.Misspells("path") && !o.Misspells("content_type") {
 		d.Fail(o.Node, "matches everything", "remove it, or add path or content_type")

@@ -102,6 +102,7 @@ const (
 	maxStatusPage = 256 << 10 // bytes of maintenance.page
 )
 
+// Check implements file.Checker.
 func (w *Website) Check(d *file.Decoder, o file.Object) {
 	if o.Node == nil {
 		return
@@ -119,6 +120,7 @@ func (w *Website) Check(d *file.Decoder, o file.Object) {
 	w.files(d, o)
 }
 
+// Check implements file.Checker.
 func (s *SPA) Check(d *file.Decoder, o file.Object) {
 	if o.Node == nil {
 		return
@@ -281,6 +283,7 @@ func (w *Website) files(d *file.Decoder, o file.Object) {
 	})
 }
 
+// Check implements file.Checker.
 func (m *Maintenance) Check(d *file.Decoder, o file.Object) {
 	if o.Node == nil {
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"yatagarasu/gateway/cluster"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
@@ -31,7 +31,7 @@ var limitProblems = [observe.NumLimits]*problem.Problem{
 // scope is the limits of the gateway as a whole, or of one bucket. Safe for concurrent use.
 type scope struct {
 	addresses   *limit.Addresses
-	rates       config.Rates // the configuration of the next three
+	rates       frontend.Rates // the configuration of the next three
 	rate        *limit.Rate
 	perAddress  *limit.Table
 	perSubject  *limit.Table
@@ -41,7 +41,7 @@ type scope struct {
 
 // newScope returns a scope. Rates that old, which may be nil, has too keep their state. With share,
 // other gateways take of the same rates.
-func newScope(old *scope, rates config.Rates, maxInFlight, clients int, allow, deny []netip.Prefix, share bool) *scope {
+func newScope(old *scope, rates frontend.Rates, maxInFlight, clients int, allow, deny []netip.Prefix, share bool) *scope {
 	s := &scope{rates: rates, maxInFlight: int64(maxInFlight), addresses: limit.NewAddresses(allow, deny)}
 	if old == nil {
 		old = &scope{InFlight: new(atomic.Int64)}

@@ -1,12 +1,12 @@
-package config
+package frontend
 
 import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
 )
 
-// frontendGrammar is what the blocks server and metrics may have, and the limits of a bucket.
-var frontendGrammar = file.Grammar{
+// Grammar is what the blocks server and metrics may have, and the limits of a bucket.
+var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"server":           {"address", "https", "require_https", "trusted_proxies", "forwarded_header", "proxy_protocol", "ready", "limits", "allow", "deny"},
 		"server.https":     {"enabled", "cert_path", "key_path", "redirect_address"},
