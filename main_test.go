@@ -84,9 +84,10 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 // sign and cache are below all of them, and config, auth, limit and route below those that
 // name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
-	"config":          "config/access config/file config/form config/frontend config/shared config/upstream",
+	"config":          "config/access config/file config/form config/frontend config/shared config/site config/upstream",
 	"config/file":     "",
 	"config/form":     "",
+	"config/site":     "config/file config/form",
 	"config/frontend": "config/file config/form",
 	"config/shared":   "config/file config/form",
 	"config/upstream": "config/file config/form",
@@ -102,7 +103,7 @@ var rooms = map[string]string{
 	"sealed":          "",
 	"coding":          "problem request",
 	"media":           "config/file config/form",
-	"web":             "config media request problem",
+	"web":             "config/site media request problem",
 	"problem":         "",
 	"request":         "problem",
 	"observe":         "problem",
@@ -111,7 +112,7 @@ var rooms = map[string]string{
 	"probe":           "config/upstream problem observe origin",
 	"listen":          "config/frontend limit problem request observe",
 	"handover":        "",
-	"fill":            "config cluster coding problem request observe s3error origin",
+	"fill":            "config config/site cluster coding problem request observe s3error origin",
 	"serve":           "config config/access config/frontend config/upstream auth cluster coding limit media route web problem request observe s3error origin listen fill",
 	"admin":           "config config/file cluster limit problem request observe origin probe listen fill serve",
 	"inspect":         "config config/frontend config/shared config/upstream auth cluster flags web problem request observe s3error origin serve",

@@ -9,6 +9,7 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 )
 
 // checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
@@ -122,7 +123,7 @@ func checkWebsite(d *file.Decoder, o file.Object, b *Bucket) {
 
 // checkErrorDocument checks that who gets an error document, which is item, may read it. Without a
 // token, that is only what is public.
-func checkErrorDocument(d *file.Decoder, item file.Object, e ErrorDocument, a *access.Auth) {
+func checkErrorDocument(d *file.Decoder, item file.Object, e site.ErrorDocument, a *access.Auth) {
 	switch {
 	case e.Key == "" || e.Status != 401 && e.Status != 403: // or it was reported
 	case e.Status == 401 && !a.Enabled:

@@ -10,6 +10,7 @@ import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
 	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -25,7 +26,7 @@ func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults
 	checkPrefix(d, o, &b)
 	o.Need("s3", "say where the objects are")
 	b.Auth = access.Decode(d, o.Get("auth"), global)
-	b.Headers = decodeHeaderRules(d, o)
+	b.Headers = site.DecodeHeaderRules(d, o)
 	if b.Listing.Enabled && b.S3.AccessDenied == 404 {
 		d.Warn(o.Get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")
 	}

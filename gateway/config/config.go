@@ -14,6 +14,7 @@ import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -72,30 +73,7 @@ type Bucket struct {
 	// Auth says who may read them. The zero value: everyone.
 	Auth access.Auth `form:"-"`
 
-	// CORS says which pages of other sites may read by script.
-	CORS CORS
-
-	// ContentTypes are the types that objects have by their keys.
-	ContentTypes ContentTypes
-
-	// Listing offers pages of what is in a folder.
-	Listing Listing
-
-	// Headers are the rules for the headers that clients get, in order.
-	Headers []HeaderRule `form:"-"`
-
-	// Compress says which objects in memory clients get compressed.
-	Compress Compress
-
-	// Website makes the bucket a site.
-	Website Website
-
-	// DownloadQuery has the parameter download of a query make browsers save the object. Default
-	// false.
-	DownloadQuery bool
-
-	// Maintenance answers all requests with 503.
-	Maintenance Maintenance
+	site.Site
 
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.

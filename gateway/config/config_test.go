@@ -16,6 +16,7 @@ import (
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -236,29 +237,31 @@ func TestFullFile(t *testing.T) {
 					Retry:          retry,
 					Breaker:        upstream.Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
-				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
-				CORS: CORS{
-					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
-					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
-				},
-				ContentTypes: ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
-				Headers: []HeaderRule{
-					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
-					{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
-				},
-				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
-				Cache:    &own,
-				Website: Website{
-					Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,
-					SPA:            SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
-					ErrorDocuments: []ErrorDocument{{403, "e/403.html"}, {404, "404.html"}},
-					Redirects:      []Redirect{{"/old/*", "/new/*.html", 301}, {"/blog", "https://blog.example.com/?from=here", 307}},
-					Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
-				},
-				DownloadQuery: true,
-				Maintenance: Maintenance{
-					Enabled: true, Page: "testdata/maintenance.html", Text: []byte("<!doctype html><title>Back soon</title><p>Back soon.</p>\n"), RetryAfter: 90 * time.Second,
-					Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::1/128")},
+				Cache: &own,
+				Site: site.Site{
+					Listing: site.Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
+					CORS: site.CORS{
+						Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
+						Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
+					},
+					ContentTypes: site.ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
+					Headers: []site.HeaderRule{
+						{Match: site.HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
+						{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
+					},
+					Compress: site.Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
+					Website: site.Website{
+						Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,
+						SPA:            site.SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
+						ErrorDocuments: []site.ErrorDocument{{Status: 403, Key: "e/403.html"}, {Status: 404, Key: "404.html"}},
+						Redirects:      []site.Redirect{{From: "/old/*", To: "/new/*.html", Status: 301}, {From: "/blog", To: "https://blog.example.com/?from=here", Status: 307}},
+						Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
+					},
+					DownloadQuery: true,
+					Maintenance: site.Maintenance{
+						Enabled: true, Page: "testdata/maintenance.html", Text: []byte("<!doctype html><title>Back soon</title><p>Back soon.</p>\n"), RetryAfter: 90 * time.Second,
+						Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::1/128")},
+					},
 				},
 			},
 			{

@@ -9,6 +9,7 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -33,6 +34,10 @@ func (d documenter) object(v reflect.Value) file.Document {
 				origin.Credentials = upstream.Credentials{} // those of the bucket
 			}
 			doc = append(doc, d.object(reflect.ValueOf(origin))...)
+			continue
+		}
+		if blocks, ok := v.Field(i).Interface().(site.Site); ok {
+			doc = append(doc, d.object(reflect.ValueOf(blocks))...)
 			continue
 		}
 		if key == "-" || d.implied(v, name) {
@@ -84,23 +89,23 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("Credentials").FieldByName("Source").String() == upstream.SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
-	case "Bucket.CORS":
+	case "Site.CORS":
 		return v.FieldByName("CORS").FieldByName("Origins").Len() == 0
-	case "Bucket.Compress":
+	case "Site.Compress":
 		return !v.FieldByName("Compress").FieldByName("Enabled").Bool()
-	case "Bucket.ContentTypes":
+	case "Site.ContentTypes":
 		types := v.FieldByName("ContentTypes")
 		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0
-	case "Bucket.Listing":
+	case "Site.Listing":
 		return !v.FieldByName("Listing").FieldByName("Enabled").Bool()
-	case "Bucket.Website":
+	case "Site.Website":
 		return v.FieldByName("Website").IsZero()
 	case "Website.SPA":
 		return v.FieldByName("SPA").IsZero()
-	case "Bucket.Maintenance":
+	case "Site.Maintenance":
 		return v.FieldByName("Maintenance").IsZero()
 	case "HeaderRule.Match":
-		return v.FieldByName("Match").Interface() == HeaderMatch{}
+		return v.FieldByName("Match").Interface() == site.HeaderMatch{}
 	case "S3.Hedge":
 		return !v.FieldByName("Hedge").FieldByName("Enabled").Bool()
 	case "Breaker.FailureRate", "Breaker.Consecutive", "Breaker.Cooldown":

@@ -6,11 +6,12 @@ import (
 	"yatagarasu/gateway/config/form"
 	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
 // grammar is that of the whole file.
-var grammar = file.Join(upstream.Grammar, shared.Grammar, access.Grammar, siteGrammar, frontend.Grammar, file.Grammar{
+var grammar = file.Join(upstream.Grammar, shared.Grammar, access.Grammar, site.Grammar, frontend.Grammar, file.Grammar{
 	Keys: map[string][]string{
 		"":              {"server", "buckets", "jwt", "cache", "cluster", "logging", "metrics", "admin"},
 		"buckets[]":     {"name", "path_prefix", "hosts", "s3", "auth", "cors", "content_types", "headers", "listing", "compress", "website", "download_query", "maintenance", "cache", "limits", "allow", "deny"},

@@ -123,7 +123,7 @@ func (gen *Generation) add(c *config.Bucket, o *GenerationOptions, old *Generati
 		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
 		Limits: newScope(before.Limits, c.Limits.Rates, c.Limits.MaxInFlight, o.LimitClients, c.Allow, c.Deny, o.Node.SharesLimits()),
 	}
-	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
+	if b.Site = web.New(&c.Site, c.PathPrefix, fill.InObjects); b.Site != nil {
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
 	}
 	if c.Listing.Enabled {

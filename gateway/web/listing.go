@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/sign"
 )
 
@@ -39,7 +39,7 @@ func (f Format) ContentType() string {
 	return "text/html; charset=utf-8"
 }
 
-func newListing(c *config.Listing) *Listing {
+func newListing(c *site.Listing) *Listing {
 	if !c.Enabled {
 		return nil
 	}
@@ -56,7 +56,7 @@ func newListing(c *config.Listing) *Listing {
 	}
 	for _, name := range c.Formats {
 		format := HTML
-		if name == config.FormatJSON {
+		if name == site.FormatJSON {
 			format = JSON
 		}
 		l.formats = append(l.formats, format)

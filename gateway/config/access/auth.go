@@ -26,7 +26,7 @@ type Auth struct {
 // AuthRule is the rule for one sub-path of a bucket.
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
-	// form of Bucket.PathPrefix.
+	// form of config.Bucket.PathPrefix.
 	Path string `form:"path"`
 
 	// Enabled demands a valid token under Path. Default true.

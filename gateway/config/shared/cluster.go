@@ -96,14 +96,14 @@ type ClusterPurge struct {
 	Replicas int `most:"8"`
 }
 
-// ClusterStore says which objects of buckets with Cache.Shared the gateways keep at Valkey, for
+// ClusterStore says which objects of buckets with config.Cache.Shared the gateways keep at Valkey, for
 // each other: whole small ones, encrypted. Who may read one is judged before, on each request.
 type ClusterStore struct {
 	// Enabled reads and writes objects at Valkey. Default false.
 	Enabled bool
 
 	// MaxObjectSize is the largest object that is kept there: from 1 byte to 4 MB, and no more
-	// than a bucket's Cache.MaxObjectSize where that is less. Default 256 KB.
+	// than a bucket's config.Cache.MaxObjectSize where that is less. Default 256 KB.
 	MaxObjectSize file.Size
 
 	// MaxTTL is the longest time that an object is kept there, whatever its freshness. From 1 s

@@ -1,9 +1,9 @@
-package config
+package site
 
 import "yatagarasu/gateway/config/file"
 
-// siteGrammar is what the blocks of a bucket that make it a site may have.
-var siteGrammar = file.Grammar{
+// Grammar is what the blocks of a bucket that make it a site may have.
+var Grammar = file.Grammar{
 	Keys: map[string][]string{
 		"buckets[].cors":                      {"origins", "credentials", "headers", "expose", "max_age", "private_network"},
 		"buckets[].listing":                   {"enabled", "paths", "formats", "page_size", "hide"},
