@@ -149,9 +149,10 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example, reference := read(t, examplePath), read(t, "../../docs/CONFIGURATION.md")
 	join := func(block, key string) string { return strings.TrimPrefix(block+"."+key, ".") }
-	for block, keys := range grammar.Keys {
+	for _, b := range grammar.Blocks {
+		block, keys := b.Path, b.Keys
 		for _, key := range keys {
-			if grammar.Keys[join(block, key)] != nil || grammar.Keys[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
+			if grammar.Keys(join(block, key)) != nil || grammar.Keys(join(block, key)+"[]") != nil && key != "claims" || block == "" {
 				// A block: its keys are documented.
 			} else if path := "`" + join(block, key) + "`"; !strings.Contains(reference, path) && key != "claims_verification" && block+key != "buckets[].authjwt" {
 				t.Errorf("docs/CONFIGURATION.md lacks %s", path)
@@ -169,7 +170,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			continue
 		}
 		found := false
-		for _, key := range grammar.Keys[m[1][:i]] {
+		for _, key := range grammar.Keys(m[1][:i]) {
 			found = found || key == m[1][i+1:]
 		}
 		if !found && m[1] != "admin.token" {
@@ -184,7 +185,7 @@ func TestBucketKeys(t *testing.T) {
 		if field.Anonymous {
 			continue
 		}
-		if key := file.KeyOf(field); !slices.Contains(grammar.Keys["buckets[]"], key) {
+		if key := file.KeyOf(field); !slices.Contains(grammar.Keys("buckets[]"), key) {
 			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}

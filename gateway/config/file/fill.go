@@ -25,9 +25,9 @@ type Checker interface {
 //	most   the greatest value of a number; 2147483647 without it
 func (d *Decoder) Fill(n *Node, block string, v any) Object {
 	o := d.object(n, block)
-	fields := reflect.ValueOf(v).Elem()
+	keys, fields := d.grammar.Keys(block), reflect.ValueOf(v).Elem()
 	for _, f := range d.keyedFields(fields.Type()) {
-		if slices.Contains(d.grammar.Keys[block], f.key) {
+		if slices.Contains(keys, f.key) {
 			o.field(block, f.key, f.Tag, fields.FieldByIndex(f.Index))
 		}
 	}

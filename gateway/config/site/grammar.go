@@ -4,18 +4,18 @@ import "yatagarasu/gateway/config/file"
 
 // Grammar is what the blocks of a bucket that make it a site may have.
 var Grammar = file.Grammar{
-	Keys: map[string][]string{
-		"buckets[].cors":                      {"origins", "credentials", "headers", "expose", "max_age", "private_network"},
-		"buckets[].listing":                   {"enabled", "paths", "formats", "page_size", "hide"},
-		"buckets[].content_types":             {"guess", "map"},
-		"buckets[].headers[]":                 {"match", "set", "remove", "when"},
-		"buckets[].headers[].match":           {"path", "content_type"},
-		"buckets[].compress":                  {"enabled", "encodings", "precompressed", "min_size", "types"},
-		"buckets[].website":                   {"index", "trailing_slash", "clean_urls", "spa", "error_documents", "object_redirects", "redirects", "files"},
-		"buckets[].website.spa":               {"fallback", "assets"},
-		"buckets[].website.error_documents[]": {"status", "key"},
-		"buckets[].website.redirects[]":       {"from", "to", "status"},
-		"buckets[].maintenance":               {"enabled", "page", "retry_after", "allow"},
+	Blocks: []file.Block{
+		{Path: "buckets[].cors", Keys: []string{"origins", "credentials", "headers", "expose", "max_age", "private_network"}},
+		{Path: "buckets[].listing", Keys: []string{"enabled", "paths", "formats", "page_size", "hide"}},
+		{Path: "buckets[].content_types", Keys: []string{"guess", "map"}},
+		{Path: "buckets[].headers[]", Keys: []string{"match", "set", "remove", "when"}},
+		{Path: "buckets[].headers[].match", Keys: []string{"path", "content_type"}},
+		{Path: "buckets[].compress", Keys: []string{"enabled", "encodings", "precompressed", "min_size", "types"}},
+		{Path: "buckets[].website", Keys: []string{"index", "trailing_slash", "clean_urls", "spa", "error_documents", "object_redirects", "redirects", "files"}},
+		{Path: "buckets[].website.spa", Keys: []string{"fallback", "assets"}},
+		{Path: "buckets[].website.error_documents[]", Keys: []string{"status", "key"}},
+		{Path: "buckets[].website.redirects[]", Keys: []string{"from", "to", "status"}},
+		{Path: "buckets[].maintenance", Keys: []string{"enabled", "page", "retry_after", "allow"}},
 	},
 	Forms: map[string]file.Form{
 		"object key":  objectKey,

@@ -223,7 +223,7 @@ func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
 // Check implements file.Checker.
 func (c *Credentials) Check(d *file.Decoder, o file.Object) {
-	for _, key := range Grammar.Keys["buckets[].s3.credentials"][1:] {
+	for _, key := range Grammar.Keys("buckets[].s3.credentials")[1:] {
 		if o.Has(key) && !slices.Contains(sourceKeys[c.Source], key) {
 			d.Fail(o.Get(key), "has no effect with source "+c.Source, "remove it, or choose the source that takes it")
 		}
