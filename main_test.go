@@ -81,8 +81,8 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 }
 
 // rooms are the packages under gateway, and for each the rooms that it may import. pool,
-// sign and cache are below all of them, and config, auth, limit and route below those that
-// name them. docs/ARCHITECTURE.md draws it.
+// sign and cache are below all of them, and config, its rooms, auth, limit and route below those
+// that name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
 	"config":          "config/access config/file config/form config/frontend config/shared config/site config/upstream",
 	"config/file":     "",
