@@ -81,16 +81,18 @@ func TestLookingLeavesNoLogs(t *testing.T) {
 }
 
 // rooms are the packages under gateway, and for each the rooms that it may import. pool,
-// sign and cache are below all of them, and config, auth, limit and route below those that
-// name them. docs/ARCHITECTURE.md draws it.
+// sign and cache are below all of them, and config, its rooms, auth, limit and route below those
+// that name them. docs/ARCHITECTURE.md draws it.
 var rooms = map[string]string{
-	"config":          "config/access config/file config/form config/shared config/upstream",
+	"config":          "config/access config/file config/form config/frontend config/shared config/site config/upstream",
 	"config/file":     "",
 	"config/form":     "",
+	"config/site":     "config/file config/form",
+	"config/frontend": "config/file config/form",
 	"config/shared":   "config/file config/form",
 	"config/upstream": "config/file config/form",
 	"config/access":   "config/file config/form",
-	"auth":            "config config/access introspect keys limit token",
+	"auth":            "config/access config/frontend introspect keys limit token",
 	"introspect":      "limit",
 	"token":           "",
 	"keys":            "config/access token",
@@ -103,21 +105,21 @@ var rooms = map[string]string{
 	"sealed":          "",
 	"coding":          "problem request",
 	"media":           "config/file config/form",
-	"web":             "config media request problem",
+	"web":             "config/site media request problem",
 	"problem":         "",
 	"request":         "problem",
 	"observe":         "problem",
 	"s3error":         "problem",
 	"origin":          "config/file config/upstream media problem request observe s3error",
 	"probe":           "config/upstream problem observe origin",
-	"listing":         "config config/upstream web problem request observe origin",
-	"listen":          "config limit problem request observe",
+	"listing":         "config/upstream web problem request observe origin",
+	"listen":          "config/frontend limit problem request observe",
 	"handover":        "",
-	"fill":            "config cluster coding problem request observe s3error origin",
+	"fill":            "config config/site cluster coding problem request observe s3error origin",
 	"serve":           "config config/access auth coding fill limit listen listing route web problem request observe s3error origin",
-	"generation":      "auth cluster config config/access config/upstream fill introspect limit listing media origin request route serve web",
+	"generation":      "auth cluster config config/access config/frontend config/upstream fill introspect limit listing media origin request route serve web",
 	"admin":           "config config/file cluster limit problem request observe origin probe listen fill route serve",
-	"inspect":         "config config/shared config/upstream auth cluster flags web problem request observe s3error origin route serve",
+	"inspect":         "config config/frontend config/shared config/upstream auth cluster flags web problem request observe s3error origin route serve",
 	"":                "config config/access config/file config/shared config/upstream auth credentials keys cluster flags limit observe origin probe listen handover fill serve generation admin",
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/generation"
 	"yatagarasu/gateway/inspect"
 	"yatagarasu/gateway/probe"
@@ -199,15 +200,15 @@ func TestLimits(t *testing.T) {
 		<-done
 	})
 	t.Run("the file's limits hold unless a flag is given", func(t *testing.T) {
-		rates := config.Rates{PerAddress: config.Rate{PerSecond: 3, Burst: 5}}
-		limits := config.Limits{MaxConnections: 7, MaxConnectionsPerAddress: 8, MaxInFlight: 9, Rates: rates, TokenFailures: rates.PerAddress}
-		file := &config.Config{Server: config.Server{Limits: limits}}
+		rates := frontend.Rates{PerAddress: frontend.Rate{PerSecond: 3, Burst: 5}}
+		limits := frontend.Limits{MaxConnections: 7, MaxConnectionsPerAddress: 8, MaxInFlight: 9, Rates: rates, TokenFailures: rates.PerAddress}
+		file := &config.Config{Server: frontend.Server{Limits: limits}}
 		o := NewOptions()
 		if got := o.over(file).Server.Limits; got != limits {
 			t.Errorf("without flags: %+v", got)
 		}
 		o.MaxConns, o.MaxInFlight = 0, 3
-		if got, want := o.over(file).Server.Limits, (config.Limits{MaxConnectionsPerAddress: 8, MaxInFlight: 3, Rates: rates, TokenFailures: rates.PerAddress}); got != want {
+		if got, want := o.over(file).Server.Limits, (frontend.Limits{MaxConnectionsPerAddress: 8, MaxInFlight: 3, Rates: rates, TokenFailures: rates.PerAddress}); got != want {
 			t.Errorf("with flags: %+v, want %+v", got, want)
 		}
 	})

@@ -280,9 +280,9 @@ func staticCredentials(s *upstream.S3) map[string][3]file.Secret {
 // differences returns the keys in which two configurations of a bucket differ.
 func differences(was, b *config.Bucket) (parts []string) {
 	x, y := reflect.ValueOf(*was), reflect.ValueOf(*b)
-	for i := range x.NumField() {
-		if !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
-			parts = append(parts, file.KeyOf(x.Type().Field(i)))
+	for _, f := range reflect.VisibleFields(x.Type()) {
+		if !f.Anonymous && !reflect.DeepEqual(x.FieldByIndex(f.Index).Interface(), y.FieldByIndex(f.Index).Interface()) {
+			parts = append(parts, file.KeyOf(f))
 		}
 	}
 	return parts

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/limit"
 )
@@ -14,7 +14,7 @@ import (
 // it with NewGuard; a nil Guard bounds nothing. Safe for concurrent use.
 type Guard struct {
 	turns    *turns
-	rate     config.Rate // the configuration of failures
+	rate     frontend.Rate // the configuration of failures
 	failures *limit.Table
 	suspects *limit.Table // has no token for clients that failed within a minute
 	began    time.Time    // the start of the times in both
@@ -26,7 +26,7 @@ var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
 // NewGuard returns a guard that lets tokens of each client address fail at rate, for which it
 // remembers this number of clients. It takes the place of old, which may be nil, and inherits
 // its state.
-func NewGuard(rate config.Rate, clients int, old *Guard) *Guard {
+func NewGuard(rate frontend.Rate, clients int, old *Guard) *Guard {
 	if old == nil {
 		old = &Guard{turns: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
 	}

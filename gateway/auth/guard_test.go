@@ -17,14 +17,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/keys"
 	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
 
 // usual is the limit of failures of a file that says nothing of it.
-var usual = config.Rate{PerSecond: 5, Burst: 50}
+var usual = frontend.Rate{PerSecond: 5, Burst: 50}
 
 // guarded returns a policy with a guard that has one turn, and the number of signatures that
 // were looked at. Each takes as long as takes.
@@ -225,11 +225,11 @@ func TestInvalidTokens(t *testing.T) {
 	t.Run("T90d_clients_take_turns", func(t *testing.T) {
 		for name, c := range map[string]struct {
 			addresses int
-			failures  config.Rate
+			failures  frontend.Rate
 			waits     int // for so many at most, its own among them
 		}{
-			"one address, no limit": {1, config.Rate{}, 3}, "twenty addresses, no limit": {20, config.Rate{}, 22},
-			"twenty addresses that have failed": {20, config.Rate{PerSecond: 0.001, Burst: 10_000}, 2}, "twenty addresses": {20, usual, 2},
+			"one address, no limit": {1, frontend.Rate{}, 3}, "twenty addresses, no limit": {20, frontend.Rate{}, 22},
+			"twenty addresses that have failed": {20, frontend.Rate{PerSecond: 0.001, Burst: 10_000}, 2}, "twenty addresses": {20, usual, 2},
 		} {
 			addresses := c.addresses
 			t.Run(name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestInvalidTokens(t *testing.T) {
 							for j := range 5 {
 								q := sentBy(attacker, forged(5*i+j))
 								q.Client = client
-								if r := p.Authorize(q).Reason; r != SignatureInvalid && r != VerifiersBusy && (r != TooManyFailures || c.failures == config.Rate{}) {
+								if r := p.Authorize(q).Reason; r != SignatureInvalid && r != VerifiersBusy && (r != TooManyFailures || c.failures == frontend.Rate{}) {
 									t.Errorf("%q", r)
 								}
 							}
@@ -325,7 +325,7 @@ func TestFailuresAreForgiven(t *testing.T) {
 	}
 	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"other": one})))
 	p := remotePolicy(t, s.URL, keys.Options{WaitAtMost: time.Minute}, "keys: [{algorithm: ES256, public_key_file: "+public+"}]")
-	p.guard = NewGuard(config.Rate{PerSecond: 0.001, Burst: 2}, 10, nil)
+	p.guard = NewGuard(frontend.Rate{PerSecond: 0.001, Burst: 2}, 10, nil)
 	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})))
 	for i, c := range []struct {
 		token string
@@ -344,8 +344,8 @@ func TestFailuresAreForgiven(t *testing.T) {
 // another.
 func TestGuardInherits(t *testing.T) {
 	one := NewGuard(usual, 10, nil)
-	same, other := NewGuard(usual, 10, one), NewGuard(config.Rate{PerSecond: 1, Burst: 1}, 10, one)
-	off := NewGuard(config.Rate{}, 10, other)
+	same, other := NewGuard(usual, 10, one), NewGuard(frontend.Rate{PerSecond: 1, Burst: 1}, 10, one)
+	off := NewGuard(frontend.Rate{}, 10, other)
 	if same.turns != one.turns || other.turns != one.turns || off.turns != one.turns {
 		t.Error("there are several bounds")
 	}

@@ -8,6 +8,8 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 )
 
 // checkClusterUse reports caches that have nowhere to share their objects, and warns of a cluster
@@ -30,7 +32,7 @@ func checkClusterUse(d *file.Decoder, o file.Object, c *Config, sharing []*file.
 
 // checkSubjects reports a limit for subjects where no bucket asks for a token.
 func checkSubjects(d *file.Decoder, c *Config, server file.Object) {
-	if c.Server.Limits.Rates.PerSubject == (Rate{}) || len(c.Buckets) == 0 {
+	if c.Server.Limits.Rates.PerSubject == (frontend.Rate{}) || len(c.Buckets) == 0 {
 		return
 	}
 	if slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.Auth.Enabled }) {
@@ -121,7 +123,7 @@ func checkWebsite(d *file.Decoder, o file.Object, b *Bucket) {
 
 // checkErrorDocument checks that who gets an error document, which is item, may read it. Without a
 // token, that is only what is public.
-func checkErrorDocument(d *file.Decoder, item file.Object, e ErrorDocument, a *access.Auth) {
+func checkErrorDocument(d *file.Decoder, item file.Object, e site.ErrorDocument, a *access.Auth) {
 	switch {
 	case e.Key == "" || e.Status != 401 && e.Status != 403: // or it was reported
 	case e.Status == 401 && !a.Enabled:

@@ -9,6 +9,8 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/form"
+	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -24,7 +26,7 @@ func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults
 	checkPrefix(d, o, &b)
 	o.Need("s3", "say where the objects are")
 	b.Auth = access.Decode(d, o.Get("auth"), global)
-	b.Headers = decodeHeaderRules(d, o)
+	b.Headers = site.DecodeHeaderRules(d, o)
 	if b.Listing.Enabled && b.S3.AccessDenied == 404 {
 		d.Warn(o.Get("listing"), "will hardly list anything: s3.access_denied is 404, as for a credential that may not list the bucket", "let the credential list the bucket and remove s3.access_denied, or remove the listing")
 	}
@@ -40,11 +42,11 @@ func decodeBucket(d *file.Decoder, n *file.Node, global *access.Global, defaults
 	}
 	checkWebsite(d, o, &b)
 	checkMatches(d, o, &b)
-	if b.Limits.Rates.PerSubject != (Rate{}) && !b.Auth.Enabled {
+	if b.Limits.Rates.PerSubject != (frontend.Rate{}) && !b.Auth.Enabled {
 		at := d.Within(o.Get("limits")).Get("requests_per_second_per_subject")
 		d.Fail(at, "has no effect: the bucket asks for no token", "set auth.enabled: true, or remove it")
 	}
-	b.Allow, b.Deny = decodeAddresses(o)
+	b.Allow, b.Deny = frontend.DecodeAddresses(o)
 	return b, true
 }
 

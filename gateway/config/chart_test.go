@@ -23,7 +23,7 @@ var sameBlock = map[string]string{
 // jsonSchema describes the block at path. Values may be of any type: each can be a variable.
 func jsonSchema(path string) map[string]any {
 	keys := make(map[string]any)
-	for _, key := range grammar.Keys[path] {
+	for _, key := range grammar.Keys(path) {
 		at := key
 		if path != "" {
 			at = path + "." + key
@@ -39,9 +39,9 @@ func jsonSchema(path string) map[string]any {
 			list = same
 		}
 		switch {
-		case grammar.Keys[block] != nil:
+		case grammar.Keys(block) != nil:
 			keys[key] = jsonSchema(block)
-		case grammar.Keys[list] != nil:
+		case grammar.Keys(list) != nil:
 			keys[key] = map[string]any{"type": "array", "items": jsonSchema(list)}
 		default:
 			keys[key] = map[string]any{}

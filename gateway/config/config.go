@@ -7,11 +7,14 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -19,7 +22,7 @@ import (
 // all defaults filled in; the zero value serves nothing.
 type Config struct {
 	// Server is the main listener.
-	Server Server
+	Server frontend.Server
 
 	// Buckets are the routes, in the order of the file; there is at least one.
 	Buckets []Bucket
@@ -40,67 +43,13 @@ type Config struct {
 	Logging Logging
 
 	// Metrics is the second listener.
-	Metrics Metrics
+	Metrics frontend.Metrics
 
 	// Admin guards the administrative calls.
 	Admin Admin
 
 	// Warnings say what the file has that is valid, and hardly meant.
 	Warnings file.Errors `key:"-"`
-}
-
-// Server is the main listener.
-type Server struct {
-	// Address is the host:port to listen on. An empty host is every interface;
-	// port 0 takes a free port. Default "0.0.0.0:8080".
-	Address string `form:"host:port"`
-
-	// HTTPS makes the listener speak TLS. Default: off.
-	HTTPS HTTPS
-
-	// RequireHTTPS sends clients to https whose TrustedProxies say that they came by http. Default
-	// false.
-	RequireHTTPS bool
-
-	// TrustedProxies are the peers whose ForwardedHeader and X-Request-ID are
-	// believed. A single address is a prefix of full length; an IPv4 address is never
-	// in its IPv6-mapped form. Default: none.
-	TrustedProxies []netip.Prefix
-
-	// ForwardedHeader is the header in which TrustedProxies name their clients:
-	// "x-forwarded-for", the default, or "forwarded" (RFC 7239). The other header is
-	// ignored: a proxy that does not write it passes it on from any client.
-	ForwardedHeader string `of:"x-forwarded-for, forwarded"`
-
-	// ProxyProtocol expects a header of the PROXY protocol, version 1 or 2, with the
-	// client's address on each connection of TrustedProxies. Default false.
-	ProxyProtocol bool
-
-	// Ready is the condition for a 200 from /ready: "any" bucket reachable, "all" of
-	// them, or "config" for a loaded configuration alone. Default "any".
-	Ready string `of:"any, all, config"`
-
-	// Limits bound the use by clients.
-	Limits Limits
-
-	// Allow and Deny are client addresses for all buckets, in the form of
-	// TrustedProxies. Clients in Deny are refused and, where Allow is not empty,
-	// clients outside of it. Default: everyone may come.
-	Allow, Deny []netip.Prefix
-}
-
-// HTTPS is the TLS side of a listener.
-type HTTPS struct {
-	// Enabled switches TLS on. Default false.
-	Enabled bool
-
-	// CertPath and KeyPath are PEM files, the certificate chain with the leaf
-	// first and its private key. Where Enabled, they loaded as a pair.
-	CertPath, KeyPath string
-
-	// RedirectAddress is the host:port of a second listener, without TLS, which sends clients to
-	// the first. Empty: there is none.
-	RedirectAddress string `form:"host:port"`
 }
 
 // Bucket is one route: a URL prefix, the S3 bucket behind it and its readers.
@@ -124,37 +73,14 @@ type Bucket struct {
 	// Auth says who may read them. The zero value: everyone.
 	Auth access.Auth `form:"-"`
 
-	// CORS says which pages of other sites may read by script.
-	CORS CORS
-
-	// ContentTypes are the types that objects have by their keys.
-	ContentTypes ContentTypes
-
-	// Listing offers pages of what is in a folder.
-	Listing Listing
-
-	// Headers are the rules for the headers that clients get, in order.
-	Headers []HeaderRule `form:"-"`
-
-	// Compress says which objects in memory clients get compressed.
-	Compress Compress
-
-	// Website makes the bucket a site.
-	Website Website
-
-	// DownloadQuery has the parameter download of a query make browsers save the object. Default
-	// false.
-	DownloadQuery bool
-
-	// Maintenance answers all requests with 503.
-	Maintenance Maintenance
+	site.Site
 
 	// Cache is the policy in effect for the bucket: its own keys over the global
 	// ones over the defaults. Nil when the file has neither block.
 	Cache *Cache
 
 	// Limits bound the use of the bucket, beside Server.Limits.
-	Limits BucketLimits
+	Limits frontend.BucketLimits
 
 	// Allow and Deny are as in Server. A client must pass both.
 	Allow, Deny []netip.Prefix
@@ -195,21 +121,35 @@ type Audit struct {
 	Output string
 }
 
-// Metrics is the second listener: /metrics, probes and administration.
-type Metrics struct {
-	// Enabled opens it. Default false.
-	Enabled bool
-
-	// Address is the host to listen on. Default "": every interface.
-	Address string `form:"host"`
-
-	// Port is the port to listen on; 0 takes a free one. Default 9090.
-	Port int `most:"65535"`
-}
-
 // Admin guards the administrative calls.
 type Admin struct {
 	// Token is the bearer token for the calls, 16 bytes or more. Empty: they answer on
 	// loopback only.
 	Token file.Secret
+}
+
+// Check implements file.Checker.
+func (a *Audit) Check(d *file.Decoder, o file.Object) {
+	d.NeedEnabled(o)
+	if a.Enabled && a.Output == "" {
+		o.Need("output", "name a file, or stdout or stderr")
+	}
+}
+
+// minAdminToken is the least length of a token, in bytes: shorter ones can be guessed.
+const minAdminToken = 16
+
+// Check implements file.Checker.
+func (a *Admin) Check(d *file.Decoder, o file.Object) {
+	if a.Token.Empty() {
+		o.Need("token", "set it, or remove the block")
+		return
+	}
+	at := o.Get("token")
+	if len(a.Token.Reveal()) < minAdminToken {
+		d.Fail(at, "is shorter than 16 bytes", "make one: openssl rand -hex 16")
+	}
+	if strings.ContainsFunc(a.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		d.Fail(at, "has characters that a header cannot carry", "use printable ASCII without spaces; make one: openssl rand -hex 16")
+	}
 }

@@ -14,7 +14,9 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -124,7 +126,7 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Server: Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: Rate{5, 50}}},
+		Server: frontend.Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: frontend.Limits{MaxConnections: 65536, TokenFailures: frontend.Rate{PerSecond: 5, Burst: 50}}},
 		Buckets: []Bucket{{
 			Name: "a", PathPrefix: "/a",
 			S3: upstream.S3{
@@ -142,7 +144,7 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 			},
 		}},
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
-		Metrics: Metrics{Port: 9090},
+		Metrics: frontend.Metrics{Port: 9090},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -187,17 +189,17 @@ func TestFullFile(t *testing.T) {
 	off := *cache
 	off.Enabled, off.Shared = false, false
 	want := &Config{
-		Server: Server{
+		Server: frontend.Server{
 			Address: "[::1]:0", Ready: "all",
 			ForwardedHeader: "forwarded", ProxyProtocol: true,
 			TrustedProxies: []netip.Prefix{
 				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
 				netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("127.0.0.1/32"),
 			},
-			Limits: Limits{
+			Limits: frontend.Limits{
 				MaxConnections: 12, MaxConnectionsPerAddress: 3, MaxInFlight: 9191,
-				Rates:         Rates{All: Rate{1000, 1000}, PerAddress: Rate{1.5, 20}, PerSubject: Rate{0.001, 1}},
-				TokenFailures: Rate{0.25, 3},
+				Rates:         frontend.Rates{All: frontend.Rate{PerSecond: 1000, Burst: 1000}, PerAddress: frontend.Rate{PerSecond: 1.5, Burst: 20}, PerSubject: frontend.Rate{PerSecond: 0.001, Burst: 1}},
+				TokenFailures: frontend.Rate{PerSecond: 0.25, Burst: 3},
 			},
 			Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("2001:db8::/32")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.66/32")},
@@ -235,29 +237,31 @@ func TestFullFile(t *testing.T) {
 					Retry:          retry,
 					Breaker:        upstream.Breaker{Enabled: true, FailureRate: 25, Consecutive: 3, Cooldown: 2 * time.Second},
 				},
-				Listing: Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
-				CORS: CORS{
-					Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
-					Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
-				},
-				ContentTypes: ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
-				Headers: []HeaderRule{
-					{Match: HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
-					{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
-				},
-				Compress: Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
-				Cache:    &own,
-				Website: Website{
-					Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,
-					SPA:            SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
-					ErrorDocuments: []ErrorDocument{{403, "e/403.html"}, {404, "404.html"}},
-					Redirects:      []Redirect{{"/old/*", "/new/*.html", 301}, {"/blog", "https://blog.example.com/?from=here", 307}},
-					Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
-				},
-				DownloadQuery: true,
-				Maintenance: Maintenance{
-					Enabled: true, Page: "testdata/maintenance.html", Text: []byte("<!doctype html><title>Back soon</title><p>Back soon.</p>\n"), RetryAfter: 90 * time.Second,
-					Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::1/128")},
+				Cache: &own,
+				Site: site.Site{
+					Listing: site.Listing{Enabled: true, Paths: []string{"/pub", "/a b"}, Formats: []string{"json"}, PageSize: 50, Hide: []string{".*", "*.map"}},
+					CORS: site.CORS{
+						Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://[::1]:3000"}, Credentials: true,
+						Headers: []string{"x-own"}, Expose: []string{"etag"}, PrivateNetwork: true,
+					},
+					ContentTypes: site.ContentTypes{Guess: true, Map: file.Pairs{{Name: ".yaml", Value: "text/plain; charset=utf-8"}, {Name: ".x", Value: "a/b"}}},
+					Headers: []site.HeaderRule{
+						{Match: site.HeaderMatch{Path: "/assets/*", ContentType: "text/*"}, Set: file.Pairs{{Name: "Cache-Control", Value: "public, ${x"}, {Name: "X-A", Value: "b"}}, When: "success"},
+						{Set: file.Pairs{{Name: "X-Content-Type-Options", Value: "nosniff"}}, Remove: []string{"x-amz-version-id", "x-a"}, When: "always"},
+					},
+					Compress: site.Compress{Enabled: true, Encodings: []string{"gzip", "br"}, Precompressed: []string{"br"}, MinSize: 2000, Types: []string{"text/*", "application/json"}},
+					Website: site.Website{
+						Index: "index.html", TrailingSlash: "serve", CleanURLs: true, ObjectRedirects: true,
+						SPA:            site.SPA{Fallback: "app/index.html", Assets: []string{"/assets", "/a b"}},
+						ErrorDocuments: []site.ErrorDocument{{Status: 403, Key: "e/403.html"}, {Status: 404, Key: "404.html"}},
+						Redirects:      []site.Redirect{{From: "/old/*", To: "/new/*.html", Status: 301}, {From: "/blog", To: "https://blog.example.com/?from=here", Status: 307}},
+						Files:          file.Pairs{{Name: "/robots.txt", Value: "User-agent: *\nDisallow: /\n"}, {Name: "/.well-known/x", Value: "${x}"}},
+					},
+					DownloadQuery: true,
+					Maintenance: site.Maintenance{
+						Enabled: true, Page: "testdata/maintenance.html", Text: []byte("<!doctype html><title>Back soon</title><p>Back soon.</p>\n"), RetryAfter: 90 * time.Second,
+						Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::1/128")},
+					},
 				},
 			},
 			{
@@ -303,7 +307,7 @@ func TestFullFile(t *testing.T) {
 					Leeway: 30 * time.Second, RequireExp: true, Audience: []string{"a", "b"},
 				}},
 				Cache:  &off,
-				Limits: BucketLimits{MaxInFlight: 7, Rates: Rates{All: Rate{10, 10}, PerAddress: Rate{10, 5}}},
+				Limits: frontend.BucketLimits{MaxInFlight: 7, Rates: frontend.Rates{All: frontend.Rate{PerSecond: 10, Burst: 10}, PerAddress: frontend.Rate{PerSecond: 10, Burst: 5}}},
 				Allow:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 				Deny:   []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.1.2.3/32")},
 			},
@@ -321,7 +325,7 @@ func TestFullFile(t *testing.T) {
 			Store:  shared.ClusterStore{Enabled: true, MaxObjectSize: 64 << 10, MaxTTL: 1500 * time.Millisecond, Timeout: 500 * time.Millisecond, WriteQueue: 1e9, Admit: shared.AdmitSecond},
 		},
 		Logging: Logging{Level: "trace", Format: "text", Output: "/var/log/gateway.log", Slow: 1500 * time.Millisecond, Sample: 0.25, Audit: Audit{Enabled: true, Output: "stderr"}},
-		Metrics: Metrics{Enabled: true, Address: "localhost", Port: 9191},
+		Metrics: frontend.Metrics{Enabled: true, Address: "localhost", Port: 9191},
 		Admin:   Admin{Token: file.NewSecret("0123456789abcdef")},
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
 )
 
@@ -116,12 +117,12 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(c.Buckets) != 5 || c.JWT == nil || len(c.JWT.Keys) != 3 || len(c.JWT.Sources) != 4 ||
-		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != tokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
+		c.Server.Limits.Rates.PerSubject.Burst != 100 || c.Server.Limits.TokenFailures != frontend.Default().Limits.TokenFailures || len(c.Server.Allow) != 3 || len(c.Buckets[0].Deny) != 2 || c.Buckets[0].Limits.Rates.All.Burst != 1000 || c.Cache == nil || !c.Cluster.Enabled || !c.Metrics.Enabled || c.Admin.Token.Empty() || !c.Server.HTTPS.Enabled {
 		t.Errorf("got %s", dump(c))
 	}
 	// The defaults in the comments are the defaults.
 	c.Cache.Ignore = Ignored{}
-	c.Server.Limits.Rates, c.Logging.Audit = Rates{}, Audit{}
+	c.Server.Limits.Rates, c.Logging.Audit = frontend.Rates{}, Audit{}
 	if cluster := shared.Default(); c.Cluster.Purge != cluster.Purge || c.Cluster.Namespace != cluster.Namespace || c.Cluster.Valkey.Mode != shared.ValkeyStandalone || !c.Cluster.Store.Enabled || !c.Buckets[0].Cache.Shared {
 		t.Errorf("got %+v", c.Cluster)
 	}
@@ -129,7 +130,7 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 	if c.Cluster.Store != shared.Default().Store || c.Cluster.Limits != shared.Default().Limits {
 		t.Errorf("got %+v, %+v", c.Cluster.Store, c.Cluster.Limits)
 	}
-	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, HTTPS{}, false, ""
+	c.JWT, c.Admin, c.Server.HTTPS, c.Metrics.Enabled, c.Metrics.Address = nil, Admin{}, frontend.HTTPS{}, false, ""
 	plain, err := Load(examplePath, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -148,9 +149,10 @@ func TestExampleLoadsWithEverythingOn(t *testing.T) {
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example, reference := read(t, examplePath), read(t, "../../docs/CONFIGURATION.md")
 	join := func(block, key string) string { return strings.TrimPrefix(block+"."+key, ".") }
-	for block, keys := range grammar.Keys {
+	for _, b := range grammar.Blocks {
+		block, keys := b.Path, b.Keys
 		for _, key := range keys {
-			if grammar.Keys[join(block, key)] != nil || grammar.Keys[join(block, key)+"[]"] != nil && key != "claims" || block == "" {
+			if grammar.Keys(join(block, key)) != nil || grammar.Keys(join(block, key)+"[]") != nil && key != "claims" || block == "" {
 				// A block: its keys are documented.
 			} else if path := "`" + join(block, key) + "`"; !strings.Contains(reference, path) && key != "claims_verification" && block+key != "buckets[].authjwt" {
 				t.Errorf("docs/CONFIGURATION.md lacks %s", path)
@@ -168,7 +170,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			continue
 		}
 		found := false
-		for _, key := range grammar.Keys[m[1][:i]] {
+		for _, key := range grammar.Keys(m[1][:i]) {
 			found = found || key == m[1][i+1:]
 		}
 		if !found && m[1] != "admin.token" {
@@ -179,8 +181,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 
 // TestBucketKeys has the name that a reload reports for each part of a bucket be its key.
 func TestBucketKeys(t *testing.T) {
-	for field := range reflect.TypeFor[Bucket]().Fields() {
-		if key := file.KeyOf(field); !slices.Contains(grammar.Keys["buckets[]"], key) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Bucket]()) {
+		if field.Anonymous {
+			continue
+		}
+		if key := file.KeyOf(field); !slices.Contains(grammar.Keys("buckets[]"), key) {
 			t.Errorf("%s is %s, which is no key", field.Name, key)
 		}
 	}

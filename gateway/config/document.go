@@ -8,6 +8,8 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -34,14 +36,18 @@ func (d documenter) object(v reflect.Value) file.Document {
 			doc = append(doc, d.object(reflect.ValueOf(origin))...)
 			continue
 		}
+		if blocks, ok := v.Field(i).Interface().(site.Site); ok {
+			doc = append(doc, d.object(reflect.ValueOf(blocks))...)
+			continue
+		}
 		if key == "-" || d.implied(v, name) {
 			continue
 		}
-		if rates, ok := v.Field(i).Interface().(Rates); ok {
-			doc = append(doc, rates.members()...)
+		if rates, ok := v.Field(i).Interface().(frontend.Rates); ok {
+			doc = append(doc, membersOf(rates)...)
 			continue
 		}
-		if rate, ok := v.Field(i).Interface().(Rate); ok {
+		if rate, ok := v.Field(i).Interface().(frontend.Rate); ok {
 			if doc = append(doc, file.Member{Key: "token_failures_per_second", Value: rate.PerSecond}); rate.Burst > 0 {
 				doc = append(doc, file.Member{Key: "burst_token_failures", Value: rate.Burst})
 			}
@@ -85,23 +91,23 @@ func (d documenter) implied(v reflect.Value, name string) bool {
 		return v.FieldByName("Credentials").FieldByName("Source").String() == upstream.SourceStatic
 	case "Credentials.Duration":
 		return v.FieldByName("Duration").Int() == 0
-	case "Bucket.CORS":
+	case "Site.CORS":
 		return v.FieldByName("CORS").FieldByName("Origins").Len() == 0
-	case "Bucket.Compress":
+	case "Site.Compress":
 		return !v.FieldByName("Compress").FieldByName("Enabled").Bool()
-	case "Bucket.ContentTypes":
+	case "Site.ContentTypes":
 		types := v.FieldByName("ContentTypes")
 		return !types.FieldByName("Guess").Bool() && types.FieldByName("Map").Len() == 0
-	case "Bucket.Listing":
+	case "Site.Listing":
 		return !v.FieldByName("Listing").FieldByName("Enabled").Bool()
-	case "Bucket.Website":
+	case "Site.Website":
 		return v.FieldByName("Website").IsZero()
 	case "Website.SPA":
 		return v.FieldByName("SPA").IsZero()
-	case "Bucket.Maintenance":
+	case "Site.Maintenance":
 		return v.FieldByName("Maintenance").IsZero()
 	case "HeaderRule.Match":
-		return v.FieldByName("Match").Interface() == HeaderMatch{}
+		return v.FieldByName("Match").Interface() == site.HeaderMatch{}
 	case "S3.Hedge":
 		return !v.FieldByName("Hedge").FieldByName("Enabled").Bool()
 	case "Breaker.FailureRate", "Breaker.Consecutive", "Breaker.Cooldown":
@@ -187,13 +193,13 @@ func (d documenter) value(v reflect.Value) any {
 	panic("BUG: the configuration has a value of a kind without a document: " + v.Type().String())
 }
 
-// members returns the keys of a block of limits for r, without rates that are no limit.
-func (r Rates) members() (list file.Document) {
+// membersOf returns the keys of a block of limits for r, without rates that are no limit.
+func membersOf(r frontend.Rates) (list file.Document) {
 	for _, one := range []struct {
 		suffix string
-		Rate
+		frontend.Rate
 	}{{"", r.All}, {"_per_address", r.PerAddress}, {"_per_subject", r.PerSubject}} {
-		if one.Rate != (Rate{}) {
+		if one.Rate != (frontend.Rate{}) {
 			list = append(list, file.Member{Key: "requests_per_second" + one.suffix, Value: one.PerSecond}, file.Member{Key: "burst" + one.suffix, Value: one.Burst})
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/frontend"
 )
 
 func must[T any](t *testing.T) func(v T, err error) T {
@@ -164,7 +165,7 @@ func TestCertificateFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Server.HTTPS != (HTTPS{Enabled: true, CertPath: certFile, KeyPath: keyFile, RedirectAddress: "127.0.0.1:8081"}) || c.Buckets[0].S3.CAFile != certFile {
+	if c.Server.HTTPS != (frontend.HTTPS{Enabled: true, CertPath: certFile, KeyPath: keyFile, RedirectAddress: "127.0.0.1:8081"}) || c.Buckets[0].S3.CAFile != certFile {
 		t.Errorf("got %+v", c)
 	}
 	wantError(t, file("cert_path: "+certFile+", key_path: "+otherFile, certFile), "is not that of the key")

@@ -4,20 +4,22 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/site"
 )
 
 func TestListing(t *testing.T) {
 	for name, c := range map[string]struct {
 		block string
-		want  Listing
+		want  site.Listing
 	}{
-		"absent":           {"", Listing{}},
-		"off":              {"listing: { enabled: false, paths: [/pub], page_size: 5 }", Listing{}},
-		"defaults":         {"listing: { enabled: true }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000}},
-		"one format":       {"listing: { enabled: true, formats: [json] }", Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000}},
-		"paths are tidied": {"listing: { enabled: true, paths: [/pub/, /] }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Paths: []string{"/pub", "/"}}},
-		"one path":         {"listing: { enabled: true, paths: /pub, formats: json }", Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000, Paths: []string{"/pub"}}},
-		"one pattern":      {"listing: { enabled: true, hide: .* }", Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Hide: []string{".*"}}},
+		"absent":           {"", site.Listing{}},
+		"off":              {"listing: { enabled: false, paths: [/pub], page_size: 5 }", site.Listing{}},
+		"defaults":         {"listing: { enabled: true }", site.Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000}},
+		"one format":       {"listing: { enabled: true, formats: [json] }", site.Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000}},
+		"paths are tidied": {"listing: { enabled: true, paths: [/pub/, /] }", site.Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Paths: []string{"/pub", "/"}}},
+		"one path":         {"listing: { enabled: true, paths: /pub, formats: json }", site.Listing{Enabled: true, Formats: []string{"json"}, PageSize: 1000, Paths: []string{"/pub"}}},
+		"one pattern":      {"listing: { enabled: true, hide: .* }", site.Listing{Enabled: true, Formats: []string{"html", "json"}, PageSize: 1000, Hide: []string{".*"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseString(nameFile("a") + "    " + c.block + "\n")

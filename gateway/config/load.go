@@ -7,6 +7,7 @@ import (
 
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/config/shared"
 )
 
@@ -21,16 +22,16 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 
 // LoadListeners reads from the file at path where the gateway listens, and how it is spoken to
 // there. Mistakes elsewhere are no error: variables and key files may be the gateway's own.
-func LoadListeners(path string, env func(string) (string, bool)) (Server, Metrics, error) {
+func LoadListeners(path string, env func(string) (string, bool)) (frontend.Server, frontend.Metrics, error) {
 	data, err := file.Read(path)
 	if err != nil {
-		return Server{}, Metrics{}, err
+		return frontend.Server{}, frontend.Metrics{}, err
 	}
 	c, err := parse(path, data, env)
 	mistakes, _ := errors.AsType[file.Errors](err)
 	mistakes = slices.DeleteFunc(mistakes, func(e *file.Error) bool { return c != nil && !ofListeners.MatchString(e.Path) })
 	if len(mistakes) > 0 {
-		return Server{}, Metrics{}, mistakes
+		return frontend.Server{}, frontend.Metrics{}, mistakes
 	}
 	return c.Server, c.Metrics, nil
 }
@@ -73,10 +74,10 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 // decodeConfig decodes the whole file. Blocks that others refer to come first.
 func decodeConfig(d *file.Decoder, n *file.Node, c *Config) {
 	*c = Config{
-		Server:  Server{Address: "0.0.0.0:8080", ForwardedHeader: "x-forwarded-for", Ready: "any", Limits: Limits{MaxConnections: 65536, TokenFailures: tokenFailures}},
+		Server:  frontend.Default(),
 		Cluster: shared.Default(),
 		Logging: Logging{Level: "info", Format: "json", Output: "stdout", Sample: 1},
-		Metrics: Metrics{Port: 9090},
+		Metrics: frontend.Metrics{Port: 9090},
 	}
 	o := d.Fill(n, "", c)
 	if o.Node == nil {

@@ -150,7 +150,8 @@ func TestThreat(t *testing.T) {
 		wantError(t, "buckets:\n  - { name: a, path_prefix: /a, "+s3+"  - { name: a, path_prefix: /b, "+s3, "buckets[1].name: is the name of buckets[0] in line 2 too")
 	})
 	t.Run("T74_unknown_field", func(t *testing.T) {
-		for block := range grammar.Keys {
+		for _, b := range grammar.Blocks {
+			block := b.Path
 			if block == "jwt.keys[]" || block == "buckets[].auth.rules[]" {
 				continue
 			}

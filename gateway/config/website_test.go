@@ -1,31 +1,32 @@
 package config
 
 import (
-	"slices"
 	"strings"
 	"testing"
+
+	"yatagarasu/gateway/config/site"
 )
 
 const siteHead = "buckets:\n  - name: a\n    path_prefix: /a\n    s3: { bucket: bbb, region: r, access_key: a, secret_key: s }\n"
 
 // TestWebsiteDefaults has what a site gets that its file does not say.
 func TestWebsiteDefaults(t *testing.T) {
-	for lines, want := range map[string]Website{
+	for lines, want := range map[string]site.Website{
 		"website: { index: i.html }":                                     {Index: "i.html", TrailingSlash: "redirect"},
 		"website: { index: i.html, trailing_slash: off }":                {Index: "i.html", TrailingSlash: "off"},
-		"website: { spa: { fallback: app } }":                            {SPA: SPA{Fallback: "app"}},
-		"website: { spa: { fallback: app, assets: /x/ } }":               {SPA: SPA{Fallback: "app", Assets: []string{"/x"}}},
-		"website: { redirects: [{ from: /a, to: /b }] }":                 {Redirects: []Redirect{{"/a", "/b", 301}}},
-		"website: { redirects: [{ from: /a, to: /b, status: 307 }] }":    {Redirects: []Redirect{{"/a", "/b", 307}}},
-		"website: { error_documents: [{ status: 403, key: a/b.html }] }": {ErrorDocuments: []ErrorDocument{{403, "a/b.html"}}},
+		"website: { spa: { fallback: app } }":                            {SPA: site.SPA{Fallback: "app"}},
+		"website: { spa: { fallback: app, assets: /x/ } }":               {SPA: site.SPA{Fallback: "app", Assets: []string{"/x"}}},
+		"website: { redirects: [{ from: /a, to: /b }] }":                 {Redirects: []site.Redirect{{From: "/a", To: "/b", Status: 301}}},
+		"website: { redirects: [{ from: /a, to: /b, status: 307 }] }":    {Redirects: []site.Redirect{{From: "/a", To: "/b", Status: 307}}},
+		"website: { error_documents: [{ status: 403, key: a/b.html }] }": {ErrorDocuments: []site.ErrorDocument{{Status: 403, Key: "a/b.html"}}},
 	} {
 		c, err := parseString(siteHead + "    " + lines + "\n")
 		if err != nil {
 			t.Errorf("%s: %v", lines, err)
 			continue
 		}
-		got, asked := c.Buckets[0].Website, &Config{Buckets: []Bucket{{Website: want}}}
-		if dump(&Config{Buckets: []Bucket{{Website: got}}}) != dump(asked) {
+		got, asked := c.Buckets[0].Website, &Config{Buckets: []Bucket{{Site: site.Site{Website: want}}}}
+		if dump(&Config{Buckets: []Bucket{{Site: site.Site{Website: got}}}}) != dump(asked) {
 			t.Errorf("%s: %+v, want %+v", lines, got, want)
 		}
 	}
@@ -64,43 +65,6 @@ func TestSlashAdvice(t *testing.T) {
 		if err != nil || len(c.Warnings) != want {
 			t.Errorf("%s: %v, %v", website, c, err)
 		}
-	}
-}
-
-// TestPatternsMeet holds the answer for all short patterns against all short paths.
-func TestPatternsMeet(t *testing.T) {
-	texts := func(most int, letters string) []string {
-		all := []string{""}
-		for from := 0; len(all[from]) < most; from++ {
-			for _, c := range letters {
-				all = append(all, all[from]+string(c))
-			}
-		}
-		return all
-	}
-	matches := func(p, path string) bool {
-		before, after, wild := strings.Cut(p, "*")
-		if !wild {
-			return p == path
-		}
-		return len(path) >= len(before)+len(after) && strings.HasPrefix(path, before) && strings.HasSuffix(path, after)
-	}
-	paths, pairs := texts(6, "ab"), 0
-	patterns := texts(3, "ab*")
-	for _, a := range patterns {
-		for _, b := range patterns {
-			if strings.Count(a, "*") > 1 || strings.Count(b, "*") > 1 {
-				continue
-			}
-			pairs++
-			want := slices.ContainsFunc(paths, func(path string) bool { return matches(a, path) && matches(b, path) })
-			if got := patternsMeet(a, b); got != want {
-				t.Errorf("%q and %q: %t, want %t", a, b, got, want)
-			}
-		}
-	}
-	if pairs < 500 {
-		t.Errorf("BUG: only %d pairs were compared", pairs)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/coding"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 )
@@ -43,7 +43,7 @@ type Compression struct {
 }
 
 // NewCompression returns what c says to compress of the objects in a cache; nil: nothing.
-func NewCompression(c *config.Compress, stored *Cache, compressor *Compressor) *Compression {
+func NewCompression(c *site.Compress, stored *Cache, compressor *Compressor) *Compression {
 	if !c.Enabled || stored == nil {
 		return nil
 	}

@@ -6,7 +6,7 @@ import (
 
 	"yatagarasu/cache"
 	"yatagarasu/gateway/coding"
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/origin"
 )
 
@@ -20,7 +20,7 @@ func TestThreatCompression(t *testing.T) {
 	}
 	background := new(origin.Background)
 	compressor := NewCompressor(background, 2)
-	c := &config.Compress{Enabled: true, Encodings: []string{"gzip"}, Types: []string{"text/*"}}
+	c := &site.Compress{Enabled: true, Encodings: []string{"gzip"}, Types: []string{"text/*"}}
 	z := NewCompression(c, &Cache{Budget: &Budget{Cache: stored}}, compressor)
 	for range 2 { // of others
 		compressor.turns <- struct{}{}

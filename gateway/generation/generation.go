@@ -18,6 +18,7 @@ import (
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/access"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/listing"
@@ -83,7 +84,7 @@ type maker struct {
 }
 
 // bounds returns what a scope is limited by.
-func (o *Options) bounds(r *config.Rates, inFlight int, allow, deny []netip.Prefix) *limit.Bounds {
+func (o *Options) bounds(r *frontend.Rates, inFlight int, allow, deny []netip.Prefix) *limit.Bounds {
 	return &limit.Bounds{
 		All: limit.Limit(r.All), PerAddress: limit.Limit(r.PerAddress), PerSubject: limit.Limit(r.PerSubject), Clients: o.LimitClients,
 		MaxInFlight: inFlight, Allow: allow, Deny: deny, Shared: o.Node.SharesLimits(),
@@ -102,7 +103,7 @@ func (m *maker) add(c *config.Bucket) error {
 		Keys:   request.Keys{Prefix: asked.LongestPrefix(), EmptySegments: c.S3.EmptySegments != "refuse"},
 		Limits: limit.NewScope(m.bounds(&c.Limits.Rates, c.Limits.MaxInFlight, c.Allow, c.Deny), before.Limits),
 	}
-	if b.Site = web.New(c, fill.InObjects); b.Site != nil {
+	if b.Site = web.New(&c.Site, c.PathPrefix, fill.InObjects); b.Site != nil {
 		b.Website, b.Maintenance = b.Site.Website, b.Site.Maintenance
 	}
 	m.gen.Buckets = append(m.gen.Buckets, b)

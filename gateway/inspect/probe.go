@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/request"
 )
 
@@ -72,7 +73,7 @@ func Probe(path, address string, what ProbeFlag, stdout, stderr io.Writer) int {
 }
 
 // askSelf asks the gateway on this machine, and returns what it asked for and the answer.
-func askSelf(c *config.Server, m *config.Metrics, what ProbeFlag) (url string, status int, body string, err error) {
+func askSelf(c *frontend.Server, m *frontend.Metrics, what ProbeFlag) (url string, status int, body string, err error) {
 	scheme, address, proxied := "http", c.Address, c.ProxyProtocol
 	if m.Enabled {
 		address, proxied = net.JoinHostPort(m.Address, strconv.Itoa(m.Port)), false

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/frontend"
 )
 
 // CertificateInterval is the time between two looks at the certificate's files.
@@ -25,7 +25,7 @@ type Certificate struct {
 }
 
 // Load reads the files that h names. If it fails, the present certificate stays.
-func (c *Certificate) Load(h *config.HTTPS) error {
+func (c *Certificate) Load(h *frontend.HTTPS) error {
 	files := statOf(h)
 	pair, err := tls.LoadX509KeyPair(h.CertPath, h.KeyPath)
 	if err != nil {
@@ -37,12 +37,12 @@ func (c *Certificate) Load(h *config.HTTPS) error {
 }
 
 // Changed returns whether the files of h are others than those loaded.
-func (c *Certificate) Changed(h *config.HTTPS) bool {
+func (c *Certificate) Changed(h *frontend.HTTPS) bool {
 	return statOf(h) != c.files
 }
 
 // statOf returns the names, times and sizes of the files, which tell one content from another.
-func statOf(h *config.HTTPS) (all string) {
+func statOf(h *frontend.HTTPS) (all string) {
 	for _, path := range []string{h.CertPath, h.KeyPath} {
 		all += path
 		if info, err := os.Stat(path); err == nil {

@@ -40,7 +40,7 @@ buckets:
 		return
 	}
 	defer bucket.Close()
-	site := web.New(&c.Buckets[0], func([]byte) bool { return false })
+	site := web.New(&c.Buckets[0].Site, c.Buckets[0].PathPrefix, func([]byte) bool { return false })
 	pages := listing.New(&listing.Options{Origin: bucket, Listing: site.Listing, Now: time.Now}, nil)
 	page, err := pages.Write(&listing.Query{Folder: []byte("a/"), Notes: new(observe.Upstream)})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/request"
 )
 
@@ -27,7 +27,7 @@ type CORS struct {
 // allOrigins is the line for every page.
 const allOrigins = "Access-Control-Allow-Origin: *\r\n"
 
-func newCORS(c *config.CORS) *CORS {
+func newCORS(c *site.CORS) *CORS {
 	if len(c.Origins) == 0 {
 		return nil
 	}

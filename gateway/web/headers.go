@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/request"
 )
 
@@ -36,7 +36,7 @@ type name struct {
 // Matched is the set of rules that are for an answer, by number. The zero value: none.
 type Matched uint64
 
-func newHeaders(rules []config.HeaderRule, objectHas func(name []byte) bool) *Headers {
+func newHeaders(rules []site.HeaderRule, objectHas func(name []byte) bool) *Headers {
 	if len(rules) == 0 {
 		return nil
 	}

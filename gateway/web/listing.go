@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/sign"
 )
 
@@ -40,7 +40,7 @@ func (f Format) ContentType() string {
 	return "text/html; charset=utf-8"
 }
 
-func newListing(c *config.Listing) *Listing {
+func newListing(c *site.Listing) *Listing {
 	if !c.Enabled {
 		return nil
 	}
@@ -57,7 +57,7 @@ func newListing(c *config.Listing) *Listing {
 	}
 	for _, name := range c.Formats {
 		format := HTML
-		if name == config.FormatJSON {
+		if name == site.FormatJSON {
 			format = JSON
 		}
 		l.formats = append(l.formats, format)

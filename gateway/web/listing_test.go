@@ -12,12 +12,12 @@ import (
 
 	"golang.org/x/net/html"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 )
 
 func TestOffers(t *testing.T) {
-	some := newListing(&config.Listing{Enabled: true, Paths: []string{"/pub", "/a/b"}, Formats: []string{"html"}, Hide: []string{".*", "*.map", "exact", "a*z"}})
-	all := newListing(&config.Listing{Enabled: true, Paths: []string{"/pub", "/"}, Formats: []string{"html"}})
+	some := newListing(&site.Listing{Enabled: true, Paths: []string{"/pub", "/a/b"}, Formats: []string{"html"}, Hide: []string{".*", "*.map", "exact", "a*z"}})
+	all := newListing(&site.Listing{Enabled: true, Paths: []string{"/pub", "/"}, Formats: []string{"html"}})
 	for folder, want := range map[string]bool{
 		"pub/": true, "pub/x/": true, "a/b/": true, "a/b/c/d/": true, "pub/a/": true,
 		"": false, "pubs/": false, "a/": false, "a/bc/": false, "/pub/": false,
@@ -33,7 +33,7 @@ func TestOffers(t *testing.T) {
 	if some.Hides("a") || some.Hides("za") || !some.Hides(".") {
 		t.Error("a pattern hides what it does not stand for, or not what it does")
 	}
-	if newListing(&config.Listing{}) != nil {
+	if newListing(&site.Listing{}) != nil {
 		t.Error("there is a listing, though none is enabled")
 	}
 }
@@ -41,9 +41,9 @@ func TestOffers(t *testing.T) {
 func TestFormat(t *testing.T) {
 	html, other := func(first, second string) bool { return first == "text/html" }, func(first, second string) bool { return second == "text/html" }
 	none := func(first, second string) bool { return false }
-	both := newListing(&config.Listing{Enabled: true, Formats: []string{"html", "json"}})
-	programs := newListing(&config.Listing{Enabled: true, Formats: []string{"json", "html"}})
-	one := newListing(&config.Listing{Enabled: true, Formats: []string{"json"}})
+	both := newListing(&site.Listing{Enabled: true, Formats: []string{"html", "json"}})
+	programs := newListing(&site.Listing{Enabled: true, Formats: []string{"json", "html"}})
+	one := newListing(&site.Listing{Enabled: true, Formats: []string{"json"}})
 	for name, ok := range map[string]bool{
 		"both, people":           both.Format(html) == HTML,
 		"both, programs":         both.Format(other) == JSON,
@@ -94,7 +94,7 @@ func TestLinks(t *testing.T) {
 // TestListingHTML reads the page with another parser: it has the text and the links that it
 // should have, and no element or attribute that a name made.
 func TestListingHTML(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"html"}})
 	p := nastyPage()
 	page := string(l.Write(HTML, p))
 	texts, links, elements := parsed(t, page)
@@ -158,7 +158,7 @@ func parsed(t *testing.T, page string) (texts, links map[string]bool, elements m
 
 // TestListingWithoutLinks shows keys that clients cannot ask for: readable, and without a link.
 func TestListingWithoutLinks(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}, Paths: []string{"/in"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"html"}, Paths: []string{"/in"}})
 	p := &Page{Bucket: "/", Folder: "in/", Entries: []Entry{{Key: "in/a\x01\nb"}, {Key: "in/\xffc"}, {Key: "in/../", Folder: true}, {Key: "in/\u202ed\u200b\u2066e\u2028\ufeff"}}}
 	page := string(l.Write(HTML, p))
 	texts, links, _ := parsed(t, page)
@@ -185,7 +185,7 @@ func TestListingWithoutLinks(t *testing.T) {
 }
 
 func TestListingJSON(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"json"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"json"}})
 	got := string(l.Write(JSON, &Page{Folder: "d/", More: true, Next: "d/<b", Entries: []Entry{
 		{Key: "d/a/", Folder: true, Linked: true}, {Key: "d/<b", Modified: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Linked: true},
 	}}))
@@ -202,7 +202,7 @@ func TestListingJSON(t *testing.T) {
 // TestListingSize has pages of what takes most room be no larger than it is said, and pages of what is
 // usual not much smaller.
 func TestListingSize(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"html"}})
 	for _, folder := range []string{"", "f/", strings.Repeat("a/", 300), strings.Repeat("<", 700) + "/"} {
 		for _, name := range []string{"key-000001.txt", "x", "<", "\"", "&", "+", "'", "\x01", "\xff", "é", "\u2028", "\U0001F600", "%"} {
 			for _, times := range []int{1, 20, 200} {
@@ -228,7 +228,7 @@ func TestListingSize(t *testing.T) {
 
 // TestListingPolicy has the policy let the page's own style through, whatever the page shows.
 func TestListingPolicy(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"html"}})
 	for _, p := range []*Page{new(Page), nastyPage()} {
 		style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindSubmatch(l.Write(HTML, p))
 		sum := sha256.Sum256(style[1])
@@ -242,7 +242,7 @@ func TestListingPolicy(t *testing.T) {
 }
 
 func TestEmptyPages(t *testing.T) {
-	l := newListing(&config.Listing{Enabled: true, Formats: []string{"html"}})
+	l := newListing(&site.Listing{Enabled: true, Formats: []string{"html"}})
 	for want, p := range map[string]*Page{
 		"This folder is empty.":             {},
 		"There are no more entries.":        {Continued: true},

@@ -5,11 +5,11 @@ package web
 import (
 	"testing"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 )
 
 func TestLocationAllocs(t *testing.T) {
-	r := newRedirects([]config.Redirect{{From: "/old/*", To: "/new/*", Status: 301}, {From: "/x", To: "https://example.com/", Status: 302}}, "/pub")
+	r := newRedirects([]site.Redirect{{From: "/old/*", To: "/new/*", Status: 301}, {From: "/x", To: "https://example.com/", Status: 302}}, "/pub")
 	var dst []byte
 	path, query, key, raw := []byte("/é/dir"), []byte("a=b"), []byte("old/é"), []byte("a%20é")
 	run := func() {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 )
 
 func TestAppendFolder(t *testing.T) {
@@ -68,7 +68,7 @@ func TestAppendObjectRedirect(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
-	r := newRedirects([]config.Redirect{
+	r := newRedirects([]site.Redirect{
 		{From: "/old/*", To: "/new/*", Status: 301},
 		{From: "/old/exact", To: "/never", Status: 302},
 		{From: "/exact", To: "/there é", Status: 307},
@@ -105,7 +105,7 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%s: %s, %t, want %s", c.key, got, ok, c.want)
 		}
 	}
-	root := newRedirects([]config.Redirect{{From: "/a*.b", To: "/*.c", Status: 301}}, "/")
+	root := newRedirects([]site.Redirect{{From: "/a*.b", To: "/*.c", Status: 301}}, "/")
 	if got, ok := root.AppendLocation(nil, 0, []byte("a/evil.com.b"), nil); string(got) != "/%2Fevil.com.c" || !ok {
 		t.Errorf("got %s", got)
 	}
@@ -179,7 +179,7 @@ func FuzzLocation(f *testing.F) {
 	for _, s := range []string{"/dir", "//evil.com", `/\evil.com`, "/%2Fevil.com", "/é%20\x00\r\n", "/a/..%2f", "https://evil.com", "/%", "/..", "javascript:x"} {
 		f.Add(s, "a=b&c")
 	}
-	rules := newRedirects([]config.Redirect{{From: "/*", To: "/*", Status: 301}}, "/")
+	rules := newRedirects([]site.Redirect{{From: "/*", To: "/*", Status: 301}}, "/")
 	f.Fuzz(func(t *testing.T, text, query string) {
 		own := map[string][]byte{}
 		if strings.HasPrefix(text, "/") {

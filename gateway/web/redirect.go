@@ -3,7 +3,7 @@ package web
 import (
 	"strings"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 )
 
 // Redirects are the rules of a bucket for paths that have moved. Safe for concurrent use.
@@ -21,7 +21,7 @@ type redirect struct {
 	status int
 }
 
-func newRedirects(rules []config.Redirect, prefix string) *Redirects {
+func newRedirects(rules []site.Redirect, prefix string) *Redirects {
 	if len(rules) == 0 {
 		return nil
 	}

@@ -3,7 +3,7 @@
 // asks nobody and keeps nothing of a request.
 package web
 
-import "yatagarasu/gateway/config"
+import "yatagarasu/gateway/config/site"
 
 // Site is what a bucket adds to its answers. Get one by New; it never changes, and is safe for
 // concurrent use.
@@ -16,12 +16,12 @@ type Site struct {
 	Maintenance *Maintenance // nil: the bucket is served
 }
 
-// New returns the site of a bucket; nil if it adds nothing. objectHas says which headers an
-// object can have.
-func New(c *config.Bucket, objectHas func(name []byte) bool) *Site {
+// New returns the site of a bucket with a path prefix; nil if it adds nothing. objectHas says
+// which headers an object can have.
+func New(c *site.Site, prefix string, objectHas func(name []byte) bool) *Site {
 	s := &Site{
 		CORS: newCORS(&c.CORS), Headers: newHeaders(c.Headers, objectHas), Listing: newListing(&c.Listing),
-		Website: newWebsite(c), Downloads: c.DownloadQuery, Maintenance: newMaintenance(c),
+		Website: newWebsite(c, prefix), Downloads: c.DownloadQuery, Maintenance: newMaintenance(c),
 	}
 	if *s == (Site{}) {
 		return nil

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/site"
 )
 
 func TestPattern(t *testing.T) {
@@ -30,11 +30,11 @@ func objectHas(name []byte) bool {
 }
 
 func TestHeaders(t *testing.T) {
-	always := config.HeaderRule{Set: file.Pairs{{Name: "X-A", Value: "all"}, {Name: "strict-transport-security", Value: "max-age=1"}}, Remove: []string{"x-amz-version-id"}, When: "always"}
-	h := newHeaders([]config.HeaderRule{
+	always := site.HeaderRule{Set: file.Pairs{{Name: "X-A", Value: "all"}, {Name: "strict-transport-security", Value: "max-age=1"}}, Remove: []string{"x-amz-version-id"}, When: "always"}
+	h := newHeaders([]site.HeaderRule{
 		always,
-		{Match: config.HeaderMatch{Path: "/a/*"}, Set: file.Pairs{{Name: "cache-control", Value: "no-cache"}}},
-		{Match: config.HeaderMatch{ContentType: "text/*"}, Set: file.Pairs{{Name: "CACHE-CONTROL", Value: "text"}}, Remove: []string{"x-a"}},
+		{Match: site.HeaderMatch{Path: "/a/*"}, Set: file.Pairs{{Name: "cache-control", Value: "no-cache"}}},
+		{Match: site.HeaderMatch{ContentType: "text/*"}, Set: file.Pairs{{Name: "CACHE-CONTROL", Value: "text"}}, Remove: []string{"x-a"}},
 	}, objectHas)
 	const head = "Cache-Control: max-age=1\r\nDate: now\r\nX-Amz-Version-Id: 1\r\nCache-Control: public\r\nX-Amz-Version-Idx: 2\r\n"
 	for _, c := range []struct {
@@ -88,7 +88,7 @@ func lowerASCII(r rune) rune {
 }
 
 func TestCORSJudges(t *testing.T) {
-	c := newCORS(&config.CORS{Origins: []string{"https://a.example", "https://*.b.example:8443", "capacitor://localhost"}, Headers: []string{"range", "x-own"}})
+	c := newCORS(&site.CORS{Origins: []string{"https://a.example", "https://*.b.example:8443", "capacitor://localhost"}, Headers: []string{"range", "x-own"}})
 	for _, row := range []struct {
 		origin, method, headers string
 		want                    Refusal

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"yatagarasu/gateway/config"
+	"yatagarasu/gateway/config/site"
 	"yatagarasu/gateway/media"
 )
 
@@ -21,14 +21,14 @@ type Website struct {
 	cleanURLs     bool
 	fallback      string   // key; empty: none
 	assets        []string // keys of folders
-	documents     []config.ErrorDocument
+	documents     []site.ErrorDocument
 	files         map[string]*File // by key
 }
 
-func newWebsite(c *config.Bucket) *Website {
+func newWebsite(c *site.Site, prefix string) *Website {
 	w := &c.Website
 	site := &Website{
-		Redirects: newRedirects(w.Redirects, c.PathPrefix), ObjectRedirects: w.ObjectRedirects,
+		Redirects: newRedirects(w.Redirects, prefix), ObjectRedirects: w.ObjectRedirects,
 		index: w.Index, trailingSlash: w.TrailingSlash, cleanURLs: w.CleanURLs, fallback: w.SPA.Fallback, documents: w.ErrorDocuments,
 	}
 	for _, path := range w.SPA.Assets {
@@ -50,7 +50,7 @@ func newWebsite(c *config.Bucket) *Website {
 
 // typesOf returns the types of texts that the gateway has itself: those that the bucket's map
 // has, and those of all extensions.
-func typesOf(c *config.Bucket) *media.Types {
+func typesOf(c *site.Site) *media.Types {
 	return media.New(true, c.ContentTypes.Map)
 }
 
@@ -162,7 +162,7 @@ type Maintenance struct {
 	allow      []netip.Prefix
 }
 
-func newMaintenance(c *config.Bucket) *Maintenance {
+func newMaintenance(c *site.Site) *Maintenance {
 	m := &c.Maintenance
 	if !m.Enabled {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/config/file"
+	"yatagarasu/gateway/config/site"
 )
 
 // chainOf returns the keys that stand in for one, in order, by their steps.
@@ -25,11 +25,11 @@ func chainOf(w *Website, key string) string {
 }
 
 func TestChain(t *testing.T) {
-	all := config.Website{Index: "index.html", TrailingSlash: "redirect", CleanURLs: true, SPA: config.SPA{Fallback: "index.html", Assets: []string{"/assets", "/a/b"}}}
-	off, app := all, config.Website{SPA: config.SPA{Fallback: "app"}}
+	all := site.Website{Index: "index.html", TrailingSlash: "redirect", CleanURLs: true, SPA: site.SPA{Fallback: "index.html", Assets: []string{"/assets", "/a/b"}}}
+	off, app := all, site.Website{SPA: site.SPA{Fallback: "app"}}
 	off.TrailingSlash = "off"
 	for _, c := range []struct {
-		site      config.Website
+		site      site.Website
 		key, want string
 	}{
 		{all, "", "index index.html"},
@@ -47,21 +47,21 @@ func TestChain(t *testing.T) {
 		{app, "", "fallback app"},
 		{app, "dir/", "itself dir/, fallback app"},
 		{app, "app", "itself app"},
-		{config.Website{CleanURLs: true}, "a/", "itself a/"},
-		{config.Website{ObjectRedirects: true}, "a", "itself a"},
+		{site.Website{CleanURLs: true}, "a/", "itself a/"},
+		{site.Website{ObjectRedirects: true}, "a", "itself a"},
 	} {
-		w := newWebsite(&config.Bucket{PathPrefix: "/", Website: c.site})
+		w := newWebsite(&site.Site{Website: c.site}, "/")
 		if got := chainOf(w, c.key); got != c.want {
 			t.Errorf("%q: %s, want %s", c.key, got, c.want)
 		}
 	}
-	if newWebsite(&config.Bucket{PathPrefix: "/"}) != nil || New(&config.Bucket{PathPrefix: "/"}, nil) != nil {
+	if newWebsite(&site.Site{}, "/") != nil || New(&site.Site{}, "/", nil) != nil {
 		t.Error("nothing configured, and a site")
 	}
 }
 
 func TestDocuments(t *testing.T) {
-	w := newWebsite(&config.Bucket{Website: config.Website{ErrorDocuments: []config.ErrorDocument{{Status: 404, Key: "e/404.html"}, {Status: 403, Key: "403.html"}}}})
+	w := newWebsite(&site.Site{Website: site.Website{ErrorDocuments: []site.ErrorDocument{{Status: 404, Key: "e/404.html"}, {Status: 403, Key: "403.html"}}}}, "")
 	for status, want := range map[int]string{404: "e/404.html", 403: "403.html", 401: "", 502: ""} {
 		if got := string(w.AppendDocument(nil, status)); got != want {
 			t.Errorf("%d: %q", status, got)
@@ -74,10 +74,10 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	w := newWebsite(&config.Bucket{
-		ContentTypes: config.ContentTypes{Map: file.Pairs{{Name: ".own", Value: "text/x-own"}}},
-		Website:      config.Website{Files: file.Pairs{{Name: "/robots.txt", Value: "a"}, {Name: "/x.own", Value: "b"}, {Name: "/x", Value: "a"}}},
-	})
+	w := newWebsite(&site.Site{
+		ContentTypes: site.ContentTypes{Map: file.Pairs{{Name: ".own", Value: "text/x-own"}}},
+		Website:      site.Website{Files: file.Pairs{{Name: "/robots.txt", Value: "a"}, {Name: "/x.own", Value: "b"}, {Name: "/x", Value: "a"}}},
+	}, "")
 	robots, own, x := w.File([]byte("robots.txt")), w.File([]byte("x.own")), w.File([]byte("x"))
 	if string(robots.Type) != "text/plain; charset=utf-8" || string(own.Type) != "text/x-own" || x.Type != nil || w.File([]byte("/x")) != nil {
 		t.Errorf("%s, %s, %s", robots.Type, own.Type, x.Type)
@@ -88,7 +88,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestMaintenanceAdmits(t *testing.T) {
-	b := &config.Bucket{Maintenance: config.Maintenance{RetryAfter: 1500 * time.Millisecond, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}}
+	b := &site.Site{Maintenance: site.Maintenance{RetryAfter: 1500 * time.Millisecond, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}}
 	if newMaintenance(b) != nil {
 		t.Error("it is off, and on")
 	}
@@ -105,9 +105,9 @@ func TestMaintenanceAdmits(t *testing.T) {
 }
 
 func ExampleWebsite_Next() {
-	s := New(&config.Bucket{PathPrefix: "/", Website: config.Website{
-		Index: "index.html", TrailingSlash: "redirect", CleanURLs: true, SPA: config.SPA{Fallback: "app.html"},
-	}}, nil)
+	s := New(&site.Site{Website: site.Website{
+		Index: "index.html", TrailingSlash: "redirect", CleanURLs: true, SPA: site.SPA{Fallback: "app.html"},
+	}}, "/", nil)
 	key := []byte("docs/start")
 	for own, step := s.Website.Next(nil, key, Itself); step != NoStep; own, step = s.Website.Next(nil, key, step) {
 		fmt.Printf("%s\n", own)

@@ -1,6 +1,6 @@
 // Package access has the blocks auth and jwt: who may read a bucket, where a request carries its
-// token, the keys that verify it and the rules for its claims. Others decode the file, but for
-// these blocks as a whole, of which buckets share the global one.
+// token, the keys that verify it and the rules for its claims. The global jwt block is decoded
+// first, as buckets share it.
 package access
 
 import (
@@ -26,7 +26,7 @@ type Auth struct {
 // AuthRule is the rule for one sub-path of a bucket.
 type AuthRule struct {
 	// Path is relative to the bucket's prefix and matches whole segments, in the
-	// form of Bucket.PathPrefix.
+	// form of config.Bucket.PathPrefix.
 	Path string `form:"path"`
 
 	// Enabled demands a valid token under Path. Default true.

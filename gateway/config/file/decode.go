@@ -82,7 +82,7 @@ func (d *Decoder) object(n *Node, block string) Object {
 	if n == nil {
 		return Object{d: d}
 	}
-	known := d.grammar.Keys[block]
+	known := d.grammar.Keys(block)
 	if n.Kind != Map {
 		d.Fail(n, "must be a mapping, not "+n.Kind.String(), "give it keys, of: "+strings.Join(known, ", "))
 		return Object{d: d}

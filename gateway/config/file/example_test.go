@@ -20,7 +20,7 @@ func (d *Door) Check(dec *file.Decoder, o file.Object) {
 	}
 }
 
-var grammar = file.Grammar{Keys: map[string][]string{"": {"color", "closing", "key"}}}
+var grammar = file.Grammar{Blocks: []file.Block{{Keys: []string{"color", "closing", "key"}}}}
 
 func ExampleDecoder_Fill() {
 	env := func(name string) (string, bool) { return "sesame", name == "KEY" }

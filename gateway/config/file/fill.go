@@ -15,19 +15,19 @@ type Checker interface {
 }
 
 // Fill decodes the keys of block in n, which may be nil, into the fields of v, a pointer
-// to a struct with the defaults, and has v check itself, if it is a Checker. The tags of a field are
+// to a struct with the defaults, and has v check itself, if it is a Checker. The tags of a field
+// are
 //
 //	key    its key, where that is not its name in the style of the file; "-" for none
-//	form   one of the forms of the grammar; "-" for a field that
-//	       Check, or the caller, decodes
+//	form   one of the forms of the grammar; "-" for what Check, or the caller, decodes
 //	of     the words that it may be
 //	least  the least value; 0 without it
 //	most   the greatest value of a number; 2147483647 without it
 func (d *Decoder) Fill(n *Node, block string, v any) Object {
 	o := d.object(n, block)
-	fields := reflect.ValueOf(v).Elem()
+	keys, fields := d.grammar.Keys(block), reflect.ValueOf(v).Elem()
 	for _, f := range d.keyedFields(fields.Type()) {
-		if slices.Contains(d.grammar.Keys[block], f.key) {
+		if slices.Contains(keys, f.key) {
 			o.field(block, f.key, f.Tag, fields.FieldByIndex(f.Index))
 		}
 	}

@@ -12,27 +12,31 @@ const maxNodes = 200_000
 // Kind is the type of a node in YAML.
 type Kind uint8
 
+// The types of nodes.
 const (
 	Null Kind = iota
 	Bool
-	Number // text is as written: an integer or float of any notation
+	Number // Text is as written: an integer or float of any notation
 	String
 	List
 	Map
 )
 
+// String returns k for a message, as a noun.
 func (k Kind) String() string {
 	return [...]string{"nothing", "true or false", "a number", "a string", "a list", "a mapping"}[k]
 }
 
 // Node is one value of the file with its place.
 type Node struct {
-	Kind         Kind
-	Line, column int
-	Path         string // such as buckets[2].auth
+	Kind Kind
+	Line int
+	Path string // such as buckets[2].auth
 
-	Text    string  // of a scalar, as written
-	Items   []*Node // of a list
+	Text  string  // of a scalar, as written
+	Items []*Node // of a list
+
+	column  int
 	entries []entry // of a mapping, each key once
 }
 

@@ -1,5 +1,5 @@
 // Package shared has the block cluster: what the gateways behind one balancer share, and the server
-// by which they do. Others decode the file, and a block checks itself.
+// by which they do. The rooms above decode the file, and have blocks check themselves.
 package shared
 
 import (
@@ -96,14 +96,14 @@ type ClusterPurge struct {
 	Replicas int `most:"8"`
 }
 
-// ClusterStore says which objects of buckets with Cache.Shared the gateways keep at Valkey, for
+// ClusterStore says which objects of buckets with config.Cache.Shared the gateways keep at Valkey, for
 // each other: whole small ones, encrypted. Who may read one is judged before, on each request.
 type ClusterStore struct {
 	// Enabled reads and writes objects at Valkey. Default false.
 	Enabled bool
 
 	// MaxObjectSize is the largest object that is kept there: from 1 byte to 4 MB, and no more
-	// than a bucket's Cache.MaxObjectSize where that is less. Default 256 KB.
+	// than a bucket's config.Cache.MaxObjectSize where that is less. Default 256 KB.
 	MaxObjectSize file.Size
 
 	// MaxTTL is the longest time that an object is kept there, whatever its freshness. From 1 s
@@ -174,6 +174,7 @@ func Default() Cluster {
 	}
 }
 
+// Check implements file.Checker.
 func (c *Cluster) Check(d *file.Decoder, o file.Object) {
 	if o.Node == nil {
 		*c = Cluster{}
@@ -192,6 +193,7 @@ func (c *Cluster) Check(d *file.Decoder, o file.Object) {
 	}
 }
 
+// Check implements file.Checker.
 func (v *Valkey) Check(d *file.Decoder, o file.Object) {
 	o.Need("addresses", "name the server, such as \"valkey:6379\"")
 	o.StringOrList("addresses", func(n *file.Node, text string, _ bool) {
@@ -224,11 +226,13 @@ func isServerAddress(s string) bool {
 	return err == nil && form.IsHost(host) && form.IsPort(port, 1)
 }
 
+// Check implements file.Checker.
 func (t *ValkeyTLS) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	t.CAFile, _ = d.Authorities(o.Get("ca_file"), "", "", t.TLS)
 }
 
+// Check implements file.Checker.
 func (p *ClusterPurge) Check(d *file.Decoder, o file.Object) {
 	switch {
 	case p.Within > 0 && p.Within < leastPurgeWithin:
@@ -241,6 +245,7 @@ func (p *ClusterPurge) Check(d *file.Decoder, o file.Object) {
 	}
 }
 
+// Check implements file.Checker.
 func (s *ClusterStore) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	if s.MaxTTL > longestShared {
@@ -263,6 +268,7 @@ func (s *ClusterStore) Check(d *file.Decoder, o file.Object) {
 	}
 }
 
+// Check implements file.Checker.
 func (l *ClusterLimits) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	if l.Sync > longestSync {

@@ -9,13 +9,13 @@ import (
 
 // Grammar is what the block cluster may have.
 var Grammar = file.Grammar{
-	Keys: map[string][]string{
-		"cluster":            {"valkey", "namespace", "secret", "previous_secret", "purge", "store", "limits"},
-		"cluster.valkey":     {"addresses", "mode", "master_name", "username", "password", "tls"},
-		"cluster.valkey.tls": {"enabled", "ca_file"},
-		"cluster.purge":      {"within", "wait", "replicas"},
-		"cluster.store":      {"enabled", "max_object_size", "max_ttl", "timeout", "write_queue", "admit"},
-		"cluster.limits":     {"enabled", "sync"},
+	Blocks: []file.Block{
+		{Path: "cluster", Keys: []string{"valkey", "namespace", "secret", "previous_secret", "purge", "store", "limits"}},
+		{Path: "cluster.valkey", Keys: []string{"addresses", "mode", "master_name", "username", "password", "tls"}},
+		{Path: "cluster.valkey.tls", Keys: []string{"enabled", "ca_file"}},
+		{Path: "cluster.purge", Keys: []string{"within", "wait", "replicas"}},
+		{Path: "cluster.store", Keys: []string{"enabled", "max_object_size", "max_ttl", "timeout", "write_queue", "admit"}},
+		{Path: "cluster.limits", Keys: []string{"enabled", "sync"}},
 	},
 	Forms: map[string]file.Form{
 		"name of a primary": file.MustBe(primaryForm.MatchString,

@@ -9,14 +9,14 @@ import (
 
 // Grammar is what the block s3 of a bucket may have.
 var Grammar = file.Grammar{
-	Keys: map[string][]string{
-		"buckets[].s3":             {"bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "empty_segments", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"},
-		"buckets[].s3.credentials": {"source", "profile", "file", "role_arn", "session_name", "external_id", "token_file", "endpoint", "duration"},
-		"buckets[].s3.retry":       {"tries", "resumes", "budget"},
-		"buckets[].s3.breaker":     {"enabled", "failure_rate", "consecutive", "cooldown"},
-		"buckets[].s3.hedge":       {"after", "max"},
-		"buckets[].s3.replicas[]":  {"name", "priority", "bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeout"},
-		"buckets[].s3.timeouts":    {"dial", "first_byte", "idle"},
+	Blocks: []file.Block{
+		{Path: "buckets[].s3", Keys: []string{"bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeouts", "max_connections", "max_waiting", "allow_query", "empty_segments", "request_payer", "access_denied", "forward_traceparent", "retry", "breaker", "probe_interval", "replicas", "failover_on_404", "hedge", "credentials"}},
+		{Path: "buckets[].s3.credentials", Keys: []string{"source", "profile", "file", "role_arn", "session_name", "external_id", "token_file", "endpoint", "duration"}},
+		{Path: "buckets[].s3.retry", Keys: []string{"tries", "resumes", "budget"}},
+		{Path: "buckets[].s3.breaker", Keys: []string{"enabled", "failure_rate", "consecutive", "cooldown"}},
+		{Path: "buckets[].s3.hedge", Keys: []string{"after", "max"}},
+		{Path: "buckets[].s3.replicas[]", Keys: []string{"name", "priority", "bucket", "key_prefix", "region", "endpoint", "access_key", "secret_key", "session_token", "addressing", "ca_file", "timeout"}},
+		{Path: "buckets[].s3.timeouts", Keys: []string{"dial", "first_byte", "idle"}},
 	},
 	Forms: map[string]file.Form{
 		"access key": file.MustBe(func(s string) bool { return form.IsVisible(s) && !strings.ContainsAny(s, "/,=") },

@@ -38,6 +38,7 @@ const P95 = "p95"
 // maxReplicas bounds the replicas of a bucket.
 const maxReplicas = 16
 
+// Check implements file.Checker.
 func (s *S3) Check(d *file.Decoder, o file.Object) {
 	o.Strings("allow_query", func(n *file.Node, text string, fromEnv bool) {
 		if text != "versionId" && text != "partNumber" {
@@ -175,6 +176,7 @@ func (s *S3) Origins() []S3 {
 	return origins
 }
 
+// Check implements file.Checker.
 func (b *Breaker) Check(d *file.Decoder, o file.Object) {
 	if b.Enabled {
 		return
@@ -185,6 +187,7 @@ func (b *Breaker) Check(d *file.Decoder, o file.Object) {
 	*b = Breaker{}
 }
 
+// Check implements file.Checker.
 func (h *Hedge) Check(d *file.Decoder, o file.Object) {
 	if o.Node == nil {
 		*h = Hedge{}
@@ -218,8 +221,9 @@ var sourceKeys = map[string][]string{
 // needsKeys reports whether c needs access_key and secret_key.
 func (c *Credentials) needsKeys() bool { return c.Source == SourceStatic }
 
+// Check implements file.Checker.
 func (c *Credentials) Check(d *file.Decoder, o file.Object) {
-	for _, key := range Grammar.Keys["buckets[].s3.credentials"][1:] {
+	for _, key := range Grammar.Keys("buckets[].s3.credentials")[1:] {
 		if o.Has(key) && !slices.Contains(sourceKeys[c.Source], key) {
 			d.Fail(o.Get(key), "has no effect with source "+c.Source, "remove it, or choose the source that takes it")
 		}

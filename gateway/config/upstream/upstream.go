@@ -1,6 +1,6 @@
 // Package upstream has the block s3 of a bucket: where its objects are, the credential for them,
-// how long an origin may take and what becomes of its failures. Others decode the file, and a
-// block checks itself.
+// how long an origin may take and what becomes of its failures. The rooms above decode the file,
+// and have blocks check themselves.
 package upstream
 
 import (

@@ -1,4 +1,4 @@
-package config
+package frontend
 
 import (
 	"errors"
@@ -64,6 +64,7 @@ const (
 	mostBurst = math.MaxInt32
 )
 
+// Check implements file.Checker.
 func (l *Limits) Check(d *file.Decoder, o file.Object) {
 	l.Rates = decodeRates(d, o)
 	l.TokenFailures = decodeRate(d, o, "token_failures_per_second", "burst_token_failures", tokenFailures)
@@ -75,6 +76,7 @@ func (l *Limits) Check(d *file.Decoder, o file.Object) {
 // tokenFailures is the default of Limits.TokenFailures.
 var tokenFailures = Rate{PerSecond: 5, Burst: 50}
 
+// Check implements file.Checker.
 func (l *BucketLimits) Check(d *file.Decoder, o file.Object) { l.Rates = decodeRates(d, o) }
 
 // decodeRates decodes the keys of rates among those of a block of limits.
@@ -126,8 +128,8 @@ func decodePerSecond(o file.Object, key string, otherwise float64) float64 {
 	})
 }
 
-// decodeAddresses decodes the lists of client addresses of a block.
-func decodeAddresses(o file.Object) (allow, deny []netip.Prefix) {
+// DecodeAddresses decodes the lists of client addresses of a block.
+func DecodeAddresses(o file.Object) (allow, deny []netip.Prefix) {
 	deny = o.Networks("deny", nil)
 	return o.Networks("allow", deny), deny
 }

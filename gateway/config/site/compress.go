@@ -1,4 +1,4 @@
-package config
+package site
 
 import (
 	"slices"
@@ -41,6 +41,7 @@ var usualTypes = []string{
 	"application/vnd.ms-fontobject", "font/ttf", "font/otf", "font/collection", "image/svg+xml", "image/x-icon", "image/bmp", "model/gltf+json", "model/obj",
 }
 
+// Check implements file.Checker.
 func (c *Compress) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	if c.MinSize == 0 {

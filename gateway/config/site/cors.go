@@ -1,4 +1,4 @@
-package config
+package site
 
 import (
 	"net/netip"
@@ -41,6 +41,7 @@ type CORS struct {
 	PrivateNetwork bool
 }
 
+// Check implements file.Checker.
 func (c *CORS) Check(d *file.Decoder, o file.Object) {
 	*c = CORS{Credentials: c.Credentials, MaxAge: c.MaxAge, PrivateNetwork: c.PrivateNetwork}
 	if o.Node == nil {

@@ -1,4 +1,4 @@
-package config
+package site
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ type Listing struct {
 	Enabled bool
 
 	// Paths are the folders below the bucket's prefix that have listings, with all that are
-	// below them, in the form of Bucket.PathPrefix. Empty: all folders.
+	// below them, in the form of config.Bucket.PathPrefix. Empty: all folders.
 	Paths []string `form:"-"`
 
 	// Formats are the forms that a listing has, FormatHTML and FormatJSON; clients that have no
@@ -40,6 +40,7 @@ const (
 // defaultPageSize is the most that S3 lists at once.
 const defaultPageSize = 1000
 
+// Check implements file.Checker.
 func (l *Listing) Check(d *file.Decoder, o file.Object) {
 	d.NeedEnabled(o)
 	o.StringOrList("paths", func(n *file.Node, text string, _ bool) {
