@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type Options struct {
 	Program    string              // path by which an upgrade starts the program anew, with the same arguments; empty: no upgrades
 	Inherited  *handover.Inherited // sockets to listen on instead of opening some; nil: none
 	inspects   bool                // every log is left alone: the gateway is made to be looked into
+
+	proxies func(*url.URL) (*url.URL, error) // of origins; nil: those of the environment
 
 	Address       string        // instead of server.address; empty: the file's
 	HeaderTimeout time.Duration // for the TLS handshake and the arrival of a request head
