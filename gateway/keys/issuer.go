@@ -58,7 +58,8 @@ func discover(ctx context.Context, client *http.Client, name string) (*Issuer, e
 }
 
 // readIssuer reads the discovery document of the issuer of this name. Who it is must stand in it, to
-// the letter, and its URLs must be such as the configuration may have.
+// the letter, and its URLs must be such as the configuration may have; plain http, to this machine,
+// is for issuers on it.
 func readIssuer(data []byte, name string) (*Issuer, error) {
 	doc, err := new(token.Decoder).Object(data, "issuer", "jwks_uri", "introspection_endpoint")
 	if err != nil {
@@ -68,21 +69,35 @@ func readIssuer(data []byte, name string) (*Issuer, error) {
 		return nil, fmt.Errorf("its discovery document is that of %.200q; jwt.issuer_url must be the same, to the last slash", is)
 	}
 	var i Issuer
-	for member, url := range map[string]*string{"jwks_uri": &i.KeySet, "introspection_endpoint": &i.Introspection} {
-		value, found := doc.Get(member)
-		if !found {
+	for _, m := range doc {
+		var url *string
+		switch m.Name {
+		case "jwks_uri":
+			url = &i.KeySet
+		case "introspection_endpoint":
+			url = &i.Introspection
+		default:
 			continue
 		}
-		text, _ := value.(string)
-		if problem, _ := access.URLProblem(text); problem != "" {
-			return nil, fmt.Errorf("the %s in its discovery document %s", member, problem)
+		*url, _ = m.Value.(string)
+		problem, _ := access.URLProblem(*url)
+		if problem == "" && isTLS(name) && !isTLS(*url) {
+			problem = "is not https, as the issuer is"
 		}
-		*url = text
+		if problem != "" {
+			return nil, fmt.Errorf("the %s in its discovery document %s", m.Name, problem)
+		}
 	}
 	if i.KeySet == "" {
 		return nil, errors.New("its discovery document has no jwks_uri; without keys, leave jwt.issuer_url out and set jwt.introspection.url")
 	}
 	return &i, nil
+}
+
+// isTLS reports whether a URL is https.
+func isTLS(url string) bool {
+	u, err := neturl.Parse(url)
+	return err == nil && u.Scheme == "https"
 }
 
 // fetchOfIssuer fetches the key set that the issuer of c names. Where its discovery document cannot
