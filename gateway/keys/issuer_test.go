@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"yatagarasu/gateway/config/access"
@@ -303,7 +306,7 @@ func TestDiscoverAuthority(t *testing.T) {
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for want, more := range map[string][]string{"it answers with status 404": {"ca_file: " + file}, "certificate": nil} {
+	for want, more := range map[string][]string{"its key set cannot be fetched: it answers with status 404": {"ca_file: " + file}, "certificate": nil} {
 		k, err := New(load(t, append(more, "issuer_url: "+s.URL)...), Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -312,4 +315,432 @@ func TestDiscoverAuthority(t *testing.T) {
 			t.Errorf("with %q: %v", more, err)
 		}
 	}
+}
+
+// network has the answers at URLs, and asks no sockets, which the clock of synctest would not wait
+// for. Safe for concurrent use.
+type network struct {
+	mu      sync.Mutex // guards the following fields
+	answers map[string]http.HandlerFunc
+	asked   map[string]int
+}
+
+func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	url := r.URL.String()
+	n.mu.Lock()
+	n.asked[url]++
+	answer := n.answers[url]
+	n.mu.Unlock()
+	if answer == nil {
+		return nil, errors.New("connection refused")
+	}
+	w := httptest.NewRecorder()
+	answer(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+// set has this be at a URL from now on; nil: nobody listens there.
+func (n *network) set(url string, answer http.HandlerFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.answers[url] = answer
+}
+
+// fetches returns how often a URL was asked for.
+func (n *network) fetches(url string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked[url]
+}
+
+// An issuer, where its document and what that names are, and a place of somebody else's.
+const (
+	issuerName    = "https://issuer.example.com"
+	issuerPage    = issuerName + discoveryBehind
+	issuerKeys    = issuerName + "/keys"
+	issuerAsk     = issuerName + "/introspect"
+	elsewhereKeys = "https://elsewhere.example.net/keys"
+	elsewhereAsk  = "https://elsewhere.example.net/introspect"
+
+	introspects = "introspection: {client_id: gateway, client_secret: s}"
+)
+
+// issuerText returns the document of an issuer that names these.
+func issuerText(t testing.TB, keySet, introspection string) http.HandlerFunc {
+	t.Helper()
+	return keyserver.Text(discoveryText(t, "issuer", issuerName, "jwks_uri", keySet, "introspection_endpoint", introspection))
+}
+
+// issued is an issuer that publishes key "one", and has "two" in reserve, and what was told of
+// fetching from it.
+type issued struct {
+	network
+	t        *testing.T
+	one, two string // tokens
+	oneSet   http.HandlerFunc
+	twoSet   http.HandlerFunc
+	worked   int // key sets that were fetched; guarded by mu, like the following fields
+	problems []string
+	tooOld   int
+}
+
+func newIssued(t *testing.T) *issued {
+	one, two := keyserver.NewKey(t), keyserver.NewKey(t)
+	i := &issued{
+		t: t, one: signedBy(t, "ES256", one, "one"), two: signedBy(t, "ES256", two, "two"),
+		oneSet: keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": one})), twoSet: keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": two})),
+	}
+	i.answers, i.asked = make(map[string]http.HandlerFunc), make(map[string]int)
+	i.set(issuerPage, issuerText(t, issuerKeys, issuerAsk))
+	i.set(issuerKeys, i.oneSet)
+	return i
+}
+
+// keys returns keys of the issuer that are not started, and inherit those of old, if there are any.
+func (i *issued) keys(old *Keys, more ...string) *Keys {
+	i.t.Helper()
+	o := Options{OnFetch: func(_ string, err error) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if err != nil {
+			i.problems = append(i.problems, err.Error())
+			return
+		}
+		i.worked++
+	}, OnTooOld: func(string, time.Duration) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.tooOld++
+	}}
+	k, err := New(load(i.t, append(more, "issuer_url: "+issuerName)...), o)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	client := newClient(nil, k.set.o.FetchTimeout)
+	client.Transport = i
+	k.set.fetch = k.fetchOfIssuer(client)
+	if old != nil {
+		k.Inherit(old)
+	}
+	return k
+}
+
+// start returns such keys, started.
+func (i *issued) start(old *Keys, more ...string) *Keys {
+	i.t.Helper()
+	k := i.keys(old, more...)
+	if err := k.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+	return k
+}
+
+// told returns what went wrong since the last call, and how often keys were fetched.
+func (i *issued) told() (problems string, worked int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	problems, worked = strings.Join(i.problems, "\n"), i.worked
+	i.problems, i.worked = nil, 0
+	return problems, worked
+}
+
+// expect compares what k verifies and whom it has asked about tokens.
+func (i *issued) expect(k *Keys, when string, one, two bool, endpoint string) {
+	i.t.Helper()
+	synctest.Wait()
+	if errOne, errTwo := verify(i.t, k, i.one), verify(i.t, k, i.two); (errOne == nil) != one || (errTwo == nil) != two || k.Ring().Fetched != (one || two) {
+		i.t.Errorf("%s: one: %v, two: %v", when, errOne, errTwo)
+	}
+	if got := k.IntrospectionEndpoint(); got != endpoint {
+		i.t.Errorf("%s: tokens are asked about at %q, want %q", when, got, endpoint)
+	}
+}
+
+// aWhile has several fetches, whether they fail or not, and is far below any maximum age.
+const aWhile = 20 * time.Minute
+
+// TestIssuerAway is T126: while the document cannot be fetched, the last good copy counts, and the
+// keys that it names are kept fresh.
+func TestIssuerAway(t *testing.T) {
+	for name, c := range hostileAnswers(elsewhereKeys) {
+		if name == "a truncated document" || name == "a head without end" {
+			continue // which need a server
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssued(t)
+				k := i.start(nil, introspects)
+				defer k.Close()
+				i.expect(k, "at first", true, false, issuerAsk)
+				if problems, worked := i.told(); problems != "" || worked != 1 {
+					t.Errorf("%q, %d fetches", problems, worked)
+				}
+				answer := c.answer
+				if name == "a lost connection" {
+					answer = nil
+				}
+				i.set(issuerPage, answer)
+				i.set(issuerKeys, i.twoSet)
+				i.set(elsewhereKeys, i.oneSet)
+				time.Sleep(aWhile)
+				i.expect(k, "without a document", false, true, issuerAsk)
+				if problems, worked := i.told(); worked < 3 || !strings.Contains(problems, "cannot fetch the issuer "+issuerName) {
+					t.Errorf("%d fetches, and %q", worked, problems)
+				}
+				i.set(issuerKeys, keyserver.Status(500))
+				k.Refresh()
+				if problems, worked := i.told(); worked != 0 || strings.Contains(problems, "\n") || !strings.HasPrefix(problems, "cannot use the issuer "+issuerName+": its discovery document cannot be fetched: ") || !strings.HasSuffix(problems, "; nor can the key set that it named: it answers with status 500") {
+					t.Errorf("%d fetches, and %q", worked, problems)
+				}
+				i.set(issuerKeys, i.twoSet)
+				i.set(issuerPage, issuerText(t, issuerKeys, elsewhereAsk))
+				time.Sleep(aWhile)
+				i.expect(k, "with a document again", false, true, elsewhereAsk)
+				if n := i.fetches(elsewhereKeys); n != 0 {
+					t.Errorf("a redirect is followed %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// TestIssuerWrong is T125: a document that is wrong is no source of keys, nor of whom to ask about
+// tokens. What there was before is trusted for its maximum age.
+func TestIssuerWrong(t *testing.T) {
+	right := discoveryText(t, "issuer", issuerName, "jwks_uri", elsewhereKeys, "introspection_endpoint", elsewhereAsk)
+	for name, c := range map[string]struct{ document, says string }{
+		"of another issuer":               {strings.Replace(right, issuerName, issuerName+"/", 1), "is that of"},
+		"two key sets":                    {`{"jwks_uri":"` + issuerKeys + `",` + right[1:], "no strict JSON object"},
+		"keys by plain http":              {strings.Replace(right, "https://elsewhere", "http://elsewhere", 2), "is not https"},
+		"keys on this machine":            {strings.Replace(right, elsewhereKeys, "http://127.0.0.1/keys", 1), "the jwks_uri in its discovery document is not https"},
+		"no keys":                         {strings.Replace(right, "jwks_uri", "x", 1), "has no jwks_uri"},
+		"nobody to ask":                   {strings.Replace(right, "introspection_endpoint", "x", 1), "has no introspection_endpoint; set jwt.introspection.url"},
+		"an endpoint that is no string":   {strings.Replace(right, `"`+elsewhereAsk+`"`, `["`+elsewhereAsk+`"]`, 1), "the introspection_endpoint in its discovery document is no URL"},
+		"an endpoint that is plain http":  {strings.Replace(right, elsewhereAsk, "http://elsewhere.example.net/introspect", 1), "is not https"},
+		"markup":                          {"<html>", "no strict JSON object"},
+		"an endpoint that is there twice": {`{"introspection_endpoint":"` + issuerAsk + `",` + right[1:], "no strict JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssued(t)
+				i.set(elsewhereKeys, i.twoSet)
+				k := i.start(nil, introspects)
+				defer k.Close()
+				i.told()
+				i.set(issuerPage, keyserver.Text(c.document))
+				time.Sleep(aWhile)
+				i.expect(k, "with a wrong document", true, false, issuerAsk)
+				if problems, worked := i.told(); worked != 0 || !strings.Contains(problems, "cannot use the issuer "+issuerName+": ") || !strings.Contains(problems, c.says) {
+					t.Errorf("%d fetches, and %q", worked, problems)
+				}
+				if verifyLater(t, k, i.two) == nil || i.fetches(elsewhereKeys)+i.fetches("http://127.0.0.1/keys") != 0 {
+					t.Error("what it names is asked")
+				}
+				time.Sleep(24 * time.Hour)
+				i.expect(k, "a day later", false, false, "")
+				if i.tooOld != 1 {
+					t.Errorf("told of it %d times", i.tooOld)
+				}
+				i.set(issuerPage, keyserver.Text(right))
+				time.Sleep(aWhile)
+				i.expect(k, "with a right one", false, true, elsewhereAsk)
+			})
+		})
+	}
+}
+
+// TestIssuerMoves is T129: an issuer that names other places.
+func TestIssuerMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssued(t)
+		k := i.start(nil)
+		defer k.Close()
+		i.set(elsewhereKeys, i.twoSet)
+		i.set(issuerPage, issuerText(t, elsewhereKeys, elsewhereAsk))
+		if err := verifyLater(t, k, i.two); err != nil {
+			t.Errorf("a token with a key from the new place: %v", err)
+		}
+		i.expect(k, "in another place", false, true, elsewhereAsk)
+		before := i.fetches(issuerKeys)
+		i.set(issuerPage, nil)
+		time.Sleep(aWhile)
+		i.expect(k, "the document is away", false, true, elsewhereAsk)
+		if n := i.fetches(issuerKeys) - before; n != 0 {
+			t.Errorf("the old place was asked %d times", n)
+		}
+		// Where nothing is at the new place, the keys at hand stay; who is asked about tokens is
+		// what the issuer says now.
+		i.set(issuerPage, issuerText(t, issuerName+"/nothing", issuerAsk))
+		i.told()
+		time.Sleep(aWhile)
+		i.expect(k, "without keys at the new place", false, true, issuerAsk)
+		if problems, worked := i.told(); worked != 0 || !strings.Contains(problems, "cannot use the issuer "+issuerName+": its key set cannot be fetched: ") {
+			t.Errorf("%d fetches, and %q", worked, problems)
+		}
+		i.set(issuerPage, issuerText(t, issuerKeys, ""))
+		time.Sleep(aWhile)
+		i.expect(k, "back, with nobody to ask", true, false, "")
+	})
+}
+
+// TestIssuerTooOld is T127: whoever can keep the gateway from an issuer's document keeps neither the
+// keys of a place that the issuer has left alive, nor the place where tokens are asked about.
+func TestIssuerTooOld(t *testing.T) {
+	const day = 24 * time.Hour
+	away := func(t *testing.T, maxAge string) (*issued, *Keys) {
+		i := newIssued(t)
+		k := i.start(nil, introspects, "jwks_max_age: "+maxAge)
+		i.set(issuerPage, nil)
+		return i, k
+	}
+	t.Run("T127_a_document_that_cannot_be_refreshed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			i, k := away(t, "24h")
+			defer k.Close()
+			time.Sleep(day - time.Minute)
+			i.expect(k, "almost a day later", true, false, issuerAsk)
+			time.Sleep(2 * time.Minute)
+			i.expect(k, "a day later", false, false, "")
+			asked := i.fetches(issuerKeys)
+			time.Sleep(day)
+			i.expect(k, "two days later", false, false, "")
+			if n := i.fetches(issuerKeys) - asked; n != 0 || i.tooOld != 1 {
+				t.Errorf("the place was asked %d times more, told of it %d times", n, i.tooOld)
+			}
+			i.set(issuerPage, issuerText(t, issuerKeys, issuerAsk))
+			time.Sleep(aWhile)
+			i.expect(k, "when it can be fetched again", true, false, issuerAsk)
+		})
+	})
+	t.Run("T127_a_reload_makes_it_no_younger", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			i, first := away(t, "24h")
+			began := time.Now()
+			time.Sleep(12 * time.Hour)
+			k := i.start(first, introspects, "jwks_max_age: 20h")
+			first.Close()
+			defer k.Close()
+			if name, fetched, _ := k.Set(); name != issuerName || !fetched.Equal(began) {
+				t.Errorf("%s is of %v, want %v", name, fetched, began)
+			}
+			time.Sleep(8*time.Hour - time.Minute)
+			i.expect(k, "before 20 h", true, false, issuerAsk)
+			time.Sleep(2 * time.Minute)
+			i.expect(k, "after 20 h", false, false, "")
+		})
+	})
+	t.Run("T127_for_good", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			i, k := away(t, "0")
+			defer k.Close()
+			time.Sleep(100 * day)
+			i.expect(k, "after 100 days", true, false, issuerAsk)
+		})
+	})
+	t.Run("keys_alone_are_away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			i := newIssued(t)
+			k := i.start(nil, introspects)
+			defer k.Close()
+			i.set(issuerKeys, nil)
+			time.Sleep(2 * day)
+			i.expect(k, "two days later", false, false, issuerAsk)
+		})
+	})
+}
+
+// TestIssuerAtStart is T128: an issuer that is away at the start.
+func TestIssuerAtStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		page, keys http.HandlerFunc
+		says       string
+		endpoint   string // where tokens are asked about all the same
+	}{
+		"nobody there":  {nil, nil, "its discovery document cannot be fetched: connection refused", ""},
+		"no document":   {keyserver.Status(404), nil, "its discovery document cannot be fetched: ", ""},
+		"a wrong one":   {keyserver.Text("{}"), nil, "its discovery document is that of", ""},
+		"nobody to ask": {issuerText(t, issuerKeys, ""), nil, "its discovery document has no introspection_endpoint", ""},
+		"no keys there": {issuerText(t, issuerKeys, issuerAsk), keyserver.Status(500), "its key set cannot be fetched: it answers with status 500", issuerAsk},
+		"no key there":  {issuerText(t, issuerKeys, issuerAsk), keyserver.Text(`{"keys":[]}`), "it has no key", issuerAsk},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssued(t)
+				i.set(issuerPage, c.page)
+				i.set(issuerKeys, c.keys)
+				if err := i.keys(nil, introspects).Start(); err == nil || !strings.HasPrefix(err.Error(), "cannot use the issuer "+issuerName+": ") || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%v, want %q", err, c.says)
+				}
+				k := i.start(nil, introspects, "jwks_optional: true")
+				defer k.Close()
+				i.expect(k, "at first", false, false, c.endpoint)
+				if k.None() || !k.MayFetch("ES256") || k.WaitForNewer(k.Ring(), k.Deadline()) {
+					t.Error("there will be no keys, or there are")
+				}
+				i.set(issuerPage, issuerText(t, issuerKeys, issuerAsk))
+				i.set(issuerKeys, i.oneSet)
+				time.Sleep(aWhile)
+				i.expect(k, "when it is up", true, false, issuerAsk)
+			})
+		})
+	}
+}
+
+// TestIssuerInherited is T129: reloads while the issuer is away.
+func TestIssuerInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssued(t)
+		old := i.start(nil)
+		defer old.Close()
+		i.set(issuerPage, nil)
+		k := i.start(old, introspects)
+		i.expect(k, "the same issuer", true, false, issuerAsk)
+		k.Close()
+		k = i.keys(old, "algorithm: RS256")
+		i.expect(k, "another algorithm", false, false, "")
+		if err := k.Start(); err == nil {
+			t.Error("another algorithm: it starts")
+		}
+		// The same place is another source if the file names it, and another issuer one anyway.
+		for _, c := range []string{"jwks_url: " + issuerName, "issuer_url: " + issuerName + "/"} {
+			k, err := New(load(t, c), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.Inherit(old)
+			i.expect(k, c, false, false, "")
+		}
+	})
+	// A copy that does not say what the new configuration needs is none: the reload fails.
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssued(t)
+		i.set(issuerPage, issuerText(t, issuerKeys, ""))
+		old := i.start(nil)
+		defer old.Close()
+		k := i.keys(old, introspects)
+		i.expect(k, "without anybody to ask", false, false, "")
+		if err := k.Start(); err == nil || !strings.Contains(err.Error(), "has no introspection_endpoint; set jwt.introspection.url") {
+			t.Errorf("it starts: %v", err)
+		}
+		k = i.start(old, "introspection: {client_id: gateway, client_secret: s, url: "+elsewhereAsk+"}")
+		defer k.Close()
+		i.expect(k, "asked elsewhere", true, false, "")
+	})
+	// A document without keys is worth keeping where tokens are asked about.
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssued(t)
+		i.set(issuerKeys, nil)
+		old := i.start(nil, introspects, "jwks_optional: true")
+		defer old.Close()
+		i.set(issuerPage, nil)
+		k := i.start(old, introspects, "jwks_optional: true")
+		defer k.Close()
+		i.expect(k, "a document alone", false, false, issuerAsk)
+		if err := i.keys(old, introspects).Start(); err == nil {
+			t.Error("it starts without keys")
+		}
+	})
 }
