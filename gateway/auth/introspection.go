@@ -89,7 +89,7 @@ func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Req
 		if p.onAsked != nil {
 			p.onAsked(a.Outcome, time.Since(began))
 		}
-		outcome = a.Outcome
+		outcome, q.cause = a.Outcome, a.Err
 		return a.Outcome == introspect.Inactive || a.Blames
 	})
 	switch {

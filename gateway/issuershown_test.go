@@ -1,0 +1,189 @@
+package gateway
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"yatagarasu/loadtest/keyserver"
+)
+
+// issuerSays answers with JSON.
+func issuerSays(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, text)
+	}
+}
+
+// active is what an issuer says of a token of alice for an hour.
+func active() http.HandlerFunc {
+	return issuerSays(`{"active":true,"sub":"alice","exp":` + in(3600) + `}`)
+}
+
+// askedYAML is a bucket whose tokens an issuer judges, with further lines of its jwt block.
+func askedYAML(name, endpoint, url string, lines ...string) string {
+	return protectedYAML(name, "/"+name, endpoint, append([]string{`introspection: {url: "` + url + `", client_id: gateway, client_secret: ` + issuerSecret + `, timeout: 1s}`}, lines...)...)
+}
+
+const issuerSecret = "the-secret-at-the-issuer"
+
+// watched is a gateway whose operators look at it, with these buckets.
+func watched(t *testing.T, buckets string, tune ...func(*Options)) *testGateway {
+	t.Helper()
+	return startGateway(t, "server: {ready: config, limits: {token_failures_per_second: 0}}\nmetrics: {enabled: true, address: 127.0.0.1, port: 0}\nbuckets:\n"+buckets, tune...)
+}
+
+// discovery answers for an issuer of this name with its document, its keys and verdicts.
+func discovery(t *testing.T, s *keyserver.Server, key crypto.Signer, verdict http.HandlerFunc) http.HandlerFunc {
+	set := keyserver.KeySet(t, map[string]crypto.Signer{"k": key})
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/.well-known/openid-configuration":
+			issuerSays(fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q,"introspection_endpoint":%q}`, s.URL, s.URL+"/keys", s.URL+"/introspect"))(w, r)
+		case "/keys":
+			issuerSays(set)(w, r)
+		default:
+			verdict(w, r)
+		}
+	}
+}
+
+// TestNoTokenIsTold has an issuer work, fail and refuse in all ways, with the token and the
+// gateway's secret in whatever it sends: neither is told anywhere.
+func TestNoTokenIsTold(t *testing.T) {
+	origin := startOrigin(t, serveText("hello")).URL
+	key := keyserver.NewKey(t)
+	issuer := keyserver.Start(t, keyserver.Status(404))
+	issuer.Set(discovery(t, issuer, key, active()))
+	audit := filepath.Join(t.TempDir(), "audit.log")
+	buckets := askedYAML("files", origin, issuer.URL+"/introspect") +
+		protectedYAML("signed", "/signed", origin, "jwks_url: "+issuer.URL+"/keys", "token_sources: [{type: bearer}, {type: query, name: t}]",
+			`introspection: {url: "`+issuer.URL+`/introspect", client_id: gateway, client_secret: `+issuerSecret+`, auth: post, timeout: 1s}`)
+	gw := watched(t, buckets+"logging: {level: trace, slow: 1ms, audit: {enabled: true, output: "+audit+"}}\n", func(o *Options) { o.LogRefused = 0 })
+
+	hijack := func(answer func(token string) string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			token := r.PostFormValue("token") + issuerSecret
+			c, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, answer(token))
+			c.Close()
+		}
+	}
+	echo := func(status int, kind, form string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			token := r.PostFormValue("token") + issuerSecret
+			w.Header().Set("Content-Type", kind)
+			w.Header().Set("Location", "http://127.0.0.1:1/?"+token)
+			w.Header().Set("WWW-Authenticate", token)
+			w.WriteHeader(status)
+			fmt.Fprintf(w, form, token)
+		}
+	}
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	verdicts := map[string]http.HandlerFunc{
+		"active":              active(),
+		"inactive":            echo(200, "application/json", `{"active":false,"x":%q}`),
+		"about another":       issuerSays(`{"active":true,"sub":"mallory","exp":` + in(3600) + `}`),
+		"no JSON":             echo(200, "application/json", `{"active":tru %s`),
+		"no verdict":          echo(200, "application/json", `{"active":%q}`),
+		"another type":        echo(200, "text/html; %s", `<p>%s`),
+		"a redirect":          echo(302, "application/json", `%s`),
+		"refuses the gateway": echo(401, "application/json", `{"error":%q}`),
+		"a fault":             echo(500, "application/json", `{"error":%q}`),
+		"slow": func(w http.ResponseWriter, r *http.Request) {
+			r.ParseForm() // or it is not noticed that the client goes
+			keyserver.Hang(w, r)
+		},
+		"hangs up":                 hijack(func(string) string { return "" }),
+		"no HTTP":                  hijack(func(token string) string { return token + "\r\n\r\n" }),
+		"a status that is none":    hijack(func(token string) string { return "HTTP/1.1 " + token + "\r\n\r\n" }),
+		"a header without a colon": hijack(func(token string) string { return head + token + "\r\n\r\n" }),
+		"a length that is none":    hijack(func(token string) string { return head + "Content-Length: " + token + "\r\n\r\n" }),
+		"an encoding that is none": hijack(func(token string) string { return head + "Transfer-Encoding: " + token + "\r\n\r\n" }),
+		"chunks that are none":     hijack(func(token string) string { return head + "Transfer-Encoding: chunked\r\n\r\n" + token + "\r\n" }),
+		"a trailer without a colon": hijack(func(token string) string {
+			return head + "Transfer-Encoding: chunked\r\nTrailer: x\r\n\r\n0\r\n" + token + "\r\n\r\n"
+		}),
+		"a body that is cut":             hijack(func(token string) string { return head + "Content-Length: 99999\r\n\r\n" + token }),
+		"interim answers without an end": hijack(func(token string) string { return strings.Repeat("HTTP/1.1 103 "+token+"\r\n\r\n", 20) }),
+	}
+	var told strings.Builder // all that clients and operators get
+	secrets := map[string]string{"the secret": issuerSecret, "the credential": base64.StdEncoding.EncodeToString([]byte("gateway:" + issuerSecret))}
+	n := 0
+	reasons := make(map[string]bool)
+	for name, verdict := range verdicts {
+		eventually(t, "the issuer is asked again", func() bool { // it is left alone after failures
+			issuer.Set(discovery(t, issuer, key, active()))
+			n++
+			files, _ := gw.do("GET", "/files/x", fmt.Sprintf("Authorization: Bearer again-%d", n))
+			signed, _ := gw.do("GET", "/signed/x", "Authorization: Bearer "+fmt.Sprintf("again-%d", n))
+			return files.StatusCode == 200 && signed.StatusCode == 200
+		})
+		issuer.Set(discovery(t, issuer, key, verdict))
+		n++
+		opaque := fmt.Sprintf("0paque%dToken-that-nobody-else-may_see~", n)
+		jwt := keyserver.Sign(t, "ES256", key, "k", time.Now().Add(time.Hour))
+		for what, token := range map[string]string{"an opaque token": opaque, "a JWT": jwt} {
+			sum := sha256.Sum256([]byte(token))
+			secrets[what+", "+name] = token
+			secrets[what+"'s hash, "+name] = hex.EncodeToString(sum[:])[:16]
+			secrets[what+"'s hash in base64, "+name] = base64.StdEncoding.EncodeToString(sum[:])[:16]
+		}
+		secrets["a signature, "+name] = jwt[strings.LastIndexByte(jwt, '.')+1:]
+		for _, target := range []string{"/files/x", "/signed/x", "/signed/y?t="} {
+			for _, token := range []string{opaque, jwt, opaque + "=x"} {
+				var r *http.Response
+				var body []byte
+				if strings.HasSuffix(target, "=") {
+					r, body = gw.do("GET", target+token)
+				} else {
+					r, body = gw.do("GET", target, "Authorization: Bearer "+token)
+				}
+				fmt.Fprintln(&told, r.Header, string(body))
+				if own := name == "about another" && (target == "/files/x" || token == opaque); r.StatusCode == 200 && name != "active" && !own { // no key says whose it is
+					t.Errorf("%s, %s: a token is let in", name, target)
+				}
+				id := `"request_id":"` + r.Header.Get("X-Request-ID") + `"`
+				gw.log.waitFor(t, id)
+				line := lineWith(gw.log.String(), id)
+				reasons[regexp.MustCompile(`"auth":\{"outcome":"[a-z]+"(,"reason":"[a-z_]+")?`).FindString(line)] = true
+			}
+		}
+	}
+	for _, target := range []string{"/metrics", "/admin/status", "/admin/config", "/ready", "/"} {
+		_, body := gw.admin("GET", target, "")
+		told.WriteString(body)
+	}
+	if err := gw.stop(); err != nil {
+		t.Error(err)
+	}
+	audited, err := os.ReadFile(audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"auth":{"outcome":"allowed"`, `"auth":{"outcome":"denied","reason":"token_inactive"`, `"auth":{"outcome":"denied","reason":"issuer_unavailable"`, `"auth":{"outcome":"denied","reason":"token_malformed"`} {
+		if !reasons[want] || !strings.Contains(string(audited), want) {
+			t.Errorf("no request has %s in its line and in the audit log: %v", want, reasons)
+		}
+	}
+	for where, text := range map[string]string{"the log": gw.log.String(), "the audit log": string(audited), "what is told": told.String()} {
+		for what, secret := range secrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				t.Errorf("%s has %s: %.300s", where, what, text[max(0, at-150):])
+			}
+		}
+	}
+}
