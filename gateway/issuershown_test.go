@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"yatagarasu/gateway/admin"
+	"yatagarasu/gateway/introspect"
 	"yatagarasu/loadtest/keyserver"
 )
 
@@ -43,6 +45,102 @@ func watched(t *testing.T, buckets string, tune ...func(*Options)) *testGateway 
 	return startGateway(t, "server: {ready: config, limits: {token_failures_per_second: 0}}\nmetrics: {enabled: true, address: 127.0.0.1, port: 0}\nbuckets:\n"+buckets, tune...)
 }
 
+// TestIssuersAreShown has metrics and status say what comes of look-ups, and whether the issuer is
+// asked, of buckets that it judges alone.
+func TestIssuersAreShown(t *testing.T) {
+	origin := startOrigin(t, serveText("hello")).URL
+	issuer := keyserver.Start(t, active())
+	gw := watched(t, askedYAML("files", origin, issuer.URL+"/introspect?key=hidden")+askedYAML("more", origin, issuer.URL+"/introspect")+
+		privateYAML("keyed", "/keyed", origin)+bucketYAML("pub", "/pub", origin))
+	name := issuer.URL + "/introspect"
+	n := 0
+	asks := func(bucket string, status int) string {
+		t.Helper()
+		n++
+		r, body := gw.do("GET", "/"+bucket+"/x", fmt.Sprintf("Authorization: Bearer token-%d", n))
+		if r.StatusCode != status {
+			t.Errorf("%s: status %d, want %d: %s", bucket, r.StatusCode, status, body)
+		}
+		id := `"request_id":"` + r.Header.Get("X-Request-ID") + `"`
+		gw.log.waitFor(t, id)
+		return lineWith(gw.log.String(), id)
+	}
+	counts := func(bucket string) (list []int) {
+		for _, outcome := range introspect.Outcomes {
+			list = append(list, int(gw.metricValue(fmt.Sprintf("yatagarasu_introspections_total{bucket=%q,outcome=%q}", bucket, outcome))))
+		}
+		return list
+	}
+	is := func(want admin.StatusReply, files, more string) {
+		t.Helper()
+		if got := gw.statusCall(); fmt.Sprint(got.Issuers) != fmt.Sprint(want.Issuers) {
+			t.Errorf("issuers %v, want %v", got.Issuers, want.Issuers)
+		}
+		if f, m := fmt.Sprint(counts("files")), fmt.Sprint(counts("more")); f != files || m != more {
+			t.Errorf("active, inactive, failed, skipped: files %s, more %s; want %s, %s", f, m, files, more)
+		}
+	}
+	of := func(up bool, active, inactive, failed, skipped uint64) (s admin.StatusReply) {
+		s.Issuers = append(s.Issuers, struct {
+			Name    string            `json:"name"`
+			Up      bool              `json:"up"`
+			LookUps map[string]uint64 `json:"look_ups"`
+		}{name, up, map[string]uint64{"active": active, "inactive": inactive, "failed": failed, "skipped": skipped}})
+		return s
+	}
+
+	text := gw.metricsText() // before anybody came, so that the first failure is a rise
+	is(of(true, 0, 0, 0, 0), "[0 0 0 0]", "[0 0 0 0]")
+	asks("files", 200)
+	asks("more", 200)
+	gw.do("GET", "/files/y", fmt.Sprintf("Authorization: Bearer token-%d", n-1)) // remembered
+	issuer.Set(issuerSays(`{"active":false}`))
+	if line := asks("files", 403); !strings.Contains(line, `"auth":{"outcome":"denied","reason":"token_inactive"}`) || !strings.Contains(line, `"reason":"token_inactive"}`+"\n") && !strings.Contains(line, `"reason":"token_inactive",`) || strings.Contains(line, "cause") {
+		t.Errorf("the line of an inactive token: %s", line)
+	}
+	is(of(true, 2, 1, 0, 0), "[1 1 0 0]", "[1 0 0 0]")
+
+	issuer.Set(keyserver.Status(503))
+	for range 5 {
+		if line := asks("files", 503); !strings.Contains(line, `"auth":{"outcome":"denied","reason":"issuer_unavailable"}`) || !strings.Contains(line, `"cause":"it is overloaded (status 503)"`) {
+			t.Errorf("the line of a token that is not judged: %s", line)
+		}
+	}
+	if line := asks("files", 503); !strings.Contains(line, `"cause":"the issuer has failed and is left alone for a moment"`) {
+		t.Errorf("the line of a token that is not asked about: %s", line)
+	}
+	is(of(false, 2, 1, 5, 1), "[1 1 5 1]", "[1 0 0 0]")
+	if up := gw.metricValue(fmt.Sprintf("yatagarasu_issuer_up{issuer=%q}", name)); up != 0 {
+		t.Errorf("up: %v", up)
+	}
+	gw.log.waitFor(t, "the issuer of tokens cannot be asked")
+	issuer.Set(active())
+	eventually(t, "it is asked again", func() bool {
+		n++
+		r, _ := gw.do("GET", "/files/x", fmt.Sprintf("Authorization: Bearer token-%d", n))
+		return r.StatusCode == 200
+	})
+	if up := gw.metricValue(fmt.Sprintf("yatagarasu_issuer_up{issuer=%q}", name)); up != 1 {
+		t.Errorf("up: %v", up)
+	}
+	gw.log.waitFor(t, "the issuer of tokens can be asked again")
+	if took := gw.metricValue(`yatagarasu_introspection_duration_seconds_count{bucket="files"}`); took != 2+5+1 {
+		t.Errorf("%v durations: those that are skipped take none", took)
+	}
+
+	for _, text := range []string{text, gw.metricsText()} {
+		for line := range strings.Lines(text) {
+			introspects := strings.HasPrefix(line, "yatagarasu_introspection")
+			if introspects && !strings.Contains(line, `{bucket="files"`) && !strings.Contains(line, `{bucket="more"`) || strings.Contains(line, "jwks_age") {
+				t.Errorf("a metric of what no issuer judges: %s", line)
+			}
+		}
+		if !strings.Contains(text, "# TYPE yatagarasu_introspection_duration_seconds histogram\n") || !strings.Contains(text, "# TYPE yatagarasu_introspections_total counter\n") {
+			t.Errorf("the metrics lack a family: %s", text)
+		}
+	}
+}
+
 // discovery answers for an issuer of this name with its document, its keys and verdicts.
 func discovery(t *testing.T, s *keyserver.Server, key crypto.Signer, verdict http.HandlerFunc) http.HandlerFunc {
 	set := keyserver.KeySet(t, map[string]crypto.Signer{"k": key})
@@ -55,6 +153,67 @@ func discovery(t *testing.T, s *keyserver.Server, key crypto.Signer, verdict htt
 		default:
 			verdict(w, r)
 		}
+	}
+}
+
+// TestDiscoveredKeySetsAreShown has a key set that its issuer names bear the issuer's name, in
+// metrics and status, beside one that has an address, and one that is missing.
+func TestDiscoveredKeySetsAreShown(t *testing.T) {
+	origin := startOrigin(t, serveText("hello")).URL
+	key := keyserver.NewKey(t)
+	issuer := keyserver.Start(t, keyserver.Status(404))
+	issuer.Set(discovery(t, issuer, key, active()))
+	plain := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"k": key})))
+	gone := keyserver.Start(t, keyserver.Status(500))
+	gw := watched(t, protectedYAML("a", "/a", origin, "issuer_url: "+issuer.URL, `introspection: {client_id: gateway, client_secret: `+issuerSecret+`}`)+
+		protectedYAML("b", "/b", origin, "jwks_url: "+plain.URL+"/keys?hidden", "algorithm: ES256")+
+		protectedYAML("c", "/c", origin, "issuer_url: "+gone.URL, "jwks_optional: true", `introspection: {client_id: gateway, client_secret: `+issuerSecret+`}`))
+	s := gw.statusCall()
+	known, missing := 0, ""
+	for _, k := range s.KeySets {
+		switch {
+		case k.MaxAge != 86400:
+			t.Errorf("%s is trusted for %v s", k.Name, k.MaxAge)
+		case k.Fetched == nil:
+			missing += k.Name
+		case time.Since(*k.Fetched) < time.Minute && (k.Name == issuer.URL || k.Name == plain.URL+"/keys"):
+			known++
+		}
+	}
+	if known != 2 || missing != gone.URL || len(s.KeySets) != 3 {
+		t.Errorf("key sets %+v", s.KeySets)
+	}
+	up := make(map[string]bool)
+	for _, i := range s.Issuers {
+		up[i.Name] = i.Up
+	}
+	if len(up) != 2 || !up[issuer.URL] || up[gone.URL] {
+		t.Errorf("issuers %+v", s.Issuers)
+	}
+	text := gw.metricsText()
+	for want, there := range map[string]bool{
+		fmt.Sprintf("\nyatagarasu_jwks_age_seconds{jwks=%q} ", issuer.URL):               true,
+		fmt.Sprintf("\nyatagarasu_jwks_age_seconds{jwks=%q} ", gone.URL):                 false,
+		fmt.Sprintf("\nyatagarasu_jwks_max_age_seconds{jwks=%q} 86400\n", issuer.URL):    true,
+		fmt.Sprintf("\nyatagarasu_jwks_max_age_seconds{jwks=%q} 86400\n", gone.URL):      true,
+		fmt.Sprintf("\nyatagarasu_issuer_up{issuer=%q} 1\n", issuer.URL):                 true,
+		fmt.Sprintf("\nyatagarasu_issuer_up{issuer=%q} 0\n", gone.URL):                   true,
+		fmt.Sprintf("\nyatagarasu_issuer_up{issuer=%q} 0\n", plain.URL+"/keys"):          false,
+		"\nyatagarasu_introspections_total{bucket=\"a\",outcome=\"skipped\"} 0\n":        true,
+		"\nyatagarasu_introspections_total{bucket=\"b\",outcome=\"skipped\"} 0\n":        false,
+		"\nyatagarasu_jwks_fetches_total{outcome=\"ok\"} 2\n":                            true,
+		"\nyatagarasu_jwks_fetches_total{outcome=\"failed\"} 1\n":                        true,
+		fmt.Sprintf("\nyatagarasu_jwks_age_seconds{jwks=%q} ", plain.URL+"/keys"):        true,
+		fmt.Sprintf("\nyatagarasu_jwks_age_seconds{jwks=%q} ", issuer.URL+"/keys"):       false,
+		fmt.Sprintf("\nyatagarasu_jwks_age_seconds{jwks=%q} ", plain.URL+"/keys?hidden"): false,
+	} {
+		if strings.Contains(text, want) != there {
+			t.Errorf("the metrics have %q: %t", want, !there)
+		}
+	}
+	gw.log.waitFor(t, `"jwks":"`+gone.URL+`"`)
+	if line := lineWith(gw.log.String(), `"jwks":"`+gone.URL+`"`); !strings.Contains(line, "its discovery document cannot be fetched") {
+		t.Errorf("the log has %s", line)
 	}
 }
 

@@ -49,7 +49,7 @@ func issuerName(c *access.JWT) string {
 }
 
 // Introspection returns the name of the issuer that judges the tokens, empty if none does, and
-// whether it fails and is left alone.
+// whether it cannot be asked at the moment.
 func (v *Verifier) Introspection() (name string, failing bool) {
 	if v.asks == nil {
 		return "", false

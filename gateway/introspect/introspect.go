@@ -237,5 +237,6 @@ func plain(err error) error {
 	return errors.New("its answer is no HTTP")
 }
 
-// Failing reports whether the issuer is left alone.
-func (c *Client) Failing() bool { return c.breaker.Open() }
+// Failing reports whether the issuer is not asked: it has failed and is left alone, or its address is
+// not known yet.
+func (c *Client) Failing() bool { return c.breaker.Open() || c.o.Endpoint() == "" }

@@ -306,7 +306,9 @@ func TestErrorsHaveNothingOfTheAnswer(t *testing.T) {
 
 // TestNotKnownYet has no address to ask at, and one that is none.
 func TestNotKnownYet(t *testing.T) {
-	if a := clientOf("").Ask([]byte("t"), reads); a.Outcome != Skipped || a.Err == nil {
+	if c := clientOf(""); !c.Failing() {
+		t.Error("it can be asked nowhere, and does not fail")
+	} else if a := c.Ask([]byte("t"), reads); a.Outcome != Skipped || a.Err == nil {
 		t.Errorf("%+v", a)
 	}
 	if a := clientOf("http://[").Ask([]byte("t"), reads); a.Outcome != Failed || a.Err.Error() != "its URL is none" {
