@@ -14,8 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
+
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/introspect"
+	"yatagarasu/loadtest/browser"
+	"yatagarasu/loadtest/browser/pagetest"
 	"yatagarasu/loadtest/keyserver"
 )
 
@@ -344,5 +348,70 @@ func TestNoTokenIsTold(t *testing.T) {
 				t.Errorf("%s has %s: %.300s", where, what, text[max(0, at-150):])
 			}
 		}
+	}
+}
+
+// TestStatusPageShowsIssuers looks at the card of key sets and issuers: there is none without them,
+// and the page says so when an issuer fails.
+func TestStatusPageShowsIssuers(t *testing.T) {
+	origin := startOrigin(t, serveText("hello")).URL
+	key := keyserver.NewKey(t)
+	issuer := keyserver.Start(t, keyserver.Status(404))
+	issuer.Set(discovery(t, issuer, key, issuerSays(`{"active":true,"iss":"`+issuer.URL+`","exp":`+in(3600)+`}`)))
+	plain := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"k": key})))
+	gw := watched(t, protectedYAML("a", "/a", origin, "issuer_url: "+issuer.URL, `introspection: {client_id: gateway, client_secret: `+issuerSecret+`}`)+
+		protectedYAML("b", "/b", origin, "jwks_url: "+plain.URL+"/a-longer-path-of-a-realm/protocol/openid-connect/certs", "algorithm: ES256", "jwks_max_age: 0")+
+		askedYAML("c", origin, plain.URL+"/introspect"))
+	without := startGateway(t, adminYAML(origin))
+	b := pagetest.Start(t)
+	look := func(gw *testGateway, name, ready string) {
+		t.Helper()
+		for _, w := range []browser.Window{
+			{Width: 1280, Scale: 1, Scheme: "light"}, {Width: 1280, Scale: 1, Scheme: "dark"},
+			{Width: 390, Scale: 2, Scheme: "light"}, {Width: 390, Scale: 2, Scheme: "dark"},
+		} {
+			if err := b.Open("http://"+gw.MetricsAddr().String()+"/", w); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Await(ready, 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if over, err := b.Overflow(w); err != nil || over > 0 {
+				t.Errorf("%s, %d px: the page is %d px too wide, %v", name, w.Width, over, err)
+			}
+			if dir := os.Getenv(pagetest.Pictures); dir != "" {
+				png, err := b.Picture(w, 3000, page.CaptureScreenshotFormatPng)
+				if err != nil || os.WriteFile(filepath.Join(dir, fmt.Sprintf("issuers-%s-%d-%s.png", name, w.Width, w.Scheme)), png, 0o644) != nil {
+					t.Errorf("there is no picture: %v", err)
+				}
+			}
+		}
+	}
+	state := func(want string) string {
+		return fmt.Sprintf(`document.getElementById('state').textContent === %q`, want)
+	}
+	cells := func(row, want string) string {
+		return fmt.Sprintf(`[...[...document.querySelectorAll('#tokens tbody tr')].find(r => r.cells[0].textContent === %q).cells].slice(1).map(c => c.textContent.replace(/\d+ s ago/, 'ago')).join('|') === %q`, row, want)
+	}
+	look(without, "none", state("Serving")+` && document.getElementById('tokens-card').offsetParent === null`)
+
+	ask := func(bucket string, n, status int) {
+		t.Helper()
+		for i := range n {
+			if r, body := gw.do("GET", "/"+bucket+"/x", fmt.Sprintf("Authorization: Bearer %s-%d-%d", bucket, status, i)); r.StatusCode != status {
+				t.Errorf("status %d, want %d: %s", r.StatusCode, status, body)
+			}
+		}
+	}
+	ask("a", 3, 200)
+	issuer.Set(discovery(t, issuer, key, issuerSays(`{"active":false}`)))
+	ask("a", 2, 403)
+	look(gw, "well", state("Serving")+" && "+cells(issuer.URL, "fetched ago trusted for 1 d|answers|3|2|0|0")+" && "+
+		cells(plain.URL+"/introspect", "|answers|0|0|0|0")+" && "+cells(plain.URL+"/a-longer-path-of-a-realm/protocol/openid-connect/certs", "fetched ago trusted for good|||||"))
+	issuer.Set(keyserver.Status(503))
+	ask("a", 7, 503)
+	look(gw, "failing", state("Serving; an issuer of tokens fails")+" && "+cells(issuer.URL, "fetched ago trusted for 1 d|not asked it fails|3|2|5|2"))
+	if complaints := b.Complaints(); len(complaints) > 0 {
+		t.Errorf("the page complains: %s", complaints)
 	}
 }
