@@ -15,6 +15,7 @@ import (
 
 	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/cluster"
+	"yatagarasu/gateway/introspect"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/problem"
 	"yatagarasu/gateway/s3error"
@@ -148,6 +149,8 @@ func labelValues(metric, label string) (list []string) {
 			return []string{"public", "allowed", "denied"}
 		case "yatagarasu_cluster_store_total":
 			return cluster.Outcomes[:]
+		case "yatagarasu_introspections_total":
+			return introspect.Outcomes[:]
 		case "yatagarasu_jwks_fetches_total", "yatagarasu_config_reloads_total", "yatagarasu_credentials_refreshes_total":
 			return []string{"ok", "failed"}
 		}

@@ -69,8 +69,11 @@ var Families = []family{
 	{"yatagarasu_credentials_refreshes_total", "counter", "bucket, origin, outcome", "Credentials retrieved from their source: ok or failed.", nil},
 	{"yatagarasu_displaced_connections_total", "counter", "", "Connections of clients without a request that made room for new ones, at the limit.", func(s *source) float64 { return float64(s.Clients.Displaced.Load()) }},
 	{"yatagarasu_draining", "gauge", "", "1 while the gateway is stopping.", func(s *source) float64 { return oneIf(s.Draining.Load()) }},
-	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, or its path. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.fetched.IsZero(), time.Since(s.keys.fetched).Seconds()) }},
-	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed.", nil},
+	{"yatagarasu_introspection_duration_seconds", "histogram", "bucket", "Time that the issuer of a bucket's tokens took to answer, or not to. Of buckets with jwt.introspection alone.", nil},
+	{"yatagarasu_introspections_total", "counter", "bucket, outcome", "Look-ups of tokens at their issuer, by what it said of them. Of buckets with jwt.introspection alone.", nil},
+	{"yatagarasu_issuer_up", "gauge", "issuer", "0 while the issuer that judges tokens is not asked, because it has failed five times in a row or its address is not known yet, else 1. The issuer is its issuer_url, or introspection.url without the query.", func(s *source) float64 { return oneIf(s.issuer.up) }},
+	{"yatagarasu_jwks_age_seconds", "gauge", "jwks", "Time since a key set was last fetched. The jwks is its URL without the query, its path, or the issuer_url that names it. Absent before the first fetch.", func(s *source) float64 { return known(!s.keys.fetched.IsZero(), time.Since(s.keys.fetched).Seconds()) }},
+	{"yatagarasu_jwks_fetches_total", "counter", "outcome", "Fetches of key sets that worked and that failed, with the documents of issuers that say where these are.", nil},
 	{"yatagarasu_jwks_max_age_seconds", "gauge", "jwks", "Age at which a key set is no longer trusted. Absent where it is for good.", func(s *source) float64 { return known(s.keys.maxAge > 0, s.keys.maxAge.Seconds()) }},
 	{"yatagarasu_log_dropped_total", "counter", "log", "Lines of the log that were dropped, because it was not written fast enough.", nil},
 	{"yatagarasu_log_left_out_total", "counter", "log", "Lines of refused requests and health checks that were left out of the log, because there were too many in a second.", nil},
@@ -114,14 +117,15 @@ var Families = []family{
 }
 
 // source has the values for one set of labels. The labels tell which field is set: budget
-// for "budget", bucket for "bucket", replica for "bucket, origin", keys for "jwks", Server and
-// cluster for none.
+// for "budget", bucket for "bucket", replica for "bucket, origin", keys for "jwks", issuer for
+// "issuer", Server and cluster for none.
 type source struct {
 	*Server
 	budget  BudgetStats
 	bucket  bucketFigures
 	replica replicaFigures
 	keys    keySet
+	issuer  issuer
 	cluster *cluster.Status // nil: there are no other gateways
 	labels  string          // with their values
 }
@@ -203,6 +207,10 @@ func (a *Server) WriteMetrics(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(sets)) {
 		sources["jwks"] = append(sources["jwks"], source{keys: sets[name], labels: fmt.Sprintf("jwks=%q", name)})
 	}
+	issuers := issuersOf(gen)
+	for _, name := range slices.Sorted(maps.Keys(issuers)) {
+		sources["issuer"] = append(sources["issuer"], source{issuer: *issuers[name], labels: fmt.Sprintf("issuer=%q", name)})
+	}
 	for _, f := range Families {
 		if f.value != nil {
 			for _, s := range sources[f.labels] {
@@ -252,7 +260,8 @@ func (e exposition) line(family, name, labels, value string) {
 	e[family] = fmt.Appendf(e[family], "%s%s %s\n", name, labels, value)
 }
 
-// addAnswers adds the samples of answers, by bucket and by outcome of the cache.
+// addAnswers adds the samples of answers, by bucket and by outcome of the cache, and of look-ups at
+// issuers.
 func (e exposition) addAnswers(m *observe.Metrics) {
 	for name, b := range m.Buckets() {
 		e.add("yatagarasu_response_bytes_total", float64(b.ResponseBytes.Load()), fmt.Sprintf("bucket=%q", name))
@@ -264,6 +273,9 @@ func (e exposition) addAnswers(m *observe.Metrics) {
 				c := l.Duration.Counts()
 				e.add("yatagarasu_cache_requests_total", float64(c.Count()), labels)
 			}
+		}
+		if i := b.Introspections.Load(); i != nil {
+			e.addHistogram("yatagarasu_introspection_duration_seconds", &i.Duration, fmt.Sprintf("bucket=%q", name))
 		}
 	}
 }

@@ -106,3 +106,33 @@ func keySets(gen *serve.Generation) map[string]keySet {
 	}
 	return sets
 }
+
+// issuer is the state of an issuer that judges tokens.
+type issuer struct {
+	up      bool              // it can be asked
+	lookUps map[string]uint64 // since start, by outcome, of the buckets whose tokens it judges
+}
+
+// issuersOf returns the issuers that judge tokens by their names. One that several jwt blocks ask is
+// up if all of them can ask it.
+func issuersOf(gen *serve.Generation) map[string]*issuer {
+	issuers := make(map[string]*issuer)
+	for i, b := range gen.Buckets {
+		v := gen.Verifiers[gen.Config.Buckets[i].Auth.JWT]
+		if b.Policy == nil || v == nil {
+			continue
+		}
+		name, failing := v.Introspection()
+		if name == "" {
+			continue
+		}
+		is := issuers[name]
+		if is == nil {
+			is = &issuer{up: true, lookUps: make(map[string]uint64)}
+			issuers[name] = is
+		}
+		is.up = is.up && !failing
+		b.Metrics.Introspections.Load().AddTo(is.lookUps)
+	}
+	return issuers
+}

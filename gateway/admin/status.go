@@ -1,14 +1,17 @@
 package admin
 
 import (
+	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"yatagarasu/gateway/cluster"
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/probe"
+	"yatagarasu/gateway/serve"
 )
 
 // StatusReply is the data of the status page. Numbers since start are those of
@@ -35,7 +38,24 @@ type StatusReply struct {
 	Slowest []StatusSlow   `json:"slowest"` // of the last minutes
 	Series  statusSeries   `json:"series"`
 
+	KeySets []statusKeySet `json:"key_sets"` // in the order of their names
+	Issuers []statusIssuer `json:"issuers"`  // that judge tokens, likewise
+
 	Cluster *cluster.Status `json:"cluster,omitempty"` // absent: there are no other gateways
+}
+
+// statusKeySet is the state of a key set that tokens are verified with.
+type statusKeySet struct {
+	Name    string     `json:"name"`
+	Fetched *time.Time `json:"fetched"`         // null: not yet
+	MaxAge  float64    `json:"max_age_seconds"` // how long after that it is trusted; 0: for good
+}
+
+// statusIssuer is the state of an issuer that judges tokens.
+type statusIssuer struct {
+	Name    string            `json:"name"`
+	Up      bool              `json:"up"`       // it can be asked
+	LookUps map[string]uint64 `json:"look_ups"` // since start, by outcome
 }
 
 // statusTraffic is the traffic of clients, for one bucket or all.
@@ -163,7 +183,7 @@ func (a *Server) StatusAt(now time.Time) *StatusReply {
 		InFlight: a.InFlight.Load(), Connections: a.Clients.Len(),
 		statusTraffic: traffic(all, recent.All, minute.All),
 		Budgets:       budgetStats(gen), Slowest: []StatusSlow{}, Series: seriesOf(a.History.Series()),
-		Cluster: a.clusterStatus(),
+		KeySets: statusOfKeySets(gen), Issuers: statusOfIssuers(gen), Cluster: a.clusterStatus(),
 	}
 	for i, b := range a.figuresOf(gen.Buckets) {
 		s.Buckets = append(s.Buckets, statusOfBucket(&b, &gen.Config.Buckets[i]))
@@ -185,6 +205,28 @@ func (a *Server) clusterStatus() *cluster.Status {
 		return nil
 	}
 	return a.Cluster.Status()
+}
+
+func statusOfKeySets(gen *serve.Generation) []statusKeySet {
+	list := []statusKeySet{}
+	sets := keySets(gen)
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		s := statusKeySet{Name: name, MaxAge: sets[name].maxAge.Seconds()}
+		if fetched := sets[name].fetched.UTC(); !fetched.IsZero() {
+			s.Fetched = &fetched
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func statusOfIssuers(gen *serve.Generation) []statusIssuer {
+	list := []statusIssuer{}
+	issuers := issuersOf(gen)
+	for _, name := range slices.Sorted(maps.Keys(issuers)) {
+		list = append(list, statusIssuer{Name: name, Up: issuers[name].up, LookUps: issuers[name].lookUps})
+	}
+	return list
 }
 
 // statusOfBucket returns what is known of b, configured by c, but for its traffic.

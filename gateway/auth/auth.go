@@ -29,6 +29,7 @@ type Request struct {
 	Now    time.Time
 
 	scratch []byte // buffer for the texts of templates
+	cause   error  // why the issuer did not say of its token whether it is active
 }
 
 // Reset clears r for the next request; it keeps its memory.
@@ -46,6 +47,9 @@ type Verdict struct {
 	// SubjectID is a hash of issuer and subject of a verified token, the same in all
 	// policies and processes. 0: "sub" is absent, empty or no string.
 	SubjectID uint64
+	// Cause is why the issuer gave no verdict, with IssuerUnavailable. Nil where it was asked for
+	// another request with the same token.
+	Cause error
 	// Wait is how long the client's tokens are refused, with TooManyFailures.
 	Wait time.Duration
 }
@@ -119,11 +123,12 @@ func (p *Policy) Authorize(q *Request) Verdict {
 	if p.sets[at].public {
 		return Verdict{Public: true}
 	}
+	q.cause = nil
 	e, r := p.lookUp(q)
 	if r != Allowed {
 		return Verdict{Reason: r}
 	}
-	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID}
+	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID, Cause: q.cause}
 	switch {
 	case v.Reason != Allowed:
 		if v.Reason == TooManyFailures {

@@ -49,7 +49,7 @@ func issuerName(c *access.JWT) string {
 }
 
 // Introspection returns the name of the issuer that judges the tokens, empty if none does, and
-// whether it fails and is left alone.
+// whether it cannot be asked at the moment.
 func (v *Verifier) Introspection() (name string, failing bool) {
 	if v.asks == nil {
 		return "", false
@@ -89,7 +89,7 @@ func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Req
 		if p.onAsked != nil {
 			p.onAsked(a.Outcome, time.Since(began))
 		}
-		outcome = a.Outcome
+		outcome, q.cause = a.Outcome, a.Err
 		return a.Outcome == introspect.Inactive || a.Blames
 	})
 	switch {

@@ -20,9 +20,11 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/fill"
+	"yatagarasu/gateway/introspect"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/listing"
 	"yatagarasu/gateway/media"
+	"yatagarasu/gateway/observe"
 	"yatagarasu/gateway/origin"
 	"yatagarasu/gateway/request"
 	"yatagarasu/gateway/route"
@@ -118,6 +120,9 @@ func (m *maker) add(c *config.Bucket) error {
 			return fmt.Errorf("cannot set up bucket %q: %w", b.Name, err)
 		}
 		b.Policy = auth.NewPolicy(&c.Auth, b.Name, v, m.tokens, m.gen.Guard)
+		if c.Auth.JWT.Introspection.Enabled {
+			b.Policy.OnAsked(counter(b.Metrics))
+		}
 	}
 	if c.Listing.Enabled {
 		b.Pages = listing.New(&listing.Options{Prefix: b.Prefix, Origin: asked, Keys: b.Keys, Listing: b.Site.Listing, Private: b.Policy != nil, Now: m.Now}, before.Pages)
@@ -132,6 +137,17 @@ func (m *maker) add(c *config.Bucket) error {
 		}
 	}
 	return nil
+}
+
+// counter returns a function that counts the look-ups at a bucket's issuer.
+func counter(of *observe.BucketMetrics) func(outcome introspect.Outcome, took time.Duration) {
+	i := of.IntrospectionsBy(introspect.Outcomes[:])
+	return func(outcome introspect.Outcome, took time.Duration) {
+		i.Count(int(outcome))
+		if outcome != introspect.Skipped {
+			i.Duration.Observe(took)
+		}
+	}
 }
 
 // verifierFor returns the verifier for j: the generation's own, or that of the old one for an equal block, or a new one.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -220,16 +221,22 @@ func refused(r *http.Response) (down bool, err error) {
 	return false, nil
 }
 
-// plain returns an error without the URL.
+// plain returns an error without the URL, and without what the issuer sent, which may be the token.
 func plain(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	_, ofNetwork := errors.AsType[net.Error](err)
+	switch text := err.Error(); {
+	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("it does not answer in time")
+	case ofNetwork, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrSchemeMismatch),
+		strings.HasPrefix(text, "tls: "), strings.HasPrefix(text, "x509: "):
+		return err
 	}
-	return err
+	return errors.New("its answer is no HTTP")
 }
 
-// Failing reports whether the issuer is left alone.
-func (c *Client) Failing() bool { return c.breaker.Open() }
+// Failing reports whether the issuer is not asked: it has failed and is left alone, or its address is
+// not known yet.
+func (c *Client) Failing() bool { return c.breaker.Open() || c.o.Endpoint() == "" }

@@ -278,9 +278,37 @@ func TestAnotherTokensAnswer(t *testing.T) {
 	asking.Wait()
 }
 
+// TestErrorsHaveNothingOfTheAnswer has an issuer send the token where HTTP wants something else.
+func TestErrorsHaveNothingOfTheAnswer(t *testing.T) {
+	const token, head = "2YotnFZFEjr1zCsicMWpAA", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	for name, answer := range map[string]string{
+		"no HTTP":                   token + "\r\n\r\n",
+		"a status that is none":     "HTTP/1.1 " + token + "\r\n\r\n",
+		"a header without a colon":  head + token + "\r\n\r\n",
+		"a length that is none":     head + "Content-Length: " + token + "\r\n\r\n",
+		"an encoding that is none":  head + "Transfer-Encoding: " + token + "\r\n\r\n",
+		"a trailer without a colon": head + "Transfer-Encoding: chunked\r\nTrailer: x\r\n\r\n0\r\n" + token + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := issuer(t, func(w http.ResponseWriter, r *http.Request) {
+				r.ParseForm()
+				if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
+					io.WriteString(c, answer)
+					c.Close()
+				}
+			}).Ask([]byte(token), reads)
+			if a.Outcome != Failed || a.Err.Error() != "its answer is no HTTP" {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
 // TestNotKnownYet has no address to ask at, and one that is none.
 func TestNotKnownYet(t *testing.T) {
-	if a := clientOf("").Ask([]byte("t"), reads); a.Outcome != Skipped || a.Err == nil {
+	if c := clientOf(""); !c.Failing() {
+		t.Error("it can be asked nowhere, and does not fail")
+	} else if a := c.Ask([]byte("t"), reads); a.Outcome != Skipped || a.Err == nil {
 		t.Errorf("%+v", a)
 	}
 	if a := clientOf("http://[").Ask([]byte("t"), reads); a.Outcome != Failed || a.Err.Error() != "its URL is none" {

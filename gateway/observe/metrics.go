@@ -71,8 +71,9 @@ type BucketMetrics struct {
 	verdicts [maxReasons]atomic.Pointer[metrics.Counter] // by reason
 	rejects  [NumLimits]atomic.Pointer[metrics.Counter]
 
-	ResponseBytes atomic.Uint64 // of bodies
-	Latencies     [NumOutcomes]atomic.Pointer[Latency]
+	ResponseBytes  atomic.Uint64 // of bodies
+	Latencies      [NumOutcomes]atomic.Pointer[Latency]
+	Introspections atomic.Pointer[Introspections] // nil: no issuer judges its tokens
 }
 
 // Latency is how long responses took, and until their first byte.
@@ -176,6 +177,36 @@ func (b *BucketMetrics) Rejections(by Limit) *metrics.Counter {
 	return loadOrMake(&b.rejects[by], func() *metrics.Counter {
 		return b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_rejected_total{bucket=%q,limit=%q}", b.Name, by))
 	})
+}
+
+// Introspections are the look-ups at the issuer that judges a bucket's tokens. Use
+// BucketMetrics.IntrospectionsBy. Safe for concurrent use.
+type Introspections struct {
+	outcomes []string
+	counters []*metrics.Counter // by outcome
+	Duration Histogram          // of those for which it was asked
+}
+
+// IntrospectionsBy returns the metrics of look-ups by their outcomes, made when first needed: all
+// outcomes are there from then on.
+func (b *BucketMetrics) IntrospectionsBy(outcomes []string) *Introspections {
+	return loadOrMake(&b.Introspections, func() *Introspections {
+		i := &Introspections{outcomes: outcomes}
+		for _, outcome := range outcomes {
+			i.counters = append(i.counters, b.set.GetOrCreateCounter(fmt.Sprintf("yatagarasu_introspections_total{bucket=%q,outcome=%q}", b.Name, outcome)))
+		}
+		return i
+	})
+}
+
+// Count counts a look-up. number is that of its outcome.
+func (i *Introspections) Count(number int) { i.counters[number].Inc() }
+
+// AddTo adds the look-ups to counts, by outcome.
+func (i *Introspections) AddTo(counts map[string]uint64) {
+	for n, outcome := range i.outcomes {
+		counts[outcome] += i.counters[n].Get()
+	}
 }
 
 // loadOrMake returns the value at p, and makes it when first needed.

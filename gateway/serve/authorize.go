@@ -60,7 +60,7 @@ func (x *Exchange) answerRefused(ctx *fasthttp.RequestCtx) {
 	if p == problem.Verifying {
 		x.returnShared(x.admittedTo)
 	}
-	x.Reason = x.Auth.Reason
+	x.Reason, x.Cause = x.Auth.Reason, x.verdict.Cause
 	x.failAbout(ctx, p)
 }
 
