@@ -58,11 +58,13 @@ func (v *Verifier) Introspection() (name string, failing bool) {
 }
 
 // isOpaque reports whether raw is a token that no key can verify, and its issuer alone can judge.
-// Otherwise w has parsed it.
+// Otherwise w has parsed it. One that has the form of a signed JWT is none: who has a token that the
+// keys refuse could write its signature otherwise, and have it judged by an issuer that decodes less
+// strictly.
 func (v *Verifier) isOpaque(w *workspace, raw []byte) (opaque bool, r Reason) {
 	if v.asks == nil || !v.keys.None() {
 		err := w.token.Parse(raw)
-		if v.asks == nil || !errors.Is(err, token.ErrMalformed) {
+		if v.asks == nil || !errors.Is(err, token.ErrMalformed) || token.IsCompact(raw) {
 			return false, refusal(err)
 		}
 	}

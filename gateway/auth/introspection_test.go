@@ -404,6 +404,9 @@ func TestIntrospectionBesideKeys(t *testing.T) {
 	is("expired", handmade(plainHeader, `{"exp":1}`), active(full), Expired, 0)
 	is("with crit", handmade(`{"alg":"HS256","crit":["x"]}`, claimsAt(full)), active(full), CriticalHeader, 0)
 	is("opaque", "opaque", active(full), Allowed, 1)
+	for _, written := range []string{valid(`"aud":"mail"`) + "=", badlySigned(valid(full)) + "==", strings.Replace(valid(full), ".", ".+", 1), b64(`{"alg":"HS256","alg":"none"}`) + "." + b64(claimsAt(full)) + "."} {
+		is("signed, and written otherwise", written, `{"active":true,"aud":"files","role":"admin"}`, TokenMalformed, 0)
+	}
 	is("encrypted, in five parts", "eyJhbGciOiJkaXIifQ..a.b.c", active(full), Allowed, 1)
 	is("opaque, and less", "opaque2", active(`"aud":"files"`), ClaimRefused, 1)
 
