@@ -248,7 +248,9 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 	switch {
 	case r != Allowed:
 		return r, false
-	case !opaque:
+	case opaque:
+		valid.until, e.keys = token.Forever, v.keys.Ring().Version
+	default:
 		if claims, valid, r = p.judgeSigned(w, q, e); r != Allowed {
 			return r, r == SignatureInvalid
 		}
@@ -258,10 +260,12 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 			return r, r == TokenInactive
 		}
 		now := q.Now.UnixNano()
-		if valid, r = v.registered(&w.token, claims, now); r != Allowed {
+		said, r := v.registered(&w.token, claims, now)
+		if r != Allowed {
 			return r, true // or it would be asked again and again
 		}
-		valid.until = min(valid.until-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
+		valid.from = max(valid.from, said.from)
+		valid.until = min(min(valid.until, said.until)-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
 	}
 	e.notBefore, e.expires = valid.from, valid.until
 	e.subject, e.subjectID = claims.Subject()

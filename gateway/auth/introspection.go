@@ -101,7 +101,6 @@ func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Req
 	case r != Allowed:
 		return nil, r
 	}
-	e.keys = v.keys.Ring().Version
 	e.expires = q.Now.Add(v.config.Introspection.NegativeCache).UnixNano() // if it is refused
 	switch outcome {
 	case introspect.Active:

@@ -215,6 +215,55 @@ func TestIntrospectionRemembers(t *testing.T) {
 	is("for-others", 9*time.Second, AudienceRefused, 1)
 }
 
+// TestIntrospectionPromisesMore has the issuer say that a signed token is good for longer than the token
+// itself does: the earlier end counts.
+func TestIntrospectionPromisesMore(t *testing.T) {
+	j := newJudge(t)
+	p := j.policy(t, nil, "algorithm: HS256", "secret: "+secret)
+	short := handmade(plainHeader, fmt.Sprintf(`{"sub":"alice","exp":%d}`, now.Add(20*time.Second).Unix()))
+	j.set(short, active(""))
+	for _, c := range []struct {
+		after time.Duration
+		want  Reason
+	}{{0, Allowed}, {19 * time.Second, Allowed}, {49 * time.Second, Allowed}, {50 * time.Second, Expired}} {
+		if v := p.Authorize(at(request(short, "x"), c.after)); v.Reason != c.want {
+			t.Errorf("after %v: %s, want %s", c.after, v.Reason, c.want)
+		}
+	}
+}
+
+// TestIntrospectionWhileKeysChange has the key of a token be withdrawn while its issuer is asked about
+// it: the verdict is not remembered beside the new keys.
+func TestIntrospectionWhileKeysChange(t *testing.T) {
+	j := newJudge(t)
+	j.hold = make(chan struct{})
+	first, second := keyserver.NewKey(t), keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": first})))
+	p := j.policy(t, nil, `jwks_url: "`+s.URL+`"`)
+	if err := p.verifier.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.verifier.Close()
+	raw := signedBy(t, "ES256", first, "one")
+	j.set(raw, active(""))
+	done := make(chan Reason)
+	go func() { done <- p.Authorize(request(raw, "x")).Reason }()                                         // ends with the issuer
+	for deadline := time.Now().Add(10 * time.Second); j.lookUps(raw) == 0; time.Sleep(time.Millisecond) { // until it is asked
+		if time.Now().After(deadline) {
+			t.Fatal("nobody asks")
+		}
+	}
+	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": second})))
+	p.verifier.Refresh()
+	close(j.hold)
+	if r := <-done; r != Allowed {
+		t.Fatal(r)
+	}
+	if v := p.Authorize(request(raw, "x")); v.Reason != KeyUnknown {
+		t.Errorf("with a key that is withdrawn: %s", v.Reason)
+	}
+}
+
 // TestIntrospectionOfAnIssuerThatFails has tokens that are remembered go on, and no other be let in or
 // refused for good.
 func TestIntrospectionOfAnIssuerThatFails(t *testing.T) {
