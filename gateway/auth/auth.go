@@ -262,6 +262,9 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 		now := q.Now.UnixNano()
 		said, r := v.registered(&w.token, claims, now)
 		if r != Allowed {
+			if said.from > now {
+				e.expires = min(e.expires, said.from)
+			}
 			return r, true // or it would be asked again and again
 		}
 		valid.from = max(valid.from, said.from)

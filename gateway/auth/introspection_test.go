@@ -213,6 +213,11 @@ func TestIntrospectionRemembers(t *testing.T) {
 	j.set("for-others", active(`"aud":"mail"`))
 	is("for-others", 0, AudienceRefused, 1)
 	is("for-others", 9*time.Second, AudienceRefused, 1)
+
+	j.set("soon", active(fmt.Sprintf(`"nbf":%d`, now.Add(35*time.Second).Unix()))) // the leeway is 30 s
+	is("soon", 0, NotYetValid, 1)
+	is("soon", 4*time.Second, NotYetValid, 1)
+	is("soon", 5*time.Second, Allowed, 2)
 }
 
 // TestIntrospectionPromisesMore has the issuer say that a signed token is good for longer than the token
