@@ -220,13 +220,18 @@ func refused(r *http.Response) (down bool, err error) {
 	return false, nil
 }
 
-// plain returns an error without the URL.
+// plain returns an error without the URL, and without what the issuer sent where an answer should be:
+// that may be the token. net/http has such in quotes.
 func plain(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("it does not answer in time")
+	}
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	if text, _, quotes := strings.Cut(err.Error(), `"`); quotes && !certificate {
+		return errors.New(strings.TrimSpace(text) + " ...")
 	}
 	return err
 }

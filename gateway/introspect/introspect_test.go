@@ -212,6 +212,33 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestEcho has an issuer send the token back where only the form of an answer is wrong: no error has it.
+func TestEcho(t *testing.T) {
+	const token = "a-token-to-look-for"
+	for name, head := range map[string]string{
+		"as the answer": "%s\r\n", "as the status": "HTTP/1.1 %s\r\n\r\n", "as a header": "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
+		"as the length": "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "as the encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"as the size of a part": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
+				said := r.PostFormValue("token")
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Fprintf(conn, head, said)
+				conn.Close()
+			})
+			a := c.Ask([]byte(token), reads)
+			if a.Outcome != Failed || a.Err == nil || a.Err.Error() == "" || strings.Contains(a.Err.Error(), "to-look-for") {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
 // TestBlamesTokens has the issuer stumble over one token, again and again: it is asked about others.
 func TestBlamesTokens(t *testing.T) {
 	c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
