@@ -76,7 +76,7 @@ type Client struct {
 	breaker limit.Breaker
 	good    atomic.Int64 // Unix nanoseconds of the last verdict
 
-	mu      sync.Mutex // guards the following field, and calls of OnChange
+	mu      sync.Mutex // guards the following field, calls of OnChange, and the breaker's reports
 	failing bool       // OnChange was told so
 }
 
@@ -153,9 +153,9 @@ func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err e
 
 // report tells the breaker how it went. ok with an error: it says nothing of the issuer.
 func (c *Client) report(ok bool, err error) {
-	c.breaker.Report(ok, time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.breaker.Report(ok, time.Now()) // with mu, so that err is the reason of the change
 	if failing := c.breaker.Open(); failing != c.failing {
 		if c.failing = failing; !failing {
 			err = nil

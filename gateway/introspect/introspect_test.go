@@ -212,6 +212,35 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestOnChange has look-ups end well and badly at the same time: the operator is told of each change,
+// and of one that is for the worse with a reason.
+func TestOnChange(t *testing.T) {
+	c := clientOf("")
+	var told []error
+	c.o.OnChange = func(err error) { told = append(told, err) }
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for i := range 300_000 {
+				if ok := i%(2*limit.BreakAfter) == 0; ok {
+					c.report(true, nil)
+				} else {
+					c.report(false, errors.New("it is away"))
+				}
+			}
+		})
+	}
+	asking.Wait()
+	for i, err := range told {
+		if (err != nil) != (i%2 == 0) {
+			t.Fatalf("change %d of %d: %v", i, len(told), err)
+		}
+	}
+	if len(told) == 0 {
+		t.Error("nothing is told")
+	}
+}
+
 // TestEcho has an issuer send the token back where only the form of an answer is wrong: no error has it.
 func TestEcho(t *testing.T) {
 	const token = "a-token-to-look-for"
