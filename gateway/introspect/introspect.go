@@ -119,8 +119,8 @@ const healthyFor = 10 * time.Second
 // Ask asks the issuer about a token, for which IsToken holds. reads tells whether the issuer's JSON
 // says that the token is active; an error: it is no answer.
 //
-// A failure counts against the issuer if it cannot be reached, refuses the gateway, or says itself
-// that it is overloaded; what else is wrong with an answer does so only if none was right lately.
+// A failure counts against the issuer if it cannot be reached, does not know the gateway, or says
+// itself that it is overloaded; what else is wrong with an answer does so only if none was right lately.
 // Else anybody could make up a token that the issuer stumbles over, and have it left alone.
 func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err error)) Answer {
 	now := time.Now()
@@ -203,9 +203,11 @@ func (c *Client) post(ctx context.Context, endpoint string, token []byte) (answe
 func refused(r *http.Response) (down bool, err error) {
 	switch code := r.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return true, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
+		// RFC 7662 (2.3) has 401 for a wrong credential alone. 403 is also what a firewall before the
+		// issuer says of a token that looks like an attack.
+		return code == http.StatusUnauthorized, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
 	case code >= 300 && code < 400:
-		return true, fmt.Errorf("it redirects (status %d), which is not followed", code)
+		return false, fmt.Errorf("it redirects (status %d), which is not followed", code)
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 		return false, fmt.Errorf("there is no introspection at this URL (status %d)", code)
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:

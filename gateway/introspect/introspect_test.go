@@ -113,14 +113,14 @@ func TestFailures(t *testing.T) {
 		want    string
 	}{
 		"our credential is wrong": {status(401), true, "does not accept the gateway's client_id and client_secret (status 401)"},
-		"we may not ask":          {status(403), true, "does not accept the gateway's client_id and client_secret (status 403)"},
+		"we may not ask":          {status(403), false, "does not accept the gateway's client_id and client_secret (status 403)"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/introspect" {
 				http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 			} else {
 				answers(`{"active":true}`)(w, r)
 			}
-		}, true, "it redirects (status 307)"},
+		}, false, "it redirects (status 307)"},
 		"no such place":    {status(404), false, "there is no introspection at this URL (status 404)"},
 		"another method":   {status(405), false, "there is no introspection at this URL (status 405)"},
 		"bad request":      {status(400), false, "answers with status 400"},
@@ -268,25 +268,30 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestBlamesTokens has the issuer stumble over one token, again and again: it is asked about others.
+// TestBlamesTokens has the issuer, or a firewall before it, stumble over one token, again and again: it
+// is asked about others.
 func TestBlamesTokens(t *testing.T) {
-	c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.PostFormValue("token") == "bad" {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
-		}
-		answers(`{"active":true}`)(w, r)
-	})
-	if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
-		t.Fatalf("%+v", a)
-	}
-	for range 3 * limit.BreakAfter {
-		if a := c.Ask([]byte("bad"), reads); a.Outcome != Failed || !a.Blames {
-			t.Errorf("%+v", a)
-		}
-	}
-	if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
-		t.Errorf("%+v", a)
+	for _, status := range []int{302, 400, 403, 404, 406, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.PostFormValue("token") == "../../etc/passwd" {
+					w.WriteHeader(status)
+					return
+				}
+				answers(`{"active":true}`)(w, r)
+			})
+			if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
+				t.Fatalf("%+v", a)
+			}
+			for range 3 * limit.BreakAfter {
+				if a := c.Ask([]byte("../../etc/passwd"), reads); a.Outcome != Failed || !a.Blames {
+					t.Errorf("%+v", a)
+				}
+			}
+			if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
+				t.Errorf("%+v", a)
+			}
+		})
 	}
 }
 
