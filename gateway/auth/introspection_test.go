@@ -2,11 +2,17 @@ package auth
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -392,7 +398,16 @@ func TestIntrospectionMaxInFlight(t *testing.T) {
 	j.hold = make(chan struct{})
 	defer close(j.hold)
 	p := j.policy(t, NewGuard(usual, 1000, nil))
-	p.verifier.asking = newTurns(1)
+	if free := p.verifier.asking.free; free != 64 {
+		t.Errorf("%d at a time by default", free)
+	}
+	c := *p.verifier.config
+	c.Introspection.MaxInFlight = 1
+	v, err := NewVerifier(&c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.verifier = v
 	go p.Authorize(request("first", "x"))                                                                     // ends with the issuer
 	for deadline := time.Now().Add(10 * time.Second); j.lookUps("first") == 0; time.Sleep(time.Millisecond) { // until it is asked about
 		if time.Now().After(deadline) {
@@ -491,12 +506,16 @@ func TestIntrospectionOfAnotherBucket(t *testing.T) {
 	}
 }
 
-// TestIntrospectionHasNoToken has nothing of a token be in memory once it is judged.
+// TestIntrospectionHasNoToken has verdicts be remembered without the tokens that they are about.
 func TestIntrospectionHasNoToken(t *testing.T) {
 	j := newJudge(t)
 	j.set("a-token-to-look-for", active(""))
 	p := j.policy(t, nil)
 	p.Authorize(request("a-token-to-look-for", "x"))
+	var stats Stats
+	if p.cache.UpdateStats(&stats); stats.Tokens != 1 {
+		t.Errorf("%d verdicts are remembered", stats.Tokens)
+	}
 	for i := range p.cache.shards {
 		for k := range p.cache.shards[i].entries {
 			if strings.Contains(k.token, "look-for") || len(k.token) != 32 {
@@ -504,6 +523,71 @@ func TestIntrospectionHasNoToken(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestIntrospectionAuthorities has each place be believed by the authorities that are configured for it,
+// and by no others.
+func TestIntrospectionAuthorities(t *testing.T) {
+	j := newJudge(t)
+	endpoint := httptest.NewTLSServer(j.Config.Handler)
+	defer endpoint.Close()
+	var issuer *httptest.Server
+	issuer = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			fmt.Fprint(w, keyserver.KeySet(t, map[string]crypto.Signer{"one": keyserver.NewKey(t)}))
+			return
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"introspection_endpoint":%q}`, issuer.URL, issuer.URL+"/keys", endpoint.URL)
+	}))
+	defer issuer.Close()
+	j.set("opaque", active(fmt.Sprintf(`"iss":%q`, issuer.URL)))
+	file := func(name string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	theirs, other := file("theirs.pem", endpoint.Certificate().Raw), file("other.pem", otherAuthority(t))
+	url, found := `url: "`+endpoint.URL+`", `, `issuer_url: "`+issuer.URL+`", `
+	for name, c := range map[string]struct {
+		jwt, introspection string
+		want               Reason
+	}{
+		"the system's":                       {"", url, IssuerUnavailable},
+		"its own":                            {"", url + "ca_file: " + theirs + ", ", Allowed},
+		"another":                            {"", url + "ca_file: " + other + ", ", IssuerUnavailable},
+		"the issuer's, for a url of its own": {found + "ca_file: " + theirs + ", ", url, IssuerUnavailable},
+		"the issuer's, for what it names":    {found + "ca_file: " + theirs + ", ", "", Allowed},
+		"another than the issuer's":          {found + "ca_file: " + theirs + ", ", "ca_file: " + other + ", ", IssuerUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := loadAuth(t, "jwt: {"+c.jwt+"introspection: {"+c.introspection+"client_id: g, client_secret: s}}")
+			v, err := NewVerifier(a.JWT, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			if got := NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), nil).Authorize(request("opaque", "x")); got.Reason != c.want {
+				t.Errorf("%s, want %s", got.Reason, c.want)
+			}
+		})
+	}
+}
+
+// otherAuthority returns the certificate of an authority that has signed nothing, in DER.
+func otherAuthority(t *testing.T) []byte {
+	t.Helper()
+	key := keyserver.NewKey(t)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // TestOnAsked has the outcome and time of each look-up be told, and nothing else.
