@@ -82,9 +82,9 @@ func (v *Verifier) isOpaque(w *workspace, raw []byte) (opaque bool, r Reason) {
 func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Request, e *entry) (claims token.Object, r Reason) {
 	v := p.verifier
 	outcome := introspect.Failed
-	r, wait := p.guard.ask(v.asking, limit.AddressKey(q.Client), func() (failed bool) {
+	r, wait := p.guard.ask(v.asking, limit.AddressKey(q.Client), func(suspect func(failed bool) bool) (failed bool) {
 		began := time.Now()
-		a := v.asks.Ask(raw, func(answer []byte) (active bool, err error) {
+		a := v.asks.AskFor(suspect, raw, func(answer []byte) (active bool, err error) {
 			claims, active, err = w.readAnswer(answer, p.claims, signed)
 			return active, err
 		})

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -366,6 +367,103 @@ func TestIntrospectionCharges(t *testing.T) {
 	}
 	if r := from("192.0.2.1", "good"); r != Allowed {
 		t.Errorf("remembered: %s", r)
+	}
+}
+
+// TestIntrospectionOfOneWhoMakesItFail has one client send tokens that the issuer stumbles over while
+// nobody else asks, or is slow with: others are served, and those tokens are not asked about for long.
+func TestIntrospectionOfOneWhoMakesItFail(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprint("slow ", slow), func(t *testing.T) {
+			j := newJudge(t)
+			var evil atomic.Int64
+			issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case !strings.HasPrefix(r.PostFormValue("token"), "evil"):
+					j.Config.Handler.ServeHTTP(w, r)
+				case evil.Add(1) > 0 && slow:
+					<-r.Context().Done()
+				default:
+					w.WriteHeader(http.StatusBadRequest)
+				}
+			}))
+			defer issuer.Close()
+			a := loadAuth(t, "jwt: {introspection: {url: \""+issuer.URL+"\", client_id: g, client_secret: s, timeout: 1s}}")
+			v, err := NewVerifier(a.JWT, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), NewGuard(usual, 1000, nil))
+			from := func(client, token string) Reason {
+				q := request(token, "x")
+				q.Client = netip.MustParseAddr(client)
+				return p.Authorize(q).Reason
+			}
+			var all sync.WaitGroup
+			for i := range 20 {
+				all.Go(func() {
+					for k := range 20 {
+						if r := from("192.0.2.1", fmt.Sprint("evil", i, "-", k)); r != IssuerUnavailable {
+							t.Error(r)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if n := evil.Load(); n > 50 {
+				t.Errorf("%d look-ups for who has failed", n)
+			}
+			for _, token := range []string{"one", "two"} {
+				j.set(token, active(""))
+				if r := from("192.0.2.2", token); r != Allowed {
+					t.Errorf("another client: %s", r)
+				}
+			}
+			if r := from("192.0.2.2", "bad"); r != TokenInactive {
+				t.Errorf("another client's bad token: %s", r)
+			}
+			if n := j.lookUps("one"); n != 1 {
+				t.Errorf("%d look-ups", n)
+			}
+		})
+	}
+}
+
+// TestIntrospectionOutage has the issuer be away for many clients: soon nobody waits for it, and it is
+// asked again when it is back.
+func TestIntrospectionOutage(t *testing.T) {
+	for _, clients := range []int{1, 100} {
+		t.Run(fmt.Sprint(clients, " clients"), func(t *testing.T) {
+			j := newJudge(t)
+			j.fail(http.StatusServiceUnavailable)
+			p := j.policy(t, NewGuard(usual, 1000, nil))
+			sent := 0
+			next := func() Reason {
+				sent++
+				token := fmt.Sprint("t", sent)
+				j.set(token, active(""))
+				q := request(token, "x")
+				q.Client = netip.AddrFrom4([4]byte{192, 0, 2, byte(sent % clients)})
+				return p.Authorize(q).Reason
+			}
+			for range 100 {
+				if r := next(); r != IssuerUnavailable {
+					t.Fatal(r)
+				}
+			}
+			j.mu.Lock()
+			asked := len(j.asked)
+			j.mu.Unlock()
+			if _, failing := p.verifier.Introspection(); asked > 20 || !failing {
+				t.Errorf("%d look-ups, failing %t", asked, failing)
+			}
+			j.fail(0)
+			for deadline := time.Now().Add(10 * time.Second); next() != Allowed; time.Sleep(10 * time.Millisecond) { // until it is asked again
+				if time.Now().After(deadline) {
+					t.Fatal("it is not asked again")
+				}
+			}
+		})
 	}
 }
 

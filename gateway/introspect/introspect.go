@@ -71,12 +71,14 @@ type Answer struct {
 
 // Client asks one issuer. Get one by New. Safe for concurrent use.
 type Client struct {
-	o       Options
-	http    http.Client
-	breaker limit.Breaker
-	good    atomic.Int64 // Unix nanoseconds of the last verdict
+	o    Options
+	http http.Client
+	good atomic.Int64 // Unix nanoseconds of the last verdict
 
-	mu      sync.Mutex // guards the following field, calls of OnChange, and the breaker's reports
+	breaker  limit.Breaker
+	suspects limit.Breaker // of clients that have failed lately: these cannot open the other one
+
+	mu      sync.Mutex // guards the following field, calls of OnChange, and reports to the breakers
 	failing bool       // OnChange was told so
 }
 
@@ -123,12 +125,25 @@ const healthyFor = 10 * time.Second
 // itself that it is overloaded; what else is wrong with an answer does so only if none was right lately.
 // Else anybody could make up a token that the issuer stumbles over, and have it left alone.
 func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err error)) Answer {
+	return c.AskFor(func(bool) bool { return false }, token, reads)
+}
+
+// AskFor is Ask for a client of the gateway. suspect tells whether that has failed lately, be it for
+// its tokens or because the issuer was down; failed notes that it does now, too.
+//
+// Its first failure counts as any, and all that follow against those of suspects alone. Else one
+// client could make up tokens that take the issuer long, and have it left alone for all.
+func (c *Client) AskFor(suspect func(failed bool) bool, token []byte, reads func(answer []byte) (active bool, err error)) Answer {
 	now := time.Now()
 	endpoint := c.o.Endpoint()
+	breaker := &c.breaker
+	if suspect(false) {
+		breaker = &c.suspects
+	}
 	switch {
 	case endpoint == "":
 		return Answer{Outcome: Skipped, Err: errors.New("the issuer has not said yet where to ask")}
-	case !c.breaker.Allows(now):
+	case !breaker.Allows(now):
 		return Answer{Outcome: Skipped, Err: errors.New("the issuer has failed and is left alone for a moment")}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.Timeout)
@@ -140,23 +155,34 @@ func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err e
 	}
 	if err != nil {
 		blames := !down && time.Since(time.Unix(0, c.good.Load())) < healthyFor
-		c.report(blames, err)
+		if !blames && suspect(true) { // since it came, maybe
+			breaker = &c.suspects
+		}
+		c.report(breaker, blames, err)
 		return Answer{Outcome: Failed, Blames: blames, Err: err}
 	}
 	c.good.Store(time.Now().UnixNano())
-	c.report(true, nil)
+	c.report(breaker, true, nil)
 	if !active {
 		return Answer{Outcome: Inactive}
 	}
 	return Answer{Outcome: Active, Claims: body}
 }
 
-// report tells the breaker how it went. ok with an error: it says nothing of the issuer.
-func (c *Client) report(ok bool, err error) {
+// report tells a breaker how it went. ok with an error: it says nothing of the issuer.
+func (c *Client) report(breaker *limit.Breaker, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.breaker.Report(ok, time.Now()) // with mu, so that err is the reason of the change
-	if failing := c.breaker.Open(); failing != c.failing {
+	now := time.Now()
+	breaker.Report(ok, now) // with mu, so that err is the reason of the change
+	if ok && err == nil {
+		for _, b := range []*limit.Breaker{&c.breaker, &c.suspects} {
+			if b.Allows(now) {
+				b.Report(true, now)
+			}
+		}
+	}
+	if failing := c.Failing(); failing != c.failing {
 		if c.failing = failing; !failing {
 			err = nil
 		}
@@ -238,5 +264,5 @@ func plain(err error) error {
 	return err
 }
 
-// Failing reports whether the issuer is left alone.
-func (c *Client) Failing() bool { return c.breaker.Open() }
+// Failing reports whether the issuer is left alone, for suspects at least.
+func (c *Client) Failing() bool { return c.breaker.Open() || c.suspects.Open() }

@@ -223,9 +223,9 @@ func TestOnChange(t *testing.T) {
 		asking.Go(func() {
 			for i := range 300_000 {
 				if ok := i%(2*limit.BreakAfter) == 0; ok {
-					c.report(true, nil)
+					c.report(&c.breaker, true, nil)
 				} else {
-					c.report(false, errors.New("it is away"))
+					c.report(&c.breaker, false, errors.New("it is away"))
 				}
 			}
 		})
