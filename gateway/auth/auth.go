@@ -44,7 +44,8 @@ type Verdict struct {
 	// does not hold or "sub" is no string.
 	Subject string
 	// SubjectID is a hash of issuer and subject of a verified token, the same in all
-	// policies and processes. 0: "sub" is absent, empty or no string.
+	// policies and processes. An issuer that judges tokens and does not say its name in "iss" has
+	// the one of the configuration. 0: "sub" is absent, empty or no string.
 	SubjectID uint64
 	// Wait is how long the client's tokens are refused, with TooManyFailures.
 	Wait time.Duration
@@ -271,7 +272,7 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 		valid.until = min(min(valid.until, said.until)-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
 	}
 	e.notBefore, e.expires = valid.from, valid.until
-	e.subject, e.subjectID = claims.Subject()
+	e.subject, e.subjectID = claims.Subject(v.judge)
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
 		e.sets[i] = p.sets[i].judge(claims)

@@ -54,7 +54,7 @@ func (v *Verifier) Introspection() (name string, failing bool) {
 	if v.asks == nil {
 		return "", false
 	}
-	return issuerName(v.config), v.asks.Failing()
+	return v.judge, v.asks.Failing()
 }
 
 // isOpaque reports whether raw is a token that no key can verify, and its issuer alone can judge.

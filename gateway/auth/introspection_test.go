@@ -604,6 +604,30 @@ func TestIntrospectionOfAnotherBucket(t *testing.T) {
 	}
 }
 
+// TestIntrospectedSubjects has two issuers that do not say their names have a subject of the same name:
+// they are two, and one of each is the same in all buckets.
+func TestIntrospectedSubjects(t *testing.T) {
+	one, two := newJudge(t), newJudge(t)
+	id := func(j *judge, token, answer string) uint64 {
+		j.set(token, answer)
+		v := j.policy(t, nil).Authorize(request(token, "x"))
+		if v.Reason != Allowed || v.Subject != "alice" || v.SubjectID == 0 {
+			t.Fatalf("%+v", v)
+		}
+		return v.SubjectID
+	}
+	first := id(one, "a", active(""))
+	if again := id(one, "b", active("")); again != first {
+		t.Error("another token of the subject is of another one")
+	}
+	if other := id(two, "c", active("")); other == first {
+		t.Error("the other issuer's is the same")
+	}
+	if id(one, "d", active(`"iss":"https://i"`)) != id(two, "e", active(`"iss":"https://i"`)) {
+		t.Error("of an issuer by its name there are two")
+	}
+}
+
 // TestIntrospectionHasNoToken has verdicts be remembered without the tokens that they are about.
 func TestIntrospectionHasNoToken(t *testing.T) {
 	j := newJudge(t)
