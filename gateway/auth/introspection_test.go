@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"yatagarasu/gateway/introspect"
@@ -473,20 +474,23 @@ func TestIntrospectionFollowers(t *testing.T) {
 	j := newJudge(t)
 	j.set("good", active(""))
 	p := j.policy(t, NewGuard(usual, 1000, nil))
-	f, leads := p.flights.join(sumOf("good"))
-	if !leads {
-		t.Fatal("somebody leads")
-	}
-	done := make(chan Reason)
-	go func() { done <- p.Authorize(request("good", "x")).Reason }() // ends with the flight
-	f.e = &entry{reason: TooManyFailures}
-	p.flights.mu.Lock()
-	delete(p.flights.waiting, sumOf("good"))
-	p.flights.mu.Unlock()
-	close(f.done)
-	if r := <-done; r != Allowed || j.lookUps("good") != 1 {
-		t.Errorf("%s, %d look-ups", r, j.lookUps("good"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f, leads := p.flights.join(sumOf("good"))
+		if !leads {
+			t.Fatal("somebody leads")
+		}
+		done := make(chan Reason, 1)
+		go func() { done <- p.Authorize(request("good", "x")).Reason }() // ends with the flight
+		synctest.Wait()                                                  // until it waits for that
+		f.e = &entry{reason: TooManyFailures}
+		p.flights.mu.Lock()
+		delete(p.flights.waiting, sumOf("good"))
+		p.flights.mu.Unlock()
+		close(f.done)
+		if r := <-done; r != Allowed || j.lookUps("good") != 1 {
+			t.Errorf("%s, %d look-ups", r, j.lookUps("good"))
+		}
+	})
 }
 
 // TestIntrospectionMaxInFlight has more tokens than are asked about at a time: they wait, and then
