@@ -45,7 +45,8 @@ type Verdict struct {
 	// does not hold or "sub" is no string.
 	Subject string
 	// SubjectID is a hash of issuer and subject of a verified token, the same in all
-	// policies and processes. 0: "sub" is absent, empty or no string.
+	// policies and processes. An issuer that judges tokens and does not say its name in "iss" has
+	// the one of the configuration. 0: "sub" is absent, empty or no string.
 	SubjectID uint64
 	// Cause is why the issuer gave no verdict, with IssuerUnavailable. Nil where it was asked for
 	// another request with the same token.
@@ -253,7 +254,9 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 	switch {
 	case r != Allowed:
 		return r, false
-	case !opaque:
+	case opaque:
+		valid.until, e.keys = token.Forever, v.keys.Ring().Version
+	default:
 		if claims, valid, r = p.judgeSigned(w, q, e); r != Allowed {
 			return r, r == SignatureInvalid
 		}
@@ -263,13 +266,18 @@ func (p *Policy) judge(w *workspace, raw []byte, q *Request, e *entry) (r Reason
 			return r, r == TokenInactive
 		}
 		now := q.Now.UnixNano()
-		if valid, r = v.registered(&w.token, claims, now); r != Allowed {
+		said, r := v.registered(&w.token, claims, now)
+		if r != Allowed {
+			if said.from > now {
+				e.expires = min(e.expires, said.from)
+			}
 			return r, true // or it would be asked again and again
 		}
-		valid.until = min(valid.until-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
+		valid.from = max(valid.from, said.from)
+		valid.until = min(min(valid.until, said.until)-v.config.Leeway.Nanoseconds(), now+v.config.Introspection.Cache.Nanoseconds())
 	}
 	e.notBefore, e.expires = valid.from, valid.until
-	e.subject, e.subjectID = claims.Subject()
+	e.subject, e.subjectID = claims.Subject(v.judge)
 	e.sets = make([]setVerdict, len(p.sets))
 	for i := range p.sets {
 		e.sets[i] = p.sets[i].judge(claims)

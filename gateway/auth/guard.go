@@ -80,25 +80,31 @@ func (g *Guard) verifyWith(k *keys.Key, w *workspace, client uint64, last bool) 
 
 // ask calls ask when it is the client's turn in line, which ends with the call, and charges the client
 // if it returns true. Otherwise r says why it was not called, and wait how long the client's tokens
-// are refused for their failures.
-func (g *Guard) ask(in *turns, client uint64, ask func() (failed bool)) (r Reason, wait time.Duration) {
+// are refused for their failures. suspect is as for introspect.Client.AskFor.
+func (g *Guard) ask(in *turns, client uint64, ask func(suspect func(failed bool) bool) (failed bool)) (r Reason, wait time.Duration) {
 	if g == nil {
-		ask()
+		ask(func(bool) bool { return false })
 		return Allowed, 0
+	}
+	suspect := func(failed bool) bool {
+		now := time.Since(g.began)
+		if failed {
+			return g.suspects.Take(client, now) > 0
+		}
+		return g.suspects.Wait(client, now) > 0
 	}
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait
 	}
-	suspect := g.suspects.Wait(client, time.Since(g.began)) > 0
-	if !in.take(client, turn{suspect: suspect, deadline: time.Now().Add(turnAtMost)}) {
+	if !in.take(client, turn{suspect: suspect(false), deadline: time.Now().Add(turnAtMost)}) {
 		return VerifiersBusy, 0
 	}
 	failed := true // if it panics
-	defer func() { in.give(client, failed) }()
+	defer func() { in.give(client, failed || suspect(false)) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait // others of the client have failed meanwhile
 	}
-	if failed = ask(); failed {
+	if failed = ask(suspect); failed {
 		g.charge(client, 1)
 	}
 	return Allowed, 0

@@ -54,15 +54,17 @@ func (v *Verifier) Introspection() (name string, failing bool) {
 	if v.asks == nil {
 		return "", false
 	}
-	return issuerName(v.config), v.asks.Failing()
+	return v.judge, v.asks.Failing()
 }
 
 // isOpaque reports whether raw is a token that no key can verify, and its issuer alone can judge.
-// Otherwise w has parsed it.
+// Otherwise w has parsed it. One that has the form of a signed JWT is none: who has a token that the
+// keys refuse could write its signature otherwise, and have it judged by an issuer that decodes less
+// strictly.
 func (v *Verifier) isOpaque(w *workspace, raw []byte) (opaque bool, r Reason) {
 	if v.asks == nil || !v.keys.None() {
 		err := w.token.Parse(raw)
-		if v.asks == nil || !errors.Is(err, token.ErrMalformed) {
+		if v.asks == nil || !errors.Is(err, token.ErrMalformed) || token.IsCompact(raw) {
 			return false, refusal(err)
 		}
 	}
@@ -80,9 +82,9 @@ func (v *Verifier) isOpaque(w *workspace, raw []byte) (opaque bool, r Reason) {
 func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Request, e *entry) (claims token.Object, r Reason) {
 	v := p.verifier
 	outcome := introspect.Failed
-	r, wait := p.guard.ask(v.asking, limit.AddressKey(q.Client), func() (failed bool) {
+	r, wait := p.guard.ask(v.asking, limit.AddressKey(q.Client), func(suspect func(failed bool) bool) (failed bool) {
 		began := time.Now()
-		a := v.asks.Ask(raw, func(answer []byte) (active bool, err error) {
+		a := v.asks.AskFor(suspect, raw, func(answer []byte) (active bool, err error) {
 			claims, active, err = w.readAnswer(answer, p.claims, signed)
 			return active, err
 		})
@@ -99,7 +101,6 @@ func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Req
 	case r != Allowed:
 		return nil, r
 	}
-	e.keys = v.keys.Ring().Version
 	e.expires = q.Now.Add(v.config.Introspection.NegativeCache).UnixNano() // if it is refused
 	switch outcome {
 	case introspect.Active:

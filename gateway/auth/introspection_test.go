@@ -2,14 +2,22 @@ package auth
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"yatagarasu/gateway/introspect"
@@ -213,6 +221,60 @@ func TestIntrospectionRemembers(t *testing.T) {
 	j.set("for-others", active(`"aud":"mail"`))
 	is("for-others", 0, AudienceRefused, 1)
 	is("for-others", 9*time.Second, AudienceRefused, 1)
+
+	j.set("soon", active(fmt.Sprintf(`"nbf":%d`, now.Add(35*time.Second).Unix()))) // the leeway is 30 s
+	is("soon", 0, NotYetValid, 1)
+	is("soon", 4*time.Second, NotYetValid, 1)
+	is("soon", 5*time.Second, Allowed, 2)
+}
+
+// TestIntrospectionPromisesMore has the issuer say that a signed token is good for longer than the token
+// itself does: the earlier end counts.
+func TestIntrospectionPromisesMore(t *testing.T) {
+	j := newJudge(t)
+	p := j.policy(t, nil, "algorithm: HS256", "secret: "+secret)
+	short := handmade(plainHeader, fmt.Sprintf(`{"sub":"alice","exp":%d}`, now.Add(20*time.Second).Unix()))
+	j.set(short, active(""))
+	for _, c := range []struct {
+		after time.Duration
+		want  Reason
+	}{{0, Allowed}, {19 * time.Second, Allowed}, {49 * time.Second, Allowed}, {50 * time.Second, Expired}} {
+		if v := p.Authorize(at(request(short, "x"), c.after)); v.Reason != c.want {
+			t.Errorf("after %v: %s, want %s", c.after, v.Reason, c.want)
+		}
+	}
+}
+
+// TestIntrospectionWhileKeysChange has the key of a token be withdrawn while its issuer is asked about
+// it: the verdict is not remembered beside the new keys.
+func TestIntrospectionWhileKeysChange(t *testing.T) {
+	j := newJudge(t)
+	j.hold = make(chan struct{})
+	first, second := keyserver.NewKey(t), keyserver.NewKey(t)
+	s := keyserver.Start(t, keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"one": first})))
+	p := j.policy(t, nil, `jwks_url: "`+s.URL+`"`)
+	if err := p.verifier.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.verifier.Close()
+	raw := signedBy(t, "ES256", first, "one")
+	j.set(raw, active(""))
+	done := make(chan Reason)
+	go func() { done <- p.Authorize(request(raw, "x")).Reason }()                                         // ends with the issuer
+	for deadline := time.Now().Add(10 * time.Second); j.lookUps(raw) == 0; time.Sleep(time.Millisecond) { // until it is asked
+		if time.Now().After(deadline) {
+			t.Fatal("nobody asks")
+		}
+	}
+	s.Set(keyserver.Text(keyserver.KeySet(t, map[string]crypto.Signer{"two": second})))
+	p.verifier.Refresh()
+	close(j.hold)
+	if r := <-done; r != Allowed {
+		t.Fatal(r)
+	}
+	if v := p.Authorize(request(raw, "x")); v.Reason != KeyUnknown {
+		t.Errorf("with a key that is withdrawn: %s", v.Reason)
+	}
 }
 
 // TestIntrospectionOfAnIssuerThatFails has tokens that are remembered go on, and no other be let in or
@@ -309,26 +371,126 @@ func TestIntrospectionCharges(t *testing.T) {
 	}
 }
 
+// TestIntrospectionOfOneWhoMakesItFail has one client send tokens that the issuer stumbles over while
+// nobody else asks, or is slow with: others are served, and those tokens are not asked about for long.
+func TestIntrospectionOfOneWhoMakesItFail(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprint("slow ", slow), func(t *testing.T) {
+			j := newJudge(t)
+			var evil atomic.Int64
+			issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case !strings.HasPrefix(r.PostFormValue("token"), "evil"):
+					j.Config.Handler.ServeHTTP(w, r)
+				case evil.Add(1) > 0 && slow:
+					<-r.Context().Done()
+				default:
+					w.WriteHeader(http.StatusBadRequest)
+				}
+			}))
+			defer issuer.Close()
+			a := loadAuth(t, "jwt: {introspection: {url: \""+issuer.URL+"\", client_id: g, client_secret: s, timeout: 1s}}")
+			v, err := NewVerifier(a.JWT, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), NewGuard(usual, 1000, nil))
+			from := func(client, token string) Reason {
+				q := request(token, "x")
+				q.Client = netip.MustParseAddr(client)
+				return p.Authorize(q).Reason
+			}
+			var all sync.WaitGroup
+			for i := range 20 {
+				all.Go(func() {
+					for k := range 20 {
+						if r := from("192.0.2.1", fmt.Sprint("evil", i, "-", k)); r != IssuerUnavailable {
+							t.Error(r)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if n := evil.Load(); n > 50 {
+				t.Errorf("%d look-ups for who has failed", n)
+			}
+			for _, token := range []string{"one", "two"} {
+				j.set(token, active(""))
+				if r := from("192.0.2.2", token); r != Allowed {
+					t.Errorf("another client: %s", r)
+				}
+			}
+			if r := from("192.0.2.2", "bad"); r != TokenInactive {
+				t.Errorf("another client's bad token: %s", r)
+			}
+			if n := j.lookUps("one"); n != 1 {
+				t.Errorf("%d look-ups", n)
+			}
+		})
+	}
+}
+
+// TestIntrospectionOutage has the issuer be away for many clients: soon nobody waits for it, and it is
+// asked again when it is back.
+func TestIntrospectionOutage(t *testing.T) {
+	for _, clients := range []int{1, 100} {
+		t.Run(fmt.Sprint(clients, " clients"), func(t *testing.T) {
+			j := newJudge(t)
+			j.fail(http.StatusServiceUnavailable)
+			p := j.policy(t, NewGuard(usual, 1000, nil))
+			sent := 0
+			next := func() Reason {
+				sent++
+				token := fmt.Sprint("t", sent)
+				j.set(token, active(""))
+				q := request(token, "x")
+				q.Client = netip.AddrFrom4([4]byte{192, 0, 2, byte(sent % clients)})
+				return p.Authorize(q).Reason
+			}
+			for range 100 {
+				if r := next(); r != IssuerUnavailable {
+					t.Fatal(r)
+				}
+			}
+			j.mu.Lock()
+			asked := len(j.asked)
+			j.mu.Unlock()
+			if _, failing := p.verifier.Introspection(); asked > 20 || !failing {
+				t.Errorf("%d look-ups, failing %t", asked, failing)
+			}
+			j.fail(0)
+			for deadline := time.Now().Add(10 * time.Second); next() != Allowed; time.Sleep(10 * time.Millisecond) { // until it is asked again
+				if time.Now().After(deadline) {
+					t.Fatal("it is not asked again")
+				}
+			}
+		})
+	}
+}
+
 // TestIntrospectionFollowers has the first that asks about a token be refused for its own failures:
 // those who wait for it ask themselves.
 func TestIntrospectionFollowers(t *testing.T) {
 	j := newJudge(t)
 	j.set("good", active(""))
 	p := j.policy(t, NewGuard(usual, 1000, nil))
-	f, leads := p.flights.join(sumOf("good"))
-	if !leads {
-		t.Fatal("somebody leads")
-	}
-	done := make(chan Reason)
-	go func() { done <- p.Authorize(request("good", "x")).Reason }() // ends with the flight
-	f.e = &entry{reason: TooManyFailures}
-	p.flights.mu.Lock()
-	delete(p.flights.waiting, sumOf("good"))
-	p.flights.mu.Unlock()
-	close(f.done)
-	if r := <-done; r != Allowed || j.lookUps("good") != 1 {
-		t.Errorf("%s, %d look-ups", r, j.lookUps("good"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f, leads := p.flights.join(sumOf("good"))
+		if !leads {
+			t.Fatal("somebody leads")
+		}
+		done := make(chan Reason, 1)
+		go func() { done <- p.Authorize(request("good", "x")).Reason }() // ends with the flight
+		synctest.Wait()                                                  // until it waits for that
+		f.e = &entry{reason: TooManyFailures}
+		p.flights.mu.Lock()
+		delete(p.flights.waiting, sumOf("good"))
+		p.flights.mu.Unlock()
+		close(f.done)
+		if r := <-done; r != Allowed || j.lookUps("good") != 1 {
+			t.Errorf("%s, %d look-ups", r, j.lookUps("good"))
+		}
+	})
 }
 
 // TestIntrospectionMaxInFlight has more tokens than are asked about at a time: they wait, and then
@@ -338,7 +500,16 @@ func TestIntrospectionMaxInFlight(t *testing.T) {
 	j.hold = make(chan struct{})
 	defer close(j.hold)
 	p := j.policy(t, NewGuard(usual, 1000, nil))
-	p.verifier.asking = newTurns(1)
+	if free := p.verifier.asking.free; free != 64 {
+		t.Errorf("%d at a time by default", free)
+	}
+	c := *p.verifier.config
+	c.Introspection.MaxInFlight = 1
+	v, err := NewVerifier(&c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.verifier = v
 	go p.Authorize(request("first", "x"))                                                                     // ends with the issuer
 	for deadline := time.Now().Add(10 * time.Second); j.lookUps("first") == 0; time.Sleep(time.Millisecond) { // until it is asked about
 		if time.Now().After(deadline) {
@@ -404,6 +575,9 @@ func TestIntrospectionBesideKeys(t *testing.T) {
 	is("expired", handmade(plainHeader, `{"exp":1}`), active(full), Expired, 0)
 	is("with crit", handmade(`{"alg":"HS256","crit":["x"]}`, claimsAt(full)), active(full), CriticalHeader, 0)
 	is("opaque", "opaque", active(full), Allowed, 1)
+	for _, written := range []string{valid(`"aud":"mail"`) + "=", badlySigned(valid(full)) + "==", strings.Replace(valid(full), ".", ".+", 1), b64(`{"alg":"HS256","alg":"none"}`) + "." + b64(claimsAt(full)) + "."} {
+		is("signed, and written otherwise", written, `{"active":true,"aud":"files","role":"admin"}`, TokenMalformed, 0)
+	}
 	is("encrypted, in five parts", "eyJhbGciOiJkaXIifQ..a.b.c", active(full), Allowed, 1)
 	is("opaque, and less", "opaque2", active(`"aud":"files"`), ClaimRefused, 1)
 
@@ -434,12 +608,40 @@ func TestIntrospectionOfAnotherBucket(t *testing.T) {
 	}
 }
 
-// TestIntrospectionHasNoToken has nothing of a token be in memory once it is judged.
+// TestIntrospectedSubjects has two issuers that do not say their names have a subject of the same name:
+// they are two, and one of each is the same in all buckets.
+func TestIntrospectedSubjects(t *testing.T) {
+	one, two := newJudge(t), newJudge(t)
+	id := func(j *judge, token, answer string) uint64 {
+		j.set(token, answer)
+		v := j.policy(t, nil).Authorize(request(token, "x"))
+		if v.Reason != Allowed || v.Subject != "alice" || v.SubjectID == 0 {
+			t.Fatalf("%+v", v)
+		}
+		return v.SubjectID
+	}
+	first := id(one, "a", active(""))
+	if again := id(one, "b", active("")); again != first {
+		t.Error("another token of the subject is of another one")
+	}
+	if other := id(two, "c", active("")); other == first {
+		t.Error("the other issuer's is the same")
+	}
+	if id(one, "d", active(`"iss":"https://i"`)) != id(two, "e", active(`"iss":"https://i"`)) {
+		t.Error("of an issuer by its name there are two")
+	}
+}
+
+// TestIntrospectionHasNoToken has verdicts be remembered without the tokens that they are about.
 func TestIntrospectionHasNoToken(t *testing.T) {
 	j := newJudge(t)
 	j.set("a-token-to-look-for", active(""))
 	p := j.policy(t, nil)
 	p.Authorize(request("a-token-to-look-for", "x"))
+	var stats Stats
+	if p.cache.UpdateStats(&stats); stats.Tokens != 1 {
+		t.Errorf("%d verdicts are remembered", stats.Tokens)
+	}
 	for i := range p.cache.shards {
 		for k := range p.cache.shards[i].entries {
 			if strings.Contains(k.token, "look-for") || len(k.token) != 32 {
@@ -447,6 +649,71 @@ func TestIntrospectionHasNoToken(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestIntrospectionAuthorities has each place be believed by the authorities that are configured for it,
+// and by no others.
+func TestIntrospectionAuthorities(t *testing.T) {
+	j := newJudge(t)
+	endpoint := httptest.NewTLSServer(j.Config.Handler)
+	defer endpoint.Close()
+	var issuer *httptest.Server
+	issuer = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			fmt.Fprint(w, keyserver.KeySet(t, map[string]crypto.Signer{"one": keyserver.NewKey(t)}))
+			return
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"introspection_endpoint":%q}`, issuer.URL, issuer.URL+"/keys", endpoint.URL)
+	}))
+	defer issuer.Close()
+	j.set("opaque", active(fmt.Sprintf(`"iss":%q`, issuer.URL)))
+	file := func(name string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	theirs, other := file("theirs.pem", endpoint.Certificate().Raw), file("other.pem", otherAuthority(t))
+	url, found := `url: "`+endpoint.URL+`", `, `issuer_url: "`+issuer.URL+`", `
+	for name, c := range map[string]struct {
+		jwt, introspection string
+		want               Reason
+	}{
+		"the system's":                       {"", url, IssuerUnavailable},
+		"its own":                            {"", url + "ca_file: " + theirs + ", ", Allowed},
+		"another":                            {"", url + "ca_file: " + other + ", ", IssuerUnavailable},
+		"the issuer's, for a url of its own": {found + "ca_file: " + theirs + ", ", url, IssuerUnavailable},
+		"the issuer's, for what it names":    {found + "ca_file: " + theirs + ", ", "", Allowed},
+		"another than the issuer's":          {found + "ca_file: " + theirs + ", ", "ca_file: " + other + ", ", IssuerUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := loadAuth(t, "jwt: {"+c.jwt+"introspection: {"+c.introspection+"client_id: g, client_secret: s}}")
+			v, err := NewVerifier(a.JWT, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			if got := NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), nil).Authorize(request("opaque", "x")); got.Reason != c.want {
+				t.Errorf("%s, want %s", got.Reason, c.want)
+			}
+		})
+	}
+}
+
+// otherAuthority returns the certificate of an authority that has signed nothing, in DER.
+func otherAuthority(t *testing.T) []byte {
+	t.Helper()
+	key := keyserver.NewKey(t)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // TestOnAsked has the outcome and time of each look-up be told, and nothing else.

@@ -29,6 +29,7 @@ type Verifier struct {
 	keys   *keys.Keys
 	asks   *introspect.Client // nil: the keys alone decide
 	asking *turns             // of asks
+	judge  string             // name of the issuer that asks has
 	work   sync.Pool          // of *workspace
 }
 
@@ -48,7 +49,7 @@ func NewVerifier(c *access.JWT, o Options) (*Verifier, error) {
 	}
 	v := &Verifier{config: c, keys: k}
 	if c.Introspection.Enabled {
-		v.asks, v.asking = newIntrospection(c, k, o), newTurns(c.Introspection.MaxInFlight)
+		v.asks, v.asking, v.judge = newIntrospection(c, k, o), newTurns(c.Introspection.MaxInFlight), issuerName(c)
 	}
 	v.work.New = func() any { return new(workspace) }
 	return v, nil

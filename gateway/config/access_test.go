@@ -125,6 +125,11 @@ func TestWarnings(t *testing.T) {
 		{"no issuer", "jwks_url: https://i.example.com/k, audience: files", []string{issuer}},
 		{"an issuer by its name", "issuer_url: https://i.example.com", []string{audience}},
 		{"and an audience", "issuer_url: https://i.example.com, audience: files", nil},
+		{"an issuer that is asked", "introspection: {url: https://i.example.com/i, client_id: g, client_secret: s}", []string{audience}},
+		{"beside keys of its own", "secret: " + strings.Repeat("s", 32) + ", algorithm: HS256, introspection: {url: https://i.example.com/i, client_id: g, client_secret: s}", []string{audience}},
+		{"that is asked, and an audience", "audience: any, introspection: {url: https://i.example.com/i, client_id: g, client_secret: s}", nil},
+		{"on this machine", "introspection: {url: \"http://127.0.0.1/i\", client_id: g, client_secret: s}", nil},
+		{"a key set, and an issuer that is asked", "jwks_url: https://i.example.com/k, introspection: {url: https://i.example.com/i, client_id: g, client_secret: s}", []string{issuer, audience}},
 		{"an issuer for trying", "issuer_url: http://127.0.0.1:8081", nil},
 		{"for trying", "jwks_url: http://127.0.0.1:8081/k", nil},
 		{"a secret", "secret: 0123456789abcdef0123456789abcdef, algorithm: HS256", nil},
@@ -143,7 +148,7 @@ func TestWarnings(t *testing.T) {
 					t.Fatalf("enabled %t: got %v", enabled, got.Warnings)
 				}
 				for i, w := range want {
-					if text := got.Warnings[i].Error(); !strings.HasPrefix(text, "f:2:") || !strings.Contains(text, "_url: "+w) {
+					if text := got.Warnings[i].Error(); !strings.HasPrefix(text, "f:2:") || !strings.Contains(text, "url: "+w) {
 						t.Errorf("got %s", text)
 					}
 				}

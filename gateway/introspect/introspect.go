@@ -72,12 +72,14 @@ type Answer struct {
 
 // Client asks one issuer. Get one by New. Safe for concurrent use.
 type Client struct {
-	o       Options
-	http    http.Client
-	breaker limit.Breaker
-	good    atomic.Int64 // Unix nanoseconds of the last verdict
+	o    Options
+	http http.Client
+	good atomic.Int64 // Unix nanoseconds of the last verdict
 
-	mu      sync.Mutex // guards the following field, and calls of OnChange
+	breaker  limit.Breaker
+	suspects limit.Breaker // of clients that have failed lately: these cannot open the other one
+
+	mu      sync.Mutex // guards the following field, calls of OnChange, and reports to the breakers
 	failing bool       // OnChange was told so
 }
 
@@ -120,16 +122,29 @@ const healthyFor = 10 * time.Second
 // Ask asks the issuer about a token, for which IsToken holds. reads tells whether the issuer's JSON
 // says that the token is active; an error: it is no answer.
 //
-// A failure counts against the issuer if it cannot be reached, refuses the gateway, or says itself
-// that it is overloaded; what else is wrong with an answer does so only if none was right lately.
+// A failure counts against the issuer if it cannot be reached, does not know the gateway, or says
+// itself that it is overloaded; what else is wrong with an answer does so only if none was right lately.
 // Else anybody could make up a token that the issuer stumbles over, and have it left alone.
 func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err error)) Answer {
+	return c.AskFor(func(bool) bool { return false }, token, reads)
+}
+
+// AskFor is Ask for a client of the gateway. suspect tells whether that has failed lately, be it for
+// its tokens or because the issuer was down; failed notes that it does now, too.
+//
+// Its first failure counts as any, and all that follow against those of suspects alone. Else one
+// client could make up tokens that take the issuer long, and have it left alone for all.
+func (c *Client) AskFor(suspect func(failed bool) bool, token []byte, reads func(answer []byte) (active bool, err error)) Answer {
 	now := time.Now()
 	endpoint := c.o.Endpoint()
+	breaker := &c.breaker
+	if suspect(false) {
+		breaker = &c.suspects
+	}
 	switch {
 	case endpoint == "":
 		return Answer{Outcome: Skipped, Err: errors.New("the issuer has not said yet where to ask")}
-	case !c.breaker.Allows(now):
+	case !breaker.Allows(now):
 		return Answer{Outcome: Skipped, Err: errors.New("the issuer has failed and is left alone for a moment")}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.Timeout)
@@ -141,23 +156,34 @@ func (c *Client) Ask(token []byte, reads func(answer []byte) (active bool, err e
 	}
 	if err != nil {
 		blames := !down && time.Since(time.Unix(0, c.good.Load())) < healthyFor
-		c.report(blames, err)
+		if !blames && suspect(true) { // since it came, maybe
+			breaker = &c.suspects
+		}
+		c.report(breaker, blames, err)
 		return Answer{Outcome: Failed, Blames: blames, Err: err}
 	}
 	c.good.Store(time.Now().UnixNano())
-	c.report(true, nil)
+	c.report(breaker, true, nil)
 	if !active {
 		return Answer{Outcome: Inactive}
 	}
 	return Answer{Outcome: Active, Claims: body}
 }
 
-// report tells the breaker how it went. ok with an error: it says nothing of the issuer.
-func (c *Client) report(ok bool, err error) {
-	c.breaker.Report(ok, time.Now())
+// report tells a breaker how it went. ok with an error: it says nothing of the issuer.
+func (c *Client) report(breaker *limit.Breaker, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if failing := c.breaker.Open(); failing != c.failing {
+	now := time.Now()
+	breaker.Report(ok, now) // with mu, so that err is the reason of the change
+	if ok && err == nil {
+		for _, b := range []*limit.Breaker{&c.breaker, &c.suspects} {
+			if b.Allows(now) {
+				b.Report(true, now)
+			}
+		}
+	}
+	if failing := c.Failing(); failing != c.failing {
 		if c.failing = failing; !failing {
 			err = nil
 		}
@@ -204,9 +230,11 @@ func (c *Client) post(ctx context.Context, endpoint string, token []byte) (answe
 func refused(r *http.Response) (down bool, err error) {
 	switch code := r.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return true, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
+		// RFC 7662 (2.3) has 401 for a wrong credential alone. 403 is also what a firewall before the
+		// issuer says of a token that looks like an attack.
+		return code == http.StatusUnauthorized, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
 	case code >= 300 && code < 400:
-		return true, fmt.Errorf("it redirects (status %d), which is not followed", code)
+		return false, fmt.Errorf("it redirects (status %d), which is not followed", code)
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 		return false, fmt.Errorf("there is no introspection at this URL (status %d)", code)
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
@@ -221,7 +249,8 @@ func refused(r *http.Response) (down bool, err error) {
 	return false, nil
 }
 
-// plain returns an error without the URL, and without what the issuer sent, which may be the token.
+// plain returns an error without the URL, and without what the issuer sent where an answer should be:
+// that may be the token, and net/http quotes it.
 func plain(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -237,6 +266,6 @@ func plain(err error) error {
 	return errors.New("its answer is no HTTP")
 }
 
-// Failing reports whether the issuer is not asked: it has failed and is left alone, or its address is
-// not known yet.
-func (c *Client) Failing() bool { return c.breaker.Open() || c.o.Endpoint() == "" }
+// Failing reports whether the issuer is not asked, about tokens of suspects at least: it has failed and
+// is left alone, or its address is not known yet.
+func (c *Client) Failing() bool { return c.breaker.Open() || c.suspects.Open() || c.o.Endpoint() == "" }

@@ -113,14 +113,14 @@ func TestFailures(t *testing.T) {
 		want    string
 	}{
 		"our credential is wrong": {status(401), true, "does not accept the gateway's client_id and client_secret (status 401)"},
-		"we may not ask":          {status(403), true, "does not accept the gateway's client_id and client_secret (status 403)"},
+		"we may not ask":          {status(403), false, "does not accept the gateway's client_id and client_secret (status 403)"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/introspect" {
 				http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 			} else {
 				answers(`{"active":true}`)(w, r)
 			}
-		}, true, "it redirects (status 307)"},
+		}, false, "it redirects (status 307)"},
 		"no such place":    {status(404), false, "there is no introspection at this URL (status 404)"},
 		"another method":   {status(405), false, "there is no introspection at this URL (status 405)"},
 		"bad request":      {status(400), false, "answers with status 400"},
@@ -212,25 +212,86 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestBlamesTokens has the issuer stumble over one token, again and again: it is asked about others.
+// TestOnChange has look-ups end well and badly at the same time: the operator is told of each change,
+// and of one that is for the worse with a reason.
+func TestOnChange(t *testing.T) {
+	c := clientOf("")
+	var told []error
+	c.o.OnChange = func(err error) { told = append(told, err) }
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for i := range 300_000 {
+				if ok := i%(2*limit.BreakAfter) == 0; ok {
+					c.report(&c.breaker, true, nil)
+				} else {
+					c.report(&c.breaker, false, errors.New("it is away"))
+				}
+			}
+		})
+	}
+	asking.Wait()
+	for i, err := range told {
+		if (err != nil) != (i%2 == 0) {
+			t.Fatalf("change %d of %d: %v", i, len(told), err)
+		}
+	}
+	if len(told) == 0 {
+		t.Error("nothing is told")
+	}
+}
+
+// TestEcho has an issuer send the token back where only the form of an answer is wrong: no error has it.
+func TestEcho(t *testing.T) {
+	const token = "a-token-to-look-for"
+	for name, head := range map[string]string{
+		"as the answer": "%s\r\n", "as the status": "HTTP/1.1 %s\r\n\r\n", "as a header": "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
+		"as the length": "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "as the encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"as the size of a part": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
+				said := r.PostFormValue("token")
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Fprintf(conn, head, said)
+				conn.Close()
+			})
+			a := c.Ask([]byte(token), reads)
+			if a.Outcome != Failed || a.Err == nil || a.Err.Error() == "" || strings.Contains(a.Err.Error(), "to-look-for") {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+// TestBlamesTokens has the issuer, or a firewall before it, stumble over one token, again and again: it
+// is asked about others.
 func TestBlamesTokens(t *testing.T) {
-	c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.PostFormValue("token") == "bad" {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
-		}
-		answers(`{"active":true}`)(w, r)
-	})
-	if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
-		t.Fatalf("%+v", a)
-	}
-	for range 3 * limit.BreakAfter {
-		if a := c.Ask([]byte("bad"), reads); a.Outcome != Failed || !a.Blames {
-			t.Errorf("%+v", a)
-		}
-	}
-	if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
-		t.Errorf("%+v", a)
+	for _, status := range []int{302, 400, 403, 404, 406, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			c := issuer(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.PostFormValue("token") == "../../etc/passwd" {
+					w.WriteHeader(status)
+					return
+				}
+				answers(`{"active":true}`)(w, r)
+			})
+			if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
+				t.Fatalf("%+v", a)
+			}
+			for range 3 * limit.BreakAfter {
+				if a := c.Ask([]byte("../../etc/passwd"), reads); a.Outcome != Failed || !a.Blames {
+					t.Errorf("%+v", a)
+				}
+			}
+			if a := c.Ask([]byte("good"), reads); a.Outcome != Active {
+				t.Errorf("%+v", a)
+			}
+		})
 	}
 }
 

@@ -60,14 +60,16 @@ func (o Object) MeantFor(accepted []string) bool {
 }
 
 // Subject returns "sub" if it is a string, its first 256 bytes, and a hash of "iss" and the
-// whole of it; 0 where it is absent, empty or no string.
-func (o Object) Subject() (sub string, id uint64) {
+// whole of it; 0 where it is absent, empty or no string. issuer counts where there is no "iss".
+func (o Object) Subject(issuer string) (sub string, id uint64) {
 	const most = 256
 	text, _ := o.Text("sub")
 	if text == "" {
 		return "", 0
 	}
-	issuer, _ := o.Text("iss")
+	if iss, ok := o.Text("iss"); ok {
+		issuer = iss
+	}
 	both := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(issuer)))
 	sum := sha256.Sum256(append(append(both, issuer...), text...)) // nobody can find a second subject with the same id
 	return strings.Clone(text[:min(len(text), most)]), max(binary.BigEndian.Uint64(sum[:]), 1)

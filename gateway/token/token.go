@@ -64,6 +64,12 @@ func (t *Token) Parse(raw []byte) error {
 	return nil
 }
 
+// IsCompact reports whether raw has the form of a JWS in compact serialisation, whatever its parts are:
+// a JSON object in base64url, and two parts more.
+func IsCompact(raw []byte) bool {
+	return bytes.HasPrefix(raw, []byte("eyJ")) && bytes.Count(raw, []byte{'.'}) == 2
+}
+
 // Forget lets go of what Parse was given.
 func (t *Token) Forget() { t.Raw, t.Payload = nil, nil }
 

@@ -163,9 +163,13 @@ func TestSubject(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub, id := o.Subject()
+		sub, id := o.Subject("")
 		if sub != want || (id == 0) != (want == "") {
 			t.Errorf("%.40s: %q, %d", claims, sub, id)
+		}
+		_, said := o.Text("iss")
+		if _, judged := o.Subject("them"); id != 0 && (judged == id) != said {
+			t.Errorf("%.40s: %d, and by a name of the issuer %d", claims, id, judged)
 		}
 		if other := ids[id]; other != "" && id != 0 {
 			t.Errorf("%.40s has the id of %.40s", claims, other)

@@ -39,17 +39,20 @@ func checkNoAudience(d *file.Decoder, o file.Object, claims []Claim) {
 	}
 }
 
-// advise warns of a key set of an identity provider whose tokens are not held against what
-// they are for. Such a provider signs tokens for others with the same keys.
+// advise warns of an identity provider whose tokens are not held against what they are for. Such a
+// provider signs tokens for others with the same keys, and knows those that are for others.
 func advise(d *file.Decoder, o file.Object, j *JWT) {
-	n := o.Get("jwks_url")
-	if j.IssuerURL != "" {
-		n = o.Get("issuer_url")
+	n, url := o.Get("jwks_url"), j.JWKSURL
+	switch {
+	case j.IssuerURL != "":
+		n, url = o.Get("issuer_url"), j.IssuerURL
+	case url == "" && j.Introspection.URL != "":
+		n, url = d.Within(o.Get("introspection")).Get("url"), j.Introspection.URL
 	}
-	if !strings.HasPrefix(strings.ToLower(j.JWKSURL+j.IssuerURL), "https:") { // else for trying
+	if !strings.HasPrefix(strings.ToLower(url), "https:") { // else for trying
 		return
 	}
-	if !o.Has("issuer", "issuer_url") {
+	if o.Has("jwks_url") && !o.Has("issuer") { // who judges his tokens himself knows that he has issued them
 		d.Warn(n, "is there without issuer: a token is accepted whoever it says has issued it", "set issuer to the iss of the provider's tokens")
 	}
 	if !o.Has("audience") {
