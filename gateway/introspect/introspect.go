@@ -113,6 +113,17 @@ func IsToken(token []byte) bool {
 	return len(rest) > 0
 }
 
+// Errors of an Answer, whose causes are known. Others say what was wrong with the connection, or with
+// an answer.
+var (
+	ErrCredential = errors.New("it does not accept the gateway's client_id and client_secret")
+	ErrRedirects  = errors.New("it redirects")
+	ErrNowhere    = errors.New("there is no introspection at this URL")
+	ErrOverloaded = errors.New("it is overloaded")
+	ErrNoJSON     = errors.New("its answer is no JSON, by its Content-Type")
+	ErrLate       = errors.New("it does not answer in time")
+)
+
 // healthyFor is how long after a verdict a failure is rather the token's.
 const healthyFor = 10 * time.Second
 
@@ -203,19 +214,19 @@ func (c *Client) post(ctx context.Context, endpoint string, token []byte) (answe
 func refused(r *http.Response) (down bool, err error) {
 	switch code := r.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return true, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
+		return true, fmt.Errorf("%w (status %d)", ErrCredential, code)
 	case code >= 300 && code < 400:
-		return true, fmt.Errorf("it redirects (status %d), which is not followed", code)
+		return true, fmt.Errorf("%w (status %d), which is not followed", ErrRedirects, code)
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
-		return false, fmt.Errorf("there is no introspection at this URL (status %d)", code)
+		return false, fmt.Errorf("%w (status %d)", ErrNowhere, code)
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
-		return true, fmt.Errorf("it is overloaded (status %d)", code)
+		return true, fmt.Errorf("%w (status %d)", ErrOverloaded, code)
 	case code != http.StatusOK:
 		return false, fmt.Errorf("it answers with status %d", code)
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return false, errors.New("its answer is no JSON, by its Content-Type")
+		return false, ErrNoJSON
 	}
 	return false, nil
 }
@@ -226,7 +237,7 @@ func plain(err error) error {
 		err = u.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("it does not answer in time")
+		return ErrLate
 	}
 	return err
 }
