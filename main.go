@@ -40,9 +40,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	groups := o.RegisterFlags(fs)
 	check := fs.Bool("check", false, "Validate the configuration file as start-up would, print every problem with its place, and exit: 0 if it is valid, 1 if not")
-	explain := fs.String("explain", "", "Print which route, bucket, object key and upstream address a GET of this `URL` would get, or why it would be refused, and exit: 0 if it would reach the origin, 1 if not, or if that hangs on a signature that only a key of a jwks_url could bear out. Sends nothing")
-	token := fs.String("token", "", "With -explain: the `token` that the client would present. Says which source, key, claim or rule lets it in or refuses it")
-	doctor := fs.Bool("doctor", false, "Look at everything between here and the objects of each bucket: names, connections, certificates, credentials, clocks, the bucket and one of its objects; and at what gateways share, where cluster is set. Print a table and what to do about each failure, and exit: 0 if all is well, 1 if not")
+	explain := fs.String("explain", "", "Print which route, bucket, object key and upstream address a GET of this `URL` would get, or why it would be refused, and exit: 0 if it would reach the origin, 1 if not, or if that hangs on a signature that only a key of a jwks_url or issuer_url could bear out, or on an issuer that is not asked. Sends nothing, but with -token")
+	token := fs.String("token", "", "With -explain: the `token` that the client would present. Says which source, key, claim or rule lets it in or refuses it. Where jwt.introspection has the issuer asked about tokens, it is asked about this one: the token is sent there, and keys are fetched; nothing else is sent")
+	doctor := fs.Bool("doctor", false, "Look at everything between here and the objects of each bucket: names, connections, certificates, credentials, clocks, the bucket and one of its objects; at the issuers of tokens that jwt blocks name by a URL; and at what gateways share, where cluster is set. Print a table and what to do about each failure, and exit: 0 if all is well, 1 if not")
 	key := fs.String("key", "", "With -doctor: the `key` of the object to read. Set it where the credential may not list; the default is one that the bucket lists")
 	var probe inspect.ProbeFlag
 	fs.Var(&probe, "probe", "Ask the gateway that runs here, with this file and these flags, for /health, and exit: 0 if it is well, 1 if not. -probe=ready asks for /ready. For health checks of containers, and scripts")

@@ -119,7 +119,7 @@ var rooms = map[string]string{
 	"serve":           "config config/access auth coding fill limit listen listing route web problem request observe s3error origin",
 	"generation":      "auth cluster config config/access config/frontend config/upstream fill introspect limit listing media observe origin request route serve web",
 	"admin":           "config config/file cluster limit problem request observe origin probe listen fill route serve",
-	"inspect":         "config config/frontend config/shared config/upstream auth cluster flags web problem request observe s3error origin route serve",
+	"inspect":         "config config/access config/frontend config/shared config/upstream auth introspect keys cluster flags web problem request observe s3error origin route serve",
 	"":                "config config/access config/file config/shared config/upstream auth credentials keys cluster flags limit observe origin probe listen handover fill serve generation admin",
 }
 

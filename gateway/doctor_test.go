@@ -102,8 +102,10 @@ func doctorSays(t *testing.T, yaml, key string, code int, want []string) {
 			t.Errorf("it does not say %q:\n%s%s", text, out.String(), errs.String())
 		}
 	}
-	if strings.Contains(out.String()+errs.String(), s3SecretKey) {
-		t.Error("the secret is shown")
+	for _, secret := range []string{s3SecretKey, gatewaySecret, "wrong-secret", "of-the-url"} {
+		if strings.Contains(out.String()+errs.String(), secret) {
+			t.Errorf("the secret %q is shown", secret)
+		}
 	}
 }
 

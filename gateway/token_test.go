@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,4 +81,31 @@ func TestTokenCommand(t *testing.T) {
 		})
 	}
 	gw.log.waitFor(t, `"sub":"dev"`)
+}
+
+// TestTokenOfNoIssuer mints a token where an issuer judges all of them, and does not know it.
+func TestTokenOfNoIssuer(t *testing.T) {
+	idp := startOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"active":false}`)
+	})
+	yaml := "server: {ready: config}\nbuckets:\n" + privateYAML("files", "/files", startOrigin(t, serveText("hello")).URL, introspectionYAML("url: "+idp.URL+"/introspect?secret"))
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	if code := inspect.Token([]string{"-config", path}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr.String())
+	}
+	if note := "note: the gateway will refuse it: jwt.introspection has each token judged by " + idp.URL + "/introspect, which has not issued this one\n"; stderr.String() != note {
+		t.Errorf("it says %q", stderr.String())
+	}
+	if len(idp.seen()) > 0 {
+		t.Error("the issuer was asked")
+	}
+	gw := startGateway(t, yaml)
+	if r, _ := gw.do("GET", "/files/x", "Authorization: Bearer "+strings.TrimSpace(stdout.String())); r.StatusCode != 403 {
+		t.Errorf("status %d", r.StatusCode)
+	}
 }

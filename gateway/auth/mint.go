@@ -21,7 +21,8 @@ import (
 // by name, over "sub": "dev". Where the policy wants an issuer or an audience,
 // the first one is filled in.
 //
-// notes describe the claims filled in and the claim rules that the token will not pass.
+// notes describe the claims filled in, the claim rules that the token will not pass, and the issuer
+// that does not know it.
 // Without a secret there is an error: private keys do not belong on a gateway.
 func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime time.Duration) (token string, notes []string, err error) {
 	c, configured := p.verifier.config, p.verifier.keys.Configured()
@@ -65,7 +66,11 @@ func (p *Policy) Mint(claims map[string]json.RawMessage, now time.Time, lifetime
 		return "", nil, fmt.Errorf("cannot sign with %s: %w", k.Name, err)
 	}
 	signed = base64.RawURLEncoding.AppendEncode(append(signed, '.'), signature)
-	return string(signed), append(notes, p.shortcomings(signed, now)...), nil
+	notes = append(notes, p.shortcomings(signed, now)...)
+	if p.verifier.asks != nil {
+		notes = append(notes, "the gateway will refuse it: jwt.introspection has each token judged by "+issuerName(c)+", which has not issued this one")
+	}
+	return string(signed), notes, nil
 }
 
 // shortcomings describes the checks that a token will not pass, as far as they do not

@@ -90,8 +90,8 @@ var fixes = map[string]string{
 
 // Doctor examines everything between here and the objects of each bucket of gen: names,
 // connections, certificates, credentials, clocks, the bucket and one object. That is the one
-// of key, or if key is empty, one that the bucket lists. Where gen shares purges, it examines
-// what they go by as well. Doctor writes tables and what to do about each failure, and returns an
+// of key, or if key is empty, one that the bucket lists. It examines the issuers of tokens as well,
+// and, where gen shares purges, what they go by. Doctor writes tables and what to do about each failure, and returns an
 // exit code: 0 if all is well, else 1.
 func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 	var all []*diagnosis
@@ -100,7 +100,11 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 			all = append(all, &diagnosis{bucket: b.Name, replica: r})
 		}
 	}
-	fmt.Fprintf(stderr, "examining %d origin(s)\n", len(all))
+	what, issuers := fmt.Sprintf("%d origin(s)", len(all)), issuersOf(gen)
+	if len(issuers) > 0 {
+		what += fmt.Sprintf(", %d issuer(s)", len(issuers))
+	}
+	fmt.Fprintln(stderr, "examining", what)
 	var wg sync.WaitGroup
 	var shared []cluster.Finding
 	if c := &gen.Config.Cluster; c.Enabled {
@@ -114,8 +118,18 @@ func Doctor(gen *serve.Generation, key string, stdout, stderr io.Writer) int {
 			<-places
 		})
 	}
+	for _, d := range issuers {
+		wg.Go(func() {
+			places <- true
+			d.examine()
+			<-places
+		})
+	}
 	wg.Wait()
-	sound, what := report(all, stdout), fmt.Sprintf("%d origin(s)", len(all))
+	sound := report(all, stdout)
+	for _, d := range issuers {
+		sound = d.report(stdout) && sound
+	}
 	if shared != nil {
 		sound = reportCluster(&gen.Config.Cluster, shared, stdout) && sound
 		what += " and what gateways share"

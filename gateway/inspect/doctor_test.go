@@ -1,10 +1,14 @@
 package inspect
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -64,5 +68,31 @@ func TestDoctorAdvice(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.fix)
 			}
 		})
+	}
+}
+
+// TestIssuerAdvice has an advice for each way in which an issuer's URL cannot be reached.
+func TestIssuerAdvice(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		fix  string
+	}{
+		{"proxy", &net.OpError{Op: "proxyconnect", Err: &net.DNSError{}}, "check the proxy, which HTTPS_PROXY"},
+		{"name server", &net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, "check the host in KEY, and the name servers"},
+		{"authority", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "set AUTHORITIES to"},
+		{"name", &tls.CertificateVerificationError{Err: x509.HostnameError{Host: "h", Certificate: new(x509.Certificate)}}, "write the name that is in the issuer's certificate into KEY"},
+		{"expired", x509.CertificateInvalidError{Reason: x509.Expired, Cert: new(x509.Certificate)}, "have the issuer's certificate renewed"},
+		{"plain HTTP", http.ErrSchemeMismatch, "the issuer speaks no TLS there: write the port of TLS into KEY"},
+		{"silent, by the deadline", context.DeadlineExceeded, "look for what is silent at the host and port in KEY"},
+		{"silent, by the connection", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "look for what is silent"},
+		{"refused", &net.OpError{Op: "dial", Err: errors.New("refused")}, "check the host and port in KEY, that the issuer runs"},
+		{"hangs up", io.ErrUnexpectedEOF, "check the host and port in KEY"},
+		{"reached", errors.New("it answers with status 500"), ""},
+	} {
+		got := webFix(fmt.Errorf("it cannot be fetched: %w", c.err), "KEY", "AUTHORITIES")
+		if !strings.HasPrefix(got, c.fix) || c.fix == "" && got != "" {
+			t.Errorf("%s: %q, want %q", c.name, got, c.fix)
+		}
 	}
 }

@@ -29,7 +29,7 @@ import (
 // client would send it.
 //
 // token is what the client would present to a private bucket; empty: the client presents what
-// the query has.
+// the query has, which no issuer is asked about.
 func Explain(gen *serve.Generation, w io.Writer, rawURL, token string) bool {
 	raw := []byte(rawURL)
 	line := func(name, format string, args ...any) {

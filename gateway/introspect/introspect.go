@@ -116,6 +116,17 @@ func IsToken(token []byte) bool {
 	return len(rest) > 0
 }
 
+// Errors of an Answer, whose causes are known. Others say what was wrong with the connection, or with
+// an answer.
+var (
+	ErrCredential = errors.New("it does not accept the gateway's client_id and client_secret")
+	ErrRedirects  = errors.New("it redirects")
+	ErrNowhere    = errors.New("there is no introspection at this URL")
+	ErrOverloaded = errors.New("it is overloaded")
+	ErrNoJSON     = errors.New("its answer is no JSON, by its Content-Type")
+	ErrLate       = errors.New("it does not answer in time")
+)
+
 // healthyFor is how long after a verdict a failure is rather the token's.
 const healthyFor = 10 * time.Second
 
@@ -232,19 +243,19 @@ func refused(r *http.Response) (down bool, err error) {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		// RFC 7662 (2.3) has 401 for a wrong credential alone. 403 is also what a firewall before the
 		// issuer says of a token that looks like an attack.
-		return code == http.StatusUnauthorized, fmt.Errorf("it does not accept the gateway's client_id and client_secret (status %d)", code)
+		return code == http.StatusUnauthorized, fmt.Errorf("%w (status %d)", ErrCredential, code)
 	case code >= 300 && code < 400:
-		return false, fmt.Errorf("it redirects (status %d), which is not followed", code)
+		return false, fmt.Errorf("%w (status %d), which is not followed", ErrRedirects, code)
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
-		return false, fmt.Errorf("there is no introspection at this URL (status %d)", code)
+		return false, fmt.Errorf("%w (status %d)", ErrNowhere, code)
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
-		return true, fmt.Errorf("it is overloaded (status %d)", code)
+		return true, fmt.Errorf("%w (status %d)", ErrOverloaded, code)
 	case code != http.StatusOK:
 		return false, fmt.Errorf("it answers with status %d", code)
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return false, errors.New("its answer is no JSON, by its Content-Type")
+		return false, ErrNoJSON
 	}
 	return false, nil
 }
@@ -258,7 +269,7 @@ func plain(err error) error {
 	_, ofNetwork := errors.AsType[net.Error](err)
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("it does not answer in time")
+		return ErrLate
 	case ofNetwork, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrSchemeMismatch),
 		strings.HasPrefix(text, "tls: "), strings.HasPrefix(text, "x509: "):
 		return err

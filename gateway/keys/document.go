@@ -191,7 +191,8 @@ func (d *document) beginLocked() {
 	d.pending = &attempt{done: make(chan struct{}), began: time.Now(), afterFailure: d.failed}
 }
 
-// refresh fetches once. Only the fetching goroutine calls it, and start before there is one.
+// refresh fetches once. Only the fetching goroutine calls it, and start or Keys.Fetch before there is
+// one.
 func (d *document) refresh() (err error) {
 	d.mu.Lock()
 	if d.pending == nil {

@@ -33,6 +33,12 @@ const (
 // errNoDocument is the error of an answer that says that there is nothing at a URL.
 var errNoDocument = errors.New("it answers with status 404")
 
+// The errors of a document that is not that of the issuer.
+var (
+	ErrNoJSON  = errors.New("its discovery document is no strict JSON object")
+	ErrAnother = errors.New("its discovery document is that of")
+)
+
 // Discover fetches the discovery document of an issuer of this name within timeout. For https it
 // trusts roots; nil: the system's.
 func Discover(ctx context.Context, name string, roots *x509.CertPool, timeout time.Duration) (*Issuer, error) {
@@ -41,6 +47,9 @@ func Discover(ctx context.Context, name string, roots *x509.CertPool, timeout ti
 
 // unreachable is the error of a document that could not be fetched, as opposed to one that is wrong.
 type unreachable struct{ error }
+
+// Unwrap returns what keeps it from being fetched.
+func (u unreachable) Unwrap() error { return u.error }
 
 func discover(ctx context.Context, client *http.Client, name string) (*Issuer, error) {
 	u, err := neturl.Parse(name)
@@ -65,10 +74,10 @@ func discover(ctx context.Context, client *http.Client, name string) (*Issuer, e
 func readIssuer(data []byte, name string) (*Issuer, error) {
 	doc, err := new(token.Decoder).Object(data, "issuer", "jwks_uri", "introspection_endpoint")
 	if err != nil {
-		return nil, errors.New("its discovery document is no strict JSON object")
+		return nil, ErrNoJSON
 	}
 	if is, _ := doc.Text("issuer"); is != name {
-		return nil, fmt.Errorf("its discovery document is that of %.200q; jwt.issuer_url must be the same, to the last slash", is)
+		return nil, fmt.Errorf("%w %.200q; jwt.issuer_url must be the same, to the last slash", ErrAnother, is)
 	}
 	var i Issuer
 	for _, m := range doc {

@@ -157,6 +157,15 @@ func (k *Keys) Start() error {
 	return nil
 }
 
+// Fetch fetches the key set once, if there is one and no copy yet, and says why that fails. It is for
+// keys that are not started. Not safe for concurrent use.
+func (k *Keys) Fetch() error {
+	if k.set == nil || k.Ring().Fetched {
+		return nil
+	}
+	return k.set.refresh()
+}
+
 // Refresh fetches the key set, if there is one, and waits for that. It does nothing
 // where there were too many fetches lately.
 func (k *Keys) Refresh() {
