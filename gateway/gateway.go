@@ -101,7 +101,7 @@ func newGateway(o *Options, file *config.Config) (*Gateway, error) {
 	c := o.over(file)
 	g := &Gateway{opts: o, address: c.Server.Address, notify: new(handover.Notifier)}
 	g.Observer = &observe.Observer{Metrics: observe.NewMetrics()}
-	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers), Retrieve: credentials.New}
+	g.Origins = &origin.Shared{Observer: g.Observer, Buffers: pool.NewBuffers(o.StreamBuffer, o.StreamBuffers), Retrieve: credentials.New, Proxies: o.proxies}
 	g.Origins.Background.Panicked = func(p any) { g.Observer.RecordPanic(p, nil) }
 	g.compressor = fill.NewCompressor(&g.Origins.Background, max(runtime.GOMAXPROCS(0)/4, 1))
 	g.Started, g.Now, g.StreamBuffer, g.Clients = time.Now(), time.Now, o.StreamBuffer, &g.conns

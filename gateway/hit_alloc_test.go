@@ -42,6 +42,7 @@ func TestHitAllocs(t *testing.T) {
 		{"with the access line", "info", "", false, false, 200, 0},
 		{"with a token", "warn", token, true, false, 200, 0},
 		{"with a token and all limits", "warn", token, true, true, 200, 0},
+		{"with a token that its issuer judged", "info", "Authorization: Bearer " + opaqueToken + "\r\n", true, false, 200, 0},
 		{"compressed", "info", "Accept-Encoding: gzip, deflate, br, zstd\r\n", false, false, 200, 0},
 		{"compressed, with Zstandard", "warn", "Accept-Encoding: zstd;q=1, br;q=0.5\r\n", false, false, 200, 0},
 		{"compressed, to who does not want it", "warn", "Accept-Encoding: identity;q=1, *;q=0\r\n", false, false, 200, 0},
@@ -77,6 +78,9 @@ func TestHitAllocs(t *testing.T) {
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint, `claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`)
 			}
+			if strings.HasSuffix(c.name, "its issuer judged") {
+				yaml = judgedYAML(t, "main", "/pub", endpoint, `claims: [{claim: role, operator: equals, value: reader}, {claim: folder, operator: equals, value: "${path.0}"}]`)
+			}
 			server := "ready: config, trusted_proxies: [127.0.0.1, 10.0.0.0/8]"
 			if c.limited {
 				server, yaml = server+", "+allLimits, yaml+bucketAlso
@@ -89,7 +93,11 @@ func TestHitAllocs(t *testing.T) {
 			if (g.node != nil) != (cluster != "") {
 				t.Fatal("the gateway is not among others as it should be")
 			}
-			warm := request(t, strings.TrimSuffix(proxyHead, "\r\n")+token+"\r\n")
+			first := token
+			if strings.HasPrefix(c.header, "Authorization: ") {
+				first = c.header
+			}
+			warm := request(t, strings.TrimSuffix(proxyHead, "\r\n")+first+"\r\n")
 			g.Handle(warm)
 			eventually(t, "the object is stored", func() bool { return g.Generation.Load().Budgets[""].Cache.Len() == 1 })
 			ctx := request(t, strings.TrimSuffix(proxyHead, "\r\n")+c.header+"\r\n")
@@ -208,6 +216,7 @@ func BenchmarkHit(b *testing.B) {
 		{"1KiB/of a site", "Origin: https://a.example.org\r\n", false, false, false},
 		{"1KiB/with a token", token, true, false, false},
 		{"1KiB/with a token and all limits", token, true, true, false},
+		{"1KiB/with a token that its issuer judged", "Authorization: Bearer " + opaqueToken + "\r\n", true, false, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			endpoint := "http://" + rawserver.StartQuiet(b, s3Response(1<<10)).Addr
@@ -224,6 +233,9 @@ func BenchmarkHit(b *testing.B) {
 			}
 			if c.private {
 				yaml = privateYAML("main", "/pub", endpoint)
+			}
+			if strings.HasSuffix(c.name, "its issuer judged") {
+				yaml = judgedYAML(b, "main", "/pub", endpoint)
 			}
 			if c.limited {
 				server, yaml = server+", "+allLimits, yaml+bucketAlso

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type Options struct {
 	Program    string              // path by which an upgrade starts the program anew, with the same arguments; empty: no upgrades
 	Inherited  *handover.Inherited // sockets to listen on instead of opening some; nil: none
 	inspects   bool                // every log is left alone: the gateway is made to be looked into
+
+	proxies func(*url.URL) (*url.URL, error) // of origins; nil: those of the environment
 
 	Address       string        // instead of server.address; empty: the file's
 	HeaderTimeout time.Duration // for the TLS handshake and the arrival of a request head
@@ -126,7 +129,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	group("Authentication")
 	fs.IntVar(&o.AuthTokens, name("auth.cache-tokens"), o.AuthTokens, "Largest `number` of tokens whose verification is remembered until they expire, so that a repeated one costs a look-up instead of a signature. 0: none. Raise it if more tokens are in use at a time")
 	flags.Size(fs, &o.AuthMemory, name("auth.cache-memory"), "Largest memory for them, as a `size`; a token of 1 KB takes about 1.5 KB. Lower it on small machines, raise it with -auth.cache-tokens")
-	fs.DurationVar(&o.AuthRefresh, name("auth.jwks-refresh"), o.AuthRefresh, "How often the key sets of jwks_url and jwks_file are fetched. A token with an unknown kid fetches earlier, three times at once and then every 10 s at most. Lower it where withdrawn keys must stop working sooner")
+	fs.DurationVar(&o.AuthRefresh, name("auth.jwks-refresh"), o.AuthRefresh, "How often the key sets of jwks_url, jwks_file and issuer_url are fetched. A token with an unknown kid fetches earlier, three times at once and then every 10 s at most. Lower it where withdrawn keys must stop working sooner")
 
 	group("Runtime")
 	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 50. Raise it to trade memory for CPU")

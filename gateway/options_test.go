@@ -3,6 +3,7 @@ package gateway
 import (
 	"flag"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestFlags(t *testing.T) {
 		AuthTokens: 7, AuthMemory: 1 << 20, AuthRefresh: 9 * time.Second,
 		GCPercent: 50, MemoryLimit: 4 << 30, CoreDumps: true, LogLevel: "warn", LogFormat: "text", LogBuffer: 1 << 20, LogRefused: 3, Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second,
 		UpgradeTimeout: 11 * time.Second, UpgradeDrain: 12 * time.Minute}
-	if *o != want {
+	if !reflect.DeepEqual(*o, want) {
 		t.Errorf("flags give %+v, want %+v", *o, want)
 	}
 	if err := o.validate(); err != nil {
@@ -94,7 +95,7 @@ func TestFlagDefaults(t *testing.T) {
 	if len(defaults) > 0 {
 		t.Errorf("no flags: %v", defaults)
 	}
-	if *o != *NewOptions() {
+	if !reflect.DeepEqual(o, NewOptions()) {
 		t.Errorf("the defaults, set as flags, give %+v", *o)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"yatagarasu/loadtest/rawserver"
 )
 
@@ -44,7 +46,7 @@ func TestOriginByProxy(t *testing.T) {
 	})
 	t.Setenv("HTTP_PROXY", "http://user:pass@"+proxy.Addr)
 	t.Setenv("NO_PROXY", "")
-	gw := startGateway(t, oneBucket("/pub", "http://origin.test:9000"))
+	gw := startGateway(t, oneBucket("/pub", "http://origin.test:9000"), func(o *Options) { o.proxies = httpproxy.FromEnvironment().ProxyFunc() })
 	for range 3 {
 		if r, body := gw.do("GET", "/pub/x"); r.StatusCode != 200 || string(body) != "body" {
 			t.Fatalf("%d %s", r.StatusCode, body)

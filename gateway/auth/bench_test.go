@@ -29,6 +29,15 @@ func BenchmarkAuthorize(b *testing.B) {
 			}
 		})
 	})
+	b.Run("introspected/3rules", func(b *testing.B) {
+		p, q := introspected(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			if v := p.Authorize(q); v.Reason != Allowed {
+				b.Fatal(v)
+			}
+		}
+	})
 	b.Run("cold/HS256", func(b *testing.B) {
 		p, q := repeated(b, "bearer")
 		p.cache, p.guard = NewTokenCache(0, 0), NewGuard(usual, 1000, nil)

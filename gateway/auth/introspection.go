@@ -100,11 +100,11 @@ func (p *Policy) askIssuer(w *workspace, raw []byte, signed token.Object, q *Req
 		return nil, r
 	}
 	e.keys = v.keys.Ring().Version
+	e.expires = q.Now.Add(v.config.Introspection.NegativeCache).UnixNano() // if it is refused
 	switch outcome {
 	case introspect.Active:
 		return claims, Allowed
 	case introspect.Inactive:
-		e.expires = q.Now.Add(v.config.Introspection.NegativeCache).UnixNano()
 		return nil, TokenInactive
 	}
 	return nil, IssuerUnavailable

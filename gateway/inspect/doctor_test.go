@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"yatagarasu/gateway/config"
 	"yatagarasu/gateway/credentials"
 	"yatagarasu/gateway/observe"
@@ -52,7 +54,7 @@ func TestDoctorAdvice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := origin.NewBucket(parsed.Buckets[0].Name, &parsed.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0), Retrieve: credentials.New}, false, nil)
+			b, err := origin.NewBucket(parsed.Buckets[0].Name, &parsed.Buckets[0].S3, nil, &origin.Shared{Observer: &observe.Observer{Metrics: observe.NewMetrics()}, Buffers: pool.NewBuffers(pool.DefaultBufferSize, 0), Retrieve: credentials.New, Proxies: httpproxy.FromEnvironment().ProxyFunc()}, false, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

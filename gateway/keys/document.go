@@ -23,6 +23,7 @@ type document struct {
 	fetch  func(ctx context.Context) ([]byte, error)
 	use    func(data []byte) error // takes a copy that differs from the last; an error: it is of no use
 	drop   func()                  // lets go of a copy that is too old
+	asOf   func() time.Time        // since when a copy that was fetched now may be outdated; now, but for what depends on another document
 	maxAge time.Duration           // 0: none
 	o      Options
 
@@ -52,6 +53,7 @@ type attempt struct {
 func newDocument(o Options) *document {
 	d := &document{
 		o:       o,
+		asOf:    time.Now,
 		limiter: rate.NewLimiter(rate.Every(o.EarlyEvery), o.EarlyBurst),
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
@@ -202,7 +204,7 @@ func (d *document) refresh() (err error) {
 	defer cancel()
 	data, err := d.fetch(ctx)
 	if err == nil && d.last != nil && bytes.Equal(data, d.last) {
-		d.succeeded(time.Now())
+		d.succeeded(d.asOf())
 		d.o.OnFetch(d.name, nil)
 		return nil
 	}
@@ -213,7 +215,7 @@ func (d *document) refresh() (err error) {
 		err = fmt.Errorf("cannot use the %s %s: %w", d.kind, d.name, err)
 	} else {
 		d.last = data
-		d.succeeded(time.Now())
+		d.succeeded(d.asOf())
 	}
 	if d.ctx.Err() == nil { // else close has cancelled the fetch
 		d.o.OnFetch(d.name, err)

@@ -19,6 +19,8 @@ import (
 type Issuer struct {
 	KeySet        string // jwks_uri
 	Introspection string // introspection_endpoint; empty: there is none
+
+	fetched time.Time // when, without monotonic clock, as document.fetched
 }
 
 // Where discovery documents are: behind the issuer's name, or between its host and its path (RFC
@@ -58,7 +60,8 @@ func discover(ctx context.Context, client *http.Client, name string) (*Issuer, e
 }
 
 // readIssuer reads the discovery document of the issuer of this name. Who it is must stand in it, to
-// the letter, and its URLs must be such as the configuration may have.
+// the letter, and its URLs must be such as the configuration may have; plain http, to this machine,
+// is for issuers on it.
 func readIssuer(data []byte, name string) (*Issuer, error) {
 	doc, err := new(token.Decoder).Object(data, "issuer", "jwks_uri", "introspection_endpoint")
 	if err != nil {
@@ -68,16 +71,24 @@ func readIssuer(data []byte, name string) (*Issuer, error) {
 		return nil, fmt.Errorf("its discovery document is that of %.200q; jwt.issuer_url must be the same, to the last slash", is)
 	}
 	var i Issuer
-	for member, url := range map[string]*string{"jwks_uri": &i.KeySet, "introspection_endpoint": &i.Introspection} {
-		value, found := doc.Get(member)
-		if !found {
+	for _, m := range doc {
+		var url *string
+		switch m.Name {
+		case "jwks_uri":
+			url = &i.KeySet
+		case "introspection_endpoint":
+			url = &i.Introspection
+		default:
 			continue
 		}
-		text, _ := value.(string)
-		if problem, _ := access.URLProblem(text); problem != "" {
-			return nil, fmt.Errorf("the %s in its discovery document %s", member, problem)
+		*url, _ = m.Value.(string)
+		problem, _ := access.URLProblem(*url)
+		if problem == "" && isTLS(name) && !isTLS(*url) {
+			problem = "is not https, as the issuer is"
 		}
-		*url = text
+		if problem != "" {
+			return nil, fmt.Errorf("the %s in its discovery document %s", m.Name, problem)
+		}
 	}
 	if i.KeySet == "" {
 		return nil, errors.New("its discovery document has no jwks_uri; without keys, leave jwt.issuer_url out and set jwt.introspection.url")
@@ -85,29 +96,85 @@ func readIssuer(data []byte, name string) (*Issuer, error) {
 	return &i, nil
 }
 
-// fetchOfIssuer fetches the key set that the issuer of c names. Where its discovery document cannot
-// be fetched, the last good copy of that counts; one that is wrong is an error.
+// isTLS reports whether a URL is https.
+func isTLS(url string) bool {
+	u, err := neturl.Parse(url)
+	return err == nil && u.Scheme == "https"
+}
+
+// fetchOfIssuer returns a function that fetches the key set that the issuer of k names.
 func (k *Keys) fetchOfIssuer(client *http.Client) func(context.Context) ([]byte, error) {
-	c := k.config
 	return func(ctx context.Context) ([]byte, error) {
-		i, err := discover(ctx, client, c.IssuerURL)
-		last := k.issuer.Load()
-		if _, away := errors.AsType[unreachable](err); away && last != nil {
-			i, err = last, nil
+		i, away := k.askIssuer(ctx, client)
+		if i == nil {
+			return nil, away
 		}
+		data, err := get(ctx, client, i.KeySet, keySetTypes)
 		switch {
+		case err != nil && away != nil:
+			return nil, fmt.Errorf("%w; nor can the key set that it named: %w", away, err)
 		case err != nil:
-			return nil, err
-		case c.Introspection.Enabled && c.Introspection.URL == "" && i.Introspection == "":
-			return nil, errors.New("its discovery document has no introspection_endpoint; set jwt.introspection.url")
+			return nil, fmt.Errorf("its key set cannot be fetched: %w", err)
+		case away != nil:
+			k.set.o.OnFetch(k.set.name, fmt.Errorf("cannot fetch the issuer %s: %w", k.set.name, away))
 		}
-		k.issuer.Store(i)
-		return get(ctx, client, i.KeySet, keySetTypes)
+		return data, nil
 	}
 }
 
-// IntrospectionEndpoint returns the introspection endpoint that the issuer names; empty: it was not
-// asked yet.
+// askIssuer returns what the issuer of k says where. While its discovery document cannot be fetched,
+// which err says then, the last good copy counts, until that is older than the maximum age: whoever
+// keeps the gateway from the document must not keep a place alive that the issuer has left. Of a
+// document that is wrong there is nothing but the error. Only the fetching goroutine calls it.
+func (k *Keys) askIssuer(ctx context.Context, client *http.Client) (i *Issuer, err error) {
+	last, c := k.issuer.Load(), k.config
+	patience := ctx
+	if deadline, ok := ctx.Deadline(); ok && last != nil {
+		var cancel context.CancelFunc
+		patience, cancel = context.WithTimeout(ctx, time.Until(deadline)/2) // leaves time for the key set
+		defer cancel()
+	}
+	if i, err = discover(patience, client, c.IssuerURL); err == nil {
+		err = k.problemOf(i)
+	}
+	if err == nil {
+		i.fetched = time.Now().Round(0)
+		k.issuer.Store(i)
+		return i, nil
+	}
+	if last != nil && c.JWKSMaxAge > 0 && time.Since(last.fetched) >= c.JWKSMaxAge {
+		last = nil
+		k.issuer.Store(nil)
+	}
+	if _, away := errors.AsType[unreachable](err); !away {
+		return nil, err
+	}
+	return last, err
+}
+
+// problemOf returns what i lacks that the configuration wants of it.
+func (k *Keys) problemOf(i *Issuer) error {
+	if n := &k.config.Introspection; n.Enabled && n.URL == "" && i.Introspection == "" {
+		return errors.New("its discovery document has no introspection_endpoint; set jwt.introspection.url")
+	}
+	return nil
+}
+
+// inheritIssuer takes over what the issuer of old says, and reports whether that is all that k wants.
+func (k *Keys) inheritIssuer(old *Keys) bool {
+	i := old.issuer.Load()
+	if i == nil {
+		return true
+	}
+	if k.problemOf(i) != nil {
+		return false
+	}
+	k.issuer.Store(i)
+	return true
+}
+
+// IntrospectionEndpoint returns the introspection endpoint that the issuer names; empty: the issuer
+// could not be asked yet, or not for too long.
 func (k *Keys) IntrospectionEndpoint() string {
 	if i := k.issuer.Load(); i != nil {
 		return i.Introspection

@@ -32,7 +32,9 @@ type Options struct {
 	// RootCAs are the authorities trusted for a jwks_url or issuer_url. Nil: the system's.
 	RootCAs *x509.CertPool
 	// OnFetch is called after each fetch of the key set of this name, by the goroutine
-	// that fetches; err is nil after a success. Default: no call.
+	// that fetches; err is nil after a success. Before that of a set that was
+	// fetched from where the last good copy of an issuer's document says, there is a call with
+	// what is wrong with fetching the document. Default: no call.
 	OnFetch func(name string, err error)
 	// OnCrowd is called, likewise, where a new key set of this name brings more keys for
 	// an algorithm than are tried with a token that names none. Default: no call.
@@ -75,7 +77,7 @@ type Keys struct {
 	configured []Key
 	ring       atomic.Pointer[Ring]
 	set        *keySet                // nil: there are configured keys alone
-	issuer     atomic.Pointer[Issuer] // nil: it was not asked yet, or there is none to ask
+	issuer     atomic.Pointer[Issuer] // nil: there is no copy that is trusted, or no issuer
 }
 
 // New compiles the keys of c. It reads a key set from a file, and none from a URL.
@@ -119,13 +121,12 @@ func (k *Keys) None() bool { return k.set == nil && len(k.configured) == 0 }
 // Configured returns the keys of the configuration itself, in its order.
 func (k *Keys) Configured() []Key { return k.configured }
 
-// Inherit takes over old's copy of the key set, if k has the same set and no copy yet.
-// Call it before Start.
+// Inherit takes over old's copy of the key set, and of what the issuer says, if k has the same and
+// no copy yet. One that does not say what k wants of it is none. Call it before Start.
 func (k *Keys) Inherit(old *Keys) {
 	ring, c, o := old.Ring(), k.config, old.config
 	same := c.JWKSURL+c.IssuerURL != "" && c.JWKSURL == o.JWKSURL && c.IssuerURL == o.IssuerURL && c.JWKSAlgorithm == o.JWKSAlgorithm && bytes.Equal(c.CA, o.CA)
-	if same && ring.Fetched && !k.Ring().Fetched {
-		k.issuer.Store(old.issuer.Load())
+	if same && k.inheritIssuer(old) && ring.Fetched && !k.Ring().Fetched {
 		k.setFetched(ring.Keys[len(old.configured):])
 		_, at, _ := old.Set()
 		k.set.succeeded(at) // a reload makes it no younger

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/x509"
 	"errors"
+	"time"
 
 	"yatagarasu/gateway/config/access"
 )
@@ -33,6 +34,7 @@ func newKeySet(k *Keys, o Options) *keySet {
 	client := newClient(Roots(c, o.RootCAs), o.FetchTimeout)
 	if c.IssuerURL != "" {
 		s.kind, s.name, s.fetch = "issuer", c.IssuerURL, k.fetchOfIssuer(client)
+		s.asOf = func() time.Time { return k.issuer.Load().fetched }
 		return s
 	}
 	s.name, s.fetch = WithoutQuery(c.JWKSURL), fromURL(c.JWKSURL, keySetTypes, client)

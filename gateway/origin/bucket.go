@@ -6,6 +6,7 @@ package origin
 import (
 	"context"
 	"iter"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,9 @@ type Shared struct {
 	Background Background
 	// Retrieve returns what has the credentials for s, and reports each retrieval: credentials.New.
 	Retrieve func(s *upstream.S3, report func(error)) (*sign.Provider, error)
+	// Proxies returns the proxy for a URL, nil: there is none. Nil: those of the environment, which
+	// net/http reads once.
+	Proxies func(*url.URL) (*url.URL, error)
 
 	fetches sync.Pool // of *Fetch
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"yatagarasu/gateway/config/upstream"
 )
 
@@ -44,7 +46,7 @@ func TestProxyOfEnvironment(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := ""
-			p, err := proxyFor(o)
+			p, err := (&Shared{Proxies: httpproxy.FromEnvironment().ProxyFunc()}).proxyFor(o)
 			if p != nil {
 				got = p.String()
 			}

@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
-
-	"golang.org/x/net/http/httpproxy"
 
 	"yatagarasu/gateway/config/file"
 	"yatagarasu/gateway/config/upstream"
@@ -84,7 +83,7 @@ func (r *Replica) set(h *Shared, bucket string, probed bool, before *Bucket) (er
 	if err != nil {
 		return err
 	}
-	if r.Proxy, err = proxyFor(r.Address); err != nil {
+	if r.Proxy, err = h.proxyFor(r.Address); err != nil {
 		return err
 	}
 	r.Identity = upstreamIdentity{
@@ -132,9 +131,13 @@ func (h *Shared) credentialsRetrieved(r *Replica, err error) {
 
 // proxyFor returns the proxy that the environment has for an origin: HTTPS_PROXY,
 // HTTP_PROXY and NO_PROXY, as other programs understand them; nil if there is none.
-func proxyFor(o *Address) (*url.URL, error) {
+func (h *Shared) proxyFor(o *Address) (*url.URL, error) {
 	target := &url.URL{Scheme: o.scheme(), Host: o.Host} // NO_PROXY knows no final dots
-	p, err := httpproxy.FromEnvironment().ProxyFunc()(target)
+	proxies := h.Proxies
+	if proxies == nil {
+		proxies = func(u *url.URL) (*url.URL, error) { return http.ProxyFromEnvironment(&http.Request{URL: u}) }
+	}
+	p, err := proxies(target)
 	if err != nil || p == nil {
 		return nil, err
 	}

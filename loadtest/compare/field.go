@@ -163,6 +163,7 @@ const (
 	ours       = "gateway"
 	oursLogged = "gateway, metrics and JSON log on"
 	oursToken  = "gateway, JWT with 2 rules"
+	oursAsked  = "gateway, token that its issuer judged"
 	oursTLS    = "gateway over TLS"
 	oursSite   = "gateway, CORS and 2 header rules"
 	oursGzip   = "gateway, compressed"
@@ -176,7 +177,7 @@ const (
 	direct     = "the origin itself"
 )
 
-var contenderNames = []string{ours, oursLogged, oursToken, oursSite, oursGzip, oursTLS, floor, nginx, nginxFiles, nginxGzip, caddyGzip, haproxy, varnish, direct}
+var contenderNames = []string{ours, oursLogged, oursToken, oursAsked, oursSite, oursGzip, oursTLS, floor, nginx, nginxFiles, nginxGzip, caddyGzip, haproxy, varnish, direct}
 
 // launch starts one contender.
 func (f *field) launch(name string) (*contender, error) {
@@ -191,6 +192,8 @@ func (f *field) launch(name string) (*contender, error) {
 		return f.launchGateway(name, s)
 	case oursToken:
 		return f.withToken()
+	case oursAsked:
+		return f.variant(name, "hit", "asked", "Authorization: Bearer 2YotnFZFEjr1zCsicMWpAA2YotnFZFEjr1zCsicM"), nil
 	case oursSite:
 		return f.variant(name, "hit", "site", "Origin: https://a.example.org"), nil
 	case oursGzip:

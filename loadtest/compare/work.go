@@ -29,6 +29,7 @@ func works(wide bool) []*work {
 			{ours, floor, 1.12, 1.05},
 			{oursLogged, nginx, 1.10, 1.00},
 			{oursToken, ours, 1.06, 1.03},
+			{oursAsked, oursToken, 1.06, 1.03},
 			{oursSite, ours, 1.06, 1.03},
 		}},
 		{name: "hit 10 KB", way: "hit", object: "10k", connections: 64, pairs: []pair{{ours, floor, 1.12, 1.05}}},
