@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"os"
@@ -180,13 +184,24 @@ var fenced = regexp.MustCompile("(?ms)^```yaml title=\"config.yaml\"\n(.*?)^```$
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
 // TestPagesConfigurations has -check accept every whole configuration of the pages, without a
-// warning; the first steps and each task have one. Where readers begin, they are told who may read.
+// warning; the first steps, each task and each kind of issuer have one. Where readers begin, they
+// are told who may read.
 func TestPagesConfigurations(t *testing.T) {
 	pages, err := filepath.Glob("docs/tasks/*.md")
 	if err != nil || len(pages) < 6 {
 		t.Fatal(pages, err)
 	}
-	for _, page := range append(pages, "README.md", "docs/START.md") {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	beginnings := []string{"README.md", "docs/START.md"}
+	for _, page := range slices.Concat(pages, beginnings, []string{"docs/AUTHENTICATION.md"}) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +210,7 @@ func TestPagesConfigurations(t *testing.T) {
 		if all := bytes.Count(text, []byte("```yaml")); len(blocks) != all || all == 0 && filepath.Base(page) != "index.md" {
 			t.Errorf(`%s: %d blocks begin with yaml title="config.yaml", of %d of YAML; there should be one, and each a whole file`, page, len(blocks), all)
 		}
-		if !strings.Contains(page, "tasks/") && !bytes.Contains(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("can read the whole bucket: [make it private](")) {
+		if slices.Contains(beginnings, page) && !bytes.Contains(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("can read the whole bucket: [make it private](")) {
 			t.Errorf("%s begins with a bucket that everybody can read, and does not say so", page)
 		}
 		for _, block := range blocks {
@@ -203,10 +218,14 @@ func TestPagesConfigurations(t *testing.T) {
 			for _, name := range variable.FindAllSubmatch(block[1], -1) {
 				t.Setenv(string(name[1]), strings.Repeat(string(name[1]), 8)) // long enough for a secret
 			}
-			config := filepath.Join(dir, "config.yaml")
-			text := bytes.Replace(block[1], []byte(`file: "credentials"`), []byte(`file: "`+filepath.Join(dir, "credentials")+`"`), 1)
-			for path, content := range map[string]string{config: string(text), filepath.Join(dir, "credentials"): "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"} {
-				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			config, text := filepath.Join(dir, "config.yaml"), string(block[1])
+			files := map[string]string{"credentials": "[default]\naws_access_key_id = a\naws_secret_access_key = b\n", "issuer.pem": string(public)}
+			for name := range files {
+				text = strings.Replace(text, `file: "`+name+`"`, `file: "`+filepath.Join(dir, name)+`"`, 1)
+			}
+			files["config.yaml"] = text
+			for name, content := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

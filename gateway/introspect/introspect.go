@@ -194,7 +194,7 @@ func (c *Client) report(breaker *limit.Breaker, ok bool, err error) {
 			}
 		}
 	}
-	if failing := c.Failing(); failing != c.failing {
+	if failing := c.alone(); failing != c.failing {
 		if c.failing = failing; !failing {
 			err = nil
 		}
@@ -279,4 +279,6 @@ func plain(err error) error {
 
 // Failing reports whether the issuer is not asked, about tokens of suspects at least: it has failed and
 // is left alone, or its address is not known yet.
-func (c *Client) Failing() bool { return c.breaker.Open() || c.suspects.Open() || c.o.Endpoint() == "" }
+func (c *Client) Failing() bool { return c.alone() || c.o.Endpoint() == "" }
+
+func (c *Client) alone() bool { return c.breaker.Open() || c.suspects.Open() }
