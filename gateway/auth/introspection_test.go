@@ -468,6 +468,74 @@ func TestIntrospectionOutage(t *testing.T) {
 	}
 }
 
+// TestIntrospectionChargesStumbles has a client send tokens that the issuer stumbles over, while it
+// answers others: they are charged as those that it does not know.
+func TestIntrospectionChargesStumbles(t *testing.T) {
+	j := newJudge(t)
+	j.set("good", active(""))
+	p := j.policy(t, NewGuard(usual, 1000, nil))
+	if v := p.Authorize(sentBy("192.0.2.2", "good")); v.Reason != Allowed {
+		t.Fatal(v.Reason)
+	}
+	counts := make(map[Reason]int)
+	for i := range 3 * usual.Burst {
+		token := fmt.Sprint("stumble", i)
+		j.set(token, "{")
+		counts[p.Authorize(sentBy("192.0.2.1", token)).Reason]++
+	}
+	if counts[IssuerUnavailable] < usual.Burst || counts[TooManyFailures] == 0 || len(counts) != 2 {
+		t.Errorf("%v", counts)
+	}
+}
+
+// TestIntrospectionSettings has what the file says of look-ups count.
+func TestIntrospectionSettings(t *testing.T) {
+	var credential atomic.Value
+	var hang atomic.Bool
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _, header := r.BasicAuth()
+		credential.Store(fmt.Sprint(id, header, r.PostFormValue("client_id"), r.PostFormValue("client_secret")))
+		if hang.Load() {
+			<-r.Context().Done()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if r.PostFormValue("token") == "good" {
+			fmt.Fprint(w, active(""))
+		} else {
+			fmt.Fprint(w, `{"active":false}`)
+		}
+	}))
+	defer issuer.Close()
+	a := loadAuth(t, "jwt: {introspection: {url: \""+issuer.URL+"\", client_id: g, client_secret: s, auth: post, timeout: 200ms, cache: 5m, negative_cache: 2m}}")
+	v, err := NewVerifier(a.JWT, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPolicy(a, "files", v, NewTokenCache(1000, 1<<20), nil)
+	for _, c := range []struct {
+		token string
+		after time.Duration
+		hang  bool
+		want  Reason
+	}{
+		{"good", 0, false, Allowed}, {"bad", 0, false, TokenInactive},
+		{"good", 5*time.Minute - 1, true, Allowed}, {"bad", 2*time.Minute - 1, true, TokenInactive},
+		{"bad", 2 * time.Minute, true, IssuerUnavailable}, {"good", 5 * time.Minute, true, IssuerUnavailable},
+	} {
+		hang.Store(c.hang)
+		began := time.Now()
+		if v := p.Authorize(at(request(c.token, "x"), c.after)); v.Reason != c.want {
+			t.Errorf("%s after %v: %s, want %s", c.token, c.after, v.Reason, c.want)
+		}
+		if took := time.Since(began); took > 1900*time.Millisecond { // which is below the default
+			t.Errorf("%s after %v takes %v", c.token, c.after, took)
+		}
+	}
+	if sent := credential.Load(); sent != "falsegs" {
+		t.Errorf("the credential is sent so: %v", sent)
+	}
+}
+
 // TestIntrospectionFollowers has the first that asks about a token be refused for its own failures:
 // those who wait for it ask themselves.
 func TestIntrospectionFollowers(t *testing.T) {
@@ -568,6 +636,7 @@ func TestIntrospectionBesideKeys(t *testing.T) {
 	is("revoked", valid(full+`,"a":4`), `{"active":false}`, TokenInactive, 1)
 	is("another's answer, by sub", valid(full+`,"a":5`), `{"active":true,"sub":"bob"}`, IssuerUnavailable, 1)
 	is("another's answer, by jti", valid(full+`,"a":6`), `{"active":true,"jti":"2"}`, IssuerUnavailable, 1)
+	is("another's answer, by iss", valid(full+`,"a":7,"iss":"https://this"`), `{"active":true,"iss":"https://other"}`, IssuerUnavailable, 1)
 	is("for others, it says itself", valid(`"aud":"mail","role":"admin"`), `{"active":true,"aud":"files"}`, AudienceRefused, 0)
 	is("badly signed", badlySigned(valid(full)), active(full), SignatureInvalid, 0)
 	is("another algorithm", handmade(`{"alg":"HS384"}`, claimsAt(full)), active(full), AlgorithmRefused, 0)
