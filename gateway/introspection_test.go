@@ -322,3 +322,46 @@ func TestIntrospectionOfAThousand(t *testing.T) {
 		t.Errorf("%d look-ups", n)
 	}
 }
+
+// TestListingWithoutTheIssuer has a public folder with private objects in it, and an issuer that is
+// away: who shows a token is told to come again, and sees no page without what is his.
+func TestListingWithoutTheIssuer(t *testing.T) {
+	var up atomic.Bool
+	judge := startJudge(t, func(w http.ResponseWriter, r *http.Request) {
+		if !up.Load() {
+			w.WriteHeader(503)
+			return
+		}
+		saysActive(w, r)
+	})
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		io.WriteString(w, `<ListBucketResult><KeyCount>2</KeyCount><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents><Contents><Key>mine/x</Key><Size>1</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents></ListBucketResult>`)
+	})
+	gw := startGateway(t, "server: {ready: config}\nbuckets:\n"+judgedBy(judge.URL, "files", "/files", origin.URL)+
+		"      rules: [{path: /, enabled: false}, {path: /mine, claims: [{claim: role, operator: equals, value: reader}]}]\n    listing: {enabled: true, formats: [json]}\n")
+	is := func(want int, token string, also ...string) {
+		t.Helper()
+		lines := []string{"Accept: application/json"}
+		if token != "" {
+			lines = append(lines, "Authorization: Bearer "+token)
+		}
+		r, body := gw.do("GET", "/files/", lines...)
+		if r.StatusCode != want || want == 503 && r.Header.Get("Retry-After") == "" {
+			t.Errorf("%q: status %d, want %d: %s", token, r.StatusCode, want, body)
+		}
+		for _, text := range also {
+			if !strings.Contains(string(body), text) {
+				t.Errorf("%q: the page lacks %s: %s", token, text, body)
+			}
+		}
+	}
+	is(200, "", `"a"`)
+	is(503, opaqueToken, "issuer_unavailable")
+	up.Store(true)
+	eventually(t, "the issuer is asked again", func() bool {
+		r, _ := gw.do("GET", "/files/", "Accept: application/json", "Authorization: Bearer "+opaqueToken)
+		return r.StatusCode == 200
+	})
+	is(200, opaqueToken, `"a"`, "mine")
+}

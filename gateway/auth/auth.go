@@ -129,16 +129,22 @@ func (p *Policy) Authorize(q *Request) Verdict {
 	if r != Allowed {
 		return Verdict{Reason: r}
 	}
-	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID, Cause: q.cause}
+	v := e.verdict(q)
 	switch {
 	case v.Reason != Allowed:
-		if v.Reason == TooManyFailures {
-			v.Wait = time.Duration(e.expires - q.Now.UnixNano())
-		}
 	case !p.holds(e, 0, q):
 		v.Reason = ClaimRefused
 	case at > 0 && !p.holds(e, at, q):
 		v.Reason = PathClaimRefused
+	}
+	return v
+}
+
+// verdict returns the verdict on a token for q, as far as it depends on no rule.
+func (e *entry) verdict(q *Request) Verdict {
+	v := Verdict{Reason: e.reason, Subject: e.subject, SubjectID: e.subjectID, Cause: q.cause}
+	if v.Reason == TooManyFailures {
+		v.Wait = time.Duration(e.expires - q.Now.UnixNano())
 	}
 	return v
 }

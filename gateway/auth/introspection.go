@@ -31,7 +31,7 @@ func newIntrospection(c *access.JWT, k *keys.Keys, o Options) *introspect.Client
 	}
 	return introspect.New(introspect.Options{
 		Endpoint: endpoint, ClientID: i.ClientID, ClientSecret: i.ClientSecret.Reveal(), InBody: i.Auth == access.AuthPost,
-		Timeout: i.Timeout, RootCAs: roots,
+		Timeout: i.Timeout, RootCAs: roots, Proxy: keys.Proxy,
 		OnChange: func(err error) {
 			if o.OnIssuer != nil {
 				o.OnIssuer(issuerName(c), err)

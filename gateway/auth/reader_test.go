@@ -24,3 +24,23 @@ rules:
 		}
 	}
 }
+
+// TestReaderUnsure has the issuer of a token away: that is told, and nothing is left out as if the
+// client might not read it.
+func TestReaderUnsure(t *testing.T) {
+	j := newJudge(t)
+	j.fail(503)
+	p := j.policy(t, nil)
+	for token, want := range map[string]Reason{"": Allowed, "a b": Allowed, "opaque": IssuerUnavailable} {
+		reader := p.NewReader(request(token, ""))
+		if v := reader.LookUp(); v.Reason != want || v != reader.LookUp() {
+			t.Errorf("%q: %s, want %s", token, v.Reason, want)
+		}
+		if reader.Reads([]byte("x")) {
+			t.Errorf("%q reads", token)
+		}
+	}
+	if j.lookUps("opaque") != 1 {
+		t.Errorf("%d look-ups", j.lookUps("opaque"))
+	}
+}

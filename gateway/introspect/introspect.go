@@ -38,6 +38,8 @@ type Options struct {
 	Timeout time.Duration
 	// RootCAs are the authorities trusted for Endpoint. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Proxy returns the proxy for a request. Nil: there is none.
+	Proxy func(*http.Request) (*url.URL, error)
 	// OnChange is called when the issuer can be asked again, with nil, and with the reason when
 	// it cannot any more. Calls do not overlap. Default: no call.
 	OnChange func(err error)
@@ -90,7 +92,7 @@ func New(o Options) *Client {
 	}
 	return &Client{o: o, http: http.Client{
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
+			Proxy:                  o.Proxy,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true,

@@ -29,13 +29,22 @@ func fromFile(path string) func(context.Context) ([]byte, error) {
 	}
 }
 
+// Proxy returns the proxy of the environment for a request; none for plain http, which goes to this
+// machine alone: net/http knows it by fewer names than the configuration does.
+func Proxy(r *http.Request) (*neturl.URL, error) {
+	if r.URL.Scheme == "http" {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
 // newClient returns a client for documents that are fetched once in a while. For https it trusts
 // roots; nil: the system's.
 func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
+			Proxy:                  Proxy,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableKeepAlives:      true, // minutes lie between two requests

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/gateway/auth"
 	"yatagarasu/gateway/fill"
 	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/listing"
@@ -39,7 +40,15 @@ func (x *Exchange) serveFolder(ctx *fasthttp.RequestCtx) bool {
 	}
 	if x.bucket.Policy != nil {
 		access := x.access
-		q.Reads = x.bucket.Policy.NewReader(&access).Reads
+		reader := x.bucket.Policy.NewReader(&access)
+		// Before anything is held for the page. A page from which is missing what the client may read
+		// would be no answer.
+		if v := reader.LookUp(); v.Reason != auth.Allowed {
+			x.verdict, x.Auth = v, observe.Auth{Outcome: "denied", Reason: v.Reason.String()}
+			x.answerRefused(ctx)
+			return true
+		}
+		q.Reads = reader.Reads
 	}
 	page, err := pages.Write(q)
 	if err == nil && x.Method != observe.MethodHead {
