@@ -13,12 +13,15 @@ import (
 // those of one client may fail. The policies of all generations share the first bound. Create
 // it with NewGuard; a nil Guard bounds nothing. Safe for concurrent use.
 type Guard struct {
-	turns    *turns
+	turns    *limit.Turns
 	rate     frontend.Rate // the configuration of failures
 	failures *limit.Table
 	suspects *limit.Table // has no token for clients that failed within a minute
 	began    time.Time    // the start of the times in both
 }
+
+// turnAtMost is how long a token waits for its turn to be verified.
+const turnAtMost = time.Second
 
 // suspicion is for how long a client that has failed comes after those who have not.
 var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
@@ -28,7 +31,7 @@ var suspicion = limit.Limit{PerSecond: 1.0 / 60, Burst: 1}
 // its state.
 func NewGuard(rate frontend.Rate, clients int, old *Guard) *Guard {
 	if old == nil {
-		old = &Guard{turns: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
+		old = &Guard{turns: limit.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), suspects: limit.NewTable(suspicion, clients), began: time.Now()}
 	}
 	g := *old
 	if g.rate = rate; rate != old.rate {
@@ -52,7 +55,7 @@ func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *keys
 		if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 			return nil, TooManyFailures, wait // before it waits for its turn
 		}
-		if !g.turns.take(client, turn{suspect: suspect, first: i > 0, deadline: deadline}) {
+		if !g.turns.Take(client, limit.Turn{Suspect: suspect, First: i > 0, Deadline: deadline}) {
 			return nil, VerifiersBusy, 0
 		}
 		if r, wait = g.verifyWith(k, w, client, i == len(w.candidates)-1); r != SignatureInvalid {
@@ -65,7 +68,7 @@ func (g *Guard) verify(w *workspace, client uint64, deadline time.Time) (k *keys
 // verifyWith tries a key when the turn has come, and ends the turn.
 func (g *Guard) verifyWith(k *keys.Key, w *workspace, client uint64, last bool) (r Reason, wait time.Duration) {
 	r = SignatureInvalid // of a verification that panics
-	defer func() { g.turns.give(client, r == SignatureInvalid && last) }()
+	defer func() { g.turns.Give(client, r == SignatureInvalid && last) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait // others of the client have failed meanwhile
 	}
@@ -81,7 +84,7 @@ func (g *Guard) verifyWith(k *keys.Key, w *workspace, client uint64, last bool) 
 // ask calls ask when it is the client's turn in line, which ends with the call, and charges the client
 // if it returns true. Otherwise r says why it was not called, and wait how long the client's tokens
 // are refused for their failures. suspect is as for introspect.Client.AskFor.
-func (g *Guard) ask(in *turns, client uint64, ask func(suspect func(failed bool) bool) (failed bool)) (r Reason, wait time.Duration) {
+func (g *Guard) ask(in *limit.Turns, client uint64, ask func(suspect func(failed bool) bool) (failed bool)) (r Reason, wait time.Duration) {
 	if g == nil {
 		ask(func(bool) bool { return false })
 		return Allowed, 0
@@ -96,11 +99,11 @@ func (g *Guard) ask(in *turns, client uint64, ask func(suspect func(failed bool)
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait
 	}
-	if !in.take(client, turn{suspect: suspect(false), deadline: time.Now().Add(turnAtMost)}) {
+	if !in.Take(client, limit.Turn{Suspect: suspect(false), Deadline: time.Now().Add(turnAtMost)}) {
 		return VerifiersBusy, 0
 	}
 	failed := true // if it panics
-	defer func() { in.give(client, failed || suspect(false)) }()
+	defer func() { in.Give(client, failed || suspect(false)) }()
 	if wait = g.failures.Wait(client, time.Since(g.began)); wait > 0 {
 		return TooManyFailures, wait // others of the client have failed meanwhile
 	}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 
 	"yatagarasu/gateway/config/frontend"
 	"yatagarasu/gateway/keys"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/token"
 	"yatagarasu/loadtest/keyserver"
 )
@@ -32,7 +32,7 @@ func guarded(t *testing.T, block string, takes time.Duration) (*Policy, *atomic.
 	t.Helper()
 	p := newPolicy(t, block)
 	p.guard = NewGuard(usual, 1000, nil)
-	p.guard.turns.free = 1
+	p.guard.turns = limit.NewTurns(1)
 	tries, busy := new(atomic.Int64), new(atomic.Int64)
 	all := p.verifier.keys.Ring().Keys
 	for i := range all {
@@ -265,8 +265,8 @@ func TestInvalidTokens(t *testing.T) {
 						t.Errorf("the honest client waited %v, more than %v", longest, most)
 					}
 					attackers.Wait()
-					if g := p.guard.turns; g.free != 1 || len(g.order)+len(g.behind) != 0 || len(g.lines) != 0 {
-						t.Errorf("left: %d turns, %d lines", g.free, len(g.lines))
+					if n := p.guard.turns.Free(); n != 1 {
+						t.Errorf("left: %d turns", n)
 					}
 				})
 			})
@@ -275,12 +275,12 @@ func TestInvalidTokens(t *testing.T) {
 	t.Run("T90e_who_waits_too_long_is_told_so", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, tries := guarded(t, hs256(""), 0)
-			p.guard.turns.take(0, turn{}) // somebody else's, which does not end
+			p.guard.turns.Take(0, limit.Turn{}) // somebody else's, which does not end
 			began := time.Now()
 			if r := p.Authorize(sentBy(honest, valid(""))).Reason; r != VerifiersBusy || time.Since(began) != turnAtMost {
 				t.Errorf("%q after %v", r, time.Since(began))
 			}
-			p.guard.turns.give(0, false)
+			p.guard.turns.Give(0, false)
 			if r := p.Authorize(sentBy(honest, valid(""))).Reason; r != Allowed || tries.Load() != 1 {
 				t.Errorf("%q after %d tries", r, tries.Load())
 			}
@@ -352,41 +352,4 @@ func TestGuardInherits(t *testing.T) {
 	if same.failures != one.failures || other.failures == one.failures || off.failures != nil {
 		t.Error("the failures are forgotten, or not")
 	}
-}
-
-// A line without those who have given up is served in its turn.
-func TestTurnsOfThoseWhoLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
-		turns.free = 0
-		var mu sync.Mutex
-		var got []string
-		wait := func(client uint64, name string) {
-			deadline := time.Now().Add(turnAtMost)
-			go func() {
-				if turns.take(client, turn{suspect: client == 1, deadline: deadline}) {
-					mu.Lock()
-					got = append(got, name)
-					mu.Unlock()
-				}
-			}()
-			synctest.Wait()
-		}
-		wait(1, "gone")
-		wait(3, "gone")
-		time.Sleep(turnAtMost / 2)
-		wait(1, "a")
-		wait(2, "b")
-		wait(1, "c")
-		time.Sleep(turnAtMost / 2)
-		synctest.Wait() // the first have given up
-		for range 4 {
-			turns.give(9, false)
-			synctest.Wait()
-		}
-		if mu.Lock(); !slices.Equal(got, []string{"b", "a", "c"}) || turns.free != 1 || len(turns.lines) != 0 {
-			t.Errorf("turns of %v, %d free", got, turns.free)
-		}
-		mu.Unlock()
-	})
 }

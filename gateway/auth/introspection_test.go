@@ -568,7 +568,7 @@ func TestIntrospectionMaxInFlight(t *testing.T) {
 	j.hold = make(chan struct{})
 	defer close(j.hold)
 	p := j.policy(t, NewGuard(usual, 1000, nil))
-	if free := p.verifier.asking.free; free != 64 {
+	if free := p.verifier.asking.Free(); free != 64 {
 		t.Errorf("%d at a time by default", free)
 	}
 	c := *p.verifier.config

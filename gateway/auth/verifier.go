@@ -7,6 +7,7 @@ import (
 	"yatagarasu/gateway/config/access"
 	"yatagarasu/gateway/introspect"
 	"yatagarasu/gateway/keys"
+	"yatagarasu/gateway/limit"
 	"yatagarasu/gateway/token"
 )
 
@@ -28,7 +29,7 @@ type Verifier struct {
 	config *access.JWT
 	keys   *keys.Keys
 	asks   *introspect.Client // nil: the keys alone decide
-	asking *turns             // of asks
+	asking *limit.Turns       // of asks
 	judge  string             // name of the issuer that asks has
 	work   sync.Pool          // of *workspace
 }
@@ -49,7 +50,7 @@ func NewVerifier(c *access.JWT, o Options) (*Verifier, error) {
 	}
 	v := &Verifier{config: c, keys: k}
 	if c.Introspection.Enabled {
-		v.asks, v.asking, v.judge = newIntrospection(c, k, o), newTurns(c.Introspection.MaxInFlight), issuerName(c)
+		v.asks, v.asking, v.judge = newIntrospection(c, k, o), limit.NewTurns(c.Introspection.MaxInFlight), issuerName(c)
 	}
 	v.work.New = func() any { return new(workspace) }
 	return v, nil

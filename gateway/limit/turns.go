@@ -1,4 +1,4 @@
-package auth
+package limit
 
 import (
 	"slices"
@@ -6,15 +6,12 @@ import (
 	"time"
 )
 
-// turnAtMost is how long a token waits for its turn to be verified.
-const turnAtMost = time.Second
-
-// turns bounds the verifications at a time, and so what they take from everything else: processors,
+// Turns bounds the verifications at a time, and so what they take from everything else: processors,
 // or the issuer's patience. Where more come, clients take turns: a client that sends very many tokens
 // waits for its own, and one that sends its first waits for one of each other client; for none
 // of a client whose tokens have failed lately, as long as its own have not. Create it with
-// newTurns. Safe for concurrent use.
-type turns struct {
+// NewTurns. Safe for concurrent use.
+type Turns struct {
 	mu     sync.Mutex // guards the following fields, and all lines
 	free   int        // 0 while anybody waits
 	lines  map[uint64]*line
@@ -35,21 +32,21 @@ type waiter struct {
 	granted bool
 }
 
-// newTurns returns turns for so many at a time.
-func newTurns(n int) *turns { return &turns{free: n, lines: make(map[uint64]*line)} }
+// NewTurns returns turns for so many at a time.
+func NewTurns(n int) *Turns { return &Turns{free: n, lines: make(map[uint64]*line)} }
 
-// turn is what a verification asks for.
-type turn struct {
-	suspect  bool // a token of the client has failed lately
-	first    bool // before the client's others: it has begun
-	deadline time.Time
+// Turn is what is asked for.
+type Turn struct {
+	Suspect  bool // a token of the client has failed lately
+	First    bool // before the client's others: it has begun
+	Deadline time.Time
 }
 
-// take waits for the client's turn, which ends with give, and reports whether it came before
+// Take waits for the client's turn, which ends with Give, and reports whether it came before
 // the deadline.
 //
 // It allocates nothing unless it waits.
-func (t *turns) take(client uint64, want turn) bool {
+func (t *Turns) Take(client uint64, want Turn) bool {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
@@ -59,18 +56,18 @@ func (t *turns) take(client uint64, want turn) bool {
 	w := &waiter{turn: make(chan struct{})}
 	l := t.lines[client]
 	if l == nil {
-		l = &line{client: client, failed: want.suspect}
+		l = &line{client: client, failed: want.Suspect}
 		t.lines[client] = l
 		t.line(l)
 	}
-	if want.first {
+	if want.First {
 		l.waiting = slices.Insert(l.waiting, 0, w)
 	} else {
 		l.waiting = append(l.waiting, w)
 	}
 	t.mu.Unlock()
 
-	patience := time.NewTimer(time.Until(want.deadline))
+	patience := time.NewTimer(time.Until(want.Deadline))
 	defer patience.Stop()
 	select {
 	case <-w.turn:
@@ -86,7 +83,7 @@ func (t *turns) take(client uint64, want turn) bool {
 }
 
 // line puts l at the end of those that it goes with. The mu of t is held.
-func (t *turns) line(l *line) {
+func (t *Turns) line(l *line) {
 	if l.failed {
 		t.behind = append(t.behind, l)
 	} else {
@@ -94,9 +91,9 @@ func (t *turns) line(l *line) {
 	}
 }
 
-// give ends a client's turn that take has granted, and grants the next. failed reports that
+// Give ends a client's turn that Take has granted, and grants the next. failed reports that
 // the token did not hold.
-func (t *turns) give(client uint64, failed bool) {
+func (t *Turns) Give(client uint64, failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.lines[client]; l != nil {
@@ -125,4 +122,11 @@ func (t *turns) give(client uint64, failed bool) {
 		return
 	}
 	t.free++
+}
+
+// Free returns how many turns nobody has. While there are any, nobody waits.
+func (t *Turns) Free() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.free
 }
