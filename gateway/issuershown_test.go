@@ -14,11 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
-
 	"yatagarasu/gateway/admin"
 	"yatagarasu/gateway/introspect"
-	"yatagarasu/loadtest/browser"
 	"yatagarasu/loadtest/browser/pagetest"
 	"yatagarasu/loadtest/keyserver"
 )
@@ -366,26 +363,7 @@ func TestStatusPageShowsIssuers(t *testing.T) {
 	b := pagetest.Start(t)
 	look := func(gw *testGateway, name, ready string) {
 		t.Helper()
-		for _, w := range []browser.Window{
-			{Width: 1280, Scale: 1, Scheme: "light"}, {Width: 1280, Scale: 1, Scheme: "dark"},
-			{Width: 390, Scale: 2, Scheme: "light"}, {Width: 390, Scale: 2, Scheme: "dark"},
-		} {
-			if err := b.Open("http://"+gw.MetricsAddr().String()+"/", w); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.Await(ready, 10*time.Second); err != nil {
-				t.Fatal(err)
-			}
-			if over, err := b.Overflow(w); err != nil || over > 0 {
-				t.Errorf("%s, %d px: the page is %d px too wide, %v", name, w.Width, over, err)
-			}
-			if dir := os.Getenv(pagetest.Pictures); dir != "" {
-				png, err := b.Picture(w, 3000, page.CaptureScreenshotFormatPng)
-				if err != nil || os.WriteFile(filepath.Join(dir, fmt.Sprintf("issuers-%s-%d-%s.png", name, w.Width, w.Scheme)), png, 0o644) != nil {
-					t.Errorf("there is no picture: %v", err)
-				}
-			}
-		}
+		lookAtStatusPage(t, b, gw, "issuers-"+name, ready)
 	}
 	state := func(want string) string {
 		return fmt.Sprintf(`document.getElementById('state').textContent === %q`, want)

@@ -85,38 +85,42 @@ func TestStatusPageInBrowser(t *testing.T) {
 	}
 }
 
+// lookAtStatusPage opens the status page of a gateway on wide and narrow screens, light and dark, and
+// waits each time until ready holds. Nothing may stand out at the side. Where pagetest.Pictures names a
+// folder, it takes pictures.
+func lookAtStatusPage(t *testing.T, b *browser.Browser, gw *testGateway, name, ready string) {
+	t.Helper()
+	for _, w := range []browser.Window{
+		{Width: 1280, Scale: 1, Scheme: "light"}, {Width: 1280, Scale: 1, Scheme: "dark"},
+		{Width: 390, Scale: 2, Scheme: "light"}, {Width: 390, Scale: 2, Scheme: "dark"},
+	} {
+		if err := b.Open("http://"+gw.MetricsAddr().String()+"/", w); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Await(ready, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if over, err := b.Overflow(w); err != nil || over > 0 {
+			t.Errorf("%s, %d px: the page is %d px too wide, %v", name, w.Width, over, err)
+		}
+		if dir := os.Getenv(pagetest.Pictures); dir != "" {
+			png, err := b.Picture(w, 3000, page.CaptureScreenshotFormatPng)
+			if err != nil || os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, w.Width, w.Scheme)), png, 0o644) != nil {
+				t.Errorf("there is no picture: %v", err)
+			}
+		}
+	}
+}
+
 // TestStatusPageShowsTheCluster looks at the card of shared purges: there is none without a cluster,
 // and a warning while Valkey does not answer.
 func TestStatusPageShowsTheCluster(t *testing.T) {
 	alone := startGateway(t, adminYAML(startOrigin(t, serveText("hello")).URL))
 	gw, valkey := sharingGateway(t)
 	b := pagetest.Start(t)
-	is := func(expression string) {
-		t.Helper()
-		if err := b.Await(expression, 10*time.Second); err != nil {
-			t.Fatal(err)
-		}
-	}
 	look := func(gw *testGateway, name, ready string) {
 		t.Helper()
-		for _, w := range []browser.Window{
-			{Width: 1280, Scale: 1, Scheme: "light"}, {Width: 1280, Scale: 1, Scheme: "dark"},
-			{Width: 390, Scale: 2, Scheme: "light"}, {Width: 390, Scale: 2, Scheme: "dark"},
-		} {
-			if err := b.Open("http://"+gw.MetricsAddr().String()+"/", w); err != nil {
-				t.Fatal(err)
-			}
-			is(ready)
-			if over, err := b.Overflow(w); err != nil || over > 0 {
-				t.Errorf("%s, %d px: the page is %d px too wide, %v", name, w.Width, over, err)
-			}
-			if dir := os.Getenv(pagetest.Pictures); dir != "" {
-				png, err := b.Picture(w, 3000, page.CaptureScreenshotFormatPng)
-				if err != nil || os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, w.Width, w.Scheme)), png, 0o644) != nil {
-					t.Errorf("there is no picture: %v", err)
-				}
-			}
-		}
+		lookAtStatusPage(t, b, gw, name, ready)
 	}
 	look(alone, "alone", `document.getElementById('state').textContent === 'Serving' && document.getElementById('cluster').offsetParent === null`)
 	const fact = `(name => [...document.querySelectorAll('#cluster-facts > div')].find(e => e.firstChild.textContent === name).lastChild)`

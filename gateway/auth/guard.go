@@ -113,8 +113,9 @@ func (g *Guard) ask(in *limit.Turns, client uint64, ask func(suspect func(failed
 	return Allowed, 0
 }
 
-// charge counts signatures that were verified in vain against a client. Those of a token that
-// holds with a later key are not: whoever sends good tokens is never slowed for how many.
+// charge counts against a client what was done for its tokens in vain: signatures that were verified,
+// issuers that were asked. Signatures of a token that holds with a later key are not: whoever sends
+// good tokens is never slowed for how many.
 func (g *Guard) charge(client uint64, failures int) {
 	now := time.Since(g.began)
 	for range failures {

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"sync"
 	"time"
@@ -17,21 +16,13 @@ import (
 // newIntrospection returns a client of the issuer of c, whose discovery document k has.
 func newIntrospection(c *access.JWT, k *keys.Keys, o Options) *introspect.Client {
 	i := &c.Introspection
-	roots, bundle := o.Keys.RootCAs, i.CA
-	endpoint := func() string { return i.URL }
+	endpoint, otherwise := func() string { return i.URL }, o.Keys.RootCAs
 	if i.URL == "" {
-		endpoint = k.IntrospectionEndpoint
-		if len(bundle) == 0 {
-			roots = keys.Roots(c, roots)
-		}
-	}
-	if len(bundle) > 0 {
-		roots = x509.NewCertPool()
-		roots.AppendCertsFromPEM(bundle)
+		endpoint, otherwise = k.IntrospectionEndpoint, keys.Roots(c.CA, otherwise)
 	}
 	return introspect.New(introspect.Options{
 		Endpoint: endpoint, ClientID: i.ClientID, ClientSecret: i.ClientSecret.Reveal(), InBody: i.Auth == access.AuthPost,
-		Timeout: i.Timeout, RootCAs: roots, Proxy: keys.Proxy,
+		Timeout: i.Timeout, RootCAs: keys.Roots(i.CA, otherwise), Proxy: keys.Proxy,
 		OnChange: func(err error) {
 			if o.OnIssuer != nil {
 				o.OnIssuer(issuerName(c), err)

@@ -31,7 +31,7 @@ func newKeySet(k *Keys, o Options) *keySet {
 		s.name, s.fetch = c.JWKSFile, fromFile(c.JWKSFile)
 		return s
 	}
-	client := newClient(Roots(c, o.RootCAs), o.FetchTimeout)
+	client := newClient(Roots(c.CA, o.RootCAs), o.FetchTimeout)
 	if c.IssuerURL != "" {
 		s.kind, s.name, s.fetch = "issuer", c.IssuerURL, k.fetchOfIssuer(client)
 		s.asOf = func() time.Time { return k.issuer.Load().fetched }
@@ -41,13 +41,13 @@ func newKeySet(k *Keys, o Options) *keySet {
 	return s
 }
 
-// Roots returns the authorities trusted for what c names: those of its ca_file, else otherwise.
-func Roots(c *access.JWT, otherwise *x509.CertPool) *x509.CertPool {
-	if len(c.CA) == 0 {
+// Roots returns the authorities of the content of a ca_file; otherwise where there is none.
+func Roots(bundle []byte, otherwise *x509.CertPool) *x509.CertPool {
+	if len(bundle) == 0 {
 		return otherwise
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(c.CA)
+	roots.AppendCertsFromPEM(bundle)
 	return roots
 }
 
