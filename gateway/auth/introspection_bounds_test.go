@@ -44,6 +44,10 @@ func TestIntrospectionOnce(t *testing.T) {
 	if j.lookUps("new") != 1 || j.lookUps("bad") != 1 {
 		t.Errorf("%d and %d look-ups", j.lookUps("new"), j.lookUps("bad"))
 	}
+	// One that looked for the verdict before it was there, and came when nobody was asking any more.
+	if e := p.verifyOnce([]byte("new"), sumOf("new"), request("new", "x")); e.reason != Allowed || j.lookUps("new") != 1 {
+		t.Errorf("one that comes late: %s, %d look-ups", e.reason, j.lookUps("new"))
+	}
 	if len(p.flights.waiting) != 0 {
 		t.Errorf("%d flights are left", len(p.flights.waiting))
 	}
