@@ -53,6 +53,7 @@ func (tg *testGateway) slowly(t *testing.T, client, target string, headers ...st
 // TestListingMemory has slow readers ask for large pages, each for another: one client gets its share
 // of the memory, and others get theirs.
 func TestListingMemory(t *testing.T) {
+	t.Parallel()
 	o := startLister(t, largeLister(1100))
 	token := "Authorization: Bearer " + goodToken()
 	for name, yaml := range map[string]string{"of all": withListing(oneBucket("/pub", o.URL)), "of one token": privateListing(o.URL, hiddenOf)} {
@@ -61,16 +62,16 @@ func TestListingMemory(t *testing.T) {
 			pages := gw.Generation.Load().ByName["main"].Pages
 			page := func(i int) string { return fmt.Sprintf("/pub/big/?start-after=big/000%02d", i) }
 			statuses := make(map[int]int)
-			for i := range 8 {
+			for i := range 4 {
 				statuses[gw.slowly(t, "192.0.2.1", page(i), token)]++
 			}
-			if statuses[200] < 1 || statuses[503] < 6 || pages.Room.Bytes() > 16<<20 {
+			if statuses[200] < 1 || statuses[503] < 2 || pages.Room.Bytes() > 16<<20 {
 				t.Errorf("one client is answered %v; %d bytes are held", statuses, pages.Room.Bytes())
 			}
 			if status := gw.slowly(t, "198.51.100.7", page(0), token); status != 200 {
 				t.Errorf("another client is answered %d", status)
 			}
-			for i := range 20 {
+			for i := range 12 {
 				gw.slowly(t, fmt.Sprint("203.0.113.", i), page(i), token)
 			}
 			if n := pages.Room.Bytes(); n > 64<<20 {
@@ -141,7 +142,7 @@ func TestListingWritesAreBounded(t *testing.T) {
 	gw := startGateway(t, privateListing(o.URL, hiddenOf))
 	pages := gw.Generation.Load().ByName["main"].Pages
 	head := "HEAD /pub/big/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer " + goodToken() + "\r\n\r\n"
-	gw.raw(head)
+	gw.rawFor(30*time.Second, head) // so that none of the others waits for the origin
 	var most int64
 	stop := make(chan struct{})
 	var watch, all sync.WaitGroup
