@@ -155,7 +155,7 @@ TEST_LINES := ^(ok|FAIL|panic:|\?)|^ *--- FAIL|_test\.go:[0-9]+: |no test files|
 # run_tests,NAME,FLAGS runs all tests into bin/NAME.log and keeps the exit code
 # in bin/NAME.code.
 define run_tests
-	@{ $(GO) test -v $(2) -timeout 30m ./... 2>&1; echo $$? > $(BIN)/$(1).code; } | tee $(BIN)/$(1).log | grep --line-buffered -E '$(TEST_LINES)' || true
+	@{ $(GO) test -v $(2) -parallel 6 -timeout 30m ./... 2>&1; echo $$? > $(BIN)/$(1).code; } | tee $(BIN)/$(1).log | grep --line-buffered -E '$(TEST_LINES)' || true
 endef
 
 .PHONY: test

@@ -118,6 +118,7 @@ func replaced(t *testing.T, text, old, new string) string {
 // docs/AUTHENTICATION.md, over an origin and an issuer in the place of those that it names. Nothing
 // else is changed in it but how long verdicts are remembered.
 func TestAuthenticationPage(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../docs/AUTHENTICATION.md")
 	if err != nil {
 		t.Fatal(err)

@@ -297,6 +297,7 @@ func TestMendedClock(t *testing.T) {
 // expire soon, before an origin that holds the gateway to that; then the issuer is down.
 // CREDENTIALS_LOAD says for how long, with credentials of 60 s; else it takes seconds.
 func TestShortLivedCredentials(t *testing.T) {
+	t.Parallel()
 	span, life := 8*time.Second, 3*time.Second
 	if s := os.Getenv("CREDENTIALS_LOAD"); s != "" {
 		d, err := time.ParseDuration(s)

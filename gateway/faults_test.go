@@ -190,6 +190,7 @@ var faultSizes = []int{1, 1000, 70_000, 300_000, 1_000_000}
 // TestFaults downloads objects of a real server through a proxy with one fault after
 // another, with another server as a replica and without.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	downloads := 120
 	if s := os.Getenv("FAULT_DOWNLOADS"); s != "" {
 		n, err := strconv.Atoi(s)

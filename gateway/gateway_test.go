@@ -144,10 +144,26 @@ func (tg *testGateway) metricValue(name string) (v float64) {
 	return v
 }
 
-// raw sends bytes on a connection of its own and returns all that comes back
-// until the gateway closes, at most for a second.
-func (tg *testGateway) raw(request string) string { return tg.rawFor(time.Second, request) }
+// raw sends bytes on a connection of its own, ends its own side of it, and returns all that comes
+// back.
+func (tg *testGateway) raw(request string) string {
+	tg.t.Helper()
+	c, err := net.Dial("tcp", tg.addr)
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		tg.t.Log(err) // it was refused before it was whole: the answer tells
+	}
+	c.(*net.TCPConn).CloseWrite()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
 
+// rawFor is raw on a connection that stays open; it waits at most so long for the gateway to close
+// it.
 func (tg *testGateway) rawFor(limit time.Duration, request string) string {
 	tg.t.Helper()
 	return tg.rawAt(tg.addr, limit, request)

@@ -92,7 +92,10 @@ func sumOf(t *testing.T, r io.Reader) (sum [32]byte, n int64) {
 }
 
 // TestRealOrigins runs the gateway before real, strictly verifying S3 servers.
-func TestRealOrigins(t *testing.T) { eachS3(t, testRealOrigin) }
+func TestRealOrigins(t *testing.T) {
+	t.Parallel()
+	eachS3(t, testRealOrigin)
+}
 
 func testRealOrigin(t *testing.T, server *s3server.Server, client *minio.Client) {
 	gw := startGateway(t, realBucket(server.Endpoint()))

@@ -167,6 +167,7 @@ func introspectionEndpoint(t *testing.T, url string) string {
 // TestIntrospectionOutage has the issuer go away, freeze and come back: who is remembered reads on for
 // that long, others are told to try again, and nobody is let in or logged out.
 func TestIntrospectionOutage(t *testing.T) {
+	t.Parallel()
 	s := oidc.ForTest(t, oidc.Options{Clients: []oidc.Client{
 		{ID: "gateway", Secret: "issuer-secret", Introspects: true}, {ID: "reader", Secret: "reader-secret", Format: oidc.Opaque, Audience: []string{"files"}},
 	}})

@@ -221,6 +221,7 @@ func TestDiscoveredKeySetsAreShown(t *testing.T) {
 // TestNoTokenIsTold has an issuer work, fail and refuse in all ways, with the token and the
 // gateway's secret in whatever it sends: neither is told anywhere.
 func TestNoTokenIsTold(t *testing.T) {
+	t.Parallel()
 	origin := startOrigin(t, serveText("hello")).URL
 	key := keyserver.NewKey(t)
 	issuer := keyserver.Start(t, keyserver.Status(404))

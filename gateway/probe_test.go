@@ -86,6 +86,7 @@ func TestProbesAreSharedByAccess(t *testing.T) {
 // TestOpenBreakerLeavesProbesToOthers has the breaker of one of two buckets stay open,
 // for want of requests.
 func TestOpenBreakerLeavesProbesToOthers(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("not with -short: probe intervals take seconds")
 	}

@@ -189,6 +189,7 @@ func TestResume(t *testing.T) {
 
 // TestResumeBudget has every body break off, at an origin without a replica.
 func TestResumeBudget(t *testing.T) {
+	t.Parallel()
 	o := &copyOf{body: object(200_000), etag: `"e"`, after: func(n int64) int { return 150_000 }}
 	origin := startFaulty(t, o.script)
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint, "breaker: {enabled: false}"))
@@ -236,6 +237,7 @@ func TestResumeBudgetIsOfRequests(t *testing.T) {
 // TestBrokenOffBodiesOpenTheBreaker where they cannot be continued, or bring little, and
 // only there.
 func TestBrokenOffBodiesOpenTheBreaker(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		resumes int

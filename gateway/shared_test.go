@@ -138,6 +138,7 @@ func TestSharedDirectives(t *testing.T) {
 
 // TestSharedRenewal has one gateway validate an object, and another take its word.
 func TestSharedRenewal(t *testing.T) {
+	t.Parallel()
 	origin := versions(t, "Cache-Control: max-age=3")
 	s := startSharing(t, 2, origin.URL, ", stale_while_revalidate: 0")
 	s.want(s.gateways[0], "200 MISS v1")

@@ -12,7 +12,7 @@ import (
 	"yatagarasu/pool"
 )
 
-func threatDescriptors(t *testing.T) {
+func TestThreatWithoutDescriptors(t *testing.T) {
 	t.Run("T92_no_descriptor_for_an_origin", func(t *testing.T) {
 		origin := startFaulty(t, hangsUp(okHead+"Connection: close\r\nContent-Length: 5\r\n\r\nhello"))
 		gw := startGateway(t, oneBucket("/pub", origin.endpoint))

@@ -315,7 +315,7 @@ func TestThreatSoak(t *testing.T) {
 	t.Run("T69_mixed_ranges_heads_and_aborts", func(t *testing.T) {
 		requests := 100_000
 		if testing.Short() || raceEnabled {
-			requests = 10_000
+			requests = 5_000
 		}
 		body := strings.Repeat("0123456789abcdef", 20_000) // 320 kB
 		origin := startOrigin(t, serveText(body))

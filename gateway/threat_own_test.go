@@ -176,6 +176,7 @@ func TestThreatOwnAnswers(t *testing.T) {
 
 // TestThreatGuesses slows guesses at the admin token.
 func TestThreatGuesses(t *testing.T) {
+	t.Parallel()
 	origin := startOrigin(t, serveText("hello"))
 	const one, other, burst = "127.0.0.1", "127.0.0.2", 10
 	start := func(t *testing.T, server string) *testGateway {

@@ -103,6 +103,7 @@ func (tg *testGateway) honest(from, target string) (r *http.Response, body strin
 
 // TestThreatSlowReaders has clients that read just above the minimum rate.
 func TestThreatSlowReaders(t *testing.T) {
+	t.Parallel()
 	big, small := sixteens(32<<20), sixteens(96<<10)
 	objects := func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/big") {

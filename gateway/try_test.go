@@ -240,6 +240,7 @@ func (tg *testGateway) load(rate int, span time.Duration, target string) map[int
 // TestRetriesDoNotAmplify has an origin say SlowDown to everything: first without a
 // breaker, so that only the budget holds the retries back, then with one.
 func TestRetriesDoNotAmplify(t *testing.T) {
+	t.Parallel()
 	const rate, span = 200, 3 * time.Second
 	origin := startFaulty(t, says(503, "SlowDown"))
 	gw := startGateway(t, oneBucket("/pub", origin.endpoint, "breaker: {enabled: false}"))
