@@ -224,5 +224,8 @@ func lower(buf *[nameLength]byte, name []byte) []byte {
 // trimOWS returns b without the optional whitespace around it, RFC 9110 section
 // 5.6.3.
 func trimOWS(b []byte) []byte {
+	if len(b) > 0 && b[0] > ' ' && b[len(b)-1] > ' ' { // most often: Trim makes a set of bytes first
+		return b
+	}
 	return bytes.Trim(b, " \t")
 }

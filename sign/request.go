@@ -115,7 +115,9 @@ func (sc *scratch) appendCanonicalRequest(r *Request, own []Header) {
 // appendCanonicalValue appends v without the white space around it and with
 // each run of spaces inside as one space.
 func appendCanonicalValue(dst, v []byte) []byte {
-	v = bytes.Trim(v, " \t")
+	if len(v) > 0 && (v[0] <= ' ' || v[len(v)-1] <= ' ') { // rare: Trim makes a set of bytes first
+		v = bytes.Trim(v, " \t")
+	}
 	start := 0
 	for i := 1; i < len(v); i++ {
 		if v[i] == ' ' && v[i-1] == ' ' {

@@ -98,8 +98,10 @@ func tagsOf(head []byte) (tags []string) {
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	typed := f.Bucket.Types != nil
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
+	lines := objectLines{text: dst}
 	for name, value := range f.Answer.Header.All() {
-		if !InObjects(name) || ofPart && describesWhole(name) {
+		bit, about := objectHeader(name)
+		if !about || ofPart && describesWhole(name) {
 			continue
 		}
 		switch string(name) {
@@ -116,17 +118,13 @@ func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 		case "Content-Encoding":
 			value = withoutAWSChunked(value)
 		}
-		dst = appendObjectLine(dst, name, value)
+		lines.add(bit, name, value)
 	}
-	if typed && !HasLine(dst, HeaderContentType) {
-		if t := f.ContentType(); len(t) > 0 {
-			dst = AppendLine(dst, HeaderContentType, t)
-		}
+	if typed && lines.has&bitContentType == 0 {
+		lines.add(bitContentType, HeaderContentType, f.ContentType())
 	}
-	if !HasLine(dst, headerAcceptRanges) {
-		dst = AppendLine(dst, headerAcceptRanges, headerBytes)
-	}
-	return WithDate(dst)
+	lines.add(bitAcceptRanges, headerAcceptRanges, headerBytes)
+	return lines.dated()
 }
 
 // AppendLine appends a line of a head.
@@ -186,12 +184,14 @@ func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cach
 			t.Scratch = AppendLine(t.Scratch, name, value)
 		}
 	}
+	lines := objectLines{text: t.Scratch}
 	for name, value := range h.All() {
 		if updates(name) {
-			t.Scratch = appendObjectLine(t.Scratch, name, value)
+			bit, _ := objectHeader(name)
+			lines.add(bit, name, value)
 		}
 	}
-	t.Scratch = WithDate(t.Scratch)
+	t.Scratch = lines.dated()
 	setHead(o, t.Scratch)
 
 	var r cache.Response
@@ -230,13 +230,54 @@ func updates(name []byte) bool {
 // about the origin: its Vary, HSTS, rate limits and ids are not ours to repeat. Content-Length
 // is set with the body.
 func InObjects(name []byte) bool {
+	_, about := objectHeader(name)
+	return about
+}
+
+// Bits of the headers that an answer has in any case.
+const (
+	bitContentType = 1 << iota
+	bitDate
+	bitAcceptRanges
+	bitOther // the first that is free
+)
+
+// objectHeader is InObjects, and returns the bit of a header that has one of its own, by which
+// objectLines know it again; 0: of those that begin alike.
+func objectHeader(name []byte) (bit uint32, about bool) {
 	switch string(name) {
-	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range",
-		"Cache-Control", "Expires", "Date", "Age", "Etag", "Last-Modified", "Accept-Ranges",
-		"X-Amz-Version-Id", "X-Amz-Website-Redirect-Location", "X-Amz-Mp-Parts-Count":
-		return true
+	case "Content-Type":
+		return bitContentType, true
+	case "Date":
+		return bitDate, true
+	case "Accept-Ranges":
+		return bitAcceptRanges, true
+	case "Etag":
+		return bitOther, true
+	case "Last-Modified":
+		return bitOther << 1, true
+	case "Cache-Control":
+		return bitOther << 2, true
+	case "Expires":
+		return bitOther << 3, true
+	case "Age":
+		return bitOther << 4, true
+	case "Content-Encoding":
+		return bitOther << 5, true
+	case "Content-Language":
+		return bitOther << 6, true
+	case "Content-Disposition":
+		return bitOther << 7, true
+	case "Content-Range":
+		return bitOther << 8, true
+	case "X-Amz-Version-Id":
+		return bitOther << 9, true
+	case "X-Amz-Website-Redirect-Location":
+		return bitOther << 10, true
+	case "X-Amz-Mp-Parts-Count":
+		return bitOther << 11, true
 	}
-	return bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
+	return 0, bytes.HasPrefix(name, prefixMeta) || describesWhole(name)
 }
 
 // describesWhole tells whether a header is about all bytes of an object. An SDK refuses a part
@@ -297,27 +338,42 @@ func withoutAWSChunked(v []byte) []byte {
 	return bytes.Join(kept, []byte(", "))
 }
 
-// appendObjectLine appends a line of the object's head to those before it, unless it says
-// nothing: only S3's own metadata may be empty, and a Date must be one. A list may come in
-// several lines, of which none must get lost; of any other header the first line counts, by
-// which the gateway decides, too. With two lines of what an object is, none gets here: pool
-// refuses them.
-func appendObjectLine(head, name, value []byte) []byte {
+// objectLines are the lines of an object's head while they are put together.
+type objectLines struct {
+	text []byte
+	has  uint32 // bits of the headers that are in it, see objectHeader
+}
+
+// add appends a line, unless it says nothing: only S3's own metadata may be empty, and a Date
+// must be one. A list may come in several lines, of which none must get lost; of any other
+// header the first line counts, by which the gateway decides, too. With two lines of what an
+// object is, none gets here: pool refuses them.
+func (l *objectLines) add(bit uint32, name, value []byte) {
 	if len(value) == 0 && !bytes.HasPrefix(name, prefixMeta) {
-		return head
+		return
 	}
 	switch string(name) {
 	case "Cache-Control", "Content-Language":
-		return AppendLine(head, name, value)
+		l.text = AppendLine(l.text, name, value)
+		return
 	case "Date":
 		if _, ok := cache.ParseDate(value); !ok {
-			return head
+			return
 		}
 	}
-	if HasLine(head, name) {
-		return head
+	if l.has&bit != 0 || bit == 0 && HasLine(l.text, name) {
+		return
 	}
-	return AppendLine(head, name, value)
+	l.has |= bit
+	l.text = AppendLine(l.text, name, value)
+}
+
+// dated returns the lines with a Date, see WithDate.
+func (l *objectLines) dated() []byte {
+	if l.has&bitDate != 0 {
+		return l.text
+	}
+	return appendDateNow(l.text)
 }
 
 // WithDate returns the head of an answer that was just received with a Date: its own, else
@@ -326,6 +382,10 @@ func WithDate(head []byte) []byte {
 	if HasLine(head, headerDate) {
 		return head
 	}
+	return appendDateNow(head)
+}
+
+func appendDateNow(head []byte) []byte {
 	return append(cache.AppendDate(append(head, "Date: "...), time.Now().Unix()), "\r\n"...)
 }
 
