@@ -11,11 +11,9 @@ import (
 // maxHead bounds a response head, in bytes.
 const maxHead = 16 << 10
 
-var headEnd = []byte("\r\n\r\n")
-
 // readHead waits for a complete head of at most maxHead bytes and parses it.
 func (x *Exchange) readHead(bodiless bool) error {
-	searched := 0
+	var scan headScan
 	for {
 		n := x.br.Buffered()
 		b, _ := x.br.Peek(n)
@@ -23,24 +21,17 @@ func (x *Exchange) readHead(bodiless bool) error {
 			// Also a blank line, which the library would skip uncounted.
 			return protocolError(errNotHTTP)
 		}
-		if i := bytes.Index(b[searched:], headEnd); i >= 0 {
-			if searched+i+len(headEnd) > maxHead {
-				return protocolError(errHeadTooLarge)
-			}
-			head := b[:searched+i+len("\r\n")]
-			if err := checkLines(head); err != nil {
-				return protocolError(err)
-			}
-			x.closes = bodiless && saysClose(head)
-			break
-		}
-		if bareLF(b[searched:]) { // the end that is waited for may never come
-			return protocolError(errLineEnd)
-		}
-		if n >= maxHead {
+		whole, err := scan.advance(b)
+		switch {
+		case err != nil:
+			return protocolError(err)
+		case scan.at > maxHead, !whole && n >= maxHead:
 			return protocolError(errHeadTooLarge)
 		}
-		searched = max(0, n-len(headEnd)+1)
+		if whole {
+			x.closes = bodiless && saysClose(b[:scan.at-len("\r\n")])
+			break
+		}
 		if _, err := x.br.Peek(n + 1); err != nil {
 			return ioError(PhaseHead, true, err)
 		}
@@ -62,53 +53,51 @@ var once = [...][]byte{[]byte("Content-Type"), []byte("Content-Encoding"), []byt
 // firstOfOnce tells which letters those names begin with.
 var firstOfOnce = [256]bool{'C': true, 'c': true, 'E': true, 'e': true, 'L': true, 'l': true}
 
-// checkLines refuses a head, without its empty line, that two readers may read differently:
-// with a line that ends in a bare LF (RFC 9112, 2.2), or with two lines of a header of once.
-func checkLines(head []byte) error {
-	var seen [len(once)]bool
-	for len(head) > 0 {
-		n := bytes.IndexByte(head, '\n')
-		if n < 1 || head[n-1] != '\r' {
-			return errLineEnd
+// headScan looks at the lines of a head as they come in. It refuses one that two readers may read
+// differently: with a line that ends in a bare LF (RFC 9112, 2.2), or with two lines of a header
+// of once.
+type headScan struct {
+	at   int             // where the next line begins
+	seen [len(once)]bool // of which headers of once there was a line
+}
+
+// advance looks at the lines of b, the beginning of a head, that were not there the last time. It
+// tells whether the last of them is the empty one, with which the head is whole.
+func (s *headScan) advance(b []byte) (whole bool, err error) {
+	for {
+		line := b[s.at:]
+		n := bytes.IndexByte(line, '\n')
+		switch {
+		case n < 0:
+			return false, nil
+		case n == 0 || line[n-1] != '\r':
+			return false, errLineEnd
 		}
-		line := head[:n-1]
-		head = head[n+1:]
-		if len(line) == 0 || !firstOfOnce[line[0]] { // most lines
+		s.at += n + 1
+		if n == 1 {
+			return true, nil
+		}
+		if !firstOfOnce[line[0]] { // most lines
 			continue
 		}
 		for i, name := range once {
 			if len(line) > len(name) && endsName(line[len(name)]) && bytes.EqualFold(line[:len(name)], name) {
-				if seen[i] {
-					return fmt.Errorf("%w: two lines of %s", errHeadBad, name)
+				if s.seen[i] {
+					return false, fmt.Errorf("%w: two lines of %s", errHeadBad, name)
 				}
-				seen[i] = true
+				s.seen[i] = true
 			}
 		}
 	}
-	return nil
 }
 
 // endsName tells whether b ends the name of a header: the library drops spaces before the colon.
 func endsName(b byte) bool { return b == ':' || b == ' ' || b == '\t' }
 
-// bareLF tells whether a line of b, but for an empty one at its begin, ends in a bare LF.
-func bareLF(b []byte) bool {
-	for i := 1; i < len(b); i++ {
-		n := bytes.IndexByte(b[i:], '\n')
-		if n < 0 {
-			return false
-		}
-		if i += n; b[i-1] != '\r' {
-			return true
-		}
-	}
-	return false
-}
-
 // saysClose tells whether a head has the connection option close (RFC 9112, 9.6). The
 // library tells it also of a head without a length, as it does not know HEAD.
 func saysClose(head []byte) bool {
-	for line := range bytes.SplitSeq(head, headEnd[:2]) {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		if !bytes.EqualFold(name, []byte("connection")) {
 			continue
