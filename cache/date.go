@@ -27,10 +27,11 @@ func AppendDate(dst []byte, unix int64) []byte {
 // Hot path: zero allocations, guarded by TestAssessAllocs.
 func ParseDate(v []byte) (unix int64, ok bool) {
 	v = trimOWS(v)
+	if matches(v, "xxx, 00 xxx 0000 00:00:00 gmt") {
+		return unixTime(v[:3], number(v[12:16]), v[8:11], v[5:7], v[17:25])
+	}
 	day, rest, _ := bytes.Cut(v, []byte(", "))
 	switch {
-	case len(day) == 3 && matches(rest, "00 xxx 0000 00:00:00 gmt"):
-		return unixTime(day, number(rest[7:11]), rest[3:6], rest[:2], rest[12:20])
 	case matches(v, "xxx xxx _0 00:00:00 0000"): // asctime
 		return unixTime(v[:3], number(v[20:]), v[4:7], v[8:10], v[11:19])
 	case matches(rest, "00-xxx-00 00:00:00 gmt") && len(day) >= len("Sunday"): // RFC 850

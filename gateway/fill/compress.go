@@ -85,19 +85,20 @@ func (z *Compression) Explain(kind []byte) string {
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
 func (z *Compression) Covers(head []byte) bool {
-	return z.types.Has(LineValue(head, HeaderContentType)) && !HasLine(head, headerContentEncoding) && !mustStay(head)
-}
-
-// mustStay tells whether a head has no-transform (RFC 9111, 5.2.2.6).
-func mustStay(head []byte) bool {
-	for len(head) > 0 {
-		end := bytes.IndexByte(head, '\n') + 1
-		if value := LineValue(head[:end], headerCacheControl); value != nil && containsFold(value, "no-transform") {
-			return true
+	covered := false
+	for name, value := range Lines(head) {
+		switch string(name) {
+		case "Content-Type":
+			covered = z.types.Has(value)
+		case "Content-Encoding":
+			return false
+		case "Cache-Control":
+			if containsFold(value, "no-transform") { // RFC 9111, 5.2.2.6
+				return false
+			}
 		}
-		head = head[end:]
 	}
-	return false
+	return covered
 }
 
 // containsFold tells whether b contains a word, given in lower case, in any case.
