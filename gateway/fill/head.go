@@ -27,9 +27,8 @@ var (
 	headerDate         = []byte("Date")
 	headerCacheControl = []byte("Cache-Control")
 
-	headerContentEncoding = []byte("Content-Encoding")
-	private               = []byte("private")
-	privateAnd            = []byte("private, ")
+	private    = []byte("private")
+	privateAnd = []byte("private, ")
 )
 
 // assess returns the freshness of the response at hand, and whether it may be stored.
