@@ -18,6 +18,17 @@ func TestNotModifiedOfTheOriginKeepsItsLines(t *testing.T) {
 	}
 }
 
+// TestUpdateKeepsOneLine has an origin answer 304 with two lines of a header, of which the first
+// says nothing: the stored one stays, and alone.
+func TestUpdateKeepsOneLine(t *testing.T) {
+	origin, gw := staleGateway(t, version("v", "X-Amz-Version-Id: 1"), "v")
+	origin.set(version("v", "X-Amz-Version-Id: ", "X-Amz-Version-Id: 2"))
+	r := gw.expect(t, "/pub/x", 200, "v", "REVALIDATED")
+	if got := r.Header["X-Amz-Version-Id"]; len(got) != 1 || got[0] != "1" {
+		t.Errorf("X-Amz-Version-Id %q", got)
+	}
+}
+
 // TestHeadWithRangeIsAskedOnce has a stored object become one that is not for the cache,
 // and asks for its head. Range means nothing there (RFC 9110, 14.2).
 func TestHeadWithRangeIsAskedOnce(t *testing.T) {

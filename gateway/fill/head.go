@@ -93,7 +93,7 @@ func tagsOf(head []byte) (tags []string) {
 }
 
 // AppendObject appends the lines of f's answer that are about the object. With whole, it leaves
-// out those about a part of it, or about this response alone.
+// out those about a part of it, or about this response alone. dst has none of them yet.
 func AppendObject(dst []byte, f *origin.Fetch, whole bool) []byte {
 	typed := f.Bucket.Types != nil
 	ofPart := f.Answer.Header.StatusCode() == fasthttp.StatusPartialContent && !f.Part()
@@ -177,13 +177,14 @@ func AppendPartHead(dst, head []byte, several bool) []byte {
 func (t *Task) updated(stale *cache.Object, sent time.Time) (*cache.Object, cache.Reason) {
 	o := stale.Clone()
 	h := &t.Fetch.Answer.Header
-	t.Scratch = t.Scratch[:0]
+	lines := objectLines{text: t.Scratch[:0]}
 	for name, value := range Lines(stale.Header) {
 		if string(name) != "Date" && (!updates(name) || len(h.PeekBytes(name)) == 0) { // the Date is the 304's
-			t.Scratch = AppendLine(t.Scratch, name, value)
+			bit, _ := objectHeader(name)
+			lines.has |= bit // also where the second line that the 304 has of it says something
+			lines.text = AppendLine(lines.text, name, value)
 		}
 	}
-	lines := objectLines{text: t.Scratch}
 	for name, value := range h.All() {
 		if updates(name) {
 			bit, _ := objectHeader(name)
