@@ -148,18 +148,7 @@ func (tg *testGateway) metricValue(name string) (v float64) {
 // back.
 func (tg *testGateway) raw(request string) string {
 	tg.t.Helper()
-	c, err := net.Dial("tcp", tg.addr)
-	if err != nil {
-		tg.t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := io.WriteString(c, request); err != nil {
-		tg.t.Log(err) // it was refused before it was whole: the answer tells
-	}
-	c.(*net.TCPConn).CloseWrite()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	b, _ := io.ReadAll(c)
-	return string(b)
+	return tg.exchange(tg.addr, 10*time.Second, request, true)
 }
 
 // rawFor is raw on a connection that stays open; it waits at most so long for the gateway to close
@@ -172,6 +161,11 @@ func (tg *testGateway) rawFor(limit time.Duration, request string) string {
 // rawAt is rawFor for a listener at address.
 func (tg *testGateway) rawAt(address string, limit time.Duration, request string) string {
 	tg.t.Helper()
+	return tg.exchange(address, limit, request, false)
+}
+
+func (tg *testGateway) exchange(address string, limit time.Duration, request string, end bool) string {
+	tg.t.Helper()
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		tg.t.Fatal(err)
@@ -179,6 +173,9 @@ func (tg *testGateway) rawAt(address string, limit time.Duration, request string
 	defer c.Close()
 	if _, err := io.WriteString(c, request); err != nil {
 		tg.t.Log(err) // it was refused before it was whole: the answer tells
+	}
+	if end {
+		c.(*net.TCPConn).CloseWrite()
 	}
 	c.SetReadDeadline(time.Now().Add(limit))
 	b, _ := io.ReadAll(c)

@@ -18,7 +18,6 @@ import (
 // TestReloadInUpgrade has the configuration reloaded after the new process has read it:
 // that is started again. Reloads that come after the hand-over are for the new process.
 func TestReloadInUpgrade(t *testing.T) {
-	t.Parallel()
 	letTrap(t, syscall.SIGHUP)
 	const size = 8 << 20
 	gate := make(chan struct{})

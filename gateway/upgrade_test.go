@@ -176,7 +176,6 @@ func TestHandOver(t *testing.T) {
 
 // TestHandOverStopped has the old process stopped while it finishes a download.
 func TestHandOverStopped(t *testing.T) {
-	t.Parallel()
 	const size = 8 << 20
 	for _, c := range []struct {
 		name    string
