@@ -71,6 +71,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "yatagarasu: -probe goes alone")
 		return 2
 	}
+	inspects := probe != "" || *check || *doctor || *explain != ""
+	if !inspects && !inherited.Any() {
+		if err := allowSlack(o.TimerSlack); err != nil {
+			fmt.Fprintln(stderr, "yatagarasu: timers have no slack, which takes some CPU time; -timer-slack=0 does without it:", err)
+		}
+	}
 	if !o.CoreDumps {
 		guardSecrets(stderr)
 	}

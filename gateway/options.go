@@ -53,7 +53,8 @@ type Options struct {
 	GCPercent   int   // target of the garbage collector; 0: GOGC, or 50
 	MemoryLimit int64 // soft memory limit in bytes; 0: GOMEMLIMIT or none
 
-	CoreDumps bool // the process may be dumped and traced, as the system allows
+	CoreDumps  bool          // the process may be dumped and traced, as the system allows
+	TimerSlack time.Duration // how late the kernel may wake a thread; 0: as it was started
 
 	LogBuffer           int    // bytes of lines that may wait for each log
 	LogRefused          int    // bound of the lines of refused requests in a second, in each log; 0: none
@@ -83,6 +84,7 @@ func NewOptions() *Options {
 		AuthTokens:         100_000,
 		AuthMemory:         128 << 20,
 		AuthRefresh:        5 * time.Minute,
+		TimerSlack:         time.Millisecond,
 		LogBuffer:          4 << 20,
 		LogRefused:         200,
 		ShutdownTimeout:    25 * time.Second,
@@ -134,6 +136,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) []flags.Group {
 	group("Runtime")
 	fs.IntVar(&o.GCPercent, name("gc.percent"), o.GCPercent, "Heap growth in `percent` between garbage collections. 0: the GOGC variable, by default 50. Raise it to trade memory for CPU")
 	flags.Size(fs, &o.MemoryLimit, name("gc.memory-limit"), "Soft limit of the process's memory, as a `size`. 0: the GOMEMLIMIT variable, by default none. Set it to about 90 % of a container's limit")
+	fs.DurationVar(&o.TimerSlack, name("timer-slack"), o.TimerSlack, "How much later than asked for the kernel may wake a thread of the process, up to 10ms: Linux only. The Go runtime sleeps for some tens of microseconds at a time, and each time less saves CPU time. With less slack than this, the program starts itself again with it, as the same process, unless it was given sockets. 0: as it was started. Set it to 0 for a debugger that starts the program")
 	fs.BoolVar(&o.CoreDumps, name("core-dumps"), o.CoreDumps, "Allow core dumps, debuggers and profilers, as the system's limits do. Without it the process's memory, which holds credentials, is closed to all but root: Linux only. Set it to look into a fault, where nobody else can read the dumps")
 
 	group("Log")
@@ -172,6 +175,7 @@ func (o *Options) validate() error {
 		{o.LogRefused < 0, fmt.Sprintf("-log.refused must be 0 or more, not %d", o.LogRefused)},
 		{o.LogBuffer < 64<<10, fmt.Sprintf("-log.buffer must be 64KiB or more, not %d bytes", o.LogBuffer)},
 		{o.GCPercent < 0 || o.MemoryLimit < 0, "the -gc flags must be 0 or more"},
+		{o.TimerSlack < 0 || o.TimerSlack > 10*time.Millisecond, fmt.Sprintf("-timer-slack must be between 0 and 10ms, not %s", o.TimerSlack)},
 		{o.Drain < 0 || o.ShutdownTimeout < 0, "the -shutdown flags must be 0 or more"},
 		{o.UpgradeTimeout <= 0 || o.UpgradeDrain <= 0, "the -upgrade flags must be above 0"},
 		{!slices.Contains([]string{"", "trace", "debug", "info", "warn", "error"}, o.LogLevel), fmt.Sprintf("-log.level is %q; use one of: trace, debug, info, warn, error", o.LogLevel)},

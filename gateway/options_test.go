@@ -46,7 +46,7 @@ func TestFlags(t *testing.T) {
 	err := fs.Parse([]string{"-config", "c.yaml", "-listen.address", ":1", "-listen.header-timeout", "1s", "-listen.idle-timeout", "2s",
 		"-listen.read-buffer", "32KiB", "-listen.write-buffer", "8KiB", "-listen.lean-after", "7", "-stream.buffer-size", "128KiB", "-stream.buffers", "3", "-stream.min-rate", "2KiB",
 		"-stream.min-rate-window", "5s", "-limit.connections", "4", "-limit.connections-per-address", "5", "-limit.in-flight", "6", "-limit.clients", "99", "-auth.cache-tokens", "7", "-auth.cache-memory", "1MiB", "-auth.jwks-refresh", "9s", "-gc.percent", "50",
-		"-gc.memory-limit", "4GiB", "-core-dumps", "-log.level", "warn", "-log.format", "text", "-log.buffer", "1MiB", "-log.refused", "3", "-shutdown.drain", "7s", "-shutdown.timeout", "8s",
+		"-gc.memory-limit", "4GiB", "-core-dumps", "-timer-slack", "2ms", "-log.level", "warn", "-log.format", "text", "-log.buffer", "1MiB", "-log.refused", "3", "-shutdown.drain", "7s", "-shutdown.timeout", "8s",
 		"-upgrade.timeout", "11s", "-upgrade.drain", "12m"})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestFlags(t *testing.T) {
 	want := Options{ConfigPath: "c.yaml", Address: ":1", HeaderTimeout: time.Second, IdleTimeout: 2 * time.Second, ReadBuffer: 32 << 10, WriteBuffer: 8 << 10, LeanAfter: 7,
 		StreamBuffer: 128 << 10, StreamBuffers: 3, MinRate: 2 << 10, MinRateWindow: 5 * time.Second, MaxConns: 4, MaxConnsPerAddress: 5, MaxInFlight: 6, LimitClients: 99,
 		AuthTokens: 7, AuthMemory: 1 << 20, AuthRefresh: 9 * time.Second,
-		GCPercent: 50, MemoryLimit: 4 << 30, CoreDumps: true, LogLevel: "warn", LogFormat: "text", LogBuffer: 1 << 20, LogRefused: 3, Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second,
+		GCPercent: 50, MemoryLimit: 4 << 30, CoreDumps: true, TimerSlack: 2 * time.Millisecond, LogLevel: "warn", LogFormat: "text", LogBuffer: 1 << 20, LogRefused: 3, Drain: 7 * time.Second, ShutdownTimeout: 8 * time.Second,
 		UpgradeTimeout: 11 * time.Second, UpgradeDrain: 12 * time.Minute}
 	if !reflect.DeepEqual(*o, want) {
 		t.Errorf("flags give %+v, want %+v", *o, want)
@@ -80,7 +80,7 @@ func TestFlagDefaults(t *testing.T) {
 		"stream.buffer-size": "64KiB", "stream.buffers": "0", "stream.min-rate": "1KiB", "stream.min-rate-window": "30s",
 		"limit.connections": "-1", "limit.connections-per-address": "-1", "limit.in-flight": "-1", "limit.clients": "131072",
 		"auth.cache-tokens": "100000", "auth.cache-memory": "128MiB", "auth.jwks-refresh": "5m0s",
-		"gc.percent": "0", "gc.memory-limit": "0", "core-dumps": "false", "log.level": "", "log.format": "", "log.buffer": "4MiB", "log.refused": "200", "shutdown.drain": "0s", "shutdown.timeout": "25s",
+		"gc.percent": "0", "gc.memory-limit": "0", "core-dumps": "false", "timer-slack": "1ms", "log.level": "", "log.format": "", "log.buffer": "4MiB", "log.refused": "200", "shutdown.drain": "0s", "shutdown.timeout": "25s",
 		"upgrade.timeout": "30s", "upgrade.drain": "15m0s",
 	}
 	fs.VisitAll(func(f *flag.Flag) {
@@ -118,6 +118,7 @@ func TestOptionsAreValidated(t *testing.T) {
 		"-limit":                  func(o *Options) { o.MaxInFlight = -2 },
 		"-limit.clients":          func(o *Options) { o.LimitClients = 0 },
 		"-gc":                     func(o *Options) { o.GCPercent = -1 },
+		"-timer-slack":            func(o *Options) { o.TimerSlack = 11 * time.Millisecond },
 		"-shutdown":               func(o *Options) { o.Drain = -1 },
 		"-upgrade":                func(o *Options) { o.UpgradeDrain = 0 },
 		"-log.level":              func(o *Options) { o.LogLevel = "loud" },

@@ -178,6 +178,9 @@ func (in *Inherited) CloseUnused(log *zerolog.Logger) {
 	}
 }
 
+// Any tells whether the process was started with anything of what Inherited holds.
+func (in *Inherited) Any() bool { return in.HandedOver() || in != nil && len(in.listeners) > 0 }
+
 // HandedOver tells whether another process hands, or has handed, its sockets over to this one.
 func (in *Inherited) HandedOver() bool { return in != nil && in.from != nil }
 

@@ -123,6 +123,9 @@ func TestInherit(t *testing.T) {
 			if in.HandedOver() != c.upgrade {
 				t.Errorf("handed over: %t, want %t", in.HandedOver(), c.upgrade)
 			}
+			if in.Any() != (c.sockets != nil) {
+				t.Errorf("anything: %t", in.Any())
+			}
 			if len(in.listeners) != len(c.want) {
 				t.Errorf("%d sockets, want %d", len(in.listeners), len(c.want))
 			}
