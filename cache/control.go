@@ -72,6 +72,7 @@ func ParsePragma(dst *Control, value []byte) {
 // Audience is what the Cache-Control of a response says of the caches on its way that serve
 // several clients. The zero value is that of a response without it.
 type Audience struct {
+	Given   bool // there is one
 	private bool // private, without a list of fields
 	shared  bool // public, or an s-maxage that is a time
 	unclear bool // a quote that others may read otherwise: it may hide what is behind it
@@ -83,6 +84,7 @@ type Audience struct {
 //
 // Hot path: zero allocations, guarded by TestControlAllocs.
 func (a *Audience) Add(value []byte) {
+	a.Given = true
 	for len(value) > 0 {
 		var name, arg []byte
 		var hasArg bool
@@ -117,7 +119,7 @@ func cutDirective(list []byte) (name, arg []byte, hasArg bool, rest []byte) {
 			element, rest = list[:eq+1+n+len(tail)], more
 		}
 	}
-	element = trimOWS(element)
+	element = TrimOWS(element)
 	n := 0
 	for n < len(element) && httpguts.IsTokenRune(rune(element[n])) {
 		n++
@@ -221,11 +223,16 @@ func lower(buf *[nameLength]byte, name []byte) []byte {
 	return buf[:len(name)]
 }
 
-// trimOWS returns b without the optional whitespace around it, RFC 9110 section
+// TrimOWS returns b without the optional whitespace around it, RFC 9110 section
 // 5.6.3.
-func trimOWS(b []byte) []byte {
-	if len(b) > 0 && b[0] > ' ' && b[len(b)-1] > ' ' { // most often: Trim makes a set of bytes first
-		return b
+//
+// Not bytes.Trim, which takes 10 ns more, for each of several headers of a hit.
+func TrimOWS(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
 	}
-	return bytes.Trim(b, " \t")
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }

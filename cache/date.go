@@ -26,7 +26,7 @@ func AppendDate(dst []byte, unix int64) []byte {
 //
 // Hot path: zero allocations, guarded by TestAssessAllocs.
 func ParseDate(v []byte) (unix int64, ok bool) {
-	v = trimOWS(v)
+	v = TrimOWS(v)
 	if matches(v, "xxx, 00 xxx 0000 00:00:00 gmt") {
 		return unixTime(v[:3], number(v[12:16]), v[8:11], v[5:7], v[17:25])
 	}

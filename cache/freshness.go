@@ -96,7 +96,7 @@ func (r *Response) AddField(name, value []byte) {
 		if r.age < 0 {
 			// The first member counts, and is 0 if invalid (RFC 9111 section 5.1).
 			value, _, _ = bytes.Cut(value, []byte(","))
-			r.age, _ = parseSeconds(trimOWS(value))
+			r.age, _ = parseSeconds(TrimOWS(value))
 		}
 	case "vary":
 		r.vary = r.vary || !knownVary(value)
@@ -114,7 +114,7 @@ func knownVary(value []byte) bool {
 	for more := true; more; {
 		var name []byte
 		name, value, more = bytes.Cut(value, []byte(","))
-		name = trimOWS(name)
+		name = TrimOWS(name)
 		if len(name) > 0 && !bytes.EqualFold(name, []byte("Origin")) && !bytes.EqualFold(name, []byte("Accept-Encoding")) {
 			return false
 		}

@@ -1,6 +1,10 @@
 package request
 
-import "bytes"
+import (
+	"bytes"
+
+	"yatagarasu/cache"
+)
 
 // PrefersPlain tells whether an Accept header gives text/plain a higher weight than
 // application/json.
@@ -16,7 +20,7 @@ func Prefers(accept []byte, first, second string) bool {
 	for element := range bytes.SplitSeq(accept, comma) {
 		mediaRange, parameters, _ := bytes.Cut(element, []byte(";"))
 		if weight, ok := WeightOf(parameters); ok {
-			mediaRange = trimOWS(mediaRange)
+			mediaRange = cache.TrimOWS(mediaRange)
 			one.set(weight, precisionOf(mediaRange, first))
 			other.set(weight, precisionOf(mediaRange, second))
 		}
@@ -61,7 +65,7 @@ func WeightOf(parameters []byte) (thousandths int, ok bool) {
 	for len(parameters) > 0 {
 		var p []byte
 		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
-		if name, value, _ := bytes.Cut(trimOWS(p), []byte("=")); NameIs(name, "q") {
+		if name, value, _ := bytes.Cut(cache.TrimOWS(p), []byte("=")); NameIs(name, "q") {
 			return parseWeight(value)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"yatagarasu/cache"
 )
 
 // WellFormedID tells whether a trusted proxy's request id can be used.
@@ -65,7 +67,7 @@ func (t TrustedProxies) ForwardedClient(peer netip.Addr, lines [][]byte, forward
 	for _, line := range slices.Backward(lines) {
 		for len(line) > 0 {
 			cut := bytes.LastIndexByte(line, ',') + 1
-			element := trimOWS(line[cut:])
+			element := cache.TrimOWS(line[cut:])
 			if forwarded {
 				element = parameter(element, "for")
 			}
@@ -100,7 +102,7 @@ func ForwardedScheme(lines [][]byte, forwarded bool) Scheme {
 		return SchemeUnknown
 	}
 	first, _, _ := bytes.Cut(lines[0], comma)
-	v := trimOWS(first)
+	v := cache.TrimOWS(first)
 	if forwarded {
 		v = parameter(first, "proto")
 	}
@@ -117,7 +119,7 @@ func ForwardedScheme(lines [][]byte, forwarded bool) Scheme {
 // there is none. A comma within quotes ends the element, but neither addresses nor schemes have one.
 func parameter(element []byte, want string) []byte {
 	for pair := range bytes.SplitSeq(element, []byte(";")) {
-		name, value, _ := bytes.Cut(trimOWS(pair), []byte("="))
+		name, value, _ := bytes.Cut(cache.TrimOWS(pair), []byte("="))
 		if NameIs(name, want) {
 			return bytes.Trim(value, `"`)
 		}

@@ -174,7 +174,7 @@ func IfRangeHolds(v, etag []byte, modified int64) bool {
 // matchesTag tells whether list, "*" or a list of entity tags, has etag by strong or weak
 // comparison (RFC 9110 section 8.8.3.2). A list with an error anywhere has no tag.
 func matchesTag(list, etag []byte, strong bool) bool {
-	list = trimOWS(list)
+	list = cache.TrimOWS(list)
 	if string(list) == "*" {
 		return true
 	}
@@ -192,7 +192,7 @@ func matchesTag(list, etag []byte, strong bool) bool {
 		if bytes.Equal(tag, opaque) && !(strong && (weak || tagWeak)) {
 			found = true
 		}
-		if rest = trimOWS(rest); len(rest) > 0 && rest[0] != ',' {
+		if rest = cache.TrimOWS(rest); len(rest) > 0 && rest[0] != ',' {
 			return false
 		}
 		list = rest
@@ -228,7 +228,7 @@ func cutTag(b []byte) (tag []byte, weak bool, rest []byte, ok bool) {
 // singleTag returns the opaque tag of v, quotes included, if v is exactly one entity tag. weak
 // tells whether it has the prefix W/. The tag aliases v.
 func singleTag(v []byte) (tag []byte, weak, ok bool) {
-	tag, weak, rest, ok := cutTag(trimOWS(v))
+	tag, weak, rest, ok := cutTag(cache.TrimOWS(v))
 	if !ok || len(rest) > 0 {
 		return nil, false, false
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"yatagarasu/cache"
 	"yatagarasu/gateway/problem"
 )
 
@@ -150,19 +151,19 @@ func (s *Head) note(name, value []byte) {
 	case len("host"):
 		if NameIs(name, "host") {
 			s.host = min(s.host+1, 2)
-			if value = trimOWS(value); !isName(value) {
+			if value = cache.TrimOWS(value); !isName(value) {
 				s.badHost = s.badHost || !isAuthority(value)
 			}
 		}
 	case len("expect"):
-		s.badExpect = s.badExpect || NameIs(name, "expect") && !NameIs(trimOWS(value), "100-continue")
+		s.badExpect = s.badExpect || NameIs(name, "expect") && !NameIs(cache.TrimOWS(value), "100-continue")
 	case len("authorization"):
 		if NameIs(name, "authorization") {
 			s.authorization = min(s.authorization+1, 2)
 		}
 	case len("content-length"):
 		if NameIs(name, "content-length") {
-			n, ok := ParseDigits(trimOWS(value))
+			n, ok := ParseDigits(cache.TrimOWS(value))
 			s.length = min(s.length+1, 2)
 			s.badLength = s.badLength || !ok
 			s.body = s.body || n > 0
@@ -170,7 +171,7 @@ func (s *Head) note(name, value []byte) {
 	case len("transfer-encoding"):
 		if NameIs(name, "transfer-encoding") {
 			s.coding = min(s.coding+1, 2)
-			s.badCoding = s.badCoding || !NameIs(trimOWS(value), "chunked")
+			s.badCoding = s.badCoding || !NameIs(cache.TrimOWS(value), "chunked")
 			s.body = true
 		}
 	}
@@ -217,18 +218,4 @@ func isName(v []byte) bool {
 		}
 	}
 	return true
-}
-
-// trimOWS returns b without the optional whitespace around it, RFC 9110 section
-// 5.6.3.
-//
-// Not bytes.Trim, which takes 10 ns more, for each of several headers of a hit.
-func trimOWS(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
 }

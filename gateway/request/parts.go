@@ -3,6 +3,8 @@ package request
 import (
 	"bytes"
 	"strconv"
+
+	"yatagarasu/cache"
 )
 
 const (
@@ -38,7 +40,7 @@ func ResolveParts(dst *[MaxParts]Part, v []byte, size int64) ([]Part, RangeKind)
 	parts := dst[:0]
 	elements, satisfiable := 0, 0
 	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
-		if spec = trimOWS(spec); len(spec) == 0 {
+		if spec = cache.TrimOWS(spec); len(spec) == 0 {
 			continue
 		}
 		r, ok := parseRangeSpec(spec)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"strconv"
+
+	"yatagarasu/cache"
 )
 
 // RangeKind says what a Range header asks for.
@@ -33,7 +35,7 @@ type ByteRange struct {
 func parseRange(v []byte) ByteRange {
 	var found ByteRange
 	for spec := range bytes.SplitSeq(rangeSet(v), comma) {
-		if spec = trimOWS(spec); len(spec) == 0 {
+		if spec = cache.TrimOWS(spec); len(spec) == 0 {
 			continue
 		}
 		r, ok := parseRangeSpec(spec)
