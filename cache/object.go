@@ -39,6 +39,9 @@ type Object struct {
 	Status   int
 	Modified int64 // LastModified in Unix seconds; 0: none
 
+	// Audience is what the object's Cache-Control says of who may keep it.
+	Audience Audience
+
 	// Marker says that the object stands for one that is not stored: purges drop it
 	// without counting it.
 	Marker bool
@@ -109,7 +112,7 @@ func (o *Object) Clone() *Object {
 	return &Object{
 		Key: o.Key, Group: o.Group, Header: o.Header, Body: o.Body, Tags: o.Tags,
 		ETag: o.ETag, LastModified: o.LastModified,
-		Freshness: o.Freshness, Status: o.Status, Modified: o.Modified, Marker: o.Marker,
+		Freshness: o.Freshness, Status: o.Status, Modified: o.Modified, Audience: o.Audience, Marker: o.Marker,
 		original: cmp.Or(o.original, o),
 	}
 }

@@ -69,7 +69,7 @@ func (t *Task) takeHead(o *cache.Object) {
 	setHead(o, t.Scratch)
 }
 
-// setHead gives o a copy of head, and sets the validators and tags of o from it.
+// setHead gives o a copy of head, and sets from it what o says of it.
 func setHead(o *cache.Object, head []byte) {
 	o.Header = bytes.Clone(head)
 	// The strings share the copy: a full cache holds very many of them.
@@ -78,6 +78,7 @@ func setHead(o *cache.Object, head []byte) {
 	o.LastModified = asString(modified)
 	o.Modified, _ = cache.ParseDate(modified)
 	o.Tags = tagsOf(o.Header)
+	o.Audience, _ = audienceOf(o.Header)
 }
 
 // tagsOf returns the tags that a stored head gives its object.
@@ -298,27 +299,40 @@ func NotModifiedHead(head []byte) []byte {
 }
 
 // AppendPrivate says in a head that shared caches must not keep the answer, unless the object
-// settles that itself. The word goes before the object's own, where no quote can hide it.
-func AppendPrivate(head []byte) []byte {
+// settles that itself. The word goes before the object's own, where no quote can hide it. known is
+// what the head says of that; nil: it is to be read.
+func AppendPrivate(head []byte, known *cache.Audience) []byte {
 	var says cache.Audience
-	first := 0 // where the first value of Cache-Control begins; 0: there is none
-	for at := 0; at < len(head); {
-		end := at + bytes.IndexByte(head[at:], '\n') + 1
-		if value := LineValue(head[at:end], headerCacheControl); value != nil {
-			if first == 0 {
-				first = at + len("Cache-Control: ")
-			}
-			says.Add(value)
-		}
-		at = end
+	first := 0
+	if known != nil && (known.Settled() || !known.Given) {
+		says = *known
+	} else {
+		says, first = audienceOf(head)
 	}
 	switch {
-	case first == 0:
-		return AppendLine(head, headerCacheControl, private)
 	case says.Settled():
 		return head
+	case !says.Given:
+		return AppendLine(head, headerCacheControl, private)
 	}
 	return slices.Insert(head, first, privateAnd...)
+}
+
+// audienceOf returns what a head says of who may keep the answer, and where its first value of
+// Cache-Control begins.
+func audienceOf(head []byte) (says cache.Audience, first int) {
+	for rest := head; ; {
+		value := LineValue(rest, headerCacheControl)
+		if value == nil {
+			return says, first
+		}
+		at := cap(head) - cap(value)
+		if !says.Given {
+			first = at
+		}
+		says.Add(value)
+		rest = head[at+len(value):]
+	}
 }
 
 // withoutAWSChunked drops aws-chunked from a Content-Encoding. It is the framing

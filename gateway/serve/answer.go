@@ -107,6 +107,9 @@ func (x *Exchange) setStoredHead(h *fasthttp.ResponseHeader, o *cache.Object, ki
 	default:
 		b = append(b, o.Header...)
 	}
+	if x.bucket.Site == nil {
+		x.audience = &o.Audience
+	}
 	x.setLines(h, x.appendSite(b, o.Header))
 }
 
@@ -309,7 +312,7 @@ func (x *Exchange) appendOwn(b []byte, rules web.Matched) []byte {
 	case x.noStore:
 		b = fill.AppendLine(web.WithoutLines(b, "cache-control"), headerCacheControl, noStore)
 	case x.private:
-		b = fill.AppendPrivate(b)
+		b = fill.AppendPrivate(b, x.audience)
 	}
 	if len(x.cacheKey) > 0 { // a cache is involved
 		b = x.part.AppendLines(b, x.CacheOutcome, x.Upstream.Status)

@@ -39,6 +39,8 @@ type Exchange struct {
 	verdict auth.Verdict
 	private bool // a token was asked for: shared caches must not keep the answer
 
+	audience *cache.Audience // of the stored object whose head the answer has as it is; nil: of none
+
 	Unread     bool // a body that came with the request and is not read: the connection is closed
 	conditions request.Conditions
 	control    cache.Control // Cache-Control of the request, where that counts
@@ -108,7 +110,7 @@ func (x *Exchange) reset() {
 	if x.conditionsRead {
 		x.conditions.Reset()
 	}
-	x.bucket, x.key, x.conn = nil, nil, nil
+	x.bucket, x.key, x.conn, x.audience = nil, nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
 	x.lifecycle, x.client, x.substitution = lifecycle{finished: x.finished}, client{}, substitution{own: x.own[:0]}
 	x.part, x.flight = fill.Part{}, nil
