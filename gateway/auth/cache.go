@@ -28,11 +28,12 @@ const refusedFor = 5 * time.Second
 
 // entryOverhead is the memory of an entry besides its token and claims, in bytes: the
 // entry itself, and its share of a list and a map.
-const entryOverhead = 336
+const entryOverhead = 344
 
 // entry is the result of one token under one policy.
 type entry struct {
 	key  tokenKey
+	hash uint64 // of the token
 	size int
 
 	// The result, not changed after insertion.
@@ -62,6 +63,8 @@ type tokenKey struct {
 
 // tokenShard is a part of a TokenCache with a lock of its own.
 type tokenShard struct {
+	latest atomic.Pointer[entry] // the one used last, in front of its list; nil: unknown
+
 	mu      sync.Mutex // guards the following fields and the entries' links
 	entries map[tokenKey]*entry
 	good    tokenList
@@ -92,12 +95,13 @@ func NewTokenCache(tokens int, bytes int64) *TokenCache {
 	return c
 }
 
-// shard returns the shard for a token.
-func (c *TokenCache) shard(token []byte) *tokenShard {
+// shard returns the shard for a token, and the token's hash.
+func (c *TokenCache) shard(token []byte) (*tokenShard, uint64) {
 	if len(token) > 32 {
 		token = token[len(token)-32:] // the signature, which nobody can choose
 	}
-	return &c.shards[maphash.Bytes(c.seed, token)&uint64(len(c.shards)-1)]
+	hash := maphash.Bytes(c.seed, token)
+	return &c.shards[hash&uint64(len(c.shards)-1)], hash
 }
 
 // get returns the entry of a token; nil if there is none that holds at now and was
@@ -105,19 +109,30 @@ func (c *TokenCache) shard(token []byte) *tokenShard {
 //
 // Hot path: zero allocations, guarded by TestAuthorizeAllocs.
 func (c *TokenCache) get(policy uint64, token []byte, now int64, keys uint64) *entry {
-	s := c.shard(token)
+	s, hash := c.shard(token)
+	// It is nearly always the one before where few tokens are in use: then without the lock, and
+	// without a hash of the whole token.
+	if e := s.latest.Load(); e != nil && e.hash == hash && e.key.policy == policy && e.key.token == string(token) && e.holds(now, keys) {
+		return e
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[tokenKey{policy, string(token)}]
 	if e == nil {
 		return nil
 	}
-	if now < e.notBefore || now >= e.expires || e.keys != keys {
+	if !e.holds(now, keys) {
 		s.remove(e)
 		return nil
 	}
 	e.list.MoveToFront(e.at)
+	s.latest.Store(e)
 	return e
+}
+
+// holds tells whether the result holds at now, with the keys of this version.
+func (e *entry) holds(now int64, keys uint64) bool {
+	return now >= e.notBefore && now < e.expires && e.keys == keys
 }
 
 // put caches e for a copy of a token, unless e is larger than the cache.
@@ -129,7 +144,7 @@ func (c *TokenCache) put(policy uint64, raw []byte, e *entry) {
 			size += token.SizeOf(claim)
 		}
 	}
-	s := c.shard(raw)
+	s, hash := c.shard(raw)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := &s.good
@@ -139,7 +154,7 @@ func (c *TokenCache) put(policy uint64, raw []byte, e *entry) {
 	if list.maxLen == 0 || size > list.maxBytes {
 		return
 	}
-	e.key, e.size, e.list = tokenKey{policy, string(raw)}, size, list
+	e.key, e.hash, e.size, e.list = tokenKey{policy, string(raw)}, hash, size, list
 	if old := s.entries[e.key]; old != nil {
 		s.remove(old)
 	}
@@ -148,11 +163,13 @@ func (c *TokenCache) put(policy uint64, raw []byte, e *entry) {
 	}
 	s.entries[e.key] = e
 	e.at = list.PushFront(e)
+	s.latest.Store(nil) // it is in front no more
 	list.bytes += size
 }
 
 // remove drops e. The shard's mu is held.
 func (s *tokenShard) remove(e *entry) {
+	s.latest.CompareAndSwap(e, nil)
 	delete(s.entries, e.key)
 	e.list.Remove(e.at)
 	e.list.bytes -= e.size

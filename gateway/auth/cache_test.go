@@ -158,6 +158,15 @@ func TestTokenCacheEvictsLeastRecentlyUsed(t *testing.T) {
 	if get("b") || !get("a") || !get("c") || !get("d") {
 		t.Error("another one than b is gone")
 	}
+	for _, name := range []string{"e", "f", "g", "h"} {
+		if !get("a") {
+			t.Errorf("a, which is used all the time, is gone before %s", name)
+		}
+		put(name)
+	}
+	if !get("a") {
+		t.Error("a is gone")
+	}
 	put("a") // again, with another size
 	var s Stats
 	if cache.UpdateStats(&s); s.Tokens != 3 {
