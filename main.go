@@ -72,9 +72,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	inspects := probe != "" || *check || *doctor || *explain != ""
-	if !inspects && !inherited.Any() {
+	if !inspects && inheritErr == nil && !inherited.Any() {
 		if err := allowSlack(o.TimerSlack); err != nil {
-			fmt.Fprintln(stderr, "yatagarasu: timers have no slack, which takes some CPU time; -timer-slack=0 does without it:", err)
+			fmt.Fprintln(stderr, "yatagarasu: -timer-slack cannot be had, which takes some CPU time; with 0 it is not tried:", err)
 		}
 	}
 	if !o.CoreDumps {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,6 +52,20 @@ func TestSlack(t *testing.T) {
 		if want := fmt.Sprintf("%d done [%s] \n", cmd.Process.Pid, c.want); string(out) != want {
 			t.Errorf("started with %s, and %s allowed: %q, want %q", c.started, c.allowed, out, want)
 		}
+	}
+}
+
+// What cannot be started leaves the process as it was.
+func TestSlackWithoutProgram(t *testing.T) {
+	var before, after syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := execute(filepath.Join(t.TempDir(), "none")); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &after); err != nil || after != before {
+		t.Errorf("the limit of open files is %v, and was %v: %v", after, before, err)
 	}
 }
 

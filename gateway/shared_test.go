@@ -156,6 +156,34 @@ func TestSharedRenewal(t *testing.T) {
 	}
 }
 
+// TestSharedPrivate has an object become private by the answer to another gateway's validation.
+func TestSharedPrivate(t *testing.T) {
+	t.Parallel()
+	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v"`)
+		if r.Header.Get("If-None-Match") != "" {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		w.Header().Set("Cache-Control", "public, max-age=3")
+		fmt.Fprint(w, "v1")
+	})
+	s := startSharing(t, 2, origin.URL, ", stale_while_revalidate: 0", "private")
+	token := "Authorization: Bearer " + goodToken()
+	s.want(s.gateways[0], "200 MISS v1", token)
+	s.written(s.gateways[0], 1)
+	s.want(s.gateways[1], "200 SHARED v1", token)
+	eventually(t, "the object is validated", func() bool { return s.get(s.gateways[0], token) == "200 REVALIDATED v1" })
+	s.written(s.gateways[0], 2)
+	eventually(t, "another takes its word", func() bool { return s.get(s.gateways[1], token) == "200 SHARED v1" })
+	for i, gw := range s.gateways {
+		if r, _ := gw.do("GET", "/pub/a", token); r.Header.Get("X-Cache") != "HIT" || r.Header.Get("Cache-Control") != "private, max-age=60" {
+			t.Errorf("gateway %d: %s, %q", i, r.Header.Get("X-Cache"), r.Header.Get("Cache-Control"))
+		}
+	}
+}
+
 // TestSharedAbsence has what is absent, and what is too large to share.
 func TestSharedAbsence(t *testing.T) {
 	origin := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {

@@ -25,7 +25,7 @@ func (t *Task) fromOthers(f *cache.Flight, stale *cache.Object) *cache.Object {
 			return nil
 		}
 		renewed := stale.Clone()
-		renewed.Header, renewed.ETag, renewed.LastModified, renewed.Modified, renewed.Tags = o.Header, o.ETag, o.LastModified, o.Modified, o.Tags
+		setHead(renewed, item.Head)
 		renewed.Freshness = o.Freshness
 		if !c.Cache.Replace(stale, renewed, f.Epoch()) && c.Cache.Peek(o.Key) == nil {
 			t.keep(renewed, f) // it was evicted meanwhile
