@@ -52,9 +52,10 @@ func TestRead(t *testing.T) {
 }
 
 // TestClaim has the table bear out what README.md says of it: less CPU time than nginx and HAProxy
-// but for small misses, the loss that the page explains first.
+// but for small misses, the loss that the page explains first, and a tie that it tells of.
 func TestClaim(t *testing.T) {
 	const claim, loss = "mostly less CPU time than nginx and HAProxy as they come", "### Where the gateway loses, and why\n\n- **Misses of small objects.**"
+	const tie = "- **Streams of 100 KB** cost as much as HAProxy's."
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil || !strings.Contains(string(readme), claim) {
 		t.Fatalf("README.md does not say %q any more, %v: hold here what it says", claim, err)
@@ -69,7 +70,8 @@ func TestClaim(t *testing.T) {
 	}
 	for _, w := range works {
 		for _, r := range w.ratios {
-			if loses := r.value >= 1; r.against != "Varnish" && loses != strings.HasPrefix(w.name, "miss 1 KB") {
+			said := w.name == "stream 100 KB" && r.against == "HAProxy" && r.value == 1 && strings.Contains(string(page), tie)
+			if loses := r.value >= 1 && !said; r.against != "Varnish" && loses != strings.HasPrefix(w.name, "miss 1 KB") {
 				t.Errorf("%s: %.2f of the CPU time of %s; README.md and the page say otherwise", w.name, r.value, r.against)
 			}
 		}
