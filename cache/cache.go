@@ -79,13 +79,7 @@ func (c *Cache) hash(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
 // nameHash returns the hash of the first part of key. The shard depends on it alone, so
 // that all objects of one name, in all its spellings, are in one shard.
-func (c *Cache) nameHash(key []byte) uint64 {
-	name, _, ok := cutFirstPart(key)
-	if !ok {
-		name = key
-	}
-	return c.hashName(name)
-}
+func (c *Cache) nameHash(key []byte) uint64 { return c.hashName(nameIn(key)) }
 
 // shardOf returns the number of the shard for the hash of a first part.
 func (c *Cache) shardOf(hash uint64) int { return int(hash >> c.shift) } // a shift by 64 is 0
@@ -95,12 +89,20 @@ func (c *Cache) shardOf(hash uint64) int { return int(hash >> c.shift) } // a sh
 //
 // Hot path: zero allocations, guarded by TestGetAllocs.
 func (c *Cache) Get(key []byte) *Object {
-	hash, n := c.hash(key), c.shardOf(c.nameHash(key))
+	hash, name := c.hash(key), nameIn(key)
+	n := c.shardOf(maphash.Bytes(c.seed, name)) // as if name had no empty segment
 	s := &c.shards[n]
 	s.mu.Lock()
+	slot := s.findLocked(hash, key)
+	if slot == 0 && HasEmptySegment(name) { // which hits need not look for
+		s.mu.Unlock()
+		n = c.shardOf(c.hashName(name))
+		s = &c.shards[n]
+		s.mu.Lock()
+		slot = s.findLocked(hash, key)
+	}
 	s.gets++
 	s.sketch.ask(hash)
-	slot := s.findLocked(hash, key)
 	if slot == 0 {
 		s.mu.Unlock()
 		return nil

@@ -33,6 +33,14 @@ func cutFirstPart(key []byte) (first, rest []byte, ok bool) {
 	return key[n:end], key[end:], true
 }
 
+// nameIn returns the first part of a key, or all of one that AppendKey did not make.
+func nameIn(key []byte) []byte {
+	if name, _, ok := cutFirstPart(key); ok {
+		return name
+	}
+	return key
+}
+
 // Name returns the first part of o's key: the object's name. It is part of the key.
 func (o *Object) Name() []byte { return NameOf(o.Key) }
 
