@@ -33,13 +33,14 @@ func AppendUUIDv7(dst []byte, now time.Time) []byte {
 	binary.BigEndian.PutUint64(u[8:], rand.Uint64())
 	u[6] = u[6]&0x0f | 0x70
 	u[8] = u[8]&0x3f | 0x80
-	var s [36]byte
-	hex.Encode(s[0:8], u[0:4])
-	hex.Encode(s[9:13], u[4:6])
-	hex.Encode(s[14:18], u[6:8])
-	hex.Encode(s[19:23], u[8:10])
-	hex.Encode(s[24:36], u[10:16])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	var digits [32]byte
+	hex.Encode(digits[:], u[:])
+	s := [36]byte{8: '-', 13: '-', 18: '-', 23: '-'}
+	copy(s[0:8], digits[0:8])
+	copy(s[9:13], digits[8:12])
+	copy(s[14:18], digits[12:16])
+	copy(s[19:23], digits[16:20])
+	copy(s[24:36], digits[20:32])
 	return append(dst, s[:]...)
 }
 

@@ -39,6 +39,9 @@ type Target struct {
 	Query []byte
 	// encodedSlash is the index in Path of the first '/' that came as %2F, or -1.
 	encodedSlash int
+	// plain tells that no segment of Path is empty, begins with '.' or ends in '_', as of nearly
+	// all paths. Of such a key only the length is left to judge.
+	plain bool
 
 	value []byte // scratch of AllowedQuery: one decoded value
 }
@@ -76,6 +79,7 @@ const (
 	byteEscape             // '%'
 	byteQuery              // '?'
 	byteHigh               // 0x80 and above: part of UTF-8, or invalid
+	byteSlash              // '/'
 )
 
 var targetBytes = func() (t [256]uint8) {
@@ -87,6 +91,8 @@ var targetBytes = func() (t [256]uint8) {
 			t[c] = byteEscape
 		case c == '?':
 			t[c] = byteQuery
+		case c == '/':
+			t[c] = byteSlash
 		case c >= utf8.RuneSelf:
 			t[c] = byteHigh
 		}
@@ -119,6 +125,7 @@ func (t *Target) Parse(raw []byte) *problem.Problem {
 // Reset forgets the target and keeps the buffers.
 func (t *Target) Reset() {
 	t.Authority, t.Path, t.Query, t.encodedSlash = nil, t.Path[:0], nil, -1
+	t.plain = false
 }
 
 // parseForm fills t, which is reset, from either form.
@@ -163,13 +170,14 @@ func (t *Target) Host(h *fasthttp.RequestHeader) []byte {
 func (t *Target) parsePath(raw []byte) *problem.Problem {
 	var seen uint8 // classes of the bytes in the path
 	start := 0     // first byte that is not yet copied to t.Path
-	i := 0
+	i, plain := scanPlain(raw)
 scan:
 	for ; i < len(raw); i++ {
 		class := targetBytes[raw[i]]
 		if class == 0 {
 			continue
 		}
+		plain = plain && class == byteQuery // other bytes stand for something else
 		seen |= class
 		switch class {
 		case byteQuery:
@@ -203,13 +211,33 @@ scan:
 			}
 		}
 	}
-	if hasDotSegment(t.Path) {
+	t.plain = plain && t.Path[len(t.Path)-1] != '_'
+	if !t.plain && hasDotSegment(t.Path) {
 		return targetDots
 	}
 	if seen&byteHigh != 0 && !utf8.Valid(t.Path) {
 		return targetUTF8
 	}
 	return nil
+}
+
+// scanPlain returns how many of the bytes that a path begins with, of which nearly all paths
+// consist, stand for themselves, and whether no segment of theirs is empty, begins with '.' or
+// ends in '_', as far as the slashes tell.
+func scanPlain(raw []byte) (n int, plain bool) {
+	plain = true
+	for i, c := range raw {
+		switch targetBytes[c] {
+		case 0:
+		case byteSlash:
+			if i > 0 && raw[i-1] == '_' || i+1 < len(raw) && (raw[i+1] == '/' || raw[i+1] == '.') {
+				plain = false
+			}
+		default:
+			return i, plain
+		}
+	}
+	return len(raw), plain
 }
 
 // unhex returns the byte that s, which begins with '%', encodes there.
@@ -227,9 +255,6 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
-	if !bytes.Contains(path, []byte("/.")) {
-		return false // as nearly all have none
-	}
 	for segment := range bytes.SplitSeq(path, slash) {
 		if s := string(segment); s == "." || s == ".." {
 			return true
@@ -261,6 +286,9 @@ func (t *Target) Key(prefixLen int, keys Keys) (key []byte, err *problem.Problem
 		panic("BUG: the prefix ends within a segment of the path")
 	}
 	key = t.Path[prefixLen+1:]
+	if t.plain && len(key) <= MaxKeyLen-keys.Prefix {
+		return key, nil
+	}
 	if err := CheckKey(key, keys); err != nil {
 		return nil, err
 	}
