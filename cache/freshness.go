@@ -286,10 +286,10 @@ func (f *Freshness) ended(at time.Time) *Freshness {
 	return &ended
 }
 
-// TTL returns how many whole seconds are left of the lifetime, as the ttl of
+// TTL returns how many whole seconds are left of the lifetime at an age, as the ttl of
 // Cache-Status has it (RFC 9211 section 2.4): negative once stale.
-func (f *Freshness) TTL(now time.Time) int64 {
-	return int64(f.Lifetime/time.Second) - f.Age(now)
+func (f *Freshness) TTL(age int64) int64 {
+	return int64(f.Lifetime/time.Second) - age
 }
 
 // State returns what the response is good for at now, to a client without

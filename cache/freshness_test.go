@@ -258,7 +258,7 @@ func TestState(t *testing.T) {
 			if got := tc.f.State(now); got != tc.want {
 				t.Errorf("state %v, want %v", got, tc.want)
 			}
-			if age, ttl := tc.f.Age(now), tc.f.TTL(now); age != tc.age || ttl != tc.ttl {
+			if age, ttl := tc.f.Age(now), tc.f.TTL(tc.f.Age(now)); age != tc.age || ttl != tc.ttl {
 				t.Errorf("age %d, ttl %d; want %d, %d", age, ttl, tc.age, tc.ttl)
 			}
 			request := control()
@@ -371,7 +371,7 @@ func ExamplePolicy_Assess() {
 	r.AddField([]byte("Cache-Control"), []byte("public, max-age=60"))
 	r.AddField([]byte("Age"), []byte("20"))
 	f, why := policy.Assess(&r, sent)
-	fmt.Println(why, f.Lifetime, f.TTL(sent))
+	fmt.Println(why, f.Lifetime, f.TTL(f.Age(sent)))
 
 	var request Control
 	request.Reset()

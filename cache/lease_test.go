@@ -48,7 +48,7 @@ func TestLease(t *testing.T) {
 				o.Freshness.Lifetime = c.life
 			}
 			f := cached.FreshnessAt(o, at(c.now))
-			if state, ttl := f.State(at(c.now)), f.TTL(at(c.now)); state != c.want || ttl != c.wantTTL {
+			if state, ttl := f.State(at(c.now)), f.TTL(f.Age(at(c.now))); state != c.want || ttl != c.wantTTL {
 				t.Errorf("%v, ttl %d, want %v, %d", state, ttl, c.want, c.wantTTL)
 			}
 			if o.Freshness.StaleWhileRevalidate != c.swr {

@@ -172,8 +172,8 @@ func TestSoftPurgeEndsTheLifetime(t *testing.T) {
 	} {
 		now = now.Add(step.wait)
 		f := o.FreshnessAt(now)
-		if state := f.State(now); state != step.want || f.TTL(now) != step.ttl {
-			t.Errorf("at %v: %v, ttl %d; want %v, %d", now, state, f.TTL(now), step.want, step.ttl)
+		if state, ttl := f.State(now), f.TTL(f.Age(now)); state != step.want || ttl != step.ttl {
+			t.Errorf("at %v: %v, ttl %d; want %v, %d", now, state, ttl, step.want, step.ttl)
 		}
 		c.PurgeGroup("g", true) // begins no window anew
 	}
@@ -181,8 +181,8 @@ func TestSoftPurgeEndsTheLifetime(t *testing.T) {
 	expired.Freshness = Freshness{Sent: now.Add(-time.Minute), Lifetime: 10 * time.Second}
 	c.Put(expired)
 	c.PurgeGroup("g", true)
-	if ttl := expired.FreshnessAt(now).TTL(now); ttl != -50 {
-		t.Errorf("what had expired has the ttl %d", ttl)
+	if f := expired.FreshnessAt(now); f.TTL(f.Age(now)) != -50 {
+		t.Errorf("what had expired has the ttl %d", f.TTL(f.Age(now)))
 	}
 }
 

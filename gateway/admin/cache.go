@@ -226,7 +226,7 @@ func (r *call) cacheEntry() (any, error) {
 		BodyBytes: len(o.Body), Bytes: o.Size(), ETag: o.ETag, LastModified: o.LastModified,
 		Header: []string{}, Tags: append([]string{}, o.Tags...),
 		State: f.State(now).String(), SoftPurged: o.Stale(),
-		Age: f.Age(now), TTL: f.TTL(now), Hits: hits,
+		Age: f.Age(now), TTL: f.TTL(f.Age(now)), Hits: hits,
 	}
 	for name, value := range fill.Lines(o.Header) {
 		reply.Header = append(reply.Header, string(name)+": "+string(value))

@@ -33,7 +33,11 @@ type Request struct {
 }
 
 // Reset clears r for the next request; it keeps its memory.
-func (r *Request) Reset() { *r = Request{scratch: r.scratch[:0]} }
+func (r *Request) Reset() {
+	scratch := r.scratch[:0]
+	*r = Request{}
+	r.scratch = scratch
+}
 
 // Verdict is the decision on a request.
 type Verdict struct {

@@ -264,17 +264,20 @@ var forwardings = [...]string{ForwardedMiss: "miss", ForwardedStale: "stale", Fo
 //
 // Hot path: zero allocations, guarded by TestHitAllocs.
 func (p *Part) AppendLines(b []byte, outcome observe.Outcome, status int) []byte {
-	if p.Stored != nil && p.showsAge(outcome) {
-		b = append(b, "Age: "...)
-		b = strconv.AppendInt(b, p.Stored.Freshness.Age(p.At), 10)
-		b = append(b, "\r\n"...)
+	var age int64 // of Stored
+	if p.Stored != nil {
+		age = p.Stored.Freshness.Age(p.At)
+		if p.showsAge(outcome, age) {
+			b = strconv.AppendInt(append(b, "Age: "...), age, 10)
+			b = append(b, "\r\n"...)
+		}
 	}
 	b = append(b, partLines[outcome]...)
 	switch {
 	case outcome == observe.Hit:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), p.Stored.Freshness.TTL(p.At), 10)
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), p.Stored.Freshness.TTL(age), 10)
 	case outcome == observe.Stale && p.Forward == forwardedNot:
-		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(p.Stored.Freshness.TTL(p.At), 0), 10)
+		b = strconv.AppendInt(append(b, "; hit; ttl="...), min(p.Stored.Freshness.TTL(age), 0), 10)
 	case p.Forward == forwardedNot: // only-if-cached, and nothing is stored
 	case outcome == observe.Bypass:
 		b = append(b, "; fwd=bypass"...)
@@ -298,13 +301,13 @@ var partLines = func() (lines [observe.NumOutcomes]string) {
 	return lines
 }()
 
-// showsAge tells whether an answer that is made of a stored object has an Age.
-func (p *Part) showsAge(outcome observe.Outcome) bool {
+// showsAge tells whether an answer that is made of a stored object of age has an Age.
+func (p *Part) showsAge(outcome observe.Outcome, age int64) bool {
 	switch outcome {
 	case observe.Miss:
 		return p.Stored.Freshness.Received > 0
 	case observe.Coalesced:
-		return p.Stored.Freshness.Age(p.At) > 0
+		return age > 0
 	}
 	return true
 }

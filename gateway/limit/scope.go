@@ -114,7 +114,10 @@ func (s *Scope) Admit(part *Scope, client netip.Addr, now time.Duration) (by Ref
 		s.rate.Return()
 		return ByOwnRate, wait
 	}
-	key := AddressKey(client)
+	var key uint64
+	if s.perAddress != nil || own.perAddress != nil {
+		key = AddressKey(client)
+	}
 	if wait = s.perAddress.Take(key, now); wait > 0 {
 		by = ByAddressRate
 	} else if wait = own.perAddress.Take(key, now); wait > 0 {

@@ -71,7 +71,9 @@ type Upstream struct {
 
 // Reset clears e for the next request, and keeps its buffers.
 func (e *Entry) Reset() {
-	*e = Entry{ID: e.ID[:0], Path: e.Path[:0], Query: e.Query[:0], Upstream: Upstream{ID: e.Upstream.ID[:0]}}
+	id, path, query, upstream := e.ID[:0], e.Path[:0], e.Query[:0], e.Upstream.ID[:0]
+	*e = Entry{} // in place, as a value with the buffers would be copied
+	e.ID, e.Path, e.Query, e.Upstream.ID = id, path, query, upstream
 }
 
 // Method is the class of a request's method.

@@ -112,7 +112,10 @@ func (x *Exchange) reset() {
 	}
 	x.bucket, x.key, x.conn, x.audience = nil, nil, nil, nil
 	x.verdict, x.private, x.Unread = auth.Verdict{}, false, false
-	x.lifecycle, x.client, x.substitution = lifecycle{finished: x.finished}, client{}, substitution{own: x.own[:0]}
+	x.lifecycle, x.client = lifecycle{finished: x.finished}, client{}
+	own := x.own[:0]
+	x.substitution = substitution{}
+	x.own = own
 	x.part, x.flight = fill.Part{}, nil
 	x.coding, x.varies = coding.Identity, false
 	clear(x.segments)
