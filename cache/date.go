@@ -54,13 +54,11 @@ func matches(v []byte, pattern string) bool {
 		return false
 	}
 	for i, c := range v {
-		switch p := pattern[i]; {
-		case p == 'x', p == '_' && c == ' ':
-		case p == '0', p == '_':
-			if c < '0' || c > '9' {
-				return false
-			}
-		case c != p && (p < 'a' || c|0x20 != p):
+		p := pattern[i]
+		switch d := c - p; { // how far c is above p
+		case p == '0' && d <= 9, p == 'x', d == 0 && p != '_', p >= 'a' && c|0x20 == p:
+		case p == '_' && (c == ' ' || '0' <= c && c <= '9'):
+		default:
 			return false
 		}
 	}
@@ -76,9 +74,12 @@ const (
 // nameIndex returns which of names the three letters of name are, in any case; ok is
 // false for none.
 func nameIndex(names string, name []byte) (i int, ok bool) {
-	lower := [3]byte{name[0] | 0x20, name[1] | 0x20, name[2] | 0x20}
-	i = strings.Index(names, string(lower[:]))
-	return i / 4, i >= 0 && i%4 == 0
+	for a, b, c := name[0]|0x20, name[1]|0x20, name[2]|0x20; i < len(names); i += 4 {
+		if names[i] == a && names[i+1] == b && names[i+2] == c {
+			return i / 4, true
+		}
+	}
+	return 0, false
 }
 
 // number returns the value of digits, of which a space counts as 0.
