@@ -50,8 +50,15 @@ func (x *Exchange) readHead(bodiless bool) error {
 // LocalStack does with Date, and versitygw with x-amz-request-id: the first counts.
 var once = [...][]byte{[]byte("Content-Type"), []byte("Content-Encoding"), []byte("Content-Disposition"), []byte("Content-Range"), []byte("ETag"), []byte("Last-Modified")}
 
-// firstOfOnce tells which letters those names begin with.
-var firstOfOnce = [256]bool{'C': true, 'c': true, 'E': true, 'e': true, 'L': true, 'l': true}
+// onceBy has the indexes of once by the first letter of a name.
+var onceBy = func() (by [256][]int) {
+	for i, name := range once {
+		for _, c := range []byte{name[0], name[0] | 0x20} {
+			by[c] = append(by[c], i)
+		}
+	}
+	return by
+}()
 
 // headScan looks at the lines of a head as they come in. It refuses one that two readers may read
 // differently: with a line that ends in a bare LF (RFC 9112, 2.2), or with two lines of a header
@@ -77,10 +84,8 @@ func (s *headScan) advance(b []byte) (whole bool, err error) {
 		if n == 1 {
 			return true, nil
 		}
-		if !firstOfOnce[line[0]] { // most lines
-			continue
-		}
-		for i, name := range once {
+		for _, i := range onceBy[line[0]] {
+			name := once[i]
 			if len(line) > len(name) && endsName(line[len(name)]) && bytes.EqualFold(line[:len(name)], name) {
 				if s.seen[i] {
 					return false, fmt.Errorf("%w: two lines of %s", errHeadBad, name)
