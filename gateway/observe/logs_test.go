@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -29,6 +30,16 @@ func TestFormatsKeepLevels(t *testing.T) {
 		log.Warn().Msg("two")
 		if r.String() != want {
 			t.Errorf("%s: %q, want %q", format, r.String(), want)
+		}
+	}
+}
+
+func TestAppendTime(t *testing.T) {
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, after := range []time.Duration{0, 999, time.Millisecond, 10 * time.Millisecond, 999999999, 86399 * time.Second, -200 * 365 * 24 * time.Hour} {
+		at := begin.Add(after)
+		if got, want := string(appendTime([]byte("at "), at)), "at "+at.Format(timeFormat); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

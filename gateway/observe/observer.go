@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -358,6 +359,15 @@ type timestamp struct{}
 
 // Run implements zerolog.Hook.
 func (timestamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
-	var b [len(timeFormat) + 8]byte
-	e.Bytes(zerolog.TimestampFieldName, time.Now().UTC().AppendFormat(b[:0], timeFormat))
+	var b [len(timeFormat)]byte
+	e.Bytes(zerolog.TimestampFieldName, appendTime(b[:0], time.Now().UTC()))
+}
+
+// appendTime appends a time in UTC in timeFormat. Package time is quick with whole seconds alone.
+func appendTime(b []byte, t time.Time) []byte {
+	b = t.AppendFormat(b, time.RFC3339)
+	dot := len(b) - len("Z")
+	b = strconv.AppendInt(b[:dot], int64(1000+t.Nanosecond()/1e6), 10) // 1000: for the zeros in front
+	b[dot] = '.'
+	return append(b, 'Z')
 }
