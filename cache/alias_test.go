@@ -19,6 +19,35 @@ func TestCollapsedNames(t *testing.T) {
 	}
 }
 
+// TestGetAliases finds the objects of all spellings, each of which lies in the shard of its name,
+// and counts each look-up once.
+func TestGetAliases(t *testing.T) {
+	for _, shards := range []int{1, 2, 64} {
+		c := New(Options{MaxBytes: 64 << 20, Shards: shards})
+		stored := make(map[string]*Object)
+		for i := range 100 {
+			for _, form := range []string{"d/%d", "/d/%d", "d//%d", "/%d"} {
+				o := &Object{Key: AppendKey(nil, fmt.Appendf(nil, form, i), []byte("x")), Group: "g", Status: 200}
+				if stored[string(o.Key)] = o; !c.Put(o) {
+					t.Fatalf("%q is not stored", o.Key)
+				}
+			}
+		}
+		for key, o := range stored {
+			if got := c.Get([]byte(key)); got != o {
+				t.Fatalf("%d shards: %q is %p, want %p", shards, key, got, o)
+			}
+			if c.Get(append([]byte(key), 'y')) != nil {
+				t.Fatalf("%d shards: something else than %q is found", shards, key)
+			}
+		}
+		var s Stats
+		if c.UpdateStats(&s); s.Hits != uint64(len(stored)) || s.Gets != 2*s.Hits {
+			t.Errorf("%d shards: %d hits of %d look-ups, of %d objects", shards, s.Hits, s.Gets, len(stored))
+		}
+	}
+}
+
 func FuzzCollapse(f *testing.F) {
 	for _, name := range []string{"", "/", "a//b/", "//a/b///c"} {
 		f.Add(name)

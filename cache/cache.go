@@ -94,7 +94,7 @@ func (c *Cache) Get(key []byte) *Object {
 	s := &c.shards[n]
 	s.mu.Lock()
 	slot := s.findLocked(hash, key)
-	if slot == 0 && HasEmptySegment(name) { // which hits need not look for
+	if slot == 0 && HasEmptySegment(name) { // not sought where something is found
 		s.mu.Unlock()
 		n = c.shardOf(c.hashName(name))
 		s = &c.shards[n]

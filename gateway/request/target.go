@@ -39,8 +39,9 @@ type Target struct {
 	Query []byte
 	// encodedSlash is the index in Path of the first '/' that came as %2F, or -1.
 	encodedSlash int
-	// plain tells that no segment of Path is empty, begins with '.' or ends in '_', as of nearly
-	// all paths. Of such a key only the length is left to judge.
+	// plain tells that Path came as it is, in ASCII, that no slash in it has another one, or a '.',
+	// behind it, and that no segment ends in '_'. Of the keys of such paths, which nearly all
+	// are, only the length is left to judge; of others it is not known.
 	plain bool
 
 	value []byte // scratch of AllowedQuery: one decoded value
@@ -177,7 +178,7 @@ scan:
 		if class == 0 {
 			continue
 		}
-		plain = plain && class == byteQuery // other bytes stand for something else
+		plain = plain && class == byteQuery // for scanPlain has looked no further
 		seen |= class
 		switch class {
 		case byteQuery:
@@ -221,9 +222,8 @@ scan:
 	return nil
 }
 
-// scanPlain returns how many of the bytes that a path begins with, of which nearly all paths
-// consist, stand for themselves, and whether no segment of theirs is empty, begins with '.' or
-// ends in '_', as far as the slashes tell.
+// scanPlain returns how many bytes at the start of raw are ASCII and stand for themselves in a
+// path, and whether they are plain, see Target, but for the end of the last segment.
 func scanPlain(raw []byte) (n int, plain bool) {
 	plain = true
 	for i, c := range raw {
@@ -255,6 +255,9 @@ func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 // hasDotSegment reports whether a segment of path, which begins with '/', is
 // "." or "..". Segments end at '/' alone: a backslash is a byte of a key.
 func hasDotSegment(path []byte) bool {
+	if !bytes.Contains(path, []byte("/.")) {
+		return false
+	}
 	for segment := range bytes.SplitSeq(path, slash) {
 		if s := string(segment); s == "." || s == ".." {
 			return true

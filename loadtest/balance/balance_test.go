@@ -50,8 +50,8 @@ func findEnvoy(t *testing.T) string {
 func TestRecipes(t *testing.T) {
 	for _, r := range recipes {
 		t.Run(r.name, func(t *testing.T) {
-			// A gateway on a busy machine may be slow to say that it is well. One that is gone says nothing at
-			// once, and one that leaves says so, however long a check may take.
+			// A gateway on a busy machine may be slow to say that it is well. Of one that is gone the
+			// connection is refused at once, and one that leaves says so.
 			patient := strings.TrimSuffix(r.check, "1s") + "10s"
 			f := newField(t, r.Recipe, r.find(t), r.check, patient)
 			f.testOnce(t)
