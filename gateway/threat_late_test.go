@@ -48,6 +48,7 @@ func TestThreatLate(t *testing.T) {
 								go func() { // ends with its write
 									time.Sleep(after) // the lateness, which is what is tested
 									io.WriteString(conn, evil)
+									arrived(conn) // what comes after the next request is its answer, to whoever sees it
 									late <- true
 								}()
 							default:

@@ -41,6 +41,15 @@ func reset(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }
 
 // resetSent is reset once all that was written has arrived: a reset discards the rest.
 func resetSent(c net.Conn) {
+	arrived(c)
+	reset(c)
+}
+
+// arrived waits until all that was written to c is in the socket at its other end.
+func arrived(c net.Conn) {
+	if over, ok := c.(*tls.Conn); ok {
+		c = over.NetConn()
+	}
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	polled(5*time.Second, func() bool {
 		left := 0
@@ -49,7 +58,6 @@ func resetSent(c net.Conn) {
 		}
 		return err != nil || left == 0
 	})
-	reset(c)
 }
 
 const okHead = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
