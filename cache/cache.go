@@ -90,11 +90,11 @@ func (c *Cache) shardOf(hash uint64) int { return int(hash >> c.shift) } // a sh
 // Hot path: zero allocations, guarded by TestGetAllocs.
 func (c *Cache) Get(key []byte) *Object {
 	hash, name := c.hash(key), nameIn(key)
-	n := c.shardOf(maphash.Bytes(c.seed, name)) // as if name had no empty segment
+	n := c.shardOf(maphash.Bytes(c.seed, name)) // as if name had no empty segment: most hits need not look
 	s := &c.shards[n]
 	s.mu.Lock()
 	slot := s.findLocked(hash, key)
-	if slot == 0 && HasEmptySegment(name) { // not sought where something is found
+	if slot == 0 && HasEmptySegment(name) { // then it lies with its other spellings
 		s.mu.Unlock()
 		n = c.shardOf(c.hashName(name))
 		s = &c.shards[n]
